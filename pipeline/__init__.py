@@ -1,0 +1,1 @@
+"""Foldboard: from a competition's files to a submission the leaderboard accepts."""

@@ -1,0 +1,152 @@
+"""Reading and writing hand-over files: whole or not at all, the same bytes for the same content."""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to; `path` holds all of it afterwards, or stays as it was if the block raises."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """UTF-8 JSON, indented, keys in the order given; NaN and inf are refused (no JSON reader takes them)."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON hand-over file; `ValueError` names the file when it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`."""
+    write_bytes(path, table_bytes(columns, rows))
+
+
+def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+    """The CSV that `write_table` writes."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
+    """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`."""
+    with path.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.reader(handle))
+    if not rows or rows[0] != list(columns):
+        raise ValueError(f"{path} has the columns {rows[0] if rows else []}, must be {list(columns)}; run `dvc repro`")
+    ragged = [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]
+    if ragged:
+        raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
+    return {name: [row[position] for row in rows[1:]] for position, name in enumerate(columns)}
+
+
+def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a history CSV: `fold` as text, `epoch` as int, the rest as float, None for an empty cell."""
+    table = read_table(path, columns)
+    kinds = {name: {"fold": str, "epoch": int}.get(name, float) for name in columns}
+    try:
+        return [
+            {name: kinds[name](cell) if cell else None for name, cell in zip(columns, cells, strict=True)}
+            for cells in zip(*table.values(), strict=True)
+        ]
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro`") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz without pickle; the same arrays give the same bytes (zip dates are fixed at 1980)."""
+    with whole_file(path) as part, part.open("wb") as handle:
+        np.savez(handle, allow_pickle=False, **dict(arrays))
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The arrays `names` of an .npz that one of our stages wrote; pickled content is refused."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes, read in 1 MiB pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while piece := handle.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def code_fingerprint() -> str:
+    """Hex sha256 over the source of every module of this package that has been imported, by name."""
+    digest = hashlib.sha256()
+    package = __name__.split(".", maxsplit=1)[0]
+    for name, module in sorted(sys.modules.items()):
+        source = getattr(module, "__file__", None)
+        if (name == package or name.startswith(package + ".")) and source:
+            digest.update(Path(source).read_bytes())
+    return digest.hexdigest()
+
+
+def fold_files(folder: Path, suffix: str, folds: Sequence[str]) -> dict[str, Path]:
+    """Fold -> its file in `folder`, exactly for `folds`.
+
+    Raises ValueError for a fold without file, and for a file of a fold that params.yaml no longer names
+    (DVC leaves it behind when a fold is taken away; gathered in silence it would vote).
+    """
+    refuse_leftovers([folder], folds)
+    paths = {fold: folder / f"{fold}{suffix}" for fold in folds}
+    missing = [fold for fold, path in paths.items() if not path.is_file()]
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} of {len(folds)} folds: {missing[:3]}; run `dvc repro`")
+    return paths
+
+
+def refuse_leftovers(folders: Sequence[Path], folds: Sequence[str]) -> None:
+    """Raise ValueError if a folder of per-fold files holds one of a fold that `folds` does not name."""
+    found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    leftovers = [path for path in found if not path.name.startswith(".") and path.name.split(".")[0] not in folds]
+    if leftovers:
+        names = " ".join(map(str, leftovers))
+        raise ValueError(
+            f"{len(leftovers)} files belong to no fold that params.yaml names ({', '.join(folds)}); "
+            f"DVC left them behind when the fold was taken away. Delete them: rm {names}"
+        )

@@ -1,0 +1,60 @@
+"""Where to compute, in what precision, and the allocator settings that a CPU run gains from."""
+
+import contextlib
+import ctypes
+import platform
+
+import torch
+
+# mallopt(3) option numbers, from glibc's malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+
+
+def device_named(name: str) -> torch.device:
+    """`auto` is CUDA, else MPS, else the CPU; any other name is taken at its word, and checked."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"compute.device is {name!r}, which cannot be used here ({reason}); use auto") from error
+    return device
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """The dtype to autocast to, None for plain float32.
+
+    `auto` is bfloat16 where the hardware multiplies it natively: CUDA from compute capability 8.0, CPUs with
+    AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is slower than float32).
+    """
+    if precision == "fp32":
+        return None
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else None
+    return torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bf16() else None
+
+
+def _cpu_multiplies_bf16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private, hence the getattr
+    return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to keep freed blocks, instead of giving each step's activations back to the system.
+
+    The run-time form of MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_ and of no mmap for large blocks. Elsewhere than
+    on glibc it does nothing.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_TOP_PAD, 64 << 20)

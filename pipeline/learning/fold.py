@@ -1,0 +1,140 @@
+"""One fold from start to end: train on its training part, predict the part held out."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.learning.augment import Augmentation
+from pipeline.learning.batches import Batches, epoch_order
+from pipeline.learning.checkpoint import on_device
+from pipeline.learning.engine import Mode, Outcome, run_model
+from pipeline.learning.models import MirrorAveraged, Normalised
+from pipeline.learning.objective import CrossEntropy
+from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One row of data/history/k.csv; losses are means over images, in nats."""
+
+    fold: str
+    epoch: int  # from 1
+    learning_rate: float  # at the epoch's last step
+    train_loss: float  # with label smoothing, on augmented images, while weights move
+    train_accuracy: float
+    valid_loss: float | None  # None where this epoch was not validated
+    valid_accuracy: float | None
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """What train_fold gives."""
+
+    model: Normalised  # on the CPU; the averaged weights where there are any
+    history: list[EpochRecord]
+    held_out: Outcome  # of the images held out, predicted as the test set will be
+
+
+def seed_everything(*key: int) -> None:
+    """torch's global generator (first weights, dropout) from these numbers alone."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "little"))
+
+
+def train_fold(
+    model: Normalised,
+    store: Tensor,
+    *,
+    fold: str,
+    train_rows: np.ndarray,
+    valid_rows: np.ndarray,
+    targets: np.ndarray,
+    augmentation: dict[str, Any],
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    optimizer: str,
+    peak_lr: float,
+    momentum: float,
+    weight_decay: float,
+    warmup: float,
+    label_smoothing: float,
+    ema_decay: float,
+    flip_tta: bool,
+    valid_every: int,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    report: Callable[[EpochRecord, Outcome], None],
+) -> TrainedFold:
+    """Train for `epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
+
+    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets (N,) int64, a class index for each row.
+    Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
+    the same bytes. Raises NonFiniteLoss.
+    """
+    network = on_device(model, device)
+    objective = CrossEntropy(label_smoothing)
+    moves = create_optimizer(
+        network, optimizer, peak_lr=peak_lr, momentum=momentum, weight_decay=weight_decay, fused=device.type != "mps"
+    )
+    num_steps = epochs * Batches(store, train_rows, None, batch_size=batch_size, device=device).num_batches
+    schedule = one_cycle(moves, peak_lr=peak_lr, num_steps=num_steps, warmup=warmup)
+    kept, after_step = averaging(network, ema_decay)
+    valid = Batches(store, valid_rows, targets[valid_rows], batch_size=2 * batch_size, device=device)
+    loop: dict[str, Any] = {"device": device, "dtype": dtype, "objective": objective}
+
+    history = []
+    for epoch in range(1, epochs + 1):
+        key = (seed, int(fold), epoch)
+        seed_everything(*key)
+        rows = train_rows[epoch_order(len(train_rows), seed=seed, fold=int(fold), epoch=epoch)]
+        transform = Augmentation(**augmentation, key=key)
+        train = Batches(store, rows, targets[rows], batch_size=batch_size, device=device, transform=transform)
+        title = f"fold {fold} epoch {epoch}/{epochs}"
+        trained = run_model(
+            network, train, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, title=title, **loop
+        )
+        validated = None
+        if epoch % valid_every == 0 and epoch < epochs:
+            validated = run_model(kept, valid, Mode.VALID, title=f"{title} valid", **loop)
+        if epoch == epochs:
+            predictor = MirrorAveraged(kept) if flip_tta else kept
+            validated = held_out = run_model(predictor, valid, Mode.VALID, title=f"{title} held out", **loop)
+        history.append(_record(fold, epoch, float(moves.param_groups[0]["lr"]), trained, validated))
+        report(history[-1], trained)
+    return TrainedFold(kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
+
+
+def predict(
+    model: Normalised,
+    store: Tensor,
+    *,
+    batch_size: int,
+    flip_tta: bool,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    title: str,
+) -> Outcome:
+    """Class indices and probabilities for every row of `store` (N, S, S, 3) uint8, in order."""
+    network = on_device(model, device)
+    predictor = MirrorAveraged(network) if flip_tta else network
+    batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)
+    return run_model(predictor, batches, Mode.TEST, device=device, dtype=dtype, title=title)
+
+
+def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:
+    assert trained.loss is not None and trained.accuracy is not None
+    return EpochRecord(
+        fold=fold,
+        epoch=epoch,
+        learning_rate=learning_rate,
+        train_loss=trained.loss,
+        train_accuracy=trained.accuracy,
+        valid_loss=None if validated is None else validated.loss,
+        valid_accuracy=None if validated is None else validated.accuracy,
+    )

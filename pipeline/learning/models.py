@@ -1,0 +1,72 @@
+"""Networks by name, and what stands between uint8 images and a network."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.learning.resnet9 import ResNet9
+
+
+def create_model(
+    name: str, *, num_classes: int, width: int, pretrained: bool = False, options: dict[str, Any] | None = None
+) -> nn.Module:
+    """`resnet9` of this `width`, or any model that timm knows (`options` go to `timm.create_model`).
+
+    Raises ValueError, with the way out, for a name timm does not know, options the model does not take, and
+    pretrained weights that cannot be had.
+    """
+    if name != "resnet9":
+        from pipeline.learning.zoo import create_timm_model  # timm and torchvision take seconds to import
+
+        return create_timm_model(name, num_classes=num_classes, pretrained=pretrained, options=options or {})
+    if pretrained:
+        raise ValueError("model.pretrained is true, but resnet9 has no pretrained weights; set it to false")
+    if options:
+        raise ValueError(f"model.options is {options}, but resnet9 takes none; set it to {{}} (its width is model.width)")
+    return ResNet9(num_classes=num_classes, width=width)
+
+
+def pretrained_constants(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std), 0-to-1 scale, that a timm network's pretrained weights expect."""
+    from pipeline.learning.zoo import input_constants
+
+    return input_constants(network)
+
+
+class Normalised(nn.Module):
+    """A network that takes uint8 images: it centres and scales pixels itself, so weights and constants travel together.
+
+    mean, std: per channel on the 0-to-1 scale. Both are part of model.json, not of the weights.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        # x / 255 normalised = x * scale + shift
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float64))
+        shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
+        self.register_buffer("scale", scale.float().view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.float().view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> (B, num_classes) logits."""
+        return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
+
+
+class MirrorAveraged(nn.Module):
+    """Test-time augmentation: the mean of the probabilities of an image and of its left-right mirror image."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, num_classes) float32, whose softmax is the mean of the two softmaxes."""
+        both = [self.network(images), self.network(images.flip(3))]
+        log_probs = torch.stack([logits.float().log_softmax(dim=1) for logits in both])
+        return torch.logsumexp(log_probs, dim=0) - math.log(2)

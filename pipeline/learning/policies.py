@@ -1,0 +1,277 @@
+"""AutoAugment and TrivialAugment on a whole uint8 batch, each image with its own operation and magnitude.
+
+Operations follow torchvision's tensor implementations (`torchvision.transforms._functional_tensor`, fill 0, nearest
+neighbour) and are computed on all images of a batch that drew the same operation at once. They match to rounding:
+brightness, colour, sharpness, posterize, solarize, autocontrast, equalize, invert and the translations bit for bit;
+contrast within one grey level (a float32 mean summed in another order); shear and rotation take another neighbour
+where a source coordinate lies on the half between two pixels, to the last bit of float32 (under 0.5 % of pixels,
+see tests/test_policies.py).
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# AutoAugment's CIFAR-10 policy (Cubuk et al. 2018, table 7): two (operation, probability, magnitude bin of 10) each
+AUTOAUGMENT_CIFAR10 = (
+    (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
+    (("Rotate", 0.7, 2), ("TranslateX", 0.3, 9)),
+    (("Sharpness", 0.8, 1), ("Sharpness", 0.9, 3)),
+    (("ShearY", 0.5, 8), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.5, 0), ("Equalize", 0.9, 0)),
+    (("ShearY", 0.2, 7), ("Posterize", 0.3, 7)),
+    (("Color", 0.4, 3), ("Brightness", 0.6, 7)),
+    (("Sharpness", 0.3, 9), ("Brightness", 0.7, 9)),
+    (("Equalize", 0.6, 0), ("Equalize", 0.5, 0)),
+    (("Contrast", 0.6, 7), ("Sharpness", 0.6, 5)),
+    (("Color", 0.7, 7), ("TranslateX", 0.5, 8)),
+    (("Equalize", 0.3, 0), ("AutoContrast", 0.4, 0)),
+    (("TranslateY", 0.4, 3), ("Sharpness", 0.2, 6)),
+    (("Brightness", 0.9, 6), ("Color", 0.2, 8)),
+    (("Solarize", 0.5, 2), ("Invert", 0.0, 0)),
+    (("Equalize", 0.2, 0), ("AutoContrast", 0.6, 0)),
+    (("Equalize", 0.2, 0), ("Equalize", 0.6, 0)),
+    (("Color", 0.9, 9), ("Equalize", 0.6, 0)),
+    (("AutoContrast", 0.8, 0), ("Solarize", 0.2, 8)),
+    (("Brightness", 0.1, 3), ("Color", 0.7, 0)),
+    (("Solarize", 0.4, 5), ("AutoContrast", 0.9, 0)),
+    (("TranslateY", 0.9, 9), ("TranslateY", 0.7, 9)),
+    (("AutoContrast", 0.9, 0), ("Solarize", 0.8, 3)),
+    (("Equalize", 0.8, 0), ("Invert", 0.1, 0)),
+    (("TranslateY", 0.7, 9), ("AutoContrast", 0.9, 0)),
+)
+# TrivialAugment Wide (Müller and Hutter 2021, table 1), one of these, its magnitude one of 31
+TRIVIALAUGMENT_WIDE = (
+    "Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
+    "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize",
+)  # fmt: skip
+SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
+AUTOAUGMENT_BINS, TRIVIALAUGMENT_BINS = 10, 31
+
+
+def apply_policy(images: Tensor, policy: str, draws: np.random.Generator) -> Tensor:
+    """images (n, S, S, 3) uint8 -> the same shape; `policy` is `autoaugment` or `trivialaugment`."""
+    num_images, size = images.shape[:2]
+    signs = np.where(draws.random((num_images, 2)) < 0.5, -1.0, 1.0)
+    if policy == "trivialaugment":
+        names = np.array(TRIVIALAUGMENT_WIDE)[draws.integers(0, len(TRIVIALAUGMENT_WIDE), num_images)]
+        bins = draws.integers(0, TRIVIALAUGMENT_BINS, num_images)
+        return _apply_by_operation(images, names, bins, signs[:, 0], trivialaugment_magnitudes())
+
+    chosen = draws.integers(0, len(AUTOAUGMENT_CIFAR10), num_images)
+    chances = draws.random((num_images, 2))
+    for position in range(2):
+        steps = [AUTOAUGMENT_CIFAR10[number][position] for number in chosen]
+        names = np.array([name for name, _, _ in steps])
+        names[chances[:, position] > np.array([probability for _, probability, _ in steps])] = "Identity"
+        bins = np.array([level for _, _, level in steps])
+        images = _apply_by_operation(images, names, bins, signs[:, position], autoaugment_magnitudes(size))
+    return images
+
+
+def autoaugment_magnitudes(size: int) -> dict[str, np.ndarray]:
+    """Operation -> its magnitudes by bin, (10,) float64; translations in pixels of an image of this size."""
+    bins = AUTOAUGMENT_BINS
+    return _magnitudes(bins, shear=0.3, translate=150 / 331 * size, rotate=30.0, colour=0.9, fewest_bits=4)
+
+
+def trivialaugment_magnitudes() -> dict[str, np.ndarray]:
+    """Operation -> its magnitudes by bin, (31,) float64; translations up to 32 pixels whatever the size."""
+    return _magnitudes(TRIVIALAUGMENT_BINS, shear=0.99, translate=32.0, rotate=135.0, colour=0.99, fewest_bits=2)
+
+
+def _magnitudes(
+    bins: int, *, shear: float, translate: float, rotate: float, colour: float, fewest_bits: int
+) -> dict[str, np.ndarray]:
+    def up_to(most: float) -> np.ndarray:
+        return torch.linspace(0.0, most, bins).double().numpy()  # torchvision takes them from float32 as well
+
+    bits = 8 - np.round(np.arange(bins) / ((bins - 1) / (8 - fewest_bits)))
+    return {
+        **dict.fromkeys(("ShearX", "ShearY"), up_to(shear)),
+        **dict.fromkeys(("TranslateX", "TranslateY"), up_to(translate)),
+        "Rotate": up_to(rotate),
+        **dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), up_to(colour)),
+        "Posterize": bits,
+        "Solarize": torch.linspace(255.0, 0.0, bins).double().numpy(),
+        **dict.fromkeys(("AutoContrast", "Equalize", "Invert", "Identity"), np.zeros(bins)),
+    }
+
+
+def _apply_by_operation(
+    images: Tensor, names: np.ndarray, bins: np.ndarray, signs: np.ndarray, magnitudes: dict[str, np.ndarray]
+) -> Tensor:
+    """Each image through its own operation; one call for all images that share one."""
+    images = images.clone()
+    for name in sorted(set(names.tolist()) - {"Identity"}):
+        rows = np.flatnonzero(names == name)
+        values = magnitudes[name][bins[rows]] * (signs[rows] if name in SIGNED else 1.0)
+        index = torch.from_numpy(rows).to(images.device, non_blocking=True)
+        images.index_copy_(0, index, OPERATIONS[name](images.index_select(0, index), values))
+    return images
+
+
+def _column(values: np.ndarray, like: Tensor) -> Tensor:
+    """(n,) -> (n, 1, 1, 1) float32 on the device of `like`."""
+    return torch.from_numpy(values.astype(np.float32)).to(like.device, non_blocking=True).view(-1, 1, 1, 1)
+
+
+def _blend(images: Tensor, other: Tensor | None, magnitudes: np.ndarray) -> Tensor:
+    """(1 + m) images - m other, cut to 0..255 and truncated; `other` None is black."""
+    ratio = 1.0 + magnitudes
+    mixed = _column(ratio, images) * images
+    if other is not None:
+        mixed += _column(1.0 - ratio, images) * other
+    return mixed.clamp_(0, 255).to(torch.uint8)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """(n, S, S, 3) uint8 -> (n, S, S, 1) uint8, ITU-R 601 luma with torchvision's four digits."""
+    red, green, blue = images.unbind(dim=3)
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).to(torch.uint8).unsqueeze(3)
+
+
+def brightness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Towards black (-1) or away from it."""
+    return _blend(images, None, magnitudes)
+
+
+def color(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Towards the grey image (-1) or away from it."""
+    return _blend(images, _grey(images), magnitudes)
+
+
+def contrast(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Towards the image's mean grey (-1) or away from it."""
+    return _blend(images, _grey(images).float().mean(dim=(1, 2, 3), keepdim=True), magnitudes)
+
+
+def sharpness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Towards a 3x3 blur whose centre weighs 5 of 13 (-1) or away from it; the border stays."""
+    if images.shape[1] <= 2:
+        return images
+    wide = images.to(torch.int16)
+    rows = wide[:, :-2] + wide[:, 1:-1] + wide[:, 2:]
+    total = rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:] + 4 * wide[:, 1:-1, 1:-1]
+    blurred = images.clone()
+    blurred[:, 1:-1, 1:-1] = torch.div(total + 6, 13, rounding_mode="floor").to(torch.uint8)
+    return _blend(images, blurred, magnitudes)
+
+
+def posterize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Keep the magnitude's number of high bits."""
+    masks = torch.from_numpy((256 - 2 ** (8 - magnitudes.astype(np.int64))).astype(np.uint8))
+    return images & masks.to(images.device).view(-1, 1, 1, 1)
+
+
+def solarize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Invert what is at or above the threshold."""
+    return torch.where(images >= _column(magnitudes, images), 255 - images, images)
+
+
+def autocontrast(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Stretch each channel to 0..255; a flat channel stays."""
+    low = images.amin(dim=(1, 2), keepdim=True).float()
+    high = images.amax(dim=(1, 2), keepdim=True).float()
+    flat = low == high
+    scale = torch.where(flat, 1.0, 255.0 / (high - low))
+    return ((images - torch.where(flat, 0.0, low)) * scale).clamp_(0, 255).to(torch.uint8)
+
+
+def equalize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Flatten each channel's histogram, as Pillow does; a channel too flat for a step stays."""
+    num_rows = 3 * len(images)
+    offsets = 256 * torch.arange(num_rows, device=images.device).view(-1, 1, 1, 3)
+    levels = images + offsets
+    histogram = torch.bincount(levels.flatten(), minlength=256 * num_rows).view(num_rows, 256)
+    last = 255 - (histogram.flip(1) != 0).int().argmax(dim=1, keepdim=True)
+    step = (histogram.sum(dim=1, keepdim=True) - histogram.gather(1, last)) // 255
+    safe = step.clamp(min=1)
+    before = torch.cumsum(histogram, dim=1) - histogram  # of darker pixels: the table is shifted by one level
+    table = ((before + safe // 2) // safe).clamp_(0, 255)
+    table[:, 0] = 0
+    table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
+    return table.flatten()[levels]
+
+
+def invert(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """255 minus the pixel."""
+    return 255 - images
+
+
+def shear_x(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Shift each row by magnitude x its distance from the top edge."""
+    half = 0.5 * images.shape[1]
+    return _affine(images, [(1.0, m, m * half, 0.0, 1.0, 0.0) for m in map(_sheared, magnitudes)])
+
+
+def shear_y(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Shift each column by magnitude x its distance from the left edge."""
+    half = 0.5 * images.shape[2]
+    return _affine(images, [(1.0, 0.0, 0.0, m, 1.0, m * half) for m in map(_sheared, magnitudes)])
+
+
+def _sheared(magnitude: float) -> float:
+    return math.tan(math.radians(math.degrees(math.atan(magnitude))))  # the way torchvision's numbers go
+
+
+def translate_x(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Whole pixels to the right."""
+    return _affine(images, [(1.0, 0.0, -float(int(m)), 0.0, 1.0, 0.0) for m in magnitudes])
+
+
+def translate_y(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Whole pixels down."""
+    return _affine(images, [(1.0, 0.0, 0.0, 0.0, 1.0, -float(int(m))) for m in magnitudes])
+
+
+def rotate(images: Tensor, magnitudes: np.ndarray) -> Tensor:
+    """Degrees, counter-clockwise, around the centre."""
+    turns = [(math.cos(r), math.sin(r)) for r in np.radians(-magnitudes)]
+    return _affine(images, [(cos, sin, 0.0, -sin, cos, 0.0) for cos, sin in turns])
+
+
+def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
+    """Each image through its own inverse map, nearest neighbour, black outside.
+
+    matrices: n rows (a, b, c, d, e, f): output pixel (x, y), measured from the centre, comes from
+    (a x + b y + c, d x + e y + f). float32, with torchvision's normalisation to -1..1 and back, so that halves
+    round alike.
+    """
+    num_images, height, width = images.shape[:3]
+    device = images.device
+    theta = torch.tensor(matrices, dtype=torch.float32).to(device, non_blocking=True)[:, :, None, None]
+    x = torch.linspace(-width * 0.5 + 0.5, width * 0.5 - 0.5, width, device=device).view(1, 1, -1)
+    y = torch.linspace(-height * 0.5 + 0.5, height * 0.5 - 0.5, height, device=device).view(1, -1, 1)
+
+    def source(a: Tensor, b: Tensor, c: Tensor, size: int) -> Tensor:
+        half = 0.5 * size
+        return ((((a / half) * x + (b / half) * y + c / half + 1) * size - 1) / 2).round_()
+
+    column = source(theta[:, 0], theta[:, 1], theta[:, 2], width)
+    row = source(theta[:, 3], theta[:, 4], theta[:, 5], height)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    index = torch.where(inside, row * width + column, 0.0).long().view(num_images, -1, 1)
+    moved = images.reshape(num_images, height * width, 3).gather(1, index.expand(-1, -1, 3))
+    return moved.view_as(images) * inside.unsqueeze(3)
+
+
+OPERATIONS: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {
+    "ShearX": shear_x,
+    "ShearY": shear_y,
+    "TranslateX": translate_x,
+    "TranslateY": translate_y,
+    "Rotate": rotate,
+    "Brightness": brightness,
+    "Color": color,
+    "Contrast": contrast,
+    "Sharpness": sharpness,
+    "Posterize": posterize,
+    "Solarize": solarize,
+    "AutoContrast": autocontrast,
+    "Equalize": equalize,
+    "Invert": invert,
+}

@@ -1,0 +1,253 @@
+"""The sections of params.yaml as frozen dataclasses.
+
+Every key must be there, known, of the right type and in range: a mistyped key that silently keeps
+a default costs a competition. Errors are `ValueError`s that name the key, the value found and what
+is allowed. Stages read a section in `main` and pass plain arguments on; nothing below knows these classes.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def between(low: float, high: float) -> Any:
+    """A number (int or float by the annotation), low <= value <= high."""
+    return field(metadata={"low": low, "high": high})
+
+
+def one_of(*choices: str) -> Any:
+    """A string out of `choices`."""
+    return field(metadata={"choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompetitionParams:
+    """Section `competition`: what the organiser gave."""
+
+    raw: str  # zip or folder
+    allow: tuple[str, ...]  # kinds of problem that shall not stop ingest
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesParams:
+    """Section `images`: how each image becomes one (S, S, 3) uint8 array."""
+
+    size: int | str = between(8, 4096)  # S in pixels, or `auto`
+    fit: str = one_of("squash", "crop", "pad")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.size, str) and self.size != "auto":
+            raise ValueError(f"images.size is {self.size!r}; allowed: auto, or 8 to 4096 pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitParams:
+    """Section `split`: how training images are dealt into folds."""
+
+    seed: int = between(0, 2**32 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParams:
+    """Section `model`: the network."""
+
+    name: str
+    width: int = between(8, 128)  # channels after ResNet9's first convolution; other models ignore it
+    pretrained: bool
+    options: dict[str, Any]  # further keyword arguments for timm.create_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentParams:
+    """Section `augment`: what happens to a training image on its way into a batch."""
+
+    crop_padding: int = between(0, 64)  # pixels on each side before a random S x S crop; 0 = off
+    crop_fill: str = one_of("reflect", "zeros")
+    flip: bool  # left-right, half of the time
+    cutout: int = between(0, 4096)  # side of the blanked square in pixels; 0 = off
+    policy: str = one_of("none", "autoaugment", "trivialaugment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """Section `train`: the recipe. A fold's own mapping under `folds` may override any of these."""
+
+    seed: int = between(0, 2**32 - 1)
+    epochs: int = between(1, 100_000)
+    batch_size: int = between(2, 65_536)
+    optimizer: str  # sgd (Nesterov), adamw, or any name timm knows
+    peak_lr: float = between(1e-9, 1e3)  # at the top of the one-cycle triangle, for a batch of `batch_size`
+    momentum: float = between(0.0, 0.9999)  # of sgd
+    weight_decay: float = between(0.0, 10.0)
+    warmup: float = between(0.0, 0.9)  # share of all steps in which the learning rate rises
+    label_smoothing: float = between(0.0, 0.9)
+    ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
+    flip_tta: bool  # predict with the mean of an image's and its mirror image's probabilities, held out and test alike
+    valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeParams:
+    """Section `compute`: where, and in what precision."""
+
+    device: str  # auto, cpu, cuda, cuda:1, mps
+    precision: str = one_of("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferParams:
+    """Section `infer`: how the test set is predicted. What changes predictions lies in the model card instead."""
+
+    batch_size: int = between(1, 65_536)
+
+
+Section = typing.TypeVar(
+    "Section",
+    CompetitionParams,
+    ImagesParams,
+    SplitParams,
+    ModelParams,
+    AugmentParams,
+    TrainParams,
+    ComputeParams,
+    InferParams,
+)
+
+
+def load_params(path: Path) -> dict[str, Any]:
+    """The whole of params.yaml, unchecked but for being a mapping."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of sections")
+    return found
+
+
+def load_section(path: Path, name: str, section: type[Section]) -> Section:
+    """Section `name` of the params file at `path`."""
+    params = load_params(path)
+    if name not in params:
+        raise ValueError(f"{path} has no section `{name}`; found {sorted(map(str, params))}")
+    try:
+        return parse_section(params[name], name, section)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_train(path: Path, fold: str) -> TrainParams:
+    """Section `train` with the overrides that `folds` gives for this fold."""
+    params = load_params(path)
+    overrides = fold_names(params, path)[fold]
+    where = f"folds.{fold}"
+    try:
+        base = parse_section(params.get("train"), "train", TrainParams)
+        _refuse_unknown(overrides, where, TrainParams)
+        return parse_section(dataclasses.asdict(base) | overrides, where, TrainParams)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_folds(path: Path) -> list[str]:
+    """The folds that params.yaml names, in order: '0' to 'k-1', at least two."""
+    return sorted(fold_names(load_params(path), path), key=int)
+
+
+def fold_names(params: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """`folds` checked: quoted keys '0' to 'k-1', each with a mapping of overrides (may be empty).
+
+    DVC makes stages from this mapping and silently makes none from unquoted keys (DVC 3.67.1).
+    """
+    folds = params.get("folds")
+    if not isinstance(folds, dict):
+        raise ValueError(f"{path}: folds is {folds!r}; must be a mapping such as {{'0': {{}}, '1': {{}}}}")
+    unquoted = [key for key in folds if not isinstance(key, str)]
+    if unquoted:
+        raise ValueError(
+            f"{path}: {len(unquoted)} of {len(folds)} fold keys are not quoted, first {unquoted[:3]}; "
+            f"write '{unquoted[0]}': {{}} with the quotes, or DVC makes no stage for them"
+        )
+    expected = [str(fold) for fold in range(len(folds))]
+    if len(folds) < 2 or sorted(folds) != sorted(expected):
+        wanted = "at least '0' and '1'" if len(folds) < 2 else f"'0' to '{len(folds) - 1}' without gaps"
+        raise ValueError(f"{path}: folds has the keys {sorted(folds)}; must be {wanted}")
+    for fold, overrides in folds.items():
+        if not isinstance(overrides, dict):
+            raise ValueError(f"{path}: folds.{fold} is {overrides!r}; must be a mapping, {{}} for no overrides")
+    return folds
+
+
+def parse_section(found: Any, where: str, section: type[Section]) -> Section:
+    """`found`, as YAML gave it, as a `section`; `where` is its name in messages."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} is {found!r}; must be a mapping with the keys {_keys(section)}")
+    _refuse_unknown(found, where, section)
+    missing = [key for key in _keys(section) if key not in found]
+    if missing:
+        raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
+    checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section)}
+    return section(**checked)
+
+
+def _keys(section: type) -> list[str]:
+    return [item.name for item in dataclasses.fields(section)]
+
+
+def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:
+    for key in found:
+        if key not in _keys(section):
+            close = difflib.get_close_matches(str(key), _keys(section), n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ValueError(f"{where}.{key} (= {found[key]!r}) is not known; {hint}allowed: {_keys(section)}")
+
+
+def _allowed(section: type, key: str) -> str:
+    item = next(item for item in dataclasses.fields(section) if item.name == key)
+    if "choices" in item.metadata:
+        return ", ".join(item.metadata["choices"])
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    hint = typing.get_type_hints(section)[key]
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (typing.get_origin(hint) or hint,)
+    text = " or ".join(names.get(kind, {tuple: "a list of strings", dict: "a mapping"}.get(kind, "")) for kind in kinds)
+    if "low" in item.metadata:
+        text += f" from {item.metadata['low']} to {item.metadata['high']}"
+    return text
+
+
+def _checked(value: Any, where: str, section: type, key: str) -> Any:
+    item = next(item for item in dataclasses.fields(section) if item.name == key)
+    hint = typing.get_type_hints(section)[key]
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (typing.get_origin(hint) or hint,)
+    wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}")
+
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if float in kinds and isinstance(value, str):
+        value = _exponent_number(value, wrong)  # YAML 1.1 reads 1e-3 as a string
+    if tuple in kinds and isinstance(value, list):
+        value = tuple(value)
+        if not all(isinstance(part, str) for part in value):
+            raise wrong
+
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise wrong
+    if "choices" in item.metadata and value not in item.metadata["choices"]:
+        raise wrong
+    if "low" in item.metadata and isinstance(value, int | float):
+        if not item.metadata["low"] <= value <= item.metadata["high"]:
+            raise wrong
+    return value
+
+
+def _exponent_number(text: str, wrong: ValueError) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise wrong from None

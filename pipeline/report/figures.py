@@ -1,0 +1,82 @@
+"""Pictures of a run, as PNG bytes. matplotlib without a display, imported where used."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+NUM_LABELLED_CLASSES = 60  # above it tick labels would overlap
+DPI = 110
+
+
+def curves_figure(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]]) -> bytes:
+    """Loss and accuracy by epoch, one colour a fold: training dashed, held out solid.
+
+    epochs_of: fold -> rows with epoch, train_loss, train_accuracy, valid_loss, valid_accuracy (None = not looked).
+    """
+    figure, axes = _new_figure(1, 2, (11, 4))
+    for number, (fold, rows) in enumerate(epochs_of.items()):
+        for axis, kind in zip(axes, ("loss", "accuracy"), strict=True):
+            for part, style in (("train", "--"), ("valid", "-")):
+                points = [(row["epoch"], row[f"{part}_{kind}"]) for row in rows if row[f"{part}_{kind}"] is not None]
+                label = f"fold {fold}" if part == "valid" else None
+                marker = "o" if part == "valid" else ""
+                axis.plot(*zip(*points, strict=True), style, marker=marker, markersize=3, color=f"C{number % 10}", label=label)
+    for axis, kind in zip(axes, ("loss", "accuracy"), strict=True):
+        axis.set(xlabel="epoch", ylabel=kind, title=f"{kind} (dashed: training, solid: held out)")
+        axis.grid(alpha=0.3)
+    axes[1].legend(fontsize=8)
+    return _png(figure)
+
+
+def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> bytes:
+    """counts (C, C): row = true class, column = predicted; shaded by share of the true class."""
+    side = float(np.clip(0.45 * len(classes) + 2, 4, 14))
+    figure, axes = _new_figure(1, 1, (side, side))
+    axis = axes[0]
+    axis.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    axis.set(xlabel="predicted", ylabel="true", title="out-of-fold confusion (images)")
+    if len(classes) <= NUM_LABELLED_CLASSES:
+        shown = [_short(label) for label in classes]
+        axis.set_xticks(range(len(classes)), shown, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(classes)), shown, fontsize=8)
+    if len(classes) <= NUM_LABELLED_CLASSES // 2:
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            colour = "white" if counts[row, column] > 0.5 * counts[row].sum() else "black"
+            axis.text(column, row, counts[row, column], ha="center", va="center", fontsize=7, color=colour)
+    return _png(figure)
+
+
+def mistakes_figure(images: np.ndarray, captions: Sequence[str]) -> bytes:
+    """images (N, S, S, 3) uint8, the most confidently wrong first; captions one each."""
+    columns = 6
+    rows = max(1, -(-len(images) // columns))
+    figure, axes = _new_figure(rows, columns, (2 * columns, 2.5 * rows))
+    for axis in axes:
+        axis.axis("off")
+    for axis, image, caption in zip(axes, images, captions, strict=False):
+        axis.imshow(image, interpolation="nearest")
+        axis.set_title(caption, fontsize=8)
+    if not len(images):
+        figure.suptitle("every held-out image was predicted right")
+    return _png(figure)
+
+
+def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
+
+
+def _short(label: str, most: int = 16) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})  # no version: the same bytes
+    return stream.getvalue()

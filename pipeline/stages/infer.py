@@ -1,0 +1,65 @@
+"""Reads one fold's checkpoint and the test store. Writes a probability row for every test image, in order.
+
+Classes, normalisation, image size and architecture come from model.json, as they were in training:
+a later edit of params.yaml must not reinterpret old weights.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import console
+from pipeline.competition.schema import read_schema, read_test_rows
+from pipeline.files import write_arrays
+from pipeline.images.store import read_store
+from pipeline.learning.batches import store_tensor
+from pipeline.learning.checkpoint import read_checkpoint
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.fold import predict
+from pipeline.params import ComputeParams, InferParams, load_section
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the stage; the paths come from dvc.yaml."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.infer", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections compute, infer)")
+    parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
+    parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
+    parser.add_argument("--test-images", type=Path, required=True, help=".npy from ingest")
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors from train")
+    parser.add_argument("--card", type=Path, required=True, help="model.json from train")
+    parser.add_argument("--out", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
+    args = parser.parse_args(argv)
+    compute = load_section(args.params, "compute", ComputeParams)
+    params = load_section(args.params, "infer", InferParams)
+    keep_freed_memory()
+    device = device_named(compute.device)
+
+    schema = read_schema(args.schema)
+    rows = read_test_rows(args.test_table)
+    store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
+    model, card = read_checkpoint(args.weights, args.card)
+    if card.classes != schema.target.classes or card.image_size != schema.test.size:
+        raise ValueError(
+            f"{args.card} was trained on {len(card.classes)} classes at {card.image_size} px, the competition has "
+            f"{len(schema.target.classes)} at {schema.test.size} px; run `dvc repro`"
+        )
+    outcome = predict(
+        model,
+        store_tensor(store, device),
+        batch_size=params.batch_size,
+        flip_tta=card.flip_tta,
+        device=device,
+        dtype=autocast_dtype(compute.precision, device),
+        title=f"fold {card.fold} test",
+    )
+    assert outcome.probs is not None
+    write_arrays(args.out, {"image_ids": np.array([row.image_id for row in rows]), "probs": outcome.probs})
+    speed = outcome.num_images / outcome.seconds
+    console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
+
+
+if __name__ == "__main__":
+    console.run(main)

@@ -1,0 +1,95 @@
+"""Reads the test predictions of all folds and the sample submission. Writes the submission and its receipt.
+
+Mean of the folds' probabilities, argmax, the organiser's spelling, the sample's rows; refused unless the contract
+holds. A copy stays under submissions/archive, named by its content: a later run overwrites nothing.
+"""
+
+import argparse
+import hashlib
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import console
+from pipeline.competition.contract import check_submission, make_submission, refuse
+from pipeline.competition.predictions import ensemble
+from pipeline.competition.schema import read_schema, read_test_rows
+from pipeline.files import fold_files, read_json, read_table, sha256_of, write_bytes, write_json
+from pipeline.params import load_folds, load_params
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the stage; the paths come from dvc.yaml."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.submit", description=__doc__)
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml (section folds; all go to the receipt)")
+    parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
+    parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
+    parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
+    parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
+    parser.add_argument("--confusion", type=Path, required=True, help="CSV from evaluate: how often each class to expect")
+    parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
+    parser.add_argument("--archive", type=Path, required=True, help="folder that keeps a copy of every submission")
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    parser.add_argument("--receipt", type=Path, required=True, help="JSON to write")
+    args = parser.parse_args(argv)
+    folds = load_folds(args.params)
+    schema = read_schema(args.schema)
+    classes = schema.target.classes
+    image_ids = [row.image_id for row in read_test_rows(args.test_table)]
+
+    probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(classes))
+    labels = [classes[index] for index in probs.argmax(axis=1)]
+    sample = args.sample.read_bytes()
+    content = make_submission(sample, schema, dict(zip(image_ids, labels, strict=True)))
+    findings = check_submission(content, sample, schema, oof_counts=_predicted_counts(args.confusion))
+    refuse(findings, str(args.out))
+
+    receipt = _receipt(args, content, Counter(labels), list(map(str, findings)))
+    name = hashlib.sha256(content).hexdigest()[:12]
+    write_bytes(args.archive / f"{name}.csv", content)
+    write_json(args.archive / f"{name}.json", receipt)
+    write_bytes(args.out, content)
+    write_json(args.receipt, receipt)
+    for finding in findings:
+        console.say(str(finding))
+    console.say(f"{args.out}: {len(image_ids):,} rows, passed the contract; copy in {args.archive / name}.csv")
+
+
+def _predicted_counts(confusion: Path) -> dict[str, int]:
+    table = read_table(confusion, ("true", "predicted", "images"))
+    counts: Counter[str] = Counter()
+    for label, images in zip(table["predicted"], table["images"], strict=True):
+        counts[label] += int(images)
+    return dict(counts)
+
+
+def _receipt(args: argparse.Namespace, content: bytes, counts: Counter[str], warnings: list[str]) -> dict[str, Any]:
+    scores = read_json(args.metrics)
+    return {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "rows": sum(counts.values()),
+        "labels": dict(sorted(counts.items())),
+        "oof": scores["oof"],
+        "folds": {name: scores["folds"][name] for name in ("accuracy_mean", "accuracy_standard_error")},
+        "warnings": warnings,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_clean": _git("status", "--porcelain", "--untracked-files=no") == "",
+        "dvc_lock_sha256": sha256_of(args.lock) if args.lock.is_file() else None,
+        "params": load_params(args.params),
+    }
+
+
+def _git(*words: str) -> str | None:
+    """git's answer, None where there is no git or no commit."""
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+if __name__ == "__main__":
+    console.run(main)

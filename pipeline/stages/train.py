@@ -1,0 +1,186 @@
+"""Reads schema, tables, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
+probabilities, a history row an epoch, and metrics.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline import console
+from pipeline.competition.schema import FOLDS_COLUMNS, class_indices, read_schema, read_train_rows
+from pipeline.files import code_fingerprint, read_table, write_arrays, write_json, write_table
+from pipeline.images.store import read_store
+from pipeline.learning.batches import channel_statistics, store_tensor
+from pipeline.learning.checkpoint import ModelCard, write_checkpoint
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.engine import Outcome
+from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
+from pipeline.learning.models import Normalised, create_model, pretrained_constants
+from pipeline.params import (
+    AugmentParams,
+    ComputeParams,
+    ModelParams,
+    TrainParams,
+    load_folds,
+    load_section,
+    load_train,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the stage; the paths come from dvc.yaml."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline.stages.train", description=__doc__)
+    parser.add_argument("--fold", required=True, help="the fold to hold out, as params.yaml names it")
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
+    parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
+    parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
+    parser.add_argument("--train-images", type=Path, required=True, help=".npy from ingest")
+    parser.add_argument("--weights", type=Path, required=True, help="safetensors to write")
+    parser.add_argument("--card", type=Path, required=True, help="model.json to write")
+    parser.add_argument("--oof", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
+    parser.add_argument("--history", type=Path, required=True, help="CSV to write: a row an epoch")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
+    args = parser.parse_args(argv)
+    sections: dict[str, Any] = {
+        "model": load_section(args.params, "model", ModelParams),
+        "augment": load_section(args.params, "augment", AugmentParams),
+        "compute": load_section(args.params, "compute", ComputeParams),
+        "train": _load_train(args.params, args.fold),
+    }
+    keep_freed_memory()
+    device = device_named(sections["compute"].device)
+    dtype = autocast_dtype(sections["compute"].precision, device)
+
+    schema = read_schema(args.schema)
+    rows = read_train_rows(args.train_table)
+    targets = np.array(class_indices([row.label for row in rows], schema.target.classes), dtype=np.int64)
+    image_ids = [row.image_id for row in rows]
+    train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
+    store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
+
+    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target.classes, store, train_rows)
+    trained = _train(sections, model, mean, store, args.fold, train_rows, valid_rows, targets, device, dtype)
+    card = ModelCard(
+        fold=args.fold,
+        architecture=sections["model"].name,
+        width=sections["model"].width,
+        options=sections["model"].options,
+        classes=schema.target.classes,
+        image_size=schema.train.size,
+        mean=mean,
+        std=std,
+        flip_tta=sections["train"].flip_tta,
+        params={name: dataclasses.asdict(section) for name, section in sections.items()},
+        data_fingerprint=_fingerprint(args.schema, args.train_table, args.folds),
+        code_fingerprint=code_fingerprint(),
+        torch_version=torch.__version__,
+        device=device.type,
+        precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
+    )
+    _write(args, card, trained, [image_ids[row] for row in valid_rows])
+
+
+def _load_train(params: Path, fold: str) -> TrainParams:
+    folds = load_folds(params)
+    if fold not in folds:
+        raise ValueError(f"--fold is {fold}; {params} names the folds {', '.join(folds)}")
+    return load_train(params, fold)
+
+
+def _split_rows(folds: Path, image_ids: Sequence[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
+    """(rows to train on, rows held out), looked up in the table that split wrote."""
+    table = read_table(folds, FOLDS_COLUMNS)
+    if table["image_id"] != list(image_ids):
+        raise ValueError(f"{folds} is not about the images of the train table; run `dvc repro`")
+    held_out = np.array(table["fold"]) == fold
+    if not held_out.any():
+        raise ValueError(f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro`")
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _create(
+    params: ModelParams, seed: int, fold: str, classes: Sequence[str], store: np.ndarray, train_rows: np.ndarray
+) -> tuple[Normalised, tuple[float, ...], tuple[float, ...]]:
+    """The model with its first weights, and the normalisation: its own if pretrained, else that of the images."""
+    seed_everything(seed, int(fold), 0)
+    network = create_model(
+        params.name, num_classes=len(classes), width=params.width, pretrained=params.pretrained, options=params.options
+    )
+    mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
+    return Normalised(network, mean, std), mean, std
+
+
+def _train(
+    sections: dict[str, Any],
+    model: Normalised,
+    mean: tuple[float, ...],
+    store: np.ndarray,
+    fold: str,
+    train_rows: np.ndarray,
+    valid_rows: np.ndarray,
+    targets: np.ndarray,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> TrainedFold:
+    fill = tuple(round(255 * channel) for channel in mean)
+    return train_fold(
+        model,
+        store_tensor(store, device),
+        fold=fold,
+        train_rows=train_rows,
+        valid_rows=valid_rows,
+        targets=targets,
+        augmentation=dataclasses.asdict(sections["augment"]) | {"fill": fill},
+        **dataclasses.asdict(sections["train"]),
+        device=device,
+        dtype=dtype,
+        report=_say_epoch,
+    )
+
+
+def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
+    valid = "" if record.valid_accuracy is None else (
+        f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}"
+    )
+    console.say(
+        f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
+        f"train_accuracy {record.train_accuracy:.4f}{valid}, {trained.num_images / trained.seconds:,.0f} images/s"
+    )
+
+
+def _fingerprint(*paths: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, image_ids: Sequence[str]) -> None:
+    held_out = trained.held_out
+    write_checkpoint(trained.model, card, args.weights, args.card)
+    write_arrays(args.oof, {"image_ids": np.array(image_ids), "probs": held_out.probs})
+    columns = [item.name for item in dataclasses.fields(EpochRecord)]
+    cells = [["" if value is None else value for value in dataclasses.astuple(record)] for record in trained.history]
+    write_table(args.history, columns, cells)
+    last = trained.history[-1]
+    write_json(
+        args.metrics,
+        {
+            "train_loss": last.train_loss,
+            "train_accuracy": last.train_accuracy,
+            "valid_loss": held_out.loss,
+            "valid_accuracy": held_out.accuracy,
+        },
+    )
+    console.say(f"fold {args.fold}: {held_out.num_images:,} images held out, accuracy {held_out.accuracy:.4f}")
+
+
+if __name__ == "__main__":
+    console.run(main)
