@@ -3,6 +3,7 @@
 It grew out of a tutorial's `run_model(model, loader, loss_fn, optimizer, is_training, is_test)`.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def run_model(
     with grad, tqdm(total=batches.num_images, desc=title, unit=" images", disable=None, leave=False) as bar:
         for batch in batches:
             images, targets = (_images_of(batch), None) if mode is Mode.TEST else batch
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+            with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
                 logits = model(images.to(device, non_blocking=True))
             logits = logits.float()
             probs = None if mode is Mode.TRAIN else objective.probs(logits)

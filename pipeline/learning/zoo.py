@@ -1,5 +1,6 @@
 """timm: our ResNet9 in its registry, and every other network out of it."""
 
+import difflib
 from typing import Any
 
 import timm
@@ -33,8 +34,7 @@ def resnet9(pretrained: bool = False, **kwargs: Any) -> ResNet9:
 def create_timm_model(name: str, *, num_classes: int, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """Any timm model. Raises ValueError with the way out; see `models.create_model`."""
     if not timm.is_model(name):
-        family = name.split(".")[0].rstrip("0123456789_")[:6]
-        close = timm.list_models(f"*{family}*")[:8] if family else []
+        close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5, cutoff=0.5)
         raise ValueError(f"model.name is {name!r}, which timm {timm.__version__} does not know; close: {close}")
     try:
         return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)

@@ -1,0 +1,61 @@
+"""Crop, flip and cutout: each image by its own draw, reproducibly."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.learning.augment import Augmentation, cut_out, shift_and_flip
+
+
+@pytest.fixture
+def images():
+    return torch.randint(1, 256, (60, 10, 10, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("fill", "mode"), [("reflect", "reflect"), ("zeros", "constant")])
+def test_a_shift_is_a_crop_of_the_padded_image(images, fill, mode):
+    padding = 4
+    draws = np.random.default_rng(0)
+    offsets = draws.integers(-padding, padding + 1, (len(images), 2))
+    mirrored = draws.random(len(images)) < 0.5
+    got = shift_and_flip(images, offsets, mirrored, fill=fill)
+    padded = F.pad(images.permute(0, 3, 1, 2).float(), (padding,) * 4, mode=mode).byte()
+    for image, (row, column), mirror, out in zip(padded, offsets + padding, mirrored, got, strict=True):
+        crop = image[:, row : row + 10, column : column + 10]
+        assert torch.equal(out.permute(2, 0, 1), crop.flip(2) if mirror else crop)
+
+
+def test_cutout_blanks_one_square_and_nothing_else(images):
+    centres = np.random.default_rng(1).integers(0, 10, (len(images), 2))
+    got = cut_out(images, centres, 4, (7, 8, 9))
+    for image, (row, column), out in zip(images, centres, got, strict=True):
+        expected = image.clone()
+        expected[max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = torch.tensor([7, 8, 9], dtype=torch.uint8)
+        assert torch.equal(out, expected)
+
+
+def test_draws_depend_on_seed_fold_epoch_and_chunk_alone(images):
+    settings = {"crop_padding": 2, "flip": True, "cutout": 3, "policy": "trivialaugment"}
+    first = Augmentation(**settings, key=(1, 2, 3))(images, 4)
+    np.random.default_rng(0).random(5)
+    torch.manual_seed(9)
+    assert torch.equal(first, Augmentation(**settings, key=(1, 2, 3))(images, 4))
+    for key, chunk in (((0, 2, 3), 4), ((1, 0, 3), 4), ((1, 2, 0), 4), ((1, 2, 3), 0)):
+        assert not torch.equal(first, Augmentation(**settings, key=key)(images, chunk))
+
+
+def test_every_image_has_a_draw_of_its_own(images):
+    same = images[:1].expand(60, -1, -1, -1).contiguous()
+    got = Augmentation(crop_padding=3, flip=True)(same, 0)
+    assert len({image.numpy().tobytes() for image in got}) > 30
+
+
+def test_flips_are_half(images):
+    many = images[:1].expand(4000, -1, -1, -1).contiguous()
+    flipped = (Augmentation(flip=True)(many, 0) == images[0].flip(1)).all(dim=3).all(dim=2).all(dim=1)
+    assert abs(float(flipped.float().mean()) - 0.5) < 0.04
+
+
+def test_everything_off_changes_nothing(images):
+    assert torch.equal(Augmentation()(images, 0), images)

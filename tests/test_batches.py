@@ -1,0 +1,65 @@
+"""From the store to batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.learning.batches import Batches, channel_statistics, epoch_order
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def store():
+    return torch.randint(0, 256, (1300, 8, 8, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (5, 4), (129, 128), (1300, 64), (1300, 2000), (1000, 7)])
+def test_all_rows_in_order_in_even_batches(store, count, size):
+    rows = np.random.default_rng(0).permutation(1300)[:count]
+    targets = rows % 7
+    parts = list(Batches(store, rows, targets, batch_size=size, device=CPU))
+    sizes = [len(images) for images, _ in parts]
+    assert max(sizes) <= size
+    assert max(sizes) - min(sizes) <= 1, "a batch norm must not see a lonely image"
+    assert torch.equal(torch.cat([images for images, _ in parts]), store[rows].permute(0, 3, 1, 2))
+    assert torch.cat([labels for _, labels in parts]).tolist() == targets.tolist()
+
+
+def test_images_come_in_channels_last_order_without_a_copy(store):
+    images = next(iter(Batches(store, np.arange(40), None, batch_size=40, device=CPU)))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert images.dtype == torch.uint8
+
+
+def test_transforms_get_many_images_at_once_and_numbered(store):
+    calls = []
+
+    def transform(images, chunk):
+        calls.append((chunk, len(images)))
+        return 255 - images
+
+    parts = list(Batches(store, np.arange(1300), None, batch_size=100, device=CPU, transform=transform))
+    assert calls == [(0, 600), (1, 600), (2, 100)]
+    assert torch.equal(torch.cat(parts), (255 - store).permute(0, 3, 1, 2))
+
+
+def test_the_epochs_order_depends_on_its_arguments_alone():
+    order = epoch_order(50, seed=1, fold=2, epoch=3)
+    assert sorted(order.tolist()) == list(range(50))
+    assert (order == epoch_order(50, seed=1, fold=2, epoch=3)).all()
+    others = [{"seed": 0, "fold": 2, "epoch": 3}, {"seed": 1, "fold": 0, "epoch": 3}, {"seed": 1, "fold": 2, "epoch": 4}]
+    assert all((order != epoch_order(50, **other)).any() for other in others)
+
+
+def test_channel_statistics_are_those_of_the_rows_named(store):
+    rows = np.arange(0, 1300, 3)
+    mean, std = channel_statistics(store.numpy(), rows)
+    pixels = store.numpy()[rows].reshape(-1, 3) / 255
+    assert mean == pytest.approx(pixels.mean(axis=0), abs=1e-9)
+    assert std == pytest.approx(pixels.std(axis=0), abs=1e-9)
+
+
+def test_a_flat_channel_is_not_divided_by_zero():
+    flat = np.full((4, 8, 8, 3), 9, dtype=np.uint8)
+    assert channel_statistics(flat, np.arange(4))[1] == (1.0, 1.0, 1.0)
