@@ -1,0 +1,294 @@
+"""ingest: what a good competition becomes, and what each kind of bad one says."""
+
+import io
+import json
+import re
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+from PIL import Image
+
+from pipeline.competition.schema import read_schema, read_test_rows, read_train_rows
+from pipeline.images.decode import decode_image
+from pipeline.images.store import read_store
+
+OUTPUTS = ("data/competition", "data/images")
+
+
+def ingest_message(workplace, files):
+    """The error that ingest stops with; nothing may have been written."""
+    write_zip(workplace.raw, files)
+    with pytest.raises(ValueError) as error:
+        workplace.run("ingest")
+    left = [path for folder in OUTPUTS for path in workplace.path(folder).rglob("*") if path.is_file()]
+    assert left == []
+    return str(error.value)
+
+
+def with_rows(files, table, change):
+    """The competition with rows of a table changed by `change(list of lines)`."""
+    lines = files[table].decode().splitlines()
+    return files | {table: ("\n".join(change(lines)) + "\n").encode()}
+
+
+def test_rows_tables_and_stores_agree(workplace):
+    workplace.run("ingest")
+    schema = read_schema(workplace.path("data/competition/schema.json"))
+    train = read_train_rows(workplace.path("data/competition/train.csv"))
+    test = read_test_rows(workplace.path("data/competition/test.csv"))
+    files = competition_files()
+    assert schema.target.classes == ("a cat", "bird", "dog, large")
+    assert [row.image_id for row in train] == [f"{number:03d}" for number in range(30)], "leading zeros kept, order kept"
+    assert [row.image_id for row in test] == [f"9{number:02d}" for number in range(9)]
+    for part, rows in (("train", train), ("test", test)):
+        store = read_store(workplace.path(f"data/images/{part}.npy"), num_images=len(rows), size=12)
+        for row, pixels in zip(rows, store, strict=True):
+            assert (pixels == np.asarray(Image.open(io.BytesIO(files[row.path])))).all()
+    assert workplace.path("data/competition/sample_submission.csv").read_bytes() == files["sample_submission.csv"]
+
+
+def test_a_folder_and_a_zip_with_a_folder_around_give_the_same_bytes(workplace, tmp_path):
+    def outputs():
+        return {path.name: path.read_bytes() for folder in OUTPUTS for path in workplace.path(folder).iterdir()}
+
+    workplace.run("ingest")
+    plain = outputs()
+    files = competition_files()
+    write_zip(workplace.raw, {f"my comp/{name}": content for name, content in files.items()} | {"__MACOSX/x": b"?"})
+    workplace.run("ingest")
+    assert outputs() == plain
+    workplace.raw = tmp_path / "a folder"
+    for name, content in files.items():
+        (workplace.raw / name).parent.mkdir(parents=True, exist_ok=True)
+        (workplace.raw / name).write_bytes(content)
+    workplace.run("ingest")
+    assert outputs() == plain
+
+
+def test_every_problem_is_reported_at_once_with_counts_and_the_first_three(workplace):
+    files = competition_files()
+    for number in range(5):
+        files[f"train/{number:03d}.png"] = files[f"train/{number:03d}.png"][:80]
+    del files["train/010.png"], files["test/901.png"]
+    files["train/stray.png"] = encoded(image_of(0, 0))
+    files = with_rows(files, "train.csv", lambda lines: [*lines, "020,bird", "029x,"])
+    message = ingest_message(workplace, files)
+    assert "problems" in message.splitlines()[0]
+    for expected in (
+        r"unreadable image: 5 \(train/000.png: OSError: .*, train/001.png: .*, train/002.png: .*, …\)",
+        r"id without image in train/: 2 \(010, 029x\)",
+        r"id without image in test/: 1 \(901\)",
+        r"image without row: 1 \(train/stray.png\)",
+        r"duplicate id: 1 \(020 x2 in train.csv\)",
+        r"empty label: 1 \(029x = ''\)",
+    ):
+        assert re.search(expected, message), (expected, message)
+
+
+@pytest.mark.parametrize("keep", [0.02, 0.3, 0.6, 0.9])
+def test_a_truncated_jpeg_is_named(workplace, keep):
+    files = competition_files()
+    whole = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), "JPEG")
+    files["train/004.png"] = whole[: int(keep * len(whole))]
+    assert "unreadable image: 1 (train/004.png: " in ingest_message(workplace, files)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "the file is empty (0 bytes)"), (b"<html>404</html>", "cannot identify image file"), (b"\xff\xd8\xff", "train/004.png")],
+)
+def test_what_is_no_image_is_named(workplace, content, reason):
+    message = ingest_message(workplace, competition_files() | {"train/004.png": content})
+    assert "unreadable image: 1 (train/004.png" in message
+    assert reason in message
+
+
+def test_an_animated_image_is_refused():
+    stream = io.BytesIO()
+    frames = [Image.fromarray(image_of(0, number)) for number in range(3)]
+    frames[0].save(stream, format="GIF", save_all=True, append_images=frames[1:])
+    with pytest.raises(ValueError, match="it is animated"):
+        decode_image(stream.getvalue(), 12, "squash")
+
+
+def test_a_missing_image_is_named(workplace):
+    files = competition_files()
+    del files["train/007.png"]
+    message = ingest_message(workplace, files)
+    assert "id without image in train/: 1 (007)" in message
+    assert "each id of train.csv needs train/<id> with one of .jpg" in message
+
+
+def test_a_duplicate_id_is_named(workplace):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, "003,bird"])
+    assert "duplicate id: 1 (003 x2 in train.csv)" in ingest_message(workplace, files)
+
+
+@pytest.mark.parametrize("label", ["", "NaN", " "])
+def test_a_nan_label_is_named(workplace, label):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines[:-1], f"029,{label}"])
+    assert f"empty label: 1 (029 = {label!r})" in ingest_message(workplace, files)
+
+
+def test_a_label_that_may_mean_missing_stops_unless_allowed(workplace):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [line.replace("a cat", "None") for line in lines])
+    message = ingest_message(workplace, files)
+    assert "label that may mean missing: 10 (001 = 'None', 004 = 'None', 007 = 'None', …)" in message
+    workplace.params["competition"]["allow"] = ["label that may mean missing"]
+    workplace.run("ingest")
+    assert "None" in read_schema(workplace.path("data/competition/schema.json")).target.classes
+
+
+def test_two_spellings_of_one_class_are_named(workplace):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines[:-1], "029,Bird"])
+    assert "duplicate class spelling: 1 (Bird / bird)" in ingest_message(workplace, files)
+
+
+def test_an_image_without_row_stops_unless_allowed(workplace):
+    files = competition_files() | {"test/extra.png": encoded(image_of(0, 0))}
+    assert "competition.allow: [image without row]" in ingest_message(workplace, files)
+    workplace.params["competition"]["allow"] = ["image without row"]
+    workplace.run("ingest")
+    audit = json.loads(workplace.path("data/competition/audit.json").read_text())
+    assert audit["allowed_problems"] == {"image without row": 1}
+
+
+def test_what_may_not_be_allowed_cannot_be(workplace):
+    workplace.params["competition"]["allow"] = ["unreadable image"]
+    with pytest.raises(ValueError, match=r"competition.allow has \['unreadable image'\]; allowed: \['image without row'"):
+        workplace.run("ingest")
+
+
+def test_a_sample_id_that_is_not_in_test_is_named(workplace):
+    files = with_rows(competition_files(), "sample_submission.csv", lambda lines: [*lines, "999,bird"])
+    assert "id without image in test/: 1 (999)" in ingest_message(workplace, files)
+
+
+def test_an_id_in_both_tables_is_named(workplace):
+    files = with_rows(competition_files(), "sample_submission.csv", lambda lines: [*lines, "001,bird"])
+    files["test/001.png"] = files["test/900.png"]
+    assert "id in both tables: 1 (001)" in ingest_message(workplace, files)
+
+
+def test_unknown_columns_are_named(workplace):
+    files = competition_files()
+    files["train.csv"] = csv_bytes(("id", "breed", "label"), [("000", "x", "bird")])
+    message = ingest_message(workplace, files)
+    assert "unknown columns ['breed']: train.csv has ['id', 'breed', 'label']" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"id,label\n000,bird\n001\n", "1 rows have another number of cells than the header (2), first lines [3]"),
+        (b"id,label\n", "train.csv has 1 lines; it must have a header and at least one row"),
+        ("id,label\n000,새\n".encode("cp949"), "train.csv is not UTF-8"),
+        (b"id,label\n000,\0\n", "train.csv holds NUL bytes"),
+        (b'id,label\n000,"bird\n', "train.csv is not a readable CSV"),
+    ],
+)
+def test_a_broken_table_is_named(workplace, content, message):
+    assert message in ingest_message(workplace, competition_files() | {"train.csv": content})
+
+
+def test_a_table_that_is_not_there_lists_the_others(workplace):
+    files = competition_files()
+    files["labels.csv"] = files.pop("train.csv")
+    assert "has no train.csv; its 2 CSV files are ['labels.csv', 'sample_submission.csv']" in ingest_message(workplace, files)
+
+
+def test_an_empty_zip_says_so(workplace):
+    assert "is empty: no file in it" in ingest_message(workplace, {})
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/outside.png", "train/../../outside.png", "C:/outside.png", "a\\..\\b.png"])
+def test_a_member_that_escapes_stops_before_anything_is_read(workplace, name):
+    message = ingest_message(workplace, competition_files() | {name: b"x"})
+    assert "would leave the archive's folder" in message
+
+
+def test_links_bombs_and_two_members_of_one_name_are_refused(workplace):
+    files = competition_files()
+
+    def message_with(add):
+        write_zip(workplace.raw, files)
+        with zipfile.ZipFile(workplace.raw, "a", zipfile.ZIP_DEFLATED) as handle:
+            add(handle)
+        with pytest.raises(ValueError) as error:
+            workplace.run("ingest")
+        return str(error.value)
+
+    link = zipfile.ZipInfo("train/link.png")
+    link.external_attr = 0o120777 << 16
+    assert "'train/link.png' is a link" in message_with(lambda handle: handle.writestr(link, "/etc/passwd"))
+    assert "decompression bomb" in message_with(lambda handle: handle.writestr("train/b.png", bytes(8 << 20)))
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        assert "two members are called 'train.csv'" in message_with(lambda handle: handle.writestr("train.csv", "x"))
+
+
+def test_what_is_no_archive_says_what_it_found(workplace):
+    workplace.raw.write_bytes(b"PK broken")
+    with pytest.raises(ValueError, match=r"is neither a zip nor a folder \(9 bytes\)"):
+        workplace.run("ingest")
+    workplace.raw.unlink()
+    with pytest.raises(ValueError, match="does not exist"):
+        workplace.run("ingest")
+
+
+def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
+    files = competition_files()
+    files["train/003.png"] = files["train/000.png"]
+    files["train/001.png"] = files["train/000.png"]
+    files["test/900.png"] = files["train/000.png"]
+    write_zip(workplace.raw, files)
+    workplace.run("ingest")
+    audit = json.loads(workplace.path("data/competition/audit.json").read_text())
+    assert audit["duplicates_in_train"] == {"groups": 1, "first": [["000", "001", "003"]]}
+    assert audit["duplicates_with_other_label"]["groups"] == 1
+    assert audit["test_images_also_in_train"] == {"groups": 1, "first": [["900", "000"]]}
+    assert "warning: duplicates with other label: 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+@pytest.mark.parametrize(("kind", "mode"), [("PNG", "RGB"), ("PNG", "L"), ("PNG", "P"), ("PNG", "RGBA"), ("PNG", "I;16"),
+                                            ("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("BMP", "RGB"), ("WEBP", "RGB"), ("TIFF", "RGB")])  # fmt: skip
+def test_every_kind_of_image_becomes_rgb_of_the_stores_size(kind, mode, fit):
+    grey = np.arange(30 * 20, dtype=np.uint16).reshape(20, 30) * 100
+    image = Image.fromarray(grey) if mode == "I;16" else Image.fromarray(image_of(1, 1, 30)[:20]).convert(mode)
+    stream = io.BytesIO()
+    image.save(stream, format=kind)
+    decoded = decode_image(stream.getvalue(), 16, fit)
+    assert decoded.pixels.shape == (16, 16, 3)
+    assert decoded.pixels.dtype == np.uint8
+    assert (decoded.width, decoded.height) == (30, 20)
+    if mode == "I;16":
+        assert abs(float(decoded.pixels.mean()) - float((grey >> 8).mean())) < 60 and len(np.unique(decoded.pixels)) > 50
+
+
+def test_exif_orientation_is_applied():
+    upright = image_of(0, 0, 16)
+    upright[:4] = 255
+    image = Image.fromarray(np.rot90(upright))  # stored lying on its side
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate 90 clockwise to show"
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", exif=exif)
+    assert (decode_image(stream.getvalue(), 16, "squash").pixels == upright).all()
+
+
+def test_auto_size_is_the_median_shorter_side_held_between_8_and_128(workplace):
+    workplace.params["images"]["size"] = "auto"
+    workplace.run("ingest")
+    assert read_schema(workplace.path("data/competition/schema.json")).train.size == 12
+
+
+def test_a_damaged_store_is_not_read(workplace):
+    workplace.run("ingest")
+    path = workplace.path("data/images/train.npy")
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"train.npy is damaged .*dvc repro -f ingest"):
+        read_store(path, num_images=30, size=12)
+    with pytest.raises(ValueError, match=r"holds uint8 \(9, 12, 12, 3\), the schema says uint8 \(30, 12, 12, 3\)"):
+        read_store(workplace.path("data/images/test.npy"), num_images=30, size=12)

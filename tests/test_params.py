@@ -1,0 +1,126 @@
+"""params.yaml: what is wrong stops the stage, naming the key, the value and what is allowed."""
+
+import re
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from pipeline import params as p
+
+SECTIONS = {
+    "competition": p.CompetitionParams,
+    "images": p.ImagesParams,
+    "split": p.SplitParams,
+    "model": p.ModelParams,
+    "augment": p.AugmentParams,
+    "train": p.TrainParams,
+    "compute": p.ComputeParams,
+    "infer": p.InferParams,
+}
+PARAM_FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write params.yaml with changes: a section name and key, or a whole section, to a value."""
+
+    def write(section, key=None, value=None, *, drop=False):
+        found = yaml.safe_load((ROOT / "params.yaml").read_text())
+        if drop:
+            del found[section][key]
+        elif key is None:
+            found[section] = value
+        else:
+            found[section][key] = value
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(found))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", PARAM_FILES, ids=lambda path: path.name)
+def test_every_params_file_that_ships_is_valid_and_complete(path):
+    assert set(p.load_params(path)) == {*SECTIONS, "folds"}
+    for name, section in SECTIONS.items():
+        p.load_section(path, name, section)
+    for fold in p.load_folds(path):
+        p.load_train(path, fold)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "epoch", 3, "train.epoch (= 3) is not known; did you mean epochs? allowed: ['seed', 'epochs'"),
+        ("train", "epochs", 0, "train.epochs is 0; allowed: an integer from 1 to 100000"),
+        ("train", "epochs", 2.5, "train.epochs is 2.5; allowed: an integer from 1"),
+        ("train", "epochs", True, "train.epochs is True; allowed: an integer"),
+        ("train", "epochs", None, "train.epochs is None; allowed: an integer"),
+        ("train", "epochs", 10**400, "allowed: an integer from 1 to 100000"),
+        ("train", "peak_lr", "fast", "train.peak_lr is 'fast'; allowed: a number from 1e-09 to 1000.0"),
+        ("train", "peak_lr", float("nan"), "train.peak_lr is nan; allowed: a number"),
+        ("augment", "policy", "randaugment", "augment.policy is 'randaugment'; allowed: none, autoaugment, trivialaugment"),
+        ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true or false"),
+        ("images", "size", "big", "images.size is 'big'; allowed: auto, or 8 to 4096 pixels"),
+        ("images", "size", 4, "images.size is 4; allowed: an integer or a string from 8 to 4096"),
+        ("model", "width", 4, "model.width is 4; allowed: an integer from 8 to 128"),
+        ("model", "options", [1], "model.options is [1]; allowed: a mapping"),
+        ("competition", "allow", [1], "competition.allow is [1]; allowed: a list of strings"),
+    ],
+)
+def test_a_wrong_value_names_key_value_and_what_is_allowed(written, section, key, value, message):
+    path = written(section, key, value)
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        p.load_section(path, section, SECTIONS[section])
+    assert str(path) in str(error.value)
+
+
+def test_a_missing_key_says_what_to_add(written):
+    with pytest.raises(ValueError, match="train lacks warmup; allowed: a number from 0.0 to 0.9"):
+        p.load_section(written("train", "warmup", drop=True), "train", p.TrainParams)
+
+
+def test_a_section_that_is_no_mapping_is_refused(written):
+    with pytest.raises(ValueError, match=re.escape("train is 'fast'; must be a mapping with the keys")):
+        p.load_section(written("train", value="fast"), "train", p.TrainParams)
+
+
+def test_yaml_reads_1e_3_as_text_and_we_read_a_number(tmp_path):
+    text = (ROOT / "params.yaml").read_text().replace("weight_decay: 0.0005", "weight_decay: 5e-4")
+    (tmp_path / "params.yaml").write_text(text)
+    assert p.load_section(tmp_path / "params.yaml", "train", p.TrainParams).weight_decay == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ({0: {}, 1: {}}, "2 of 2 fold keys are not quoted, first [0, 1]; write '0': {}"),
+        ({"0": {}, 1: {}}, "1 of 2 fold keys are not quoted, first [1]"),
+        ({"0": {}, "2": {}}, "folds has the keys ['0', '2']; must be '0' to '1' without gaps"),
+        ({"0": {}}, "folds has the keys ['0']; must be at least '0' and '1'"),
+        ({}, "must be at least '0' and '1'"),
+        (5, "folds is 5; must be a mapping"),
+        ({"0": {}, "1": None}, "folds.1 is None; must be a mapping, {} for no overrides"),
+    ],
+)
+def test_folds_must_be_quoted_and_complete(written, folds, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        p.load_folds(written("folds", value=folds))
+
+
+def test_a_folds_overrides_reach_that_fold_alone_and_are_checked(written):
+    path = written("folds", value={"0": {}, "1": {"seed": 7, "peak_lr": 0.3}})
+    assert (p.load_train(path, "1").seed, p.load_train(path, "1").peak_lr) == (7, 0.3)
+    assert p.load_train(path, "0").seed == 0
+    with pytest.raises(ValueError, match=re.escape("folds.1.sed (= 7) is not known; did you mean seed?")):
+        p.load_train(written("folds", value={"0": {}, "1": {"sed": 7}}), "1")
+    with pytest.raises(ValueError, match=re.escape("folds.0.epochs is -1; allowed: an integer from 1")):
+        p.load_train(written("folds", value={"0": {"epochs": -1}, "1": {}}), "0")
+
+
+def test_yaml_that_would_run_code_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("train: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(ValueError, match="is not valid YAML"):
+        p.load_params(path)
