@@ -16,13 +16,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    summary = commands.add_parser("summary", help="cross-validation score, submission, and its score where a solution is at hand")
+    summary = commands.add_parser(
+        "summary", help="cross-validation score, submission, and its score where a solution is at hand"
+    )
     summary.add_argument("--metrics", type=Path, default=Path("data/report/metrics.json"), help="default: %(default)s")
     _submission_arguments(summary)
-    summary.add_argument("--solution", type=Path, help="CSV of the test images' true labels, laid out as the submission")
+    summary.add_argument(
+        "--solution", type=Path, help="CSV of the test images' true labels, laid out as the submission"
+    )
     summary.set_defaults(call=_summary)
 
-    check = commands.add_parser("check", help="check a submission file against the sample submission and the training labels")
+    check = commands.add_parser(
+        "check", help="check a submission file against the sample submission and the training labels"
+    )
     _submission_arguments(check)
     check.set_defaults(call=_check)
 
@@ -31,8 +37,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("submission", type=Path, nargs="?", default=Path("submissions/submission.csv"), help="default: %(default)s")
-    parser.add_argument("--competition", type=Path, default=Path("data/competition"), help="folder that ingest wrote; default: %(default)s")
+    parser.add_argument(
+        "submission", type=Path, nargs="?", default=Path("submissions/submission.csv"), help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--competition",
+        type=Path,
+        default=Path("data/competition"),
+        help="folder that ingest wrote; default: %(default)s",
+    )
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -50,8 +63,10 @@ def _summary(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.metrics} or {args.submission} is not there yet; run `dvc repro` first")
     scores = read_json(args.metrics)
     folds = scores["folds"]
-    console.say(f"cross-validation  out-of-fold accuracy {scores['oof']['accuracy']:.4f}; over {len(folds['by_fold'])} folds "
-                f"{folds['accuracy_mean']:.4f} ± {folds['accuracy_standard_error']:.4f} (mean ± standard error)")
+    console.say(
+        f"cross-validation  out-of-fold accuracy {scores['oof']['accuracy']:.4f}; over {len(folds['by_fold'])} folds "
+        f"{folds['accuracy_mean']:.4f} ± {folds['accuracy_standard_error']:.4f} (mean ± standard error)"
+    )
     console.say(f"submission        {args.submission}")
     if args.solution is None or not args.solution.is_file():
         return

@@ -240,9 +240,9 @@ def _checked(value: Any, where: str, section: type, key: str) -> Any:
         raise wrong
     if "choices" in item.metadata and value not in item.metadata["choices"]:
         raise wrong
-    if "low" in item.metadata and isinstance(value, int | float):
-        if not item.metadata["low"] <= value <= item.metadata["high"]:
-            raise wrong
+    numeric = isinstance(value, int | float) and "low" in item.metadata
+    if numeric and not item.metadata["low"] <= value <= item.metadata["high"]:
+        raise wrong
     return value
 
 

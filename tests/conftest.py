@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # small networks; threads that wait for each other cost more than they give
 
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ("bird", "a cat", "dog, large")

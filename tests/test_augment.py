@@ -31,7 +31,9 @@ def test_cutout_blanks_one_square_and_nothing_else(images):
     got = cut_out(images, centres, 4, (7, 8, 9))
     for image, (row, column), out in zip(images, centres, got, strict=True):
         expected = image.clone()
-        expected[max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = torch.tensor([7, 8, 9], dtype=torch.uint8)
+        expected[max(row - 2, 0) : row + 2, max(column - 2, 0) : column + 2] = torch.tensor(
+            [7, 8, 9], dtype=torch.uint8
+        )
         assert torch.equal(out, expected)
 
 

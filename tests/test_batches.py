@@ -48,7 +48,11 @@ def test_the_epochs_order_depends_on_its_arguments_alone():
     order = epoch_order(50, seed=1, fold=2, epoch=3)
     assert sorted(order.tolist()) == list(range(50))
     assert (order == epoch_order(50, seed=1, fold=2, epoch=3)).all()
-    others = [{"seed": 0, "fold": 2, "epoch": 3}, {"seed": 1, "fold": 0, "epoch": 3}, {"seed": 1, "fold": 2, "epoch": 4}]
+    others = [
+        {"seed": 0, "fold": 2, "epoch": 3},
+        {"seed": 1, "fold": 0, "epoch": 3},
+        {"seed": 1, "fold": 2, "epoch": 4},
+    ]
     assert all((order != epoch_order(50, **other)).any() for other in others)
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 
 from pipeline.learning.batches import Batches
-from pipeline.learning.engine import Mode, NonFiniteLoss, run_model
+from pipeline.learning.engine import Mode, NonFiniteLossError, run_model
 from pipeline.learning.models import MirrorAveraged, Normalised
 from pipeline.learning.resnet9 import ResNet9
 
@@ -156,7 +156,9 @@ def test_a_non_finite_loss_stops_with_step_and_rate(store, model, poison):
     spoilt[45] = poison  # in the third batch of 20
     parts = Listed(list(zip(spoilt.split(20), labels.split(20), strict=True)), NUM_IMAGES)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0125)
-    with pytest.raises(NonFiniteLoss, match=r"fold 2 epoch 5/9: loss is not finite at step 3, learning rate 0.0125"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"fold 2 epoch 5/9: loss is not finite at step 3, learning rate 0.0125"
+    ):
         run_model(model, parts, Mode.TRAIN, device=CPU, optimizer=optimizer, title="fold 2 epoch 5/9")
 
 
@@ -181,7 +183,9 @@ def test_the_loop_waits_for_nothing_within_an_epoch_off_the_cpu(store, model, mo
     meta, seen = torch.device("meta"), []
 
     def on_meta():
-        for images, labels in zip(store.permute(0, 3, 1, 2).split(20), torch.from_numpy(targets()).split(20), strict=True):
+        for images, labels in zip(
+            store.permute(0, 3, 1, 2).split(20), torch.from_numpy(targets()).split(20), strict=True
+        ):
             seen.append(len(images))
             yield images.to(meta), labels.to(meta)
 

@@ -60,7 +60,12 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
         ("train", "epochs", 10**400, "allowed: an integer from 1 to 100000"),
         ("train", "peak_lr", "fast", "train.peak_lr is 'fast'; allowed: a number from 1e-09 to 1000.0"),
         ("train", "peak_lr", float("nan"), "train.peak_lr is nan; allowed: a number"),
-        ("augment", "policy", "randaugment", "augment.policy is 'randaugment'; allowed: none, autoaugment, trivialaugment"),
+        (
+            "augment",
+            "policy",
+            "randaugment",
+            "augment.policy is 'randaugment'; allowed: none, autoaugment, trivialaugment",
+        ),
         ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true or false"),
         ("images", "size", "big", "images.size is 'big'; allowed: auto, or 8 to 4096 pixels"),
         ("images", "size", 4, "images.size is 4; allowed: an integer or a string from 8 to 4096"),

@@ -120,8 +120,8 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo]) -> None:
             raise ValueError(f"{path}: member {name!r} is encrypted; unpack it with its password and give the folder")
         if name in seen:
             raise ValueError(f"{path}: two members are called {name!r}; which one counts cannot be known")
-        if info.file_size > MAX_MEMBER_BYTES or info.file_size > 1 << 20 and (
-            info.file_size > MAX_RATIO * max(info.compress_size, 1)
+        if info.file_size > MAX_MEMBER_BYTES or (
+            info.file_size > 1 << 20 and (info.file_size > MAX_RATIO * max(info.compress_size, 1))
         ):
             raise ValueError(
                 f"{path}: member {name!r} unpacks from {info.compress_size:,} to {info.file_size:,} bytes; "

@@ -44,8 +44,8 @@ def make_submission(sample: bytes, schema: Schema, label_of: Mapping[str, str]) 
     strangers = sorted(set(label_of) - set(image_ids))
     if missing or strangers:
         raise ValueError(
-            f"predictions and sample submission do not match: {len(missing)} ids without prediction {missing[:NUM_SHOWN]}, "
-            f"{len(strangers)} predictions without row {strangers[:NUM_SHOWN]}; run `dvc repro`"
+            f"predictions and sample submission do not match: {len(missing)} ids without prediction "
+            f"{missing[:NUM_SHOWN]}, {len(strangers)} predictions without row {strangers[:NUM_SHOWN]}; run `dvc repro`"
         )
     filled = [[cell if at == position else label_of[row[position]] for at, cell in enumerate(row)] for row in rows]
     content = table_bytes(header, filled)
@@ -90,7 +90,9 @@ def refuse(findings: Sequence[Finding], source: str) -> None:
     """Raise ValueError with every finding if one of them refuses the submission."""
     refusals = [finding for finding in findings if finding.refused]
     if refusals:
-        raise ValueError("\n  ".join([f"{source} breaks the submission format in {len(refusals)} ways:", *map(str, refusals)]))
+        raise ValueError(
+            "\n  ".join([f"{source} breaks the submission format in {len(refusals)} ways:", *map(str, refusals)])
+        )
 
 
 def _found(check: str, offenders: Sequence[str], remedy: str, *, refused: bool = True) -> list[Finding]:
@@ -108,23 +110,39 @@ def _file_findings(content: bytes, sample: bytes, header: list[str], rows: list[
         findings += _found("mixed newlines", [r"\r and \n"], "use one newline style")
     if header != sample_header:
         extra = [column for column in header if column not in sample_header]
-        index = "an index column was written (pandas: index=False); " if extra and extra[0] in ("", "Unnamed: 0") else ""
-        findings += _found("header", [f"{header}, the sample has {sample_header}"], f"{index}use the sample's columns in its order")
+        index = (
+            "an index column was written (pandas: index=False); " if extra and extra[0] in ("", "Unnamed: 0") else ""
+        )
+        findings += _found(
+            "header", [f"{header}, the sample has {sample_header}"], f"{index}use the sample's columns in its order"
+        )
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     findings += _found("cells in a row", ragged, f"the header has {len(header)}; quote cells that hold commas")
     if len(rows) != len(sample_rows):
-        findings += _found("number of rows", [f"{len(rows)}, the sample has {len(sample_rows)}"], "one row for each of its ids")
+        findings += _found(
+            "number of rows", [f"{len(rows)}, the sample has {len(sample_rows)}"], "one row for each of its ids"
+        )
     return findings
 
 
 def _id_findings(image_ids: list[str], wanted: list[str]) -> list[Finding]:
     known, present = set(wanted), set(image_ids)
     strangers = [image_id for image_id in image_ids if image_id not in known]
-    findings = _found("ids that the sample does not have", _with_cause(strangers, known), "keep ids as text, as the sample spells them")
-    findings += _found("ids missing", [image_id for image_id in wanted if image_id not in present], "one row for each id of the sample")
-    findings += _found("duplicate ids", [name for name, count in Counter(image_ids).items() if count > 1], "one row for each id")
+    findings = _found(
+        "ids that the sample does not have",
+        _with_cause(strangers, known),
+        "keep ids as text, as the sample spells them",
+    )
+    findings += _found(
+        "ids missing", [image_id for image_id in wanted if image_id not in present], "one row for each id of the sample"
+    )
+    findings += _found(
+        "duplicate ids", [name for name, count in Counter(image_ids).items() if count > 1], "one row for each id"
+    )
     if not findings:
-        moved = [f"row {row}: {a} for {b}" for row, (a, b) in enumerate(zip(image_ids, wanted, strict=True), 1) if a != b]
+        moved = [
+            f"row {row}: {a} for {b}" for row, (a, b) in enumerate(zip(image_ids, wanted, strict=True), 1) if a != b
+        ]
         findings += _found("order of ids", moved, "keep the sample's order")
     return findings
 
@@ -153,14 +171,15 @@ def _label_findings(rows: list[list[str]], id_at: int, schema: Schema) -> list[F
     empty, odd = [], []
     for row in rows:
         label = row[1 - id_at]
-        if label.strip() == "" or label.strip().lower() in ("nan", "inf", "-inf") and label not in classes:
+        if label.strip() == "" or (label.strip().lower() in ("nan", "inf", "-inf") and label not in classes):
             empty.append(f"{row[id_at]} = {label!r}")
         elif label not in classes:
             meant = folded.get(unicodedata.normalize("NFC", label).strip().casefold())
             meant = meant or folded.get(re.sub(r"\.0+$", "", label))
             hint = f", meant {meant!r}?" if meant else ""
             odd.append(f"{row[id_at]} = {label!r}{hint}")
-    allowed = f"allowed: the {len(classes)} training labels, such as {', '.join(map(repr, schema.target.classes[:NUM_SHOWN]))}"
+    examples = ", ".join(map(repr, schema.target.classes[:NUM_SHOWN]))
+    allowed = f"allowed: the {len(classes)} training labels, such as {examples}"
     return _found("empty labels", empty, "give every id a label") + _found("unknown labels", odd, allowed)
 
 
@@ -170,9 +189,13 @@ def _warnings(
     counts = Counter(row[label_at] for row in rows)
     findings = []
     if content == sample:
-        findings += _found("equal to the sample", ["every byte"], "this is the organiser's example, not a prediction", refused=False)
+        findings += _found(
+            "equal to the sample", ["every byte"], "this is the organiser's example, not a prediction", refused=False
+        )
     if len(counts) == 1 and len(rows) > 1:
-        findings += _found("constant", [f"{len(rows)} rows of {next(iter(counts))!r}"], "look at the model", refused=False)
+        findings += _found(
+            "constant", [f"{len(rows)} rows of {next(iter(counts))!r}"], "look at the model", refused=False
+        )
     never = [label for label in schema.target.classes if label not in counts and oof_counts.get(label, 0)]
     never = [label for label in never if oof_counts[label] * len(rows) >= 5 * sum(oof_counts.values())]
     findings += _found("classes never predicted", never, "five or more were to be expected", refused=False)
@@ -180,8 +203,12 @@ def _warnings(
     far = []
     for label, count in counts.items():
         expected = oof_counts.get(label, 0) * len(rows) / total if total else 0.0
-        if max(count, expected) >= HISTOGRAM_MINIMUM and total and not (
-            expected / HISTOGRAM_FACTOR <= count <= expected * HISTOGRAM_FACTOR
+        if (
+            max(count, expected) >= HISTOGRAM_MINIMUM
+            and total
+            and not (expected / HISTOGRAM_FACTOR <= count <= expected * HISTOGRAM_FACTOR)
         ):
             far.append(f"{label!r} {count} times, {expected:.0f} expected")
-    return findings + _found("classes unlike out of fold", far, "the test set differs from the training set, or a fold failed", refused=False)
+    return findings + _found(
+        "classes unlike out of fold", far, "the test set differs from the training set, or a fold failed", refused=False
+    )

@@ -57,7 +57,9 @@ def read_layout(archive: Archive, problems: Problems) -> Layout:
         target=Target(kind="single_label", column=label_column, classes=sorted_classes(labels)),
         submission=SubmissionFormat(kind="label", id_column=id_column, columns=tuple(sample_header)),
         metric="accuracy",
-        train=[(image_id, train_of.get(image_id, ""), label) for image_id, label in zip(train_ids, labels, strict=True)],
+        train=[
+            (image_id, train_of.get(image_id, ""), label) for image_id, label in zip(train_ids, labels, strict=True)
+        ],
         test=[(image_id, test_of.get(image_id, "")) for image_id in test_ids],
         sample=archive.read(SAMPLE_TABLE),
     )
@@ -83,8 +85,10 @@ def _read_csv(archive: Archive, name: str) -> tuple[list[str], list[list[str]]]:
     header = rows[0]
     ragged = [number for number, row in enumerate(rows, start=1) if len(row) != len(header)]
     if ragged:
-        raise ValueError(f"{where}: {len(ragged)} rows have another number of cells than the header "
-                         f"({len(header)}), first lines {ragged[:3]}")
+        raise ValueError(
+            f"{where}: {len(ragged)} rows have another number of cells than the header "
+            f"({len(header)}), first lines {ragged[:3]}"
+        )
     return header, rows[1:]
 
 
@@ -113,9 +117,11 @@ def _checked_labels(ids: list[str], labels: list[str], problems: Problems) -> li
         if label.strip().lower() in EMPTY_LABELS:
             problems.add("empty label", f"{image_id} = {label!r}", f"label the row in {TRAIN_TABLE}, or take it out")
         elif label.strip().lower() in DOUBTFUL_LABELS:
-            problems.add("label that may mean missing", f"{image_id} = {label!r}",
-                         f"label the row in {TRAIN_TABLE}; if it is a class: "
-                         "competition.allow: [label that may mean missing]")
+            problems.add(
+                "label that may mean missing",
+                f"{image_id} = {label!r}",
+                f"label the row in {TRAIN_TABLE}; if it is a class: competition.allow: [label that may mean missing]",
+            )
         elif label != label.strip():
             problems.add("label with outer spaces", f"{image_id} = {label!r}", f"take the spaces out of {TRAIN_TABLE}")
 
@@ -124,9 +130,11 @@ def _checked_labels(ids: list[str], labels: list[str], problems: Problems) -> li
         spellings.setdefault(unicodedata.normalize("NFC", label).strip().casefold(), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1:
-            problems.add("duplicate class spelling", " / ".join(sorted(variants)),
-                         "spell the class one way; if they are two classes: "
-                         "competition.allow: [duplicate class spelling]")
+            problems.add(
+                "duplicate class spelling",
+                " / ".join(sorted(variants)),
+                "spell the class one way; if they are two classes: competition.allow: [duplicate class spelling]",
+            )
     return labels
 
 
@@ -146,8 +154,11 @@ def _match_images(archive: Archive, folder: str, ids: list[str], table: str, pro
     for image_id in dict.fromkeys(ids):
         candidates = by_key.get(image_id, [])
         if not candidates:
-            problems.add(f"id without image in {folder}/", image_id,
-                         f"each id of {table} needs {folder}/<id> with one of {', '.join(IMAGE_SUFFIXES)}")
+            problems.add(
+                f"id without image in {folder}/",
+                image_id,
+                f"each id of {table} needs {folder}/<id> with one of {', '.join(IMAGE_SUFFIXES)}",
+            )
         elif len(candidates) > 1:
             problems.add("id with several images", f"{image_id}: {', '.join(candidates[:3])}", "keep one of them")
         else:
@@ -156,6 +167,9 @@ def _match_images(archive: Archive, folder: str, ids: list[str], table: str, pro
     used = {name for image_id in dict.fromkeys(ids) for name in by_key.get(image_id, [])}
     for name in members:
         if name not in used:
-            problems.add("image without row", name, f"add its row to {table}, or, if it shall not be used: "
-                         "competition.allow: [image without row]")
+            problems.add(
+                "image without row",
+                name,
+                f"add its row to {table}, or, if it shall not be used: competition.allow: [image without row]",
+            )
     return image_of

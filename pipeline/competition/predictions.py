@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pipeline.files import read_arrays
 
@@ -19,12 +20,16 @@ def read_predictions(path: Path, num_classes: int) -> tuple[list[str], np.ndarra
     arrays = read_arrays(path, NAMES)
     probs, image_ids = arrays["probs"], arrays["image_ids"].tolist()
     if probs.shape != (len(image_ids), num_classes):
-        raise ValueError(f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes; run `dvc repro`")
+        raise ValueError(
+            f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes; run `dvc repro`"
+        )
     sums = probs.sum(axis=1)
     wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (np.abs(sums - 1) > ROW_SUM_TOLERANCE)
     if wrong.any():
         first = [image_ids[row] for row in np.flatnonzero(wrong)[:3]]
-        raise ValueError(f"{path}: {wrong.sum()} of {len(probs)} rows are no probabilities, first {first}; run `dvc repro`")
+        raise ValueError(
+            f"{path}: {wrong.sum()} of {len(probs)} rows are no probabilities, first {first}; run `dvc repro`"
+        )
     return image_ids, probs
 
 
@@ -42,11 +47,11 @@ def gather_oof(files: Mapping[str, Path], fold_of: Mapping[str, str], num_classe
             strangers = sorted(set(image_ids) - expected)[:3]
             missing = sorted(expected - set(image_ids))[:3]
             raise ValueError(
-                f"{path} must hold each of the {len(expected)} images of fold {fold} once; it has {len(image_ids)} rows, "
-                f"not of the fold: {strangers}, missing: {missing}; run `dvc repro -f -s train@{fold}`"
+                f"{path} must hold each of the {len(expected)} images of fold {fold} once; it has {len(image_ids)} "
+                f"rows, not of the fold: {strangers}, missing: {missing}; run `dvc repro -f -s train@{fold}`"
             )
         oof[[row_of[image_id] for image_id in image_ids]] = probs
-    gaps = np.isnan(oof).any(axis=1)
+    gaps = np.asarray(np.isnan(oof).any(axis=1))
     if gaps.any():
         first = [image_id for image_id, gap in zip(fold_of, gaps, strict=True) if gap][:3]
         raise ValueError(f"{gaps.sum()} of {len(oof)} training images have no out-of-fold prediction, first {first}")
@@ -62,17 +67,19 @@ def ensemble(files: Mapping[str, Path], image_ids: Sequence[str], num_classes: i
     for fold, path in files.items():
         found, probs = read_predictions(path, num_classes)
         if found != list(image_ids):
-            differing = next((row for row, pair in enumerate(zip(found, image_ids, strict=False)) if pair[0] != pair[1]),
-                             min(len(found), len(image_ids)))
+            differing = next(
+                (row for row, pair in enumerate(zip(found, image_ids, strict=False)) if pair[0] != pair[1]),
+                min(len(found), len(image_ids)),
+            )
             raise ValueError(
-                f"{path} predicts {len(found)} images, the test table has {len(image_ids)}; they part at row {differing}; "
-                f"run `dvc repro -f -s infer@{fold}`"
+                f"{path} predicts {len(found)} images, the test table has {len(image_ids)}; they part at "
+                f"row {differing}; run `dvc repro -f -s infer@{fold}`"
             )
         total += probs
     return total / len(files)
 
 
-def confusion_counts(class_indices: Sequence[int], predicted: Sequence[int], num_classes: int) -> np.ndarray:
+def confusion_counts(class_indices: ArrayLike, predicted: ArrayLike, num_classes: int) -> np.ndarray:
     """(C, C) int64: row = true class, column = predicted class."""
     flat = np.asarray(class_indices) * num_classes + np.asarray(predicted)
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)

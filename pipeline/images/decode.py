@@ -43,8 +43,9 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels")
-            if getattr(image, "n_frames", 1) > 1:
-                raise ValueError(f"it is animated ({image.n_frames} frames): which one counts cannot be known")
+            num_frames = getattr(image, "n_frames", 1)
+            if num_frames > 1:
+                raise ValueError(f"it is animated ({num_frames} frames): which one counts cannot be known")
             kind, mode = image.format or "", image.mode
             image.load()
             oriented = ImageOps.exif_transpose(image)

@@ -117,6 +117,7 @@ def read_store(path: Path, *, num_images: int, size: int) -> np.ndarray:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro -f ingest`") from error
     expected = (num_images, size, size, 3)
     if store.shape != expected or store.dtype != np.uint8:
-        raise ValueError(f"{path} holds {store.dtype} {store.shape}, the schema says uint8 {expected}; "
-                         "run `dvc repro -f ingest`")
+        raise ValueError(
+            f"{path} holds {store.dtype} {store.shape}, the schema says uint8 {expected}; run `dvc repro -f ingest`"
+        )
     return store

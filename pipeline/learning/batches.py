@@ -1,5 +1,6 @@
 """Batches out of the uint8 store: gather, augment many images at once, hand on in batches."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 
@@ -51,7 +52,7 @@ class Batches:
             images = self._gather(self.rows[bounds[0] : bounds[-1]])
             if self.transform is not None:
                 images = self.transform(images, chunk)
-            for start, end in zip(bounds, bounds[1:], strict=False):
+            for start, end in itertools.pairwise(bounds):
                 batch = images[start - bounds[0] : end - bounds[0]].permute(0, 3, 1, 2)
                 yield batch if self.targets is None else (batch, self.targets[start:end])
 

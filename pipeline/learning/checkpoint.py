@@ -41,9 +41,7 @@ class ModelCard:
 
 def build(card: ModelCard) -> Normalised:
     """The network that the card describes, with fresh weights, taking (B, 3, S, S) uint8."""
-    network = create_model(
-        card.architecture, num_classes=len(card.classes), width=card.width, options=card.options
-    )
+    network = create_model(card.architecture, num_classes=len(card.classes), width=card.width, options=card.options)
     return Normalised(network, card.mean, card.std)
 
 
@@ -69,7 +67,9 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
         model.network.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{weights} does not fit {card.architecture} of {description}: {error}") from error
-    spoilt = [name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
+    spoilt = [
+        name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
     if spoilt:
         raise ValueError(f"{weights}: {len(spoilt)} tensors hold NaN or inf, first {spoilt[:3]}; train the fold again")
     return model, card
@@ -77,7 +77,7 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
     """On `device`, convolutions in channels_last order (1.1 to 1.5 times as fast on CPUs, more on GPUs)."""
-    return model.to(device=device, memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def _read_card(path: Path) -> ModelCard:

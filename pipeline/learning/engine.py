@@ -42,7 +42,7 @@ class Schedule(Protocol):
         """After each optimiser step."""
 
 
-class NonFiniteLoss(ValueError):
+class NonFiniteLossError(ValueError):
     """A loss became NaN or inf: where, and what usually helps."""
 
 
@@ -77,7 +77,7 @@ def run_model(
     VALID and TEST leave every entry of `state_dict()` as it was. TEST looks at nothing but images: of a batch that
     is a tuple it takes the first part. The forward pass runs under autocast to `dtype` (None: float32); logits go
     to float32 before softmax and loss. Nothing waits for the device but the end and a redraw of the progress bar
-    (no bar unless stderr is a terminal). Raises NonFiniteLoss, and ValueError for no images at all.
+    (no bar unless stderr is a terminal). Raises NonFiniteLossError, and ValueError for no images at all.
     """
     if (mode is Mode.TRAIN) != (optimizer is not None):
         raise ValueError(f"{mode} with optimizer {type(optimizer).__name__}: TRAIN takes one, other modes take none")
@@ -150,7 +150,7 @@ class _Tally:
         self.rates.append(rate)
 
     def check(self) -> None:
-        """Raise NonFiniteLoss for the first step, not yet checked, with a NaN or inf."""
+        """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf."""
         fresh = self.losses[self.num_checked :]
         if fresh and not bool(torch.cat(fresh).isfinite().all()):
             sound = [bool(losses.isfinite().all()) for losses in fresh]
@@ -158,7 +158,7 @@ class _Tally:
             bad = fresh[sound.index(False)]
             rate = self.rates[step]
             at_rate = "" if rate is None else f", learning rate {rate:.3g}"
-            raise NonFiniteLoss(
+            raise NonFiniteLossError(
                 f"{self.title or 'run_model'}: loss is not finite at step {step + 1}{at_rate} "
                 f"({int((~bad.isfinite()).sum())} of {len(bad)} images); nothing was written. "
                 "Lower train.peak_lr, or set compute.precision to fp32"

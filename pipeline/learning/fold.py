@@ -75,7 +75,7 @@ def train_fold(
 
     store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets (N,) int64, a class index for each row.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
-    the same bytes. Raises NonFiniteLoss.
+    the same bytes. Raises NonFiniteLossError.
     """
     network = on_device(model, device)
     objective = CrossEntropy(label_smoothing)

@@ -1,6 +1,5 @@
 """ResNet9: the DAWNBench network of Myrtle.ai (David Page, "How to train your ResNet", 2018), any width and size."""
 
-import torch
 from torch import Tensor, nn
 
 LOGIT_SCALE = 0.125  # Page's choice: a linear layer on unscaled maxima starts with logits that saturate

@@ -60,7 +60,9 @@ def create_timm_optimizer(model: nn.Module, name: str, **settings: Any) -> torch
     """Any optimiser that timm knows, weight decay kept off biases and norms."""
     from timm.optim import create_optimizer_v2, list_optimizers
 
-    if name not in list_optimizers():
-        raise ValueError(f"train.optimizer is {name!r}, which timm {timm.__version__} does not know; "
-                         f"known: {', '.join(list_optimizers())}")
+    known = [str(found) for found in list_optimizers()]
+    if name not in known:
+        raise ValueError(
+            f"train.optimizer is {name!r}, which timm {timm.__version__} does not know; known: {', '.join(known)}"
+        )
     return create_optimizer_v2(model, opt=name, filter_bias_and_bn=True, **settings)

@@ -22,7 +22,9 @@ def curves_figure(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]])
                 points = [(row["epoch"], row[f"{part}_{kind}"]) for row in rows if row[f"{part}_{kind}"] is not None]
                 label = f"fold {fold}" if part == "valid" else None
                 marker = "o" if part == "valid" else ""
-                axis.plot(*zip(*points, strict=True), style, marker=marker, markersize=3, color=f"C{number % 10}", label=label)
+                axis.plot(
+                    *zip(*points, strict=True), style, marker=marker, markersize=3, color=f"C{number % 10}", label=label
+                )
     for axis, kind in zip(axes, ("loss", "accuracy"), strict=True):
         axis.set(xlabel="epoch", ylabel=kind, title=f"{kind} (dashed: training, solid: held out)")
         axis.grid(alpha=0.3)

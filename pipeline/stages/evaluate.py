@@ -53,20 +53,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     predicted = oof.argmax(axis=1)
     scores = _scores(truth, predicted, oof, classes, np.array(list(fold_of.values())), folds)
     counts = confusion_counts(truth, predicted, len(classes))
-    histories = {fold: read_history(path, CURVE_COLUMNS) for fold, path in fold_files(args.history, ".csv", folds).items()}
+    histories = {
+        fold: read_history(path, CURVE_COLUMNS) for fold, path in fold_files(args.history, ".csv", folds).items()
+    }
 
     write_json(args.metrics, scores)
-    write_table(args.per_class, ("label", "images", "predicted", "precision", "recall", "f1"), _per_class(counts, classes))
+    write_table(
+        args.per_class, ("label", "images", "predicted", "precision", "recall", "f1"), _per_class(counts, classes)
+    )
     write_table(args.confusion, ("true", "predicted", "images"), _confusion_rows(counts, classes))
     write_bytes(args.confusion_figure, confusion_figure(counts, classes))
-    curve_rows = [["" if cell is None else cell for cell in row.values()] for rows in histories.values() for row in rows]
+    curve_rows = [
+        ["" if cell is None else cell for cell in row.values()] for rows in histories.values() for row in rows
+    ]
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
     write_bytes(args.curves_figure, curves_figure(histories))
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
     write_bytes(args.mistakes_figure, _mistakes(truth, predicted, oof, store, classes, list(fold_of)))
     folds_line = f"{scores['folds']['accuracy_mean']:.4f} ± {scores['folds']['accuracy_standard_error']:.4f}"
-    console.say(f"out of fold: accuracy {scores['oof']['accuracy']:.4f}, macro F1 {scores['oof']['macro_f1']:.4f}, "
-                f"log loss {scores['oof']['log_loss']:.4f}; folds {folds_line} (mean ± standard error)")
+    console.say(
+        f"out of fold: accuracy {scores['oof']['accuracy']:.4f}, macro F1 {scores['oof']['macro_f1']:.4f}, "
+        f"log loss {scores['oof']['log_loss']:.4f}; folds {folds_line} (mean ± standard error)"
+    )
 
 
 def _fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
@@ -77,7 +85,12 @@ def _fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict
 
 
 def _scores(
-    truth: np.ndarray, predicted: np.ndarray, oof: np.ndarray, classes: Sequence[str], held_by: np.ndarray, folds: Sequence[str]
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    oof: np.ndarray,
+    classes: Sequence[str],
+    held_by: np.ndarray,
+    folds: Sequence[str],
 ) -> dict[str, Any]:
     def scores_of(rows: np.ndarray) -> dict[str, float]:
         true_labels = [classes[index] for index in truth[rows]]
@@ -102,17 +115,24 @@ def _per_class(counts: np.ndarray, classes: Sequence[str]) -> list[list[Any]]:
 
 
 def _confusion_rows(counts: np.ndarray, classes: Sequence[str]) -> list[list[Any]]:
-    return [[true, predicted, int(counts[i, j])] for i, true in enumerate(classes) for j, predicted in enumerate(classes)]
+    return [
+        [true, predicted, int(counts[i, j])] for i, true in enumerate(classes) for j, predicted in enumerate(classes)
+    ]
 
 
 def _mistakes(
-    truth: np.ndarray, predicted: np.ndarray, oof: np.ndarray, store: np.ndarray, classes: Sequence[str], image_ids: Sequence[str]
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    oof: np.ndarray,
+    store: np.ndarray,
+    classes: Sequence[str],
+    image_ids: Sequence[str],
 ) -> bytes:
     wrong = np.flatnonzero(predicted != truth)
     worst = wrong[np.argsort(-oof[wrong, predicted[wrong]], kind="stable")][:NUM_MISTAKES]
     captions = [
-        f"{image_ids[row]}\n{classes[truth[row]]} taken for {classes[predicted[row]]}\nat {oof[row, predicted[row]]:.3f}"
-        for row in worst
+        f"{image_ids[row]}\n{classes[truth[row]]} taken for {classes[guess]}\nat {oof[row, guess]:.3f}"
+        for row, guess in zip(worst, predicted[worst], strict=True)
     ]
     return mistakes_figure(store[worst], captions)
 

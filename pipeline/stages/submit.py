@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
-    parser.add_argument("--confusion", type=Path, required=True, help="CSV from evaluate: how often each class to expect")
+    parser.add_argument(
+        "--confusion", type=Path, required=True, help="CSV from evaluate: how often each class to expect"
+    )
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
     parser.add_argument("--archive", type=Path, required=True, help="folder that keeps a copy of every submission")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")

@@ -37,7 +37,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.train", description=__doc__)
     parser.add_argument("--fold", required=True, help="the fold to hold out, as params.yaml names it")
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml")
+    parser.add_argument(
+        "--params", type=Path, required=True, help="params.yaml (model, augment, train, compute, folds)"
+    )
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
@@ -65,7 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
 
-    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target.classes, store, train_rows)
+    model, mean, std = _create(
+        sections["model"], sections["train"].seed, args.fold, schema.target.classes, store, train_rows
+    )
     trained = _train(sections, model, mean, store, args.fold, train_rows, valid_rows, targets, device, dtype)
     card = ModelCard(
         fold=args.fold,
@@ -146,8 +150,10 @@ def _train(
 
 
 def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
-    valid = "" if record.valid_accuracy is None else (
-        f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}"
+    valid = (
+        ""
+        if record.valid_accuracy is None
+        else (f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}")
     )
     console.say(
         f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
@@ -164,6 +170,7 @@ def _fingerprint(*paths: Path) -> str:
 
 def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, image_ids: Sequence[str]) -> None:
     held_out = trained.held_out
+    assert held_out.probs is not None
     write_checkpoint(trained.model, card, args.weights, args.card)
     write_arrays(args.oof, {"image_ids": np.array(image_ids), "probs": held_out.probs})
     columns = [item.name for item in dataclasses.fields(EpochRecord)]

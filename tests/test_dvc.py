@@ -1,0 +1,167 @@
+"""Real `dvc` on a copy of the project: what is stale runs, and nothing else."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Workplace, competition_files, write_zip
+
+pytestmark = pytest.mark.slow
+
+
+class Project:
+    """A git clone's worth of the project, with a small competition and a quick recipe."""
+
+    def __init__(self, root):
+        self.root = root
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for name in listed.stdout.split("\n"):
+            if name and not name.startswith(("data/", "dvc.lock")) and (ROOT / name).is_file():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
+        write_zip(root / "raw.zip", competition_files())
+        self.params = Workplace(root).params
+        self.params["competition"]["raw"] = "raw.zip"
+        self.params["train"]["epochs"] = 1
+        self.params["folds"] = {"0": {}, "1": {}, "2": {}}
+        self.save()
+        for words in (
+            ["init", "-q"],
+            ["add", "-A"],
+            ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"],
+        ):
+            subprocess.run(["git", *words], cwd=root, check=True)
+
+    def save(self):
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+
+    def dvc(self, *words, fails=False):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        names = {
+            "GIT_AUTHOR_NAME": "t",
+            "GIT_AUTHOR_EMAIL": "t@t",
+            "GIT_COMMITTER_NAME": "t",
+            "GIT_COMMITTER_EMAIL": "t@t",
+        }
+        environment = os.environ | names | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *words],
+            cwd=self.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode != 0) == fails, output
+        return output
+
+    def ran(self, *words):
+        """The stages that `dvc repro` ran, in order."""
+        return re.findall(r"Running stage '(.+?)'", self.dvc("repro", *words))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    ran = project.ran()
+    assert sorted(ran) == sorted(
+        [
+            "digits",
+            "ingest",
+            "split",
+            *(f"{stage}@{fold}" for stage in ("train", "infer") for fold in "012"),
+            "evaluate",
+            "submit",
+        ]
+    )
+    return project
+
+
+def test_a_second_repro_runs_nothing_and_status_is_clean(project):
+    assert project.ran() == []
+    assert "up to date" in project.dvc("status")
+
+
+def test_git_sees_only_the_small_results(project):
+    status = subprocess.run(
+        ["git", "status", "--porcelain", "-uall"], cwd=project.root, capture_output=True, text=True, check=True
+    )
+    new = {line[3:] for line in status.stdout.splitlines()}
+    assert new == {"dvc.lock", *(f"data/metrics/{fold}.json" for fold in "012"),
+                   *(f"data/report/{name}" for name in ("metrics.json", "per_class.csv", "curves.csv", "confusion.csv"))}  # fmt: skip
+
+
+def test_metrics_plots_and_experiments_answer(project):
+    assert re.search(r"data/report/metrics.json.*\d\.\d+", project.dvc("metrics", "show"))
+    assert "index.html" in project.dvc("plots", "show")
+    html = (project.root / "dvc_plots" / "index.html").read_text()
+    assert all(
+        title in html
+        for title in ("held-out loss by fold", "held-out accuracy by fold", "out-of-fold confusion", "mistakes.png")
+    )
+    shutil.rmtree(project.root / "dvc_plots")
+
+
+def test_one_folds_override_retrains_that_fold_alone(project):
+    project.params["folds"]["1"] = {"seed": 7}
+    project.save()
+    assert project.ran() == ["train@1", "infer@1", "evaluate", "submit"]
+    project.params["folds"]["1"] = {}
+    project.save()
+    project.ran()
+
+
+def test_a_single_fold_is_rerun_on_demand(project):
+    assert project.ran("-f", "-s", "train@2") == ["train@2"]
+    assert project.ran() == [], "the same bytes came out"
+
+
+@pytest.mark.parametrize("folds", [{0: {}, 1: {}, 2: {}}, {"0": {}, "1": {}, 2: {}}])
+def test_unquoted_fold_keys_stop_and_say_so(project, folds):
+    kept = project.params["folds"]
+    project.params["folds"] = folds
+    project.save()
+    try:
+        assert "fold keys are not quoted" in project.dvc("repro", fails=True)
+    finally:
+        project.params["folds"] = kept
+        project.save()
+        project.ran()
+
+
+def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_can_come_back(project):
+    kept = dict(project.params["folds"])
+    del project.params["folds"]["2"]
+    project.save()
+    message = project.dvc("repro", fails=True)
+    assert "belong to no fold that params.yaml names (0, 1)" in message
+    remedy = re.search(r"Delete them: (rm .*)", message)
+    subprocess.run(remedy[1], shell=True, cwd=project.root, check=True)
+    assert set(project.ran()) == {"split", "train@0", "train@1", "infer@0", "infer@1", "evaluate", "submit"}
+    project.params["folds"] = kept
+    project.save()
+    project.ran()
+    assert {path.name for path in (project.root / "data/oof").iterdir()} == {"0.npz", "1.npz", "2.npz"}
+    assert "up to date" in project.dvc("status")
+
+
+def test_an_experiment_changes_the_result_and_shows_it(project):
+    for words in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "result"]):
+        subprocess.run(["git", *words], cwd=project.root, check=True)
+    output = project.dvc("exp", "run", "-n", "longer", "-S", "train.epochs=2")
+    assert {f"train@{fold}" for fold in "012"} <= set(re.findall(r"Running stage '(.+?)'", output))
+    shown = project.dvc("exp", "show", "--csv")
+    assert "longer" in shown
+    assert "train.epochs" in shown

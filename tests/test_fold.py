@@ -1,0 +1,193 @@
+"""A fold: same seed, same bytes; the checkpoint gives the model back; the recipe's parts do what they say."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from conftest import competition_files, write_zip
+from safetensors.torch import load_file, save_file
+
+from pipeline.files import read_arrays, read_history
+from pipeline.images.store import read_store
+from pipeline.learning.batches import Batches
+from pipeline.learning.checkpoint import read_checkpoint
+from pipeline.learning.device import autocast_dtype, device_named
+from pipeline.learning.engine import Mode, run_model
+from pipeline.learning.fold import predict
+from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
+from pipeline.learning.resnet9 import ResNet9
+from pipeline.stages.evaluate import CURVE_COLUMNS
+
+CPU = torch.device("cpu")
+FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
+
+
+def outputs(place):
+    return {name: place.path(f"data/{name}").read_bytes() for name in FOLD_OUTPUTS}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"train": {}, "augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
+        {"train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True}, "augment": {}},
+    ],
+    ids=["sgd with a policy", "adamw with averaging"],
+)
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(workplace, recipe):
+    for section, values in recipe.items():
+        workplace.params[section] |= values
+    workplace.run("ingest")
+    workplace.run("split")
+    workplace.run("train", key="0")
+    first = outputs(workplace)
+    torch.manual_seed(123)
+    workplace.run("train", key="0")
+    assert outputs(workplace) == first
+    workplace.params["folds"]["0"] = {"seed": 7}
+    workplace.run("train", key="0")
+    changed = outputs(workplace)
+    assert all(changed[name] != first[name] for name in FOLD_OUTPUTS)
+
+
+def test_a_reloaded_checkpoint_gives_the_held_out_probabilities_again(finished):
+    model, card = read_checkpoint(finished.path("data/models/1.safetensors"), finished.path("data/models/1.json"))
+    store = torch.from_numpy(read_store(finished.path("data/images/train.npy"), num_images=30, size=12))
+    oof = read_arrays(finished.path("data/oof/1.npz"), ("image_ids", "probs"))
+    rows = np.array([int(image_id) for image_id in oof["image_ids"]])
+    dtype = autocast_dtype("auto", CPU)
+    batches = Batches(store, rows, None, batch_size=16, device=CPU)  # as train does: twice its batch size
+    again = run_model(model.to(memory_format=torch.channels_last), batches, Mode.TEST, device=CPU, dtype=dtype)
+    assert np.array_equal(again.probs, oof["probs"]), "identical logits, so identical probabilities"
+    assert card.classes == ("a cat", "bird", "dog, large")
+
+
+def test_infer_reads_the_card_not_params(finished):
+    model, card = read_checkpoint(finished.path("data/models/0.safetensors"), finished.path("data/models/0.json"))
+    store = torch.from_numpy(read_store(finished.path("data/images/test.npy"), num_images=9, size=12))
+    outcome = predict(
+        model, store, batch_size=512, flip_tta=card.flip_tta, device=CPU, dtype=autocast_dtype("auto", CPU), title=""
+    )
+    assert np.array_equal(outcome.probs, read_arrays(finished.path("data/test/0.npz"), ("probs",))["probs"])
+
+
+def test_the_history_has_a_row_an_epoch_and_the_rate_comes_down(finished):
+    history = read_history(finished.path("data/history/0.csv"), CURVE_COLUMNS)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4, 5, 6]
+    assert [row["valid_loss"] is not None for row in history] == [False, True, False, True, False, True]
+    assert history[-1]["learning_rate"] < 0.01 * max(row["learning_rate"] for row in history)
+
+
+def test_weights_and_card_must_belong_together(finished, tmp_path):
+    weights, card = tmp_path / "w.safetensors", tmp_path / "card.json"
+    card.write_bytes(finished.path("data/models/0.json").read_bytes())
+    weights.write_bytes(finished.path("data/models/1.safetensors").read_bytes())
+    with pytest.raises(ValueError, match=r"do not belong together, or one is damaged; run `dvc repro -f -s train@0`"):
+        read_checkpoint(weights, card)
+
+
+def test_a_checkpoint_with_nan_weights_or_of_another_shape_is_refused(finished, tmp_path):
+    from pipeline.files import sha256_of
+
+    state = load_file(finished.path("data/models/0.safetensors"))
+    found = json.loads(finished.path("data/models/0.json").read_text())
+    weights, card = tmp_path / "w.safetensors", tmp_path / "card.json"
+
+    def message(state, **changes):
+        save_file(state, weights)
+        card.write_text(json.dumps(found | {"weights_sha256": sha256_of(weights)} | changes))
+        with pytest.raises(ValueError) as error:
+            read_checkpoint(weights, card)
+        return str(error.value)
+
+    spoilt = state | {"head.weight": torch.full_like(state["head.weight"], float("nan"))}
+    assert "1 tensors hold NaN or inf, first ['head.weight']" in message(spoilt)
+    assert "does not fit resnet9" in message(state, classes=["a", "b"])
+    assert "is not a model.json of this version" in message(state, version=99)
+
+
+def test_an_unknown_fold_is_refused(workplace):
+    workplace.run("ingest")
+    workplace.run("split")
+    with pytest.raises(ValueError, match=re.escape("--fold is 7;")):
+        workplace.run("train", key="7")
+
+
+def test_a_diverging_fold_stops_and_overwrites_nothing(workplace):
+    workplace.params["compute"]["precision"] = "fp32"
+    workplace.run("ingest")
+    workplace.run("split")
+    workplace.run("train", key="0")
+    before = outputs(workplace)
+    workplace.params["train"] |= {"peak_lr": 1000.0, "weight_decay": 10.0, "epochs": 60}
+    with pytest.raises(
+        ValueError, match=r"fold 0 epoch \d+/60: loss is not finite at step \d+, learning rate .* nothing was written"
+    ):
+        workplace.run("train", key="0")
+    assert outputs(workplace) == before
+
+
+def test_weight_decay_leaves_biases_and_norms_alone():
+    model = ResNet9(num_classes=3, width=8)
+    for name in ("sgd", "adamw", "lamb"):
+        optimizer = create_optimizer(model, name, peak_lr=0.1, momentum=0.9, weight_decay=0.01, fused=False)
+        decayed = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+        assert len(decayed) == len(list(model.parameters()))
+        for parameter in model.parameters():
+            assert decayed[id(parameter)] == (0.01 if parameter.ndim > 1 else 0.0)
+
+
+def test_an_unknown_optimizer_lists_those_timm_knows():
+    with pytest.raises(ValueError, match=r"train.optimizer is 'sgdd', which timm .* does not know; known: .*lion"):
+        create_optimizer(ResNet9(width=8), "sgdd", peak_lr=0.1, momentum=0.9, weight_decay=0.0, fused=False)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing(warmup):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    schedule = one_cycle(optimizer, peak_lr=0.4, num_steps=100, warmup=warmup)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    peak = int(np.argmax(rates))
+    assert max(rates) == pytest.approx(0.4, rel=0.05)
+    assert abs(peak - 100 * warmup) <= 1
+    assert rates[-1] < 0.02 * 0.4
+    assert np.allclose(np.diff(rates[peak:]), np.diff(rates[peak:])[0], atol=1e-6), "a straight line down"
+
+
+def test_averaged_weights_follow_the_model_and_are_kept_apart():
+    model = ResNet9(num_classes=3, width=8)
+    kept, update = averaging(model, 0.9)
+    assert averaging(model, 0.0) == (model, None)
+    before = kept.head.weight.clone()
+    with torch.no_grad():
+        model.head.weight += 1.0
+    for _ in range(200):
+        update()
+    assert torch.allclose(kept.head.weight, before + 1.0, atol=1e-3)
+    assert kept is not model
+
+
+def test_devices_by_name():
+    assert device_named("cpu") == CPU
+    assert device_named("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match="compute.device is 'gpu', which cannot be used here .*use auto"):
+        device_named("gpu")
+    assert autocast_dtype("fp32", CPU) is None
+    assert autocast_dtype("bf16", CPU) is torch.bfloat16
+
+
+def test_a_timm_model_goes_through_the_same_stages(workplace):
+    workplace.params["model"] |= {"name": "test_resnet", "options": {}}
+    workplace.params["train"]["epochs"] = 1
+    write_zip(workplace.raw, competition_files())
+    workplace.run("ingest")
+    workplace.run("split")
+    workplace.run("train", key="0")
+    workplace.run("infer", key="0")
+    assert read_arrays(workplace.path("data/test/0.npz"), ("probs",))["probs"].shape == (9, 3)

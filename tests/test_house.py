@@ -1,0 +1,131 @@
+"""The house: imports go down, stages stay apart, dvc.yaml lists what is reached, paths come from it."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from house import ROOT, direct_imports, module_files, reached_files
+
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+ROOMS = {
+    "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
+    "pipeline.competition": 1, "pipeline.images": 1, "pipeline.learning": 1, "pipeline.report": 1,
+    "pipeline.stages": 2, "pipeline.leaderboard": 2,
+    "pipeline.__main__": 3,
+}  # fmt: skip
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib", "PIL")
+# what each stage may load beside numpy and yaml; the first fold of ResNet9 needs torch alone
+ALLOWED_HEAVY = {
+    "digits": {"sklearn", "PIL"},
+    "ingest": {"PIL"},
+    "split": {"sklearn"},
+    "train": {"torch", "PIL"},
+    "infer": {"torch", "PIL"},
+    "evaluate": {"sklearn", "matplotlib", "PIL"},
+    "submit": set(),
+}
+
+
+def room_of(module):
+    return max((room for room in ROOMS if module == room or module.startswith(room + ".")), key=len)
+
+
+@pytest.mark.parametrize("module", [name for name in module_files() if name != "pipeline"])
+def test_imports_go_down_and_rooms_of_one_floor_stay_apart(module):
+    room = room_of(module)
+    for other in direct_imports(module):
+        other_room = room_of(other)
+        assert other_room == room or ROOMS[other_room] < ROOMS[room], f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", [name for name in module_files() if name.startswith("pipeline.stages.")])
+def test_stages_never_import_stages(module):
+    assert not [other for other in direct_imports(module) if other.startswith("pipeline.stages.")]
+
+
+def test_every_stage_has_its_module_and_every_module_its_stage():
+    modules = {name.rsplit(".", 1)[1] for name in module_files() if name.startswith("pipeline.stages.")}
+    assert modules == set(DVC)
+
+
+@pytest.mark.parametrize("stage", DVC)
+def test_a_stages_deps_are_exactly_the_modules_it_reaches(stage):
+    deps = DVC[stage].get("do", DVC[stage])["deps"]
+    listed = [dep for dep in deps if dep.endswith(".py")]
+    assert listed == reached_files(f"pipeline.stages.{stage}"), "put this list into dvc.yaml"
+
+
+@pytest.mark.parametrize("stage", DVC)
+def test_a_stages_command_names_exactly_its_files(stage):
+    found = DVC[stage].get("do", DVC[stage])
+    deps = {dep for dep in found["deps"] if not dep.endswith(".py")}
+    outs = {
+        next(iter(out)) if isinstance(out, dict) else out for out in found.get("outs", []) + found.get("metrics", [])
+    }
+    words = set(re.findall(r"(?:data|submissions)/\S+|\$\{competition.raw\}", found["cmd"]))
+    not_tracked = {"submissions/archive"} | (
+        {"data/models", "data/oof", "data/history", "data/metrics", "data/test"} if stage == "split" else set()
+    )
+    assert words - not_tracked == deps | outs
+
+
+@pytest.mark.parametrize("module", [name for name in module_files() if name != "pipeline.__main__"])
+def test_no_path_literals_in_code(module):
+    tree = ast.parse(module_files()[module].read_text())
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+    ]
+    assert not [
+        text
+        for text in texts
+        if re.match(r"\.?/?(data|submissions|recipes)/", text) or text in ("params.yaml", "dvc.lock")
+    ]
+
+
+@pytest.mark.parametrize("stage", ALLOWED_HEAVY)
+def test_a_stage_starts_with_nothing_heavy_that_it_does_not_use(stage):
+    code = f"import sys, pipeline.stages.{stage}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert loaded <= ALLOWED_HEAVY[stage]
+
+
+def test_no_room_but_learning_knows_torch():
+    for name, path in module_files().items():
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        }
+        imported |= {
+            node.module.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module
+        }
+        if "torch" in imported:
+            assert name.startswith(("pipeline.learning.", "pipeline.stages.train", "pipeline.stages.infer")), name
+
+
+def test_the_top_level_holds_what_the_readme_says():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    top = {name.split("/")[0] for name in listed if name}
+    assert top <= {
+        ".ci", ".dvc", ".dvcignore", ".gitignore", "Makefile", "README.md", "benchmarks", "constraints.txt", "data",
+        "dvc.yaml", "params.yaml", "pipeline", "pyproject.toml", "recipes", "requirements-dev.txt", "requirements.txt",
+        "submissions", "tests", "dvc.lock",
+    }  # fmt: skip

@@ -1,0 +1,180 @@
+"""The stages after training, on a small competition that has run through."""
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from conftest import ROOT, Workplace
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from pipeline import __main__ as command
+from pipeline.competition.schema import read_schema, read_train_rows
+from pipeline.files import read_arrays, read_json, write_arrays
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The finished workplace, to be changed."""
+    shutil.copytree(finished.root, tmp_path, dirs_exist_ok=True)
+    place = Workplace(tmp_path)
+    return place
+
+
+def submission_rows(place):
+    return list(csv.reader(io.StringIO(place.path("submissions/submission.csv").read_text())))
+
+
+def test_a_learnable_competition_is_learnt_and_submitted(finished):
+    scores = read_json(finished.path("data/report/metrics.json"))
+    assert scores["oof"]["accuracy"] > 0.8
+    header, *rows = submission_rows(finished)
+    assert header == ["id", "label"]
+    assert [row[0] for row in rows] == [f"9{number:02d}" for number in range(9)]
+    truth = [("bird", "a cat", "dog, large")[number % 3] for number in range(9)]
+    assert sum(row[1] == label for row, label in zip(rows, truth, strict=True)) >= 7
+
+
+def test_scores_are_scikit_learns_on_the_stored_probabilities(finished):
+    classes = read_schema(finished.path("data/competition/schema.json")).target.classes
+    label_of = {row.image_id: row.label for row in read_train_rows(finished.path("data/competition/train.csv"))}
+    truth, probs = [], []
+    for fold in ("0", "1"):
+        stored = read_arrays(finished.path(f"data/oof/{fold}.npz"), ("image_ids", "probs"))
+        truth += [classes.index(label_of[name]) for name in stored["image_ids"]]
+        probs += stored["probs"].tolist()
+    predicted = np.argmax(probs, axis=1)
+    oof = read_json(finished.path("data/report/metrics.json"))["oof"]
+    assert len(truth) == 30
+    assert oof["accuracy"] == accuracy_score(truth, predicted)
+    assert oof["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert oof["log_loss"] == pytest.approx(log_loss(truth, np.array(probs, dtype=np.float64)), rel=1e-4)
+
+
+def test_the_reports_tables_add_up(finished):
+    confusion = list(csv.DictReader(io.StringIO(finished.path("data/report/confusion.csv").read_text())))
+    assert len(confusion) == 9
+    assert sum(int(row["images"]) for row in confusion) == 30
+    per_class = list(csv.DictReader(io.StringIO(finished.path("data/report/per_class.csv").read_text())))
+    assert [row["images"] for row in per_class] == ["10", "10", "10"]
+    curves = list(csv.DictReader(io.StringIO(finished.path("data/report/curves.csv").read_text())))
+    assert len(curves) == 12
+    for name in ("curves", "confusion", "mistakes"):
+        assert finished.path(f"data/report/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_evaluate_and_submit_give_the_same_bytes_again(copied):
+    names = [
+        path.relative_to(copied.root)
+        for folder in ("data/report", "submissions")
+        for path in copied.path(folder).rglob("*")
+        if path.is_file()
+    ]
+    before = {name: copied.path(name).read_bytes() for name in names}
+    copied.run("evaluate")
+    copied.run("submit")
+    assert {name: copied.path(name).read_bytes() for name in names} == before
+
+
+def test_the_receipt_describes_the_file(finished):
+    receipt = read_json(finished.path("submissions/receipt.json"))
+    content = finished.path("submissions/submission.csv").read_bytes()
+    assert receipt["sha256"] == hashlib.sha256(content).hexdigest()
+    assert receipt["rows"] == 9 == sum(receipt["labels"].values())
+    assert receipt["oof"] == read_json(finished.path("data/report/metrics.json"))["oof"]
+    assert receipt["params"]["train"]["epochs"] == 6
+    assert {"git_commit", "git_clean", "dvc_lock_sha256", "warnings", "folds"} <= set(receipt)
+
+
+def test_an_earlier_submission_is_never_lost(copied):
+    first = copied.path("submissions/submission.csv").read_bytes()
+    for fold in ("0", "1"):
+        path = copied.path(f"data/test/{fold}.npz")
+        stored = read_arrays(path, ("image_ids", "probs"))
+        write_arrays(path, stored | {"probs": np.roll(stored["probs"], 1, axis=1)})
+    copied.run("submit")
+    assert copied.path("submissions/submission.csv").read_bytes() != first
+    kept = [path.read_bytes() for path in copied.path("submissions/archive").glob("*.csv")]
+    assert len(kept) == 2
+    assert first in kept
+
+
+def test_a_refused_submission_leaves_the_old_one(copied):
+    before = copied.path("submissions/submission.csv").read_bytes()
+    sample = copied.path("data/competition/sample_submission.csv")
+    sample.write_bytes(sample.read_bytes() + b"999,bird\n")
+    with pytest.raises(ValueError, match=r"1 ids without prediction \['999'\]"):
+        copied.run("submit")
+    assert copied.path("submissions/submission.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "submit"])
+def test_gathering_stages_refuse_a_missing_fold_and_a_leftover_one(copied, stage):
+    folder = copied.path("data/oof" if stage == "evaluate" else "data/test")
+    (folder / "2.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"1 files belong to no fold that params.yaml names \(0, 1\)"):
+        copied.run(stage)
+    (folder / "2.npz").unlink()
+    (folder / "1.npz").unlink()
+    with pytest.raises(ValueError, match=r"lacks 1 of 2 folds: \['1'\]; run `dvc repro`"):
+        copied.run(stage)
+
+
+def test_infer_refuses_a_model_of_other_classes(copied):
+    schema = copied.path("data/competition/schema.json")
+    found = json.loads(schema.read_text())
+    found["target"]["classes"] = ["a", "b"]
+    schema.write_text(json.dumps(found))
+    with pytest.raises(ValueError, match="was trained on 3 classes at 12 px, the competition has 2 at 12 px"):
+        copied.run("infer", key="0")
+
+
+def test_summary_prints_cross_validation_submission_and_score(finished, capsys, monkeypatch):
+    solution = finished.path("solution.csv")
+    lines = finished.path("submissions/submission.csv").read_text().splitlines()
+    wrong = "bird" if lines[-1].split(",", 1)[1] != "bird" else "a cat"
+    solution.write_text("\n".join([*lines[:-1], f"908,{wrong}"]) + "\n")
+    monkeypatch.chdir(finished.root)
+    command.main(["summary", "--solution", str(solution)])
+    out = capsys.readouterr().out
+    assert "out-of-fold accuracy" in out and "± " in out
+    assert "submissions/submission.csv" in out
+    assert "accuracy 0.8889" in out
+    solution.write_text("id,label\n1,bird\n")
+    command.main(["summary", "--solution", str(solution)])
+    assert "is the solution of another competition" in capsys.readouterr().out
+
+
+def test_check_accepts_ours_and_refuses_a_damaged_one(finished, capsys, tmp_path):
+    good = finished.path("submissions/submission.csv")
+    command.main(["check", str(good), "--competition", str(finished.path("data/competition"))])
+    assert "OK, the leaderboard's format holds" in capsys.readouterr().out
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes(good.read_bytes().replace(b"900,", b"9.0,"))
+    with pytest.raises(ValueError, match="ids that the sample does not have: 1"):
+        command.main(["check", str(bad), "--competition", str(finished.path("data/competition"))])
+
+
+def test_errors_of_the_users_world_are_one_message_and_exit_code_2(capsys):
+    import pipeline.console as console
+
+    def main(argv):
+        raise ValueError("params.yaml: train.epochs is 0")
+
+    with pytest.raises(SystemExit) as stop:
+        console.run(main)
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: params.yaml: train.epochs is 0\n"
+
+
+def test_the_digits_competition_is_the_same_bytes_every_time(tmp_path):
+    from pipeline.stages import digits
+
+    for name in ("a", "b"):
+        digits.main(["--archive", str(tmp_path / f"{name}.zip"), "--solution", str(tmp_path / f"{name}.csv")])
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 361
+    assert ROOT.joinpath("params.yaml").read_text().count("data/demo/digits.zip") == 1
