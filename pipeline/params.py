@@ -50,6 +50,7 @@ class ImagesParams:
 class SplitParams:
     """Section `split`: how training images are dealt into folds."""
 
+    num_folds: int = between(2, 1000)  # as many as `folds` names: an override there must not make split stale
     seed: int = between(0, 2**32 - 1)
 
 
@@ -156,8 +157,15 @@ def load_train(path: Path, fold: str) -> TrainParams:
 
 
 def load_folds(path: Path) -> list[str]:
-    """The folds that params.yaml names, in order: '0' to 'k-1', at least two."""
-    return sorted(fold_names(load_params(path), path), key=int)
+    """The folds that params.yaml names, in order: '0' to 'k-1', at least two, as many as split.num_folds."""
+    folds = sorted(fold_names(load_params(path), path), key=int)
+    num_folds = load_section(path, "split", SplitParams).num_folds
+    if len(folds) != num_folds:
+        raise ValueError(
+            f"{path}: folds names {len(folds)} folds ('0' to '{len(folds) - 1}'), split.num_folds is {num_folds}; "
+            "change the one that is not meant"
+        )
+    return folds
 
 
 def fold_names(params: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:

@@ -71,6 +71,7 @@ class Workplace:
         self.params["model"]["width"] = 8
         self.params["train"] |= {"epochs": 6, "batch_size": 8, "peak_lr": 0.05, "valid_every": 2}
         self.params["folds"] = {"0": {}, "1": {}}
+        self.params["split"]["num_folds"] = 2
         self.raw = root / "raw.zip"
 
     def save(self):

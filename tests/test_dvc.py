@@ -35,6 +35,7 @@ class Project:
         self.params["competition"]["raw"] = "raw.zip"
         self.params["train"]["epochs"] = 1
         self.params["folds"] = {"0": {}, "1": {}, "2": {}}
+        self.params["split"]["num_folds"] = 3
         self.save()
         for words in (
             ["init", "-q"],
@@ -145,12 +146,16 @@ def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_c
     kept = dict(project.params["folds"])
     del project.params["folds"]["2"]
     project.save()
+    assert "folds names 2 folds ('0' to '1'), split.num_folds is 3" in project.dvc("repro", fails=True)
+    project.params["split"]["num_folds"] = 2
+    project.save()
     message = project.dvc("repro", fails=True)
     assert "belong to no fold that params.yaml names (0, 1)" in message
     remedy = re.search(r"Delete them: (rm .*)", message)
     subprocess.run(remedy[1], shell=True, cwd=project.root, check=True)
     assert set(project.ran()) == {"split", "train@0", "train@1", "infer@0", "infer@1", "evaluate", "submit"}
     project.params["folds"] = kept
+    project.params["split"]["num_folds"] = 3
     project.save()
     project.ran()
     assert {path.name for path in (project.root / "data/oof").iterdir()} == {"0.npz", "1.npz", "2.npz"}

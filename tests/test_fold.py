@@ -123,7 +123,7 @@ def test_a_diverging_fold_stops_and_overwrites_nothing(workplace):
     before = outputs(workplace)
     workplace.params["train"] |= {"peak_lr": 1000.0, "weight_decay": 10.0, "epochs": 60}
     with pytest.raises(
-        ValueError, match=r"fold 0 epoch \d+/60: loss is not finite at step \d+, learning rate .* nothing was written"
+        ValueError, match=r"fold 0 epoch \d+/60.*: loss is not finite at step \d+.*; nothing was written"
     ):
         workplace.run("train", key="0")
     assert outputs(workplace) == before
@@ -157,7 +157,8 @@ def test_one_cycle_rises_to_the_peak_and_falls_to_nearly_nothing(warmup):
     assert max(rates) == pytest.approx(0.4, rel=0.05)
     assert abs(peak - 100 * warmup) <= 1
     assert rates[-1] < 0.02 * 0.4
-    assert np.allclose(np.diff(rates[peak:]), np.diff(rates[peak:])[0], atol=1e-6), "a straight line down"
+    falling = np.diff(rates[peak + 1 :])  # the peak itself may lie between two steps
+    assert np.allclose(falling, falling[0], atol=1e-6), "a straight line down"
 
 
 def test_averaged_weights_follow_the_model_and_are_kept_apart():

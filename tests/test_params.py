@@ -33,6 +33,8 @@ def written(tmp_path):
             found[section] = value
         else:
             found[section][key] = value
+        if section == "folds":
+            found["split"]["num_folds"] = max(2, len(value)) if isinstance(value, dict) else 5
         path = tmp_path / "params.yaml"
         path.write_text(yaml.safe_dump(found))
         return path
@@ -112,6 +114,14 @@ def test_yaml_reads_1e_3_as_text_and_we_read_a_number(tmp_path):
 def test_folds_must_be_quoted_and_complete(written, folds, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         p.load_folds(written("folds", value=folds))
+
+
+def test_the_number_of_folds_and_their_names_must_agree(written):
+    path = written("split", "num_folds", 4)
+    with pytest.raises(
+        ValueError, match=re.escape("folds names 5 folds ('0' to '4'), split.num_folds is 4; change the one")
+    ):
+        p.load_folds(path)
 
 
 def test_a_folds_overrides_reach_that_fold_alone_and_are_checked(written):
