@@ -24,22 +24,9 @@ def create_optimizer(
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    _spare_the_compiler()
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=peak_lr, fused=fused)
     return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
-
-
-def _spare_the_compiler() -> None:
-    """Keep an optimiser's first call from importing torch._dynamo: 2 s a process, for nothing that is not compiled.
-
-    `torch._disable_dynamo` (torch 2.11 to 2.14) caches the function to call in this attribute; without compilation
-    the function itself is the one. Where torch keeps it elsewhere, the import happens as before.
-    """
-    for method in vars(torch.optim.Optimizer).values():
-        wrapped = getattr(method, "__wrapped__", None)
-        if wrapped is not None and not hasattr(wrapped, "__dynamo_disable"):
-            setattr(wrapped, "__dynamo_disable", wrapped)  # noqa: B010  (not a name of this module's)
 
 
 def one_cycle(
