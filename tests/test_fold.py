@@ -176,6 +176,7 @@ def test_averaged_weights_follow_the_model_and_are_kept_apart():
 
 def test_devices_by_name():
     assert device_named("cpu") == CPU
+    assert torch.empty(1, device=device_named("auto")).device == device_named("auto")
     assert device_named("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(ValueError, match="compute.device is 'gpu', which cannot be used here .*use auto"):
         device_named("gpu")

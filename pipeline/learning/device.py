@@ -11,18 +11,17 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def device_named(name: str) -> torch.device:
-    """`auto` is CUDA, else MPS, else the CPU; any other name is taken at its word, and checked."""
+    """`auto` is CUDA, else MPS, else the CPU; any other name is taken at its word, and checked.
+
+    The device comes with its number (`cuda:0`), as tensors on it have it: `cuda` alone equals no tensor's device.
+    """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
+        return torch.empty(1, device=torch.device(name)).device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"compute.device is {name!r}, which cannot be used here ({reason}); use auto") from error
-    return device
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
