@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pipeline.competition.schema import Schema
 from pipeline.files import table_bytes
 
-BOM = "﻿"
+BOM = "\ufeff"
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors

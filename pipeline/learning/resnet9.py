@@ -70,8 +70,3 @@ class ResNet9(nn.Module):
         """A new last layer for `num_classes`."""
         self.num_classes = num_classes
         self.head = nn.Linear(self.num_features, num_classes, bias=False)
-
-
-def parameter_count(model: nn.Module) -> int:
-    """Number of trainable scalars."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
