@@ -15,8 +15,8 @@ GOOD = 'id,label\n007,10\n010,2\n123456789012345678,Straße\n"a,b","bird, large"
 def schema():
     return Schema(
         id_column="id",
-        target=Target(kind="single_label", column="label", classes=CLASSES),
-        submission=SubmissionFormat(kind="label", id_column="id", columns=("id", "label")),
+        target=Target(kind="single_label", columns=("label",), classes=CLASSES),
+        submission=SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",)),
         metric="accuracy",
         train=Store(num_images=1, size=8, sha256=""),
         test=Store(num_images=5, size=8, sha256=""),
@@ -33,7 +33,12 @@ def test_what_we_write_passes_and_has_the_samples_rows_in_order(schema):
 def test_the_samples_bom_newlines_and_column_order_are_kept(schema):
     windows = b"\xef\xbb\xbflabel,id\r\n2,007\r\n2,010\r\n"
     swapped = Schema(
-        **{**vars(schema), "submission": SubmissionFormat(kind="label", id_column="id", columns=("label", "id"))}
+        **{
+            **vars(schema),
+            "submission": SubmissionFormat(
+                kind="label", id_column="id", columns=("label", "id"), value_columns=("label",)
+            ),
+        }
     )
     content = make_submission(windows, swapped, {"007": "10", "010": "2"})
     assert content == b"\xef\xbb\xbflabel,id\r\n10,007\r\n2,010\r\n"

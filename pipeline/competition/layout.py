@@ -54,8 +54,10 @@ def read_layout(archive: Archive, problems: Problems) -> Layout:
 
     return Layout(
         id_column=id_column,
-        target=Target(kind="single_label", column=label_column, classes=sorted_classes(labels)),
-        submission=SubmissionFormat(kind="label", id_column=id_column, columns=tuple(sample_header)),
+        target=Target(kind="single_label", columns=(label_column,), classes=sorted_classes(labels)),
+        submission=SubmissionFormat(
+            kind="label", id_column=id_column, columns=tuple(sample_header), value_columns=(label_column,)
+        ),
         metric="accuracy",
         train=[
             (image_id, train_of.get(image_id, ""), label) for image_id, label in zip(train_ids, labels, strict=True)

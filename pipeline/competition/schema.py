@@ -1,33 +1,60 @@
 """What a competition asks, in one small record that ingest writes and every later stage reads."""
 
 import dataclasses
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.files import read_json, read_table, write_json, write_table
 
-TRAIN_COLUMNS = ("image_id", "path", "sha256", "label")
+TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
 FOLDS_COLUMNS = ("image_id", "fold")
+
+TARGET_KINDS = ("single_label", "binary", "multi_label", "ordinal")
+SUBMISSION_KINDS = ("label", "score", "columns", "list", "ranked", "long")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is predicted."""
+    """What is predicted.
 
-    kind: str  # "single_label": one of K classes which exclude each other
-    column: str  # in the organiser's train table
-    classes: tuple[str, ...]  # classes[class_index] == label, as the organiser spells it
+    Kinds: `single_label`, one of K classes which exclude each other; `binary`, two classes of which `positive` is
+    the one that a score speaks of; `multi_label`, any number of C independent labels; `ordinal`, K grades in order.
+    """
+
+    kind: str
+    columns: tuple[str, ...]  # of the organiser's train table, that the labels were read from
+    classes: tuple[str, ...]  # classes[class_index] == label, as the organiser spells it; of grades: lowest first
+    positive: str = ""  # of `binary`
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether an image has exactly one label, so that its probabilities sum to 1."""
+        return self.kind != "multi_label"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionFormat:
-    """What the sample submission demands."""
+    """What the sample submission demands.
 
-    kind: str  # "label": one label a row
+    Kinds: `label`, one label a row; `score`, the positive class's probability; `columns`, a column for each class;
+    `list`, the labels of an image in one cell; `ranked`, its likeliest labels in one cell, best first; `long`, a row
+    for each image and class, whose id is `<image_id><separator><class>`.
+    """
+
+    kind: str
     id_column: str
     columns: tuple[str, ...]  # the header, in order
+    value_columns: tuple[str, ...]  # those to fill; what others hold stays as the sample has it
+    classes: tuple[str, ...] = ()  # of `columns`: the class of each value column; of `long`: class of each `suffixes`
+    suffixes: tuple[str, ...] = ()  # of `long`: how the row ids spell the classes
+    separator: str = ""  # of `list` and `ranked` between labels, of `long` between image id and class
+    most: int = 0  # of `ranked`: labels in a cell at most
+    whole: bool = False  # of `columns` and `long`: 0 or 1 instead of probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +73,7 @@ class Schema:
     id_column: str  # in the organiser's train table
     target: Target
     submission: SubmissionFormat
-    metric: str
+    metric: str  # a name of pipeline.competition.metrics
     train: Store
     test: Store
 
@@ -62,14 +89,18 @@ def read_schema(path: Path) -> Schema:
     try:
         return Schema(
             id_column=found["id_column"],
-            target=Target(**found["target"] | {"classes": tuple(found["target"]["classes"])}),
-            submission=SubmissionFormat(**found["submission"] | {"columns": tuple(found["submission"]["columns"])}),
+            target=Target(**_tuples(found["target"])),
+            submission=SubmissionFormat(**_tuples(found["submission"])),
             metric=found["metric"],
             train=Store(**found["train"]),
             test=Store(**found["test"]),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a schema of this version ({error}); run `dvc repro -f ingest`") from error
+
+
+def _tuples(found: dict[str, object]) -> dict[str, object]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
 @dataclass(frozen=True)
@@ -79,7 +110,8 @@ class TrainRow:
     image_id: str
     path: str
     sha256: str  # of the organiser's file: equal for byte-identical images
-    label: str
+    label: str  # of several labels: a JSON list, in the order of the classes
+    group: str = ""  # images of one group are copies or near-copies of each other; empty: on its own
 
 
 @dataclass(frozen=True)
@@ -115,7 +147,7 @@ def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(distinct, key=lambda label: (int(label), label) if numeric else (0, label)))
 
 
-def class_indices(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
+def class_indices(labels: Iterable[str], classes: Sequence[str]) -> list[int]:
     """The position of each label in `classes`. Raises ValueError for a label that is not there."""
     index_of = {label: index for index, label in enumerate(classes)}
     labels = list(labels)
@@ -123,3 +155,26 @@ def class_indices(labels: Iterable[str], classes: tuple[str, ...]) -> list[int]:
     if unknown:
         raise ValueError(f"{len(unknown)} labels are not among the {len(classes)} classes, first {unknown[:3]}")
     return [index_of[label] for label in labels]
+
+
+def several_labels(cell: str) -> list[str]:
+    """The labels in a `label` cell of a multi_label train.csv."""
+    return list(json.loads(cell))
+
+
+def label_cell(labels: Iterable[str]) -> str:
+    """How train.csv holds several labels; `several_labels` reads it."""
+    return json.dumps(list(labels), ensure_ascii=False)
+
+
+def target_array(labels: Sequence[str], target: Target) -> np.ndarray:
+    """What the loop trains on, for the `label` cells of train.csv.
+
+    (N,) int64 class indices, or for `multi_label` (N, C) float32 of 0 and 1.
+    """
+    if target.exclusive:
+        return np.array(class_indices(labels, target.classes), dtype=np.int64)
+    array = np.zeros((len(labels), len(target.classes)), dtype=np.float32)
+    for row, cell in enumerate(labels):
+        array[row, class_indices(several_labels(cell), target.classes)] = 1.0
+    return array
