@@ -21,17 +21,31 @@ def between(low: float, high: float) -> Any:
     return field(metadata={"low": low, "high": high})
 
 
-def one_of(*choices: str) -> Any:
+def one_of(*choices: str, default: Any = dataclasses.MISSING) -> Any:
     """A string out of `choices`."""
-    return field(metadata={"choices": choices})
+    return field(default=default, metadata={"choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompetitionParams:
-    """Section `competition`: what the organiser gave."""
+    """Section `competition`: what the organiser gave. `auto`, and a key left out: recognised by looking."""
 
     raw: str  # zip or folder
-    allow: tuple[str, ...]  # kinds of problem that shall not stop ingest
+    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
+    near_copies: str = one_of("group", "ignore", default="group")  # group: near-copies of an image share a fold
+    encoding: str = "auto"  # of the tables
+    train_table: str = "auto"  # file in the archive, or none: labels come from folders or file names
+    test_table: str = "auto"
+    sample: str = "auto"  # the sample submission's file
+    id_column: str = "auto"
+    label: str | tuple[str, ...] = "auto"  # column, several 0/1 columns, folder, or pattern with (?P<label>…)
+    delimiter: str = "auto"  # between labels in one cell, or none
+    train_images: str = "auto"  # template such as train/{id}.jpg
+    test_images: str = "auto"
+    target: str = one_of("auto", "single_label", "binary", "multi_label", "ordinal", default="auto")
+    positive: str = "auto"  # the class that a score speaks of
+    submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")
+    metric: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,10 +211,11 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
     if not isinstance(found, dict):
         raise ValueError(f"{where} is {found!r}; must be a mapping with the keys {_keys(section)}")
     _refuse_unknown(found, where, section)
-    missing = [key for key in _keys(section) if key not in found]
+    needed = [item.name for item in dataclasses.fields(section) if item.default is dataclasses.MISSING]
+    missing = [key for key in needed if key not in found]
     if missing:
         raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
-    checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section)}
+    checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section) if key in found}
     return section(**checked)
 
 
@@ -221,18 +236,23 @@ def _allowed(section: type, key: str) -> str:
     if "choices" in item.metadata:
         return ", ".join(item.metadata["choices"])
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
-    hint = typing.get_type_hints(section)[key]
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (typing.get_origin(hint) or hint,)
+    kinds = _kinds(section, key)
     text = " or ".join(names.get(kind, {tuple: "a list of strings", dict: "a mapping"}.get(kind, "")) for kind in kinds)
     if "low" in item.metadata:
         text += f" from {item.metadata['low']} to {item.metadata['high']}"
     return text
 
 
+def _kinds(section: type, key: str) -> tuple[type, ...]:
+    """The plain types that a key's value may have."""
+    hint = typing.get_type_hints(section)[key]
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(typing.get_origin(part) or part for part in hints)
+
+
 def _checked(value: Any, where: str, section: type, key: str) -> Any:
     item = next(item for item in dataclasses.fields(section) if item.name == key)
-    hint = typing.get_type_hints(section)[key]
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (typing.get_origin(hint) or hint,)
+    kinds = _kinds(section, key)
     wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}")
 
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):

@@ -55,6 +55,7 @@ class SubmissionFormat:
     separator: str = ""  # of `list` and `ranked` between labels, of `long` between image id and class
     most: int = 0  # of `ranked`: labels in a cell at most
     whole: bool = False  # of `columns` and `long`: 0 or 1 instead of probabilities
+    may_be_empty: bool = False  # of `list`: an image may have no label
 
 
 @dataclass(frozen=True, kw_only=True)

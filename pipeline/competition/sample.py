@@ -1,0 +1,159 @@
+"""The sample submission: which file it is, which column holds ids, which are to be filled, and whether it is long."""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pipeline.competition.archive import Archive
+from pipeline.competition.tables import AUTO, Table
+
+NONE = "none"
+# stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
+NAME_LEVELS = (
+    r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template",
+    r"(sample|example|format|template).*(answer|result|pred|solution)|(answer|result|pred).*(sample|example|format)",
+    r"submission|submit|제출",
+    r"^sample$|^example$|샘플",
+)
+SEPARATORS = ("_", "-", ":", "/", "|", " ")
+MAX_SPLITS = 4  # how many separators a class name in a long id may hold, less one
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sample submission, read as text."""
+
+    table: Table  # every column, an index column too
+    id_column: str
+    value_columns: tuple[str, ...]
+
+    def ids(self) -> list[str]:
+        """The id cells, in order."""
+        return self.table.column(self.id_column)
+
+    def cells(self) -> set[str]:
+        """Distinct cells of the value columns, empty ones left out."""
+        return {cell.strip() for column in self.value_columns for cell in self.table.column(column)} - {""}
+
+
+@dataclass(frozen=True)
+class LongIds:
+    """Row ids of a long submission taken apart: `<image_id><separator><suffix>`."""
+
+    separator: str
+    suffixes: tuple[str, ...]
+    prefixes: tuple[str, ...]  # image ids, in order of first appearance
+
+
+def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> str | None:
+    """The member name of the sample submission; None where there is none. Raises ValueError where it may be several."""
+    if wished == NONE:
+        return None
+    if wished != AUTO:
+        if wished not in tables:
+            raise ValueError(f"competition.sample is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
+        return wished
+    stems = {name: re.sub(r"[\W_]", "", unicodedata.normalize("NFC", _stem(name))) for name in tables}
+    for level in NAME_LEVELS:
+        found = [name for name, stem in stems.items() if re.search(level, stem) and "train" not in stem]
+        if len(found) > 1:
+            choices = "\n".join(f"    competition.sample: {name}" for name in found)
+            raise ValueError(f"{archive.path}: {len(found)} files may be the sample submission; choose one:\n{choices}")
+        if found:
+            return found[0]
+    return None
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).name.split(".")[0].lower()
+
+
+def read_sample(table: Table, wished_id: str) -> Sample:
+    """Its id column (the first whose cells are all distinct, unless `wished_id` names one) and those to fill."""
+    header = table.header
+    columns = [column for column in header if column and not column.startswith("Unnamed:")]
+    if (
+        header.index(columns[0]) == 0
+        and len(columns) > 2
+        and _counts(table.column(columns[0]))
+        and columns[0] == "index"
+    ):
+        columns = columns[1:]
+    if wished_id != AUTO and wished_id in columns:
+        id_column = wished_id
+    else:
+        distinct = [column for column in columns if len(set(table.column(column))) == len(table.rows)]
+        id_column = distinct[0] if distinct and len(table.rows) > 1 else columns[0]
+    values = tuple(column for column in columns if column != id_column)
+    if not values:
+        raise ValueError(f"{table.name} has the columns {list(header)}; a sample submission has an id and another one")
+    return Sample(table, id_column, values)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    return any(list(cells) == [str(start + row) for row in range(len(cells))] for start in (0, 1))
+
+
+def long_ids(ids: Sequence[str]) -> LongIds | None:
+    """The ids taken apart, if every image id comes with the same suffixes, two or more; else None."""
+    for splits in range(1, MAX_SPLITS + 1):
+        for separator in SEPARATORS:
+            parts = [_split(name, separator, splits) for name in ids]
+            if any(part is None for part in parts):
+                continue
+            suffixes_of: dict[str, set[str]] = {}
+            for prefix, suffix in (part for part in parts if part is not None):
+                suffixes_of.setdefault(prefix, set()).add(suffix)
+            expected = next(iter(suffixes_of.values()))
+            regular = all(found == expected for found in suffixes_of.values())
+            if regular and len(expected) > 1 and len(suffixes_of) * len(expected) == len(ids) and len(suffixes_of) > 1:
+                ordered = tuple(dict.fromkeys(part[1] for part in parts if part is not None))
+                return LongIds(separator, ordered, tuple(suffixes_of))
+    return None
+
+
+def _split(name: str, separator: str, splits: int) -> tuple[str, str] | None:
+    """(image id, suffix), the suffix holding `splits` - 1 separators."""
+    parts = name.rsplit(separator, splits)
+    return (parts[0], separator.join(parts[1:])) if len(parts) == splits + 1 and all(parts) else None
+
+
+def match_names(names: Sequence[str], classes: Sequence[str]) -> dict[str, str] | None:
+    """Which class each of the submission's names means: spelled alike, or so after a prefix or suffix that all share.
+
+    `prob_cat, prob_dog` and `cat_prob, dog_prob` mean cat and dog; case and Unicode form do not matter. None unless
+    every name means another class and every class has its name.
+    """
+    by_key = {_key(label): label for label in classes}
+    if len(by_key) != len(classes) or len(names) != len(classes):
+        return None
+    for spellings in (names, _without_shared(names)):
+        found = {name: by_key.get(_key(spelling)) for name, spelling in zip(names, spellings, strict=True)}
+        if None not in found.values() and len(set(found.values())) == len(classes):
+            return {name: label for name, label in found.items() if label is not None}
+    return None
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFC", text).strip().casefold())
+
+
+def _without_shared(names: Sequence[str]) -> list[str]:
+    """The names less the longest prefix and suffix that all share, cut back to where a word or number begins."""
+    start = 0
+    while all(len(name) > start and name[start] == names[0][start] for name in names):
+        start += 1
+    while start and names[0][start - 1].isalnum() and not _border(names, start):
+        start -= 1
+    end = 0
+    while all(len(name) - start > end and name[-1 - end] == names[0][-1 - end] for name in names):
+        end += 1
+    while end and names[0][-end].isalnum():
+        end -= 1
+    return [name[start : len(name) - end] for name in names]
+
+
+def _border(names: Sequence[str], at: int) -> bool:
+    return all(name[at : at + 1].isdigit() for name in names) and not names[0][at - 1].isdigit()

@@ -1,0 +1,193 @@
+"""Which image a row means: templates such as `train/{id}.jpg`, found by looking, applied to every row.
+
+A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
+with leading zeros, and a final `.*` for whatever suffix the image has.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from pipeline.competition.tables import Table
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
+NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
+NUM_TRIED = 24  # templates tried on all rows
+FIELD = re.compile(r"\{([^{}:]*)(?::0?(\d+)d)?\}")
+SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
+
+
+def plain(text: str) -> str:
+    """A cell or path as templates see it: NFC, forward slashes, no `./` or `/` in front."""
+    path = unicodedata.normalize("NFC", text.strip()).replace("\\", "/")
+    while path.startswith(("./", "/")):
+        path = path[2:] if path.startswith("./") else path[1:]
+    return path
+
+
+class ImageIndex:
+    """The images of an archive, to be found by path, by path without suffix, by name, by stem and by number."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
+        self.by_path = {plain(name): name for name in self.names}
+        self.by_stem_path: dict[str, list[str]] = {}
+        self._by_name: dict[str, list[str]] = {}
+        self._by_number: dict[int, list[str]] = {}
+        self._by_folded: dict[str, str] = {}
+        for path in self.by_path:
+            self.by_stem_path.setdefault(without_suffix(path), []).append(path)
+            name = path.rsplit("/", 1)[-1]
+            for key in {name, without_suffix(name)}:
+                self._by_name.setdefault(key, []).append(path)
+            stem = without_suffix(name)
+            self._by_folded.setdefault(stem.casefold(), path)
+            if stem.isascii() and stem.isdigit():
+                self._by_number.setdefault(int(stem), []).append(path)
+
+    def without(self, used: set[str]) -> "ImageIndex":
+        """The index of the images whose member names are not in `used`."""
+        return ImageIndex(name for name in self.names if name not in used)
+
+    def exact(self, cell: str) -> list[str]:
+        """Paths that end in this cell, with or without their suffix."""
+        found = self._by_name.get(cell.rsplit("/", 1)[-1], [])
+        tail = "/" + cell
+        return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
+
+    def numbered(self, cell: str) -> list[str]:
+        """Paths whose stem is this cell's number, written with leading zeros."""
+        if not (cell.isascii() and cell.isdigit() and len(cell) < 18):
+            return []
+        return [path for path in self._by_number.get(int(cell), []) if without_suffix(path).rsplit("/", 1)[-1] != cell]
+
+    def folded(self, cell: str) -> str | None:
+        """A path whose stem is this cell but for upper and lower case."""
+        path = self._by_folded.get(without_suffix(plain(cell).rsplit("/", 1)[-1]).casefold())
+        return path if path is not None and not self.exact(plain(cell)) else None
+
+    def holding(self, cell: str) -> list[str]:
+        """Paths whose name holds this cell between characters that are neither letters nor digits."""
+        pattern = re.compile(rf"(?<![0-9A-Za-z]){re.escape(cell)}(?![0-9A-Za-z])")
+        return [path for path in self.by_path if pattern.search(path.rsplit("/", 1)[-1])]
+
+
+def without_suffix(path: str) -> str:
+    """The path less an image suffix, if it has one (dots inside an id stay)."""
+    suffix = PurePosixPath(path).suffix
+    return path[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else path
+
+
+@dataclass(frozen=True)
+class Match:
+    """A template and how far it goes."""
+
+    template: str
+    column: str  # the one whose cell names the image
+    num_found: int  # distinct images that the rows lead to
+
+
+def fill(template: str, header: Sequence[str], row: Sequence[str]) -> str | None:
+    """The path that a row means; None where a numbered cell is no number."""
+    cells = dict(zip(header, row, strict=True))
+    path, end = "", 0
+    for field in FIELD.finditer(template):
+        cell, width = plain(cells[field[1]]), field[2]
+        if width is not None:
+            if not (cell.isascii() and cell.isdigit()):
+                return None
+            cell = cell.zfill(int(width))
+        path += template[end : field.start()] + cell
+        end = field.end()
+    return path + template[end:]
+
+
+def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]:
+    """For each row the member names that it means: none, one, or (with `.*`) several."""
+    unknown = [field for field, _ in FIELD.findall(template) if field not in table.header]
+    if unknown or not FIELD.search(template):
+        raise ValueError(
+            f"template {template!r} names {unknown or 'no column'}; {table.name} has the columns {list(table.header)}"
+        )
+    found = []
+    for row in table.rows:
+        path = fill(template, table.header, row)
+        if path is None:
+            found.append([])
+        elif template.endswith(".*"):
+            found.append([index.by_path[hit] for hit in index.by_stem_path.get(path[:-2], [])])
+        else:
+            found.append([index.by_path[path]] if path in index.by_path else [])
+    return found
+
+
+def folder_of(template: str) -> str:
+    """The folder that all of a template's images lie under: what stands before its first field."""
+    before = FIELD.split(template)[0]
+    return before.rsplit("/", 1)[0] if "/" in before else ""
+
+
+def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequence[str] = ()) -> list[Match]:
+    """Templates that lead from this table's rows to images, best first.
+
+    role: `train` or `test`: among templates that find as many images, one whose path has the role's name comes
+    first. columns: those to look at (default: all).
+    """
+    tried: Counter[tuple[str, str]] = Counter()
+    for column in columns or [column for column in table.header if column]:
+        tried.update(_templates(table, column, index))
+    matches = []
+    for (template, column), _ in tried.most_common(NUM_TRIED):
+        found = images_of(template, table, index)
+        distinct = {names[0] for names in found if len(names) == 1}
+        if distinct:
+            matches.append(Match(template, column, len(distinct)))
+    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+
+
+def preference(template: str, role: str) -> tuple[int, int, int, str]:
+    """Sorting key among templates that find as many images: the role's name, a literal suffix, few other columns."""
+    other = "test" if role == "train" else "train"
+    folder = folder_of(template).lower()
+    wrong = any(word in folder for word in SIDE_WORDS) or (other in folder and role not in folder)
+    return (2 * wrong - (role in folder), template.endswith(".*"), len(FIELD.findall(template)), template)
+
+
+def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[str, str]]:
+    """(template, column) -> number of looked-at rows that suggest it."""
+    position = table.header.index(column)
+    rows = table.rows[:: max(1, len(table.rows) // NUM_LOOKED_AT)]
+    cells = [plain(row[position]) for row in rows]
+    hits = [index.exact(cell) if cell else [] for cell in cells]
+    numbered = [index.numbered(cell) for cell in cells]
+    if not any(hits) and not any(numbered) and len(set(cells)) > len(cells) // 2:
+        hits = [index.holding(cell) if cell else [] for cell in cells[:NUM_SCANNED]]
+    suggested: Counter[tuple[str, str]] = Counter()
+    for row, cell, paths, numbers in zip(rows, cells, hits, numbered, strict=False):
+        found = {variant for path in paths[:64] for variant in _variants(path, cell, column, table.header, row)}
+        for path in numbers[:64]:
+            folder, _, name = path.rpartition("/")
+            width = len(without_suffix(name))
+            found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+        suggested.update((template, column) for template in found)
+    return suggested
+
+
+def _variants(path: str, cell: str, column: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
+    """Templates that would give `path` for this row: the cell replaced, then also a folder that another cell names."""
+    at = path.rfind(cell)
+    before, after = path[:at], path[at + len(cell) :]
+    if "{" in path or "}" in path:
+        return set()
+    suffixes = {after, ".*"} if after.lower() in IMAGE_SUFFIXES else {after}
+    folders = {before}
+    parts = before.split("/")
+    for place, part in enumerate(parts[:-1]):
+        for other, value in zip(header, row, strict=True):
+            if other and other != column and part and plain(value) == part:
+                folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
+    return {f"{folder}{{{column}}}{suffix}" for folder in folders for suffix in suffixes}
