@@ -12,8 +12,9 @@ from torch import nn
 
 from pipeline.files import read_json, sha256_of, write_bytes, write_json
 from pipeline.learning.models import Normalised, create_model
+from pipeline.learning.objective import num_outputs
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class ModelCard:
     architecture: str
     width: int
     options: dict[str, Any]
+    target_kind: str
     classes: tuple[str, ...]  # classes[class_index] == label
     image_size: int  # pixels
     mean: tuple[float, ...]  # per channel, 0-to-1 scale
@@ -41,7 +43,8 @@ class ModelCard:
 
 def build(card: ModelCard) -> Normalised:
     """The network that the card describes, with fresh weights, taking (B, 3, S, S) uint8."""
-    network = create_model(card.architecture, num_classes=len(card.classes), width=card.width, options=card.options)
+    outputs = num_outputs(card.target_kind, len(card.classes))
+    network = create_model(card.architecture, num_classes=outputs, width=card.width, options=card.options)
     return Normalised(network, card.mean, card.std)
 
 

@@ -53,7 +53,7 @@ class Outcome:
     num_images: int
     seconds: float
     loss: float | None  # mean over images; None in TEST
-    accuracy: float | None  # share of images right, as scikit-learn's accuracy_score; None in TEST
+    accuracy: float | None  # share of images right, as scikit-learn's accuracy_score (of labels, if several); None in TEST
     class_indices: np.ndarray | None  # (N,) int64 by argmax; None in TRAIN
     probs: np.ndarray | None  # (N, C) float32; None in TRAIN
 
@@ -92,15 +92,14 @@ def run_model(
             with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
                 logits = model(images.to(device, non_blocking=True))
             logits = logits.float()
-            probs = None if mode is Mode.TRAIN else objective.probs(logits)
-            tally.add_images(len(images), probs)
+            probs = objective.probs(logits.detach())
+            tally.add_images(len(images), None if mode is Mode.TRAIN else probs)
 
             if targets is not None:
                 targets = targets.to(device, non_blocking=True)
                 losses = objective.losses(logits, targets, training=mode is Mode.TRAIN)
-                answers = logits.detach() if probs is None else probs
                 rate = _learning_rate(optimizer) if optimizer is not None else None
-                tally.add_losses(losses.detach(), objective.correct(answers, targets), rate)
+                tally.add_losses(losses.detach(), objective.correct(probs, targets), rate)
                 if device.type == "cpu":
                     tally.check()  # no wait there, and the rest of a lost epoch is saved
             if optimizer is not None:

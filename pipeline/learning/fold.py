@@ -14,7 +14,7 @@ from pipeline.learning.batches import Batches, epoch_order
 from pipeline.learning.checkpoint import on_device
 from pipeline.learning.engine import Mode, Outcome, run_model
 from pipeline.learning.models import MirrorAveraged, Normalised
-from pipeline.learning.objective import CrossEntropy
+from pipeline.learning.objective import objective_for
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
 
 
@@ -54,6 +54,7 @@ def train_fold(
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
     targets: np.ndarray,
+    target_kind: str,
     augmentation: dict[str, Any],
     seed: int,
     epochs: int,
@@ -73,12 +74,13 @@ def train_fold(
 ) -> TrainedFold:
     """Train for `epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
-    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets (N,) int64, a class index for each row.
+    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: as `objective_for(target_kind)` takes them, a row
+    for each row of the store.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
     the same bytes. Raises NonFiniteLossError.
     """
     network = on_device(model, device)
-    objective = CrossEntropy(label_smoothing)
+    objective = objective_for(target_kind, label_smoothing)
     moves = create_optimizer(
         network, optimizer, peak_lr=peak_lr, momentum=momentum, weight_decay=weight_decay, fused=device.type != "mps"
     )
@@ -103,7 +105,7 @@ def train_fold(
         if epoch % valid_every == 0 and epoch < epochs:
             validated = run_model(kept, valid, Mode.VALID, title=f"{title} valid", **loop)
         if epoch == epochs:
-            predictor = MirrorAveraged(kept) if flip_tta else kept
+            predictor = MirrorAveraged(kept, objective) if flip_tta else kept
             validated = held_out = run_model(predictor, valid, Mode.VALID, title=f"{title} held out", **loop)
         history.append(_record(fold, epoch, float(moves.param_groups[0]["lr"]), trained, validated))
         report(history[-1], trained)
@@ -114,6 +116,7 @@ def predict(
     model: Normalised,
     store: Tensor,
     *,
+    target_kind: str,
     batch_size: int,
     flip_tta: bool,
     device: torch.device,
@@ -122,9 +125,10 @@ def predict(
 ) -> Outcome:
     """Class indices and probabilities for every row of `store` (N, S, S, 3) uint8, in order."""
     network = on_device(model, device)
-    predictor = MirrorAveraged(network) if flip_tta else network
+    objective = objective_for(target_kind)
+    predictor = MirrorAveraged(network, objective) if flip_tta else network
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)
-    return run_model(predictor, batches, Mode.TEST, device=device, dtype=dtype, title=title)
+    return run_model(predictor, batches, Mode.TEST, device=device, dtype=dtype, objective=objective, title=title)
 
 
 def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:

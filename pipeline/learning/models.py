@@ -1,11 +1,11 @@
 """Networks by name, and what stands between uint8 images and a network."""
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.learning.objective import Objective
 from pipeline.learning.resnet9 import ResNet9
 
 
@@ -63,12 +63,12 @@ class Normalised(nn.Module):
 class MirrorAveraged(nn.Module):
     """Test-time augmentation: the mean of the probabilities of an image and of its left-right mirror image."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
         super().__init__()
         self.network = network
+        self.objective = objective
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, num_classes) float32, whose softmax is the mean of the two softmaxes."""
+        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean of the two."""
         both = [self.network(images), self.network(images.flip(3))]
-        log_probs = torch.stack([logits.float().log_softmax(dim=1) for logits in both])
-        return torch.logsumexp(log_probs, dim=0) - math.log(2)
+        return self.objective.mean(torch.stack([logits.float() for logits in both]))

@@ -41,14 +41,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_test_rows(args.test_table)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     model, card = read_checkpoint(args.weights, args.card)
-    if card.classes != schema.target.classes or card.image_size != schema.test.size:
+    if (card.target_kind, card.classes) != (schema.target.kind, schema.target.classes) or card.image_size != schema.test.size:
         raise ValueError(
-            f"{args.card} was trained on {len(card.classes)} classes at {card.image_size} px, the competition has "
-            f"{len(schema.target.classes)} at {schema.test.size} px; run `dvc repro`"
+            f"{args.card} was trained on {len(card.classes)} classes ({card.target_kind}) at {card.image_size} px, the "
+            f"competition has {len(schema.target.classes)} ({schema.target.kind}) at {schema.test.size} px; run `dvc repro`"
         )
     outcome = predict(
         model,
         store_tensor(store, device),
+        target_kind=card.target_kind,
         batch_size=params.batch_size,
         flip_tta=card.flip_tta,
         device=device,

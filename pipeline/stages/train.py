@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipeline import console
-from pipeline.competition.schema import FOLDS_COLUMNS, class_indices, read_schema, read_train_rows
+from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_rows, target_array
 from pipeline.files import code_fingerprint, read_table, write_arrays, write_json, write_table
 from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
@@ -22,6 +22,7 @@ from pipeline.learning.device import autocast_dtype, device_named, keep_freed_me
 from pipeline.learning.engine import Outcome
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
 from pipeline.learning.models import Normalised, create_model, pretrained_constants
+from pipeline.learning.objective import num_outputs
 from pipeline.params import (
     AugmentParams,
     ComputeParams,
@@ -62,20 +63,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     schema = read_schema(args.schema)
     rows = read_train_rows(args.train_table)
-    targets = np.array(class_indices([row.label for row in rows], schema.target.classes), dtype=np.int64)
+    targets = target_array([row.label for row in rows], schema.target)
     image_ids = [row.image_id for row in rows]
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
 
     model, mean, std = _create(
-        sections["model"], sections["train"].seed, args.fold, schema.target.classes, store, train_rows
+        sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows
     )
-    trained = _train(sections, model, mean, store, args.fold, train_rows, valid_rows, targets, device, dtype)
+    trained = _train(
+        sections, model, mean, store, args.fold, train_rows, valid_rows, targets, schema.target.kind, device, dtype
+    )
     card = ModelCard(
         fold=args.fold,
         architecture=sections["model"].name,
         width=sections["model"].width,
         options=sections["model"].options,
+        target_kind=schema.target.kind,
         classes=schema.target.classes,
         image_size=schema.train.size,
         mean=mean,
@@ -110,12 +114,16 @@ def _split_rows(folds: Path, image_ids: Sequence[str], fold: str) -> tuple[np.nd
 
 
 def _create(
-    params: ModelParams, seed: int, fold: str, classes: Sequence[str], store: np.ndarray, train_rows: np.ndarray
+    params: ModelParams, seed: int, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray
 ) -> tuple[Normalised, tuple[float, ...], tuple[float, ...]]:
     """The model with its first weights, and the normalisation: its own if pretrained, else that of the images."""
     seed_everything(seed, int(fold), 0)
     network = create_model(
-        params.name, num_classes=len(classes), width=params.width, pretrained=params.pretrained, options=params.options
+        params.name,
+        num_classes=num_outputs(target.kind, len(target.classes)),
+        width=params.width,
+        pretrained=params.pretrained,
+        options=params.options,
     )
     mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
     return Normalised(network, mean, std), mean, std
@@ -130,6 +138,7 @@ def _train(
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
     targets: np.ndarray,
+    target_kind: str,
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> TrainedFold:
@@ -141,6 +150,7 @@ def _train(
         train_rows=train_rows,
         valid_rows=valid_rows,
         targets=targets,
+        target_kind=target_kind,
         augmentation=dataclasses.asdict(sections["augment"]) | {"fill": fill},
         **dataclasses.asdict(sections["train"]),
         device=device,
