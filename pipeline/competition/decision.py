@@ -249,7 +249,8 @@ def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
 
     Between two thresholds only the m images whose scores lie between them change sides; were the two equally good,
     the gain in right answers would be a sum of m coin flips, with a standard error of sqrt(m). The best of many
-    thresholds gains 2 of these by luck about as often as not, so it must gain more than 3 (McNemar's test at 3 sigma).
+    thresholds is lucky more often than one: where 0.5 was right, it gained 2 of these in 9 and 17 of 100 simulated
+    cases (200 and 2,000 images), 3 of them in less than 1. So it must gain more than 3 (McNemar's test at 3 sigma).
     """
     right = 2 * hits - np.arange(len(hits))  # and as many as there are negatives
     best = _best_threshold(descending, right.astype(np.float64))
