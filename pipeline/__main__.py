@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import console
-from pipeline.competition.contract import check_submission, parse_table, refuse
-from pipeline.competition.metrics import label_scores
-from pipeline.competition.schema import read_schema
+from pipeline.competition.answers import read_answers
+from pipeline.competition.contract import check_submission, parse_table, refuse, value_cells
+from pipeline.competition.metrics import metric_named, score
+from pipeline.competition.schema import Schema, read_schema, target_array
 from pipeline.files import read_json
 
 
@@ -63,28 +64,32 @@ def _summary(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.metrics} or {args.submission} is not there yet; run `dvc repro` first")
     scores = read_json(args.metrics)
     folds = scores["folds"]
+    schema = read_schema(args.competition / "schema.json")
+    direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"
     console.say(
-        f"cross-validation  out-of-fold accuracy {scores['oof']['accuracy']:.4f}; over {len(folds['by_fold'])} folds "
-        f"{folds['accuracy_mean']:.4f} ± {folds['accuracy_standard_error']:.4f} (mean ± standard error)"
+        f"cross-validation  out-of-fold {schema.metric} {scores['oof']['score']:.4f}; over {len(folds['by_fold'])} folds "
+        f"{folds['score_mean']:.4f} ± {folds['score_standard_error']:.4f} (mean ± standard error{direction})"
     )
     console.say(f"submission        {args.submission}")
     if args.solution is None or not args.solution.is_file():
         return
-    score = _score(args.submission, args.solution)
-    if score is None:
+    reached = _solution_score(args.submission.read_bytes(), args.solution.read_bytes(), schema)
+    if reached is None:
         console.say(f"leaderboard       unknown: {args.solution} is the solution of another competition")
     else:
-        console.say(f"leaderboard       accuracy {score:.4f} on {args.solution}")
+        console.say(f"leaderboard       {schema.metric} {reached:.4f} on {args.solution}")
 
 
-def _score(submission: Path, solution: Path) -> float | None:
-    """Accuracy of the submission; None where the solution is about other ids."""
-    header, rows = parse_table(submission.read_bytes())
-    solution_header, truth = parse_table(solution.read_bytes())
-    predicted = {row[0]: row[1] for row in rows}
-    if header != solution_header or set(predicted) != {row[0] for row in truth}:
+def _solution_score(submission: bytes, solution: bytes, schema: Schema) -> float | None:
+    """The metric of a label submission; None where the solution is about other ids, or the format is another."""
+    if parse_table(submission)[0] != parse_table(solution)[0] or schema.submission.kind != "label":
         return None
-    return label_scores([row[1] for row in truth], [predicted[row[0]] for row in truth])["accuracy"]
+    predicted, truth = value_cells(submission, schema), value_cells(solution, schema)
+    if set(predicted) != set(truth):
+        return None
+    image_ids = list(truth)
+    labels = target_array([truth[image_id][0] for image_id in image_ids], schema.target)
+    return score(schema.metric, labels, read_answers(predicted, image_ids, schema), schema.target)
 
 
 if __name__ == "__main__":

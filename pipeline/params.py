@@ -1,7 +1,8 @@
 """The sections of params.yaml as frozen dataclasses.
 
 Every key must be there, known, of the right type and in range: a mistyped key that silently keeps
-a default costs a competition. Errors are `ValueError`s that name the key, the value found and what
+a default costs a competition. Only keys that came later have a default in their dataclass, so that an
+older params.yaml means what it meant. Errors are `ValueError`s that name the key, the value found and what
 is allowed. Stages read a section in `main` and pass plain arguments on; nothing below knows these classes.
 """
 
@@ -62,10 +63,27 @@ class ImagesParams:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitParams:
-    """Section `split`: how training images are dealt into folds."""
+    """Section `split`: how training images are dealt into folds. The columns are the organiser's; `none` is off.
+
+    `time` is blocked cross-validation: a fold is a block of time, held out once by a model that saw the blocks before
+    and after it, so that every image still gets exactly one out-of-fold prediction.
+    """
 
     num_folds: int = between(2, 1000)  # as many as `folds` names: an override there must not make split stale
     seed: int = between(0, 2**32 - 1)
+    group: str = "none"  # column whose images must not straddle folds, or `file_name_prefix`
+    time: str = "none"  # column by which folds are blocks of time
+    fold_column: str = "none"  # column that holds the user's own folds
+    small_classes: str = one_of("stop", "allow", default="stop")  # of fewer distinct images (or groups) than folds
+
+    def __post_init__(self) -> None:
+        for key in ("group", "time"):
+            column = getattr(self, key)
+            if self.fold_column != "none" and column != "none":
+                raise ValueError(
+                    f"split.fold_column is {self.fold_column!r} and split.{key} is {column!r}: a fold column already "
+                    "says which image lies where; set one of the two to none"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +229,7 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
     if not isinstance(found, dict):
         raise ValueError(f"{where} is {found!r}; must be a mapping with the keys {_keys(section)}")
     _refuse_unknown(found, where, section)
-    needed = [item.name for item in dataclasses.fields(section) if item.default is dataclasses.MISSING]
-    missing = [key for key in needed if key not in found]
+    missing = [key for key in _keys(section) if key not in found and not _has_default(section, key)]
     if missing:
         raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
     checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section) if key in found}
@@ -221,6 +238,10 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
 
 def _keys(section: type) -> list[str]:
     return [item.name for item in dataclasses.fields(section)]
+
+
+def _has_default(section: type, key: str) -> bool:
+    return any(item.name == key and item.default is not dataclasses.MISSING for item in dataclasses.fields(section))
 
 
 def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:

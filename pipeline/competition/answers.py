@@ -24,6 +24,14 @@ class Answers:
     scores: np.ndarray | None = None  # (N, C) float64, a column for each class
     lists: list[list[str]] | None = None  # labels of an image; best first where the format is `ranked`
 
+    def of_rows(self, rows: np.ndarray) -> "Answers":
+        """The answers for these row numbers."""
+        return Answers(
+            labels=None if self.labels is None else [self.labels[row] for row in rows],
+            scores=None if self.scores is None else self.scores[rows],
+            lists=None if self.lists is None else [self.lists[row] for row in rows],
+        )
+
 
 def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submission: SubmissionFormat) -> Answers:
     """What the submission shall say.

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.competition.answers import predicted_counts, read_answers, split_list
+from pipeline.competition.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells, split_list
 from pipeline.competition.schema import Schema
 from pipeline.files import table_bytes
 
@@ -77,6 +77,12 @@ def value_cells(content: bytes, schema: Schema) -> dict[str, tuple[str, ...]]:
     """Row id -> cells of the value columns, for a submission that has the header of `schema`."""
     at, places = _places(schema)
     return {row[at]: tuple(row[place] for place in places) for row in parse_table(content)[1]}
+
+
+def through_the_writer(answers: Answers, image_ids: Sequence[str], schema: Schema) -> Answers:
+    """The answers as a leaderboard would read them: written in the submission's format, and read back."""
+    content = make_submission(blank_sample(schema, image_ids), schema, row_cells(answers, image_ids, schema))
+    return read_answers(value_cells(content, schema), image_ids, schema)
 
 
 def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -333,7 +339,10 @@ def _histogram_findings(
     image_ids = _image_ids(list(cells_of), schema)
     if not total or not image_ids:
         return []
-    counts = predicted_counts(read_answers(cells_of, image_ids, schema), schema.target)
+    answers = read_answers(cells_of, image_ids, schema)
+    if schema.submission.kind == "ranked" and answers.lists is not None:
+        answers = Answers(labels=[labels[0] for labels in answers.lists])
+    counts = predicted_counts(answers, schema.target)
     share = sum(counts.values()) / total
     never = [label for label in schema.target.classes if not counts[label] and oof_counts.get(label, 0) * share >= 5]
     far = []

@@ -1,40 +1,275 @@
 """Dealing training images into folds."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.competition.columns import column_named, order_in_time
+from pipeline.competition.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups
+from pipeline.competition.schema import TrainRow, several_labels, sorted_classes
+from pipeline.competition.stratify import iterative_folds
 
-def deal_folds(labels: Sequence[str], groups: Sequence[str], *, num_folds: int, seed: int) -> np.ndarray:
+NONE = "none"  # of a params key that names a column: there is none
+
+
+@dataclass(frozen=True)
+class Deal:
+    """Which fold holds out which row, how that came about, and what the user should know of it."""
+
+    fold_of_row: np.ndarray  # (N,) int, 0 to num_folds - 1
+    method: str
+    warnings: list[str]
+
+
+def deal_rows(
+    rows: Sequence[TrainRow],
+    columns: Mapping[str, list[str]],
+    *,
+    kind: str,
+    num_folds: int,
+    seed: int,
+    group: str,
+    time: str,
+    fold_column: str,
+    small_classes: str,
+) -> Deal:
+    """Deal the rows of train.csv as section `split` says; `columns` are the organiser's, `kind` is the target's.
+
+    Copies and near-copies never straddle folds, except where the user's own `fold_column` puts them so.
+    """
+    label_sets = [several_labels(row.label) if kind == "multi_label" else [row.label] for row in rows]
+    grouped = _group_cells(group, columns, rows, num_folds)
+    groups = merged_groups([row.sha256 for row in rows], [row.group for row in rows], grouped)
+    unit = "distinct images" if group == NONE else "groups"
+    suffix = "" if group == NONE else f", grouped by {group}"
+    warnings = _without_group(grouped, group)
+
+    if fold_column != NONE:
+        dealt = own_folds(column_named(columns, fold_column, "split.fold_column"), fold_column, num_folds=num_folds)
+        method = f"your own column {fold_column}"
+        warnings += _straddling_copies(groups, dealt, fold_column)
+    elif time != NONE:
+        _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
+        moments = order_in_time(column_named(columns, time, "split.time"), time)
+        dealt = time_blocks(moments, groups, num_folds=num_folds)
+        method = f"blocks of time by {time}{suffix}"
+        warnings += _out_of_block(moments, dealt, time)
+    elif kind == "multi_label":
+        dealt = deal_label_sets(
+            label_sets, groups, num_folds=num_folds, seed=seed, small_classes=small_classes, unit=unit
+        )
+        method = f"iterative stratification by label{suffix}"
+    else:
+        deal = deal_folds if group == NONE else deal_groups
+        dealt = deal([row.label for row in rows], groups, num_folds=num_folds, seed=seed, small_classes=small_classes)
+        method = f"stratified by label{suffix}"
+    _refuse_empty_folds(dealt, groups, num_folds)
+    return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
+
+
+def deal_folds(
+    labels: Sequence[str], groups: Sequence[Hashable], *, num_folds: int, seed: int, small_classes: str = "stop"
+) -> np.ndarray:
     """(N,) int fold numbers, 0 to num_folds - 1, for images with these labels.
 
-    Images of one group (byte-identical ones share a group) fall into one fold: scikit-learn's StratifiedKFold deals
-    the first image of each group, the others follow it. Raises ValueError for classes with fewer groups than folds.
+    Images of one group (copies share a group) fall into one fold: scikit-learn's StratifiedKFold deals the first image
+    of each group, the others follow it. Classes with fewer groups than folds raise ValueError, or with `small_classes`
+    "allow" have all classes dealt by iterative stratification, as scikit-learn refuses some of these.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    first_of: dict[str, int] = {}
+    first_of: dict[Hashable, int] = {}
     for row, group in enumerate(groups):
         first_of.setdefault(group, row)
     leaders = np.fromiter(first_of.values(), dtype=np.int64)
     leader_labels = [labels[row] for row in leaders]
-    _check_class_sizes(labels, leader_labels, num_folds)
+    leader_sets, label_sets = [[label] for label in leader_labels], [[label] for label in labels]
 
     fold_of_row = np.full(len(labels), -1, dtype=np.int64)
-    splitter = StratifiedKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(leaders, leader_labels)):
-        fold_of_row[leaders[held_out]] = fold
+    if _find_small_classes(leader_sets, label_sets, num_folds, small_classes, "distinct images"):
+        fold_of_row[leaders] = iterative_folds(leader_sets, range(len(leaders)), num_folds=num_folds, seed=seed)
+    else:
+        splitter = StratifiedKFold(n_splits=num_folds, shuffle=True, random_state=seed)
+        for fold, (_, held_out) in enumerate(splitter.split(leaders, leader_labels)):
+            fold_of_row[leaders[held_out]] = fold
     return fold_of_row[[first_of[group] for group in groups]]
 
 
-def _check_class_sizes(labels: Sequence[str], leader_labels: Sequence[str], num_folds: int) -> None:
-    distinct, images = Counter(leader_labels), Counter(labels)
+def deal_groups(
+    labels: Sequence[str], groups: Sequence[int], *, num_folds: int, seed: int, small_classes: str = "stop"
+) -> np.ndarray:
+    """As `deal_folds`, for groups of images with different labels: scikit-learn's StratifiedGroupKFold.
+
+    `groups` are numbered from 0 without gaps.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    label_sets = [[label] for label in labels]
+    refuse_few_groups(groups, num_folds)
+    if _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, "groups"):
+        return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
+    fold_of_row = np.full(len(labels), -1, dtype=np.int64)
+    splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+        fold_of_row[held_out] = fold
+    return fold_of_row
+
+
+def deal_label_sets(
+    label_sets: Sequence[Sequence[str]],
+    groups: Sequence[int],
+    *,
+    num_folds: int,
+    seed: int,
+    small_classes: str = "stop",
+    unit: str = "distinct images",
+) -> np.ndarray:
+    """As `deal_groups`, for images with any number of labels: iterative stratification."""
+    refuse_few_groups(groups, num_folds)
+    _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
+    return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
+
+
+def time_blocks(moments: np.ndarray, groups: Sequence[int], *, num_folds: int) -> np.ndarray:
+    """(N,) int fold numbers: fold 0 the earliest block of time, about as many images in each.
+
+    Images of one moment share a fold. A group lies where its earliest image does, even if others of it are later.
+    """
+    group_of_row = np.asarray(groups)
+    earliest = np.full(group_of_row.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(earliest, group_of_row, moments)
+    starts, start_of_row, images = np.unique(earliest[group_of_row], return_inverse=True, return_counts=True)
+    if len(starts) < num_folds:
+        raise ValueError(
+            f"split.time tells {len(starts)} moments apart ({len(moments)} images, groups at their earliest), fewer "
+            f"than the {num_folds} folds; take folds out of params.yaml, or name a finer column"
+        )
+    until, order = np.cumsum(images), np.arange(1, num_folds)
+    due = len(moments) * order / num_folds
+    cut = np.searchsorted(until, due)  # the moment in which a block is full goes to the side that is nearer to its due
+    cut = cut + (until[cut] - due <= due - (until[cut] - images[cut]))
+    cut = np.maximum.accumulate(cut - order) + order  # no block without a moment
+    cut = np.clip(cut, order, len(starts) - num_folds + order)
+    return np.searchsorted(cut, start_of_row, side="right")
+
+
+def own_folds(cells: Sequence[str], column: str, *, num_folds: int) -> np.ndarray:
+    """(N,) int fold numbers: the distinct cells in order (by value if all are integers) are the folds 0, 1, …"""
+    values = sorted_classes(cells)
+    if "" in values:
+        raise ValueError(
+            f"split.fold_column is {column!r}, which is empty for {list(cells).count('')} of {len(cells)} images; "
+            "every image needs a fold"
+        )
+    if len(values) != num_folds:
+        named = ", ".join(map(repr, values[:8])) + (", …" if len(values) > 8 else "")
+        raise ValueError(
+            f"split.fold_column is {column!r}, which has {len(values)} distinct values ({named}) for {num_folds} "
+            "folds; set split.num_folds and folds to as many, or name another column"
+        )
+    return np.array([values.index(cell) for cell in cells], dtype=np.int64)
+
+
+def refuse_few_groups(groups: Sequence[int], num_folds: int) -> None:
+    """Raise ValueError if there are fewer groups than folds."""
+    images = Counter(groups)
+    if len(images) < num_folds:
+        raise ValueError(
+            f"{len(groups)} images form {len(images)} groups, fewer than the {num_folds} folds; the largest has "
+            f"{max(images.values())} images; take folds out of params.yaml, or set split.group to a finer column"
+        )
+
+
+def _group_cells(
+    group: str, columns: Mapping[str, list[str]], rows: Sequence[TrainRow], num_folds: int
+) -> Sequence[str]:
+    """What `split.group` says of each row; an empty cell ties a row to no other."""
+    if group == NONE:
+        return [""] * len(rows)
+    if group != FILE_NAME_PREFIX:
+        return column_named(columns, group, "split.group")
+    prefixes = file_name_prefixes([row.image_id for row in rows], [row.label for row in rows], num_folds=num_folds)
+    if not prefixes:
+        raise ValueError(
+            f"split.group is {FILE_NAME_PREFIX}, but the {len(rows)} image names, first {rows[0].image_id!r}, have no "
+            f"prefix that groups of images share ({num_folds} groups or more, two images each on average)"
+        )
+    return prefixes
+
+
+def _label_sets_of_groups(label_sets: Sequence[Sequence[str]], groups: Sequence[int]) -> list[set[str]]:
+    sets: list[set[str]] = [set() for _ in range(max(groups) + 1)]
+    for labels, group in zip(label_sets, groups, strict=True):
+        sets[group].update(labels)
+    return sets
+
+
+def _find_small_classes(
+    unit_sets: Sequence[Collection[str]],
+    label_sets: Sequence[Sequence[str]],
+    num_folds: int,
+    small_classes: str,
+    unit: str,
+) -> bool:
+    """Whether a class is in fewer units (groups of images) than there are folds; ValueError unless allowed."""
+    distinct = Counter(label for labels in unit_sets for label in labels)
+    images = Counter(label for labels in label_sets for label in labels)
     small = sorted((distinct[label], label) for label in images if distinct[label] < num_folds)
-    if small:
+    if small and small_classes == "stop":
         named = ", ".join(f"{label!r} has {count} (in {images[label]} rows)" for count, label in small[:3])
         way_out = f"take folds out of params.yaml until {small[0][0]} are left, or " if small[0][0] >= 2 else ""
         raise ValueError(
-            f"{len(small)} of {len(images)} classes have fewer distinct images than the {num_folds} folds: {named}; "
-            f"{way_out}add images of them"
+            f"{len(small)} of {len(images)} classes have fewer {unit} than the {num_folds} folds: {named}; "
+            f"{way_out}add images of them, or set split.small_classes: allow (some folds then lack them)"
         )
+    return bool(small)
+
+
+def _refuse_empty_folds(dealt: np.ndarray, groups: Sequence[int], num_folds: int) -> None:
+    images = np.bincount(dealt, minlength=num_folds)
+    empty = np.flatnonzero(images == 0)
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} of {num_folds} folds would be empty ({', '.join(map(str, empty[:5]))}): "
+            f"{len(dealt)} images form {len(set(groups))} groups, the largest has {max(Counter(groups).values())}; "
+            "take folds out of params.yaml, or set split.group to a finer column"
+        )
+
+
+def _without_group(grouped: Sequence[str], group: str) -> list[str]:
+    alone = sum(not cell for cell in grouped)
+    if group == NONE or not alone:
+        return []
+    return [f"{group} is empty for {alone:,} of {len(grouped):,} images; each of these counts as a group of its own"]
+
+
+def _straddling_copies(groups: Sequence[int], dealt: np.ndarray, column: str) -> list[str]:
+    folds = Counter(group for group, _ in set(zip(groups, dealt.tolist(), strict=True)))
+    straddling = sum(count > 1 for count in folds.values())
+    if not straddling:
+        return []
+    return [f"{straddling:,} sets of copies or near-copies straddle the folds of {column}; the score flatters"]
+
+
+def _out_of_block(moments: np.ndarray, dealt: np.ndarray, column: str) -> list[str]:
+    starts = [moments[dealt == fold].min() for fold in range(1, dealt.max() + 1)]
+    late = int((np.searchsorted(starts, moments, side="right") != dealt).sum())
+    if not late:
+        return []
+    return [f"{late:,} of {len(dealt):,} images lie in an earlier block of {column} than their own, with their group"]
+
+
+def _lacking_classes(label_sets: Sequence[Sequence[str]], dealt: np.ndarray, num_folds: int) -> list[str]:
+    """Classes of which some fold holds out no image: their out-of-fold score rests on fewer folds."""
+    folds_of: dict[str, set[int]] = {}
+    for labels, fold in zip(label_sets, dealt.tolist(), strict=True):
+        for label in labels:
+            folds_of.setdefault(label, set()).add(fold)
+    lacking = sorted((len(folds), label) for label, folds in folds_of.items() if len(folds) < num_folds)
+    if not lacking:
+        return []
+    named = ", ".join(f"{label!r} (in {count} of {num_folds})" for count, label in lacking[:10])
+    more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
+    return [f"{len(lacking)} of {len(folds_of)} classes are missing from some folds: {named}{more}"]

@@ -12,10 +12,11 @@ NAMES = ("image_ids", "probs")
 ROW_SUM_TOLERANCE = 1e-3  # float32 softmax rows sum to 1 within 1e-6; bfloat16 would miss by 1e-2
 
 
-def read_predictions(path: Path, num_classes: int) -> tuple[list[str], np.ndarray]:
+def read_predictions(path: Path, num_classes: int, *, exclusive: bool = True) -> tuple[list[str], np.ndarray]:
     """(image ids, probabilities (N, C) float32) of one fold's file.
 
-    Raises ValueError for damage, another number of classes, NaN, values outside 0..1, and rows that do not sum to 1.
+    Raises ValueError for damage, another number of classes, NaN, values outside 0..1, and, of classes that exclude each
+    other, rows that do not sum to 1.
     """
     arrays = read_arrays(path, NAMES)
     probs, image_ids = arrays["probs"], arrays["image_ids"].tolist()
@@ -23,8 +24,9 @@ def read_predictions(path: Path, num_classes: int) -> tuple[list[str], np.ndarra
         raise ValueError(
             f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes; run `dvc repro`"
         )
-    sums = probs.sum(axis=1)
-    wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (np.abs(sums - 1) > ROW_SUM_TOLERANCE)
+    wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (probs > 1 + ROW_SUM_TOLERANCE).any(axis=1)
+    if exclusive:
+        wrong |= np.abs(probs.sum(axis=1) - 1) > ROW_SUM_TOLERANCE
     if wrong.any():
         first = [image_ids[row] for row in np.flatnonzero(wrong)[:3]]
         raise ValueError(
@@ -33,7 +35,9 @@ def read_predictions(path: Path, num_classes: int) -> tuple[list[str], np.ndarra
     return image_ids, probs
 
 
-def gather_oof(files: Mapping[str, Path], fold_of: Mapping[str, str], num_classes: int) -> np.ndarray:
+def gather_oof(
+    files: Mapping[str, Path], fold_of: Mapping[str, str], num_classes: int, *, exclusive: bool = True
+) -> np.ndarray:
     """(N, C) float32: for each training image, in the order of `fold_of`, the prediction of the fold that held it out.
 
     Raises ValueError unless each file holds exactly the images of its fold, so that each image has one prediction.
@@ -41,7 +45,7 @@ def gather_oof(files: Mapping[str, Path], fold_of: Mapping[str, str], num_classe
     row_of = {image_id: row for row, image_id in enumerate(fold_of)}
     oof = np.full((len(fold_of), num_classes), np.nan, dtype=np.float32)
     for fold, path in files.items():
-        image_ids, probs = read_predictions(path, num_classes)
+        image_ids, probs = read_predictions(path, num_classes, exclusive=exclusive)
         expected = {image_id for image_id, held_out in fold_of.items() if held_out == fold}
         if set(image_ids) != expected or len(image_ids) != len(expected):
             strangers = sorted(set(image_ids) - expected)[:3]
@@ -58,14 +62,16 @@ def gather_oof(files: Mapping[str, Path], fold_of: Mapping[str, str], num_classe
     return oof
 
 
-def ensemble(files: Mapping[str, Path], image_ids: Sequence[str], num_classes: int) -> np.ndarray:
+def ensemble(
+    files: Mapping[str, Path], image_ids: Sequence[str], num_classes: int, *, exclusive: bool = True
+) -> np.ndarray:
     """(N, C) float64: mean over folds of the probabilities of each test image, in the order of `image_ids`.
 
     Raises ValueError unless every fold predicted exactly these images in this order.
     """
     total = np.zeros((len(image_ids), num_classes))
     for fold, path in files.items():
-        found, probs = read_predictions(path, num_classes)
+        found, probs = read_predictions(path, num_classes, exclusive=exclusive)
         if found != list(image_ids):
             differing = next(
                 (row for row, pair in enumerate(zip(found, image_ids, strict=False)) if pair[0] != pair[1]),

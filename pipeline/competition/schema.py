@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pipeline.files import read_json, read_table, write_json, write_table
 TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
 FOLDS_COLUMNS = ("image_id", "fold")
+PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
 
 TARGET_KINDS = ("single_label", "binary", "multi_label", "ordinal")
 SUBMISSION_KINDS = ("label", "score", "columns", "list", "ranked", "long")
@@ -100,7 +102,7 @@ def read_schema(path: Path) -> Schema:
         raise ValueError(f"{path} is not a schema of this version ({error}); run `dvc repro -f ingest`") from error
 
 
-def _tuples(found: dict[str, object]) -> dict[str, object]:
+def _tuples(found: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 

@@ -50,6 +50,21 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str]) -> bytes:
     return _png(figure)
 
 
+def rates_figure(rates: Sequence[tuple[str, float, float]]) -> bytes:
+    """(label, precision, recall) of each class, as two bars."""
+    height = float(np.clip(0.32 * len(rates) + 1.5, 3, 20))
+    figure, axes = _new_figure(1, 1, (7, height))
+    places = np.arange(len(rates))
+    for shift, name, at in ((-0.2, "precision", 1), (0.2, "recall", 2)):
+        axes[0].barh(places + shift, [rate[at] for rate in rates], height=0.4, label=name)
+    if len(rates) <= NUM_LABELLED_CLASSES:
+        axes[0].set_yticks(places, [_short(rate[0]) for rate in rates], fontsize=8)
+    axes[0].set(xlim=(0, 1), title="out-of-fold precision and recall by label")
+    axes[0].invert_yaxis()
+    axes[0].legend(fontsize=8)
+    return _png(figure)
+
+
 def mistakes_figure(images: np.ndarray, captions: Sequence[str]) -> bytes:
     """images (N, S, S, 3) uint8, the most confidently wrong first; captions one each."""
     columns = 6

@@ -1,6 +1,7 @@
-"""Reads the out-of-fold predictions of all folds. Writes scores, curves, the confusion matrix, and the worst mistakes.
+"""Reads the out-of-fold predictions of all folds. Writes scores, the decision, curves, confusion, and the worst mistakes.
 
-Stops unless every training image has exactly one out-of-fold prediction.
+Stops unless every training image has exactly one out-of-fold prediction. The score is the competition's metric of the
+predictions written in the submission's format and read back.
 """
 
 import argparse
@@ -11,16 +12,20 @@ from typing import Any
 import numpy as np
 
 from pipeline import console
-from pipeline.competition.metrics import label_scores, log_loss, mean_and_standard_error
+from pipeline.competition.answers import Answers, answers_of
+from pipeline.competition.contract import through_the_writer
+from pipeline.competition.decision import choose_decision, cross_fitted, decided_answers, write_decision
+from pipeline.competition.metrics import mean_and_standard_error, metric_named, score
 from pipeline.competition.predictions import confusion_counts, gather_oof
-from pipeline.competition.schema import FOLDS_COLUMNS, class_indices, read_schema, read_train_rows
+from pipeline.competition.schema import FOLDS_COLUMNS, PER_CLASS_COLUMNS, Schema, Target, read_schema, read_train_rows, target_array
 from pipeline.files import fold_files, read_history, read_table, write_bytes, write_json, write_table
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
-from pipeline.report.figures import confusion_figure, curves_figure, mistakes_figure
+from pipeline.report.figures import confusion_figure, curves_figure, mistakes_figure, rates_figure
 
 NUM_MISTAKES = 24
 CURVE_COLUMNS = ("fold", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+BESIDE = {True: ("accuracy", "macro_f1", "log_loss"), False: ("element_accuracy", "macro_f1", "log_loss")}  # exclusive?
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -34,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--oof", type=Path, required=True, help="folder of out-of-fold predictions, a file a fold")
     parser.add_argument("--history", type=Path, required=True, help="folder of histories, a file a fold")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the scores")
+    parser.add_argument("--decision", type=Path, required=True, help="JSON to write: how probabilities become labels")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV to write: a row a class")
     parser.add_argument("--curves", type=Path, required=True, help="CSV to write: a row an epoch and fold")
     parser.add_argument("--curves-figure", type=Path, required=True, help="PNG to write")
@@ -43,38 +49,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
-    classes = schema.target.classes
+    target = schema.target
     rows = read_train_rows(args.train_table)
-    labels = [row.label for row in rows]
-    truth = np.array(class_indices(labels, classes))
+    truth = target_array([row.label for row in rows], target)
     fold_of = _fold_of(args.folds, [row.image_id for row in rows], folds)
+    held_by = np.array(list(fold_of.values()))
 
-    oof = gather_oof(fold_files(args.oof, ".npz", folds), fold_of, len(classes))
-    predicted = oof.argmax(axis=1)
-    scores = _scores(truth, predicted, oof, classes, np.array(list(fold_of.values())), folds)
-    counts = confusion_counts(truth, predicted, len(classes))
+    files = fold_files(args.oof, ".npz", folds)
+    oof = gather_oof(files, fold_of, len(target.classes), exclusive=target.exclusive)
+    decision = choose_decision(truth, oof, target, schema.metric)
+    decided = cross_fitted(truth, oof, held_by, target, schema.metric)
+    scores = _scores(truth, oof, decided, schema, list(fold_of), held_by, folds)
+    counts = _counts(truth, decided, target)
     histories = {
         fold: read_history(path, CURVE_COLUMNS) for fold, path in fold_files(args.history, ".csv", folds).items()
     }
 
     write_json(args.metrics, scores)
-    write_table(
-        args.per_class, ("label", "images", "predicted", "precision", "recall", "f1"), _per_class(counts, classes)
-    )
-    write_table(args.confusion, ("true", "predicted", "images"), _confusion_rows(counts, classes))
-    write_bytes(args.confusion_figure, confusion_figure(counts, classes))
+    write_decision(args.decision, decision)
+    per_class = _per_class(counts, target.classes)
+    write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
+    write_table(args.confusion, ("true", "predicted", "images"), _confusion_rows(truth, decided, target))
+    write_bytes(args.confusion_figure, _confusion_figure(truth, decided, per_class, target))
     curve_rows = [
         ["" if cell is None else cell for cell in row.values()] for rows in histories.values() for row in rows
     ]
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
     write_bytes(args.curves_figure, curves_figure(histories))
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
-    write_bytes(args.mistakes_figure, _mistakes(truth, predicted, oof, store, classes, list(fold_of)))
-    folds_line = f"{scores['folds']['accuracy_mean']:.4f} ± {scores['folds']['accuracy_standard_error']:.4f}"
-    console.say(
-        f"out of fold: accuracy {scores['oof']['accuracy']:.4f}, macro F1 {scores['oof']['macro_f1']:.4f}, "
-        f"log loss {scores['oof']['log_loss']:.4f}; folds {folds_line} (mean ± standard error)"
-    )
+    write_bytes(args.mistakes_figure, _mistakes(truth, decided, oof, store, target, list(fold_of)))
+    _say(scores, schema)
 
 
 def _fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
@@ -86,54 +90,107 @@ def _fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict
 
 def _scores(
     truth: np.ndarray,
-    predicted: np.ndarray,
     oof: np.ndarray,
-    classes: Sequence[str],
+    decided: np.ndarray,
+    schema: Schema,
+    image_ids: Sequence[str],
     held_by: np.ndarray,
     folds: Sequence[str],
 ) -> dict[str, Any]:
-    def scores_of(rows: np.ndarray) -> dict[str, float]:
-        true_labels = [classes[index] for index in truth[rows]]
-        predicted_labels = [classes[index] for index in predicted[rows]]
-        return label_scores(true_labels, predicted_labels) | {"log_loss": log_loss(truth[rows], oof[rows])}
+    target = schema.target
+    written = through_the_writer(answers_of(oof, decided, target, schema.submission), image_ids, schema)
+    beside = {"labels": decided_answers(decided, target), "scores": Answers(scores=oof.astype(np.float64))}
 
-    by_fold = {fold: scores_of(np.flatnonzero(held_by == fold)) for fold in folds}
-    mean, error = mean_and_standard_error([scores["accuracy"] for scores in by_fold.values()])
+    def scores_of(rows: np.ndarray, *, skip: bool) -> dict[str, float]:
+        own = score(schema.metric, truth[rows], written.of_rows(rows), target, skip_one_sided=skip)
+        others = {
+            name: score(name, truth[rows], beside[metric_named(name).takes].of_rows(rows), target, skip_one_sided=skip)
+            for name in BESIDE[target.exclusive]
+        }
+        return {"score": own} | others
+
+    by_fold = {fold: scores_of(np.flatnonzero(held_by == fold), skip=True) for fold in folds}
+    mean, error = mean_and_standard_error([scores["score"] for scores in by_fold.values()])
     return {
-        "oof": scores_of(np.arange(len(truth))),
-        "folds": {"accuracy_mean": mean, "accuracy_standard_error": error, "by_fold": by_fold},
+        "oof": scores_of(np.arange(len(truth)), skip=False),
+        "folds": {"score_mean": mean, "score_standard_error": error, "by_fold": by_fold},
     }
+
+
+def _say(scores: dict[str, Any], schema: Schema) -> None:
+    folds_line = f"{scores['folds']['score_mean']:.4f} ± {scores['folds']['score_standard_error']:.4f}"
+    others = ", ".join(f"{name} {value:.4f}" for name, value in scores["oof"].items() if name != "score")
+    direction = "" if metric_named(schema.metric).higher_is_better else " (lower is better)"
+    console.say(
+        f"out of fold: {schema.metric} {scores['oof']['score']:.4f}{direction}; folds {folds_line} "
+        f"(mean ± standard error); {others}"
+    )
+
+
+def _indicator(answers: np.ndarray, num_classes: int) -> np.ndarray:
+    """(N, C) bool for class indices (N,) or indicators (N, C)."""
+    return answers.astype(bool) if answers.ndim == 2 else np.arange(num_classes) == answers[:, None]
+
+
+def _counts(truth: np.ndarray, decided: np.ndarray, target: Target) -> np.ndarray:
+    """(C, 3) int64: images of each class, images it was given to, and both."""
+    true, predicted = _indicator(truth, len(target.classes)), _indicator(decided, len(target.classes))
+    return np.stack([true.sum(axis=0), predicted.sum(axis=0), (true & predicted).sum(axis=0)], axis=1)
 
 
 def _per_class(counts: np.ndarray, classes: Sequence[str]) -> list[list[Any]]:
     table = []
-    for index, label in enumerate(classes):
-        right, true, predicted = int(counts[index, index]), int(counts[index].sum()), int(counts[:, index].sum())
+    for label, (true, predicted, right) in zip(classes, counts.tolist(), strict=True):
         precision, recall = right / max(predicted, 1), right / max(true, 1)
         table.append([label, true, predicted, precision, recall, 2 * right / max(true + predicted, 1)])
     return table
 
 
-def _confusion_rows(counts: np.ndarray, classes: Sequence[str]) -> list[list[Any]]:
-    return [
-        [true, predicted, int(counts[i, j])] for i, true in enumerate(classes) for j, predicted in enumerate(classes)
-    ]
+def _confusion_rows(truth: np.ndarray, decided: np.ndarray, target: Target) -> list[list[Any]]:
+    """true, predicted, images: every pair of classes; of several labels each class against `not` it."""
+    classes = target.classes
+    if target.exclusive:
+        counts = confusion_counts(truth, decided, len(classes))
+        pairs = [(i, j) for i in range(len(classes)) for j in range(len(classes))]
+        return [[classes[i], classes[j], int(counts[i, j])] for i, j in pairs]
+    rows = []
+    for at, label in enumerate(classes):
+        for true, predicted in ((True, True), (True, False), (False, True), (False, False)):
+            images = int(((truth[:, at] > 0) == true)[(decided[:, at] > 0) == predicted].sum())
+            names = [label if there else f"not {label}" for there in (true, predicted)]
+            rows.append([*names, images])
+    return rows
+
+
+def _confusion_figure(truth: np.ndarray, decided: np.ndarray, per_class: list[list[Any]], target: Target) -> bytes:
+    if target.exclusive:
+        return confusion_figure(confusion_counts(truth, decided, len(target.classes)), target.classes)
+    return rates_figure([(row[0], row[3], row[4]) for row in per_class])
 
 
 def _mistakes(
     truth: np.ndarray,
-    predicted: np.ndarray,
+    decided: np.ndarray,
     oof: np.ndarray,
     store: np.ndarray,
-    classes: Sequence[str],
+    target: Target,
     image_ids: Sequence[str],
 ) -> bytes:
-    wrong = np.flatnonzero(predicted != truth)
-    worst = wrong[np.argsort(-oof[wrong, predicted[wrong]], kind="stable")][:NUM_MISTAKES]
-    captions = [
-        f"{image_ids[row]}\n{classes[truth[row]]} taken for {classes[guess]}\nat {oof[row, guess]:.3f}"
-        for row, guess in zip(worst, predicted[worst], strict=True)
-    ]
+    """The most confidently wrong images: by the probability of the wrong answer, or against the right one."""
+    classes = target.classes
+    wrong = _indicator(truth, len(classes)) != _indicator(decided, len(classes))
+    given = _indicator(decided, len(classes))
+    sureness = np.where(wrong, np.where(given, oof, 0.0 if target.exclusive else 1.0 - oof), -1.0)
+    worst = np.flatnonzero(wrong.any(axis=1))
+    worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]
+    captions = []
+    for row in worst:
+        at = int(sureness[row].argmax())
+        if target.exclusive:
+            said = f"{classes[int(truth[row])]} taken for {classes[at]}"
+        else:
+            said = f"{'not ' if given[row, at] else ''}{classes[at]}"
+        captions.append(f"{image_ids[row]}\n{said}\nat {oof[row, at]:.3f}")
     return mistakes_figure(store[worst], captions)
 
 

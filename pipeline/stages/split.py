@@ -1,15 +1,18 @@
-"""Reads the table of labelled images. Writes which fold holds out which image.
+"""Reads the schema, the table of labelled images and the organiser's columns. Writes which fold holds out which image.
 
-Stratified by label, seeded; byte-identical images share a fold.
+Stratified by label and seeded, by blocks of time, or as the user's own column says; copies and groups share a fold.
 """
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline import console
-from pipeline.competition.folds import deal_folds
-from pipeline.competition.schema import FOLDS_COLUMNS, read_train_rows
+from pipeline.competition.columns import read_train_columns
+from pipeline.competition.folds import deal_rows
+from pipeline.competition.groups import likely_groups
+from pipeline.competition.schema import FOLDS_COLUMNS, read_schema, read_train_rows
 from pipeline.files import refuse_leftovers, write_table
 from pipeline.params import SplitParams, load_folds, load_section
 
@@ -18,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.split", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections split, folds)")
+    parser.add_argument("--schema", type=Path, required=True, help="JSON: what the competition asks")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
+    parser.add_argument("--columns", type=Path, required=True, help="CSV: image_id, then the organiser's columns")
     parser.add_argument("--per-fold", type=Path, nargs="*", default=[], help="folders that hold a file for each fold")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write: image_id, fold")
     args = parser.parse_args(argv)
@@ -26,13 +31,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = load_section(args.params, "split", SplitParams)
     refuse_leftovers(args.per_fold, folds)  # now, not when all folds have trained
 
+    target = read_schema(args.schema).target
     rows = read_train_rows(args.train_table)
-    dealt = deal_folds(
-        [row.label for row in rows], [row.sha256 for row in rows], num_folds=len(folds), seed=params.seed
-    )
-    write_table(args.out, FOLDS_COLUMNS, [(row.image_id, fold) for row, fold in zip(rows, dealt, strict=True)])
-    counts = [int((dealt == int(fold)).sum()) for fold in folds]
-    console.say(f"{len(rows):,} images dealt into {len(folds)} folds of {min(counts):,} to {max(counts):,}")
+    image_ids, labels = [row.image_id for row in rows], [row.label for row in rows]
+    columns = read_train_columns(args.columns, image_ids)
+    deal = deal_rows(rows, columns, kind=target.kind, **dataclasses.asdict(params))
+    dealt = deal.fold_of_row.tolist()
+    write_table(args.out, FOLDS_COLUMNS, list(zip(image_ids, dealt, strict=True)))
+
+    sizes = [dealt.count(int(fold)) for fold in folds]
+    console.say(f"{len(rows):,} images dealt into {len(folds)} folds of {min(sizes):,} to {max(sizes):,}")
+    console.say(f"method: {deal.method}")
+    console.say("images by fold: " + ", ".join(f"{fold}: {size:,}" for fold, size in zip(folds, sizes, strict=True)))
+    beside_labels = {name: cells for name, cells in columns.items() if name not in target.columns}
+    overlooked = likely_groups(beside_labels, image_ids, dealt, labels=labels)
+    for warning in [*deal.warnings, *map(str, overlooked)]:
+        console.say(f"warning: {warning}")
 
 
 if __name__ == "__main__":

@@ -1,21 +1,22 @@
 """Reads the test predictions of all folds and the sample submission. Writes the submission and its receipt.
 
-Mean of the folds' probabilities, argmax, the organiser's spelling, the sample's rows; refused unless the contract
-holds. A copy stays under submissions/archive, named by its content: a later run overwrites nothing.
+Mean of the folds' probabilities, the decision that evaluate chose (argmax, unless the metric gains by another), the
+organiser's spelling, the sample's rows; refused unless the contract holds. A copy stays under submissions/archive, named by its content: a later run overwrites nothing.
 """
 
 import argparse
 import hashlib
 import subprocess
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import console
-from pipeline.competition.contract import check_submission, make_submission, refuse
+from pipeline.competition.answers import answers_of, predicted_counts, row_cells
+from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.predictions import ensemble
-from pipeline.competition.schema import read_schema, read_test_rows
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows
 from pipeline.files import fold_files, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.params import load_folds, load_params
 
@@ -29,9 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
-    parser.add_argument(
-        "--confusion", type=Path, required=True, help="CSV from evaluate: how often each class to expect"
-    )
+    parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
+    parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: how often to expect each class")
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
     parser.add_argument("--archive", type=Path, required=True, help="folder that keeps a copy of every submission")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
@@ -39,17 +39,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
-    classes = schema.target.classes
+    target = schema.target
     image_ids = [row.image_id for row in read_test_rows(args.test_table)]
 
-    probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(classes))
-    labels = [classes[index] for index in probs.argmax(axis=1)]
+    probs = ensemble(
+        fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive
+    )
+    decided = decide(probs, target, read_decision(args.decision))
+    answers = answers_of(probs, decided, target, schema.submission)
     sample = args.sample.read_bytes()
-    content = make_submission(sample, schema, dict(zip(image_ids, labels, strict=True)))
-    findings = check_submission(content, sample, schema, oof_counts=_predicted_counts(args.confusion))
+    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+    findings = check_submission(content, sample, schema, oof_counts=_predicted_counts(args.per_class))
     refuse(findings, str(args.out))
 
-    receipt = _receipt(args, content, Counter(labels), list(map(str, findings)))
+    receipt = _receipt(args, content, schema, predicted_counts(answers, target), list(map(str, findings)))
     name = hashlib.sha256(content).hexdigest()[:12]
     write_bytes(args.archive / f"{name}.csv", content)
     write_json(args.archive / f"{name}.json", receipt)
@@ -60,22 +63,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     console.say(f"{args.out}: {len(image_ids):,} rows, passed the contract; copy in {args.archive / name}.csv")
 
 
-def _predicted_counts(confusion: Path) -> dict[str, int]:
-    table = read_table(confusion, ("true", "predicted", "images"))
-    counts: Counter[str] = Counter()
-    for label, images in zip(table["predicted"], table["images"], strict=True):
-        counts[label] += int(images)
-    return dict(counts)
+def _predicted_counts(per_class: Path) -> dict[str, int]:
+    table = read_table(per_class, PER_CLASS_COLUMNS)
+    return dict(zip(table["label"], map(int, table["predicted"]), strict=True))
 
 
-def _receipt(args: argparse.Namespace, content: bytes, counts: Counter[str], warnings: list[str]) -> dict[str, Any]:
+def _receipt(
+    args: argparse.Namespace, content: bytes, schema: Schema, counts: dict[str, int], warnings: list[str]
+) -> dict[str, Any]:
     scores = read_json(args.metrics)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "rows": sum(counts.values()),
-        "labels": dict(sorted(counts.items())),
+        "rows": len(parse_table(content)[1]),
+        "labels": counts,
+        "metric": schema.metric,
         "oof": scores["oof"],
-        "folds": {name: scores["folds"][name] for name in ("accuracy_mean", "accuracy_standard_error")},
+        "folds": {name: scores["folds"][name] for name in ("score_mean", "score_standard_error")},
         "warnings": warnings,
         "git_commit": _git("rev-parse", "HEAD"),
         "git_clean": _git("status", "--porcelain", "--untracked-files=no") == "",

@@ -1,0 +1,101 @@
+"""The columns of the organiser's own train table, as text, and the order in time that one of them tells."""
+
+import csv
+import difflib
+import re
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+IMAGE_ID = "image_id"
+
+
+def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Column name -> cells, rows in the order of `image_ids`; the ids that ingest puts first are left out.
+
+    Of columns with the same name the first counts.
+    """
+    with path.open(encoding="utf-8", newline="") as handle:
+        header, *rows = list(csv.reader(handle)) or [[]]
+    if header[:1] != [IMAGE_ID]:
+        raise ValueError(f"{path} has the columns {header[:5]}, the first must be {IMAGE_ID}; run `dvc repro`")
+    ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
+    if ragged:
+        raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
+    if [row[0] for row in rows] != list(image_ids):
+        raise ValueError(
+            f"{path} has {len(rows)} rows that are not those of the train table ({len(image_ids)}) in its order; "
+            "run `dvc repro -f ingest`"
+        )
+    cells = zip(*rows, strict=True) if rows else ([] for _ in header)
+    columns: dict[str, list[str]] = {}
+    for name, column in list(zip(header, cells, strict=True))[1:]:
+        columns.setdefault(name, list(column))
+    return columns
+
+
+def column_named(columns: Mapping[str, list[str]], name: str, key: str) -> list[str]:
+    """The cells of the column that params key `key` names."""
+    if name in columns:
+        return columns[name]
+    by_lower = {column.lower(): column for column in columns}
+    close = [by_lower[found] for found in difflib.get_close_matches(name.lower(), list(by_lower), n=3)]
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(
+        f"{key} is {name!r}, which the organiser's train table does not have; {hint}"
+        f"its {len(columns)} columns: {', '.join(columns) or 'none'}"
+    )
+
+
+def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
+    """(N,) int ranks, equal for the same moment: cells all numbers, all ISO dates, or all dates of one other format.
+
+    Where day and month cannot be told apart, the month comes first. Raises ValueError for a cell that does not fit.
+    """
+    distinct = list(dict.fromkeys(cells))
+    readings = [read(distinct) for read in (_numbers, _dates("ISO8601"), _dates(None), _dates(None, day_first=True))]
+    best = max(readings, key=lambda reading: sum(moment is not None for moment in reading))
+    unread = {cell for cell, moment in zip(distinct, best, strict=True) if moment is None}
+    if unread:
+        rows = [row for row, cell in enumerate(cells) if cell in unread]
+        raise ValueError(
+            f"split.time is {column!r}: {len(rows)} of its {len(cells)} cells read neither as a number nor as a date, "
+            f"first {cells[rows[0]]!r} in row {rows[0] + 1}; name another column or none"
+        )
+    rank_of = {moment: rank for rank, moment in enumerate(sorted(set(best)))}
+    rank_of_cell = {cell: rank_of[moment] for cell, moment in zip(distinct, best, strict=True)}
+    return np.array([rank_of_cell[cell] for cell in cells], dtype=np.int64)
+
+
+def _numbers(cells: Sequence[str]) -> list[Any]:
+    """Exact, so that nanoseconds since 1970 keep their order; None for what is no finite number."""
+    return [_number(cell) for cell in cells]
+
+
+def _number(cell: str) -> Decimal | None:
+    try:
+        found = Decimal(cell)
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None
+
+
+def _dates(form: str | None, *, day_first: bool = False) -> Callable[[Sequence[str]], list[Any]]:
+    """A reader of dates in pandas' format `form`, None for the one that the first cell shows."""
+
+    def read(cells: Sequence[str]) -> list[Hashable]:
+        import pandas
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # what cannot be read comes back as NaT, and is named above
+            found = pandas.to_datetime(
+                pandas.Series(cells, dtype=object), format=form, errors="coerce", utc=True, dayfirst=day_first
+            )
+        return [None if moment is pandas.NaT or not re.search(r"\d", cell) else moment
+                for moment, cell in zip(found, cells, strict=True)]  # fmt: skip
+
+    return read
