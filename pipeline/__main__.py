@@ -17,6 +17,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
+    inspect = commands.add_parser(
+        "inspect",
+        help="say what is understood of a competition's zip or folder; --write puts it into params.yaml",
+    )
+    inspect.add_argument("raw", type=Path, help="zip or folder from the organiser")
+    inspect.add_argument("--write", action="store_true", help="fill section `competition` of the params file")
+    inspect.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    inspect.set_defaults(call=_inspect)
+
     summary = commands.add_parser(
         "summary", help="cross-validation score, submission, and its score where a solution is at hand"
     )
@@ -49,6 +58,17 @@ def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _inspect(args: argparse.Namespace) -> None:
+    from pipeline.inspection import inspect_competition, write_settings
+
+    account, settings = inspect_competition(args.raw, args.params)
+    for line in account:
+        console.say(line)
+    if args.write:
+        write_settings(args.params, args.raw, settings)
+        console.say(f"wrote section `competition` of {args.params}; next: dvc repro")
+
+
 def _check(args: argparse.Namespace) -> None:
     schema = read_schema(args.competition / "schema.json")
     sample = (args.competition / "sample_submission.csv").read_bytes()
@@ -66,9 +86,10 @@ def _summary(args: argparse.Namespace) -> None:
     folds = scores["folds"]
     schema = read_schema(args.competition / "schema.json")
     direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"
+    mean, error = folds["score_mean"], folds["score_standard_error"]
     console.say(
-        f"cross-validation  out-of-fold {schema.metric} {scores['oof']['score']:.4f}; over {len(folds['by_fold'])} folds "
-        f"{folds['score_mean']:.4f} ± {folds['score_standard_error']:.4f} (mean ± standard error{direction})"
+        f"cross-validation  out-of-fold {schema.metric} {scores['oof']['score']:.4f}; "
+        f"over {len(folds['by_fold'])} folds {mean:.4f} ± {error:.4f} (mean ± standard error{direction})"
     )
     console.say(f"submission        {args.submission}")
     if args.solution is None or not args.solution.is_file():

@@ -256,9 +256,12 @@ def _allowed(section: type, key: str) -> str:
     item = next(item for item in dataclasses.fields(section) if item.name == key)
     if "choices" in item.metadata:
         return ", ".join(item.metadata["choices"])
-    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    names: dict[type, str] = {
+        int: "an integer", float: "a number", bool: "true or false", str: "a string", tuple: "a list of strings",
+        dict: "a mapping",
+    }  # fmt: skip
     kinds = _kinds(section, key)
-    text = " or ".join(names.get(kind, {tuple: "a list of strings", dict: "a mapping"}.get(kind, "")) for kind in kinds)
+    text = " or ".join(names[kind] for kind in kinds)
     if "low" in item.metadata:
         text += f" from {item.metadata['low']} to {item.metadata['high']}"
     return text

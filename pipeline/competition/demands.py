@@ -1,4 +1,4 @@
-"""What the sample submission asks for: kind of target, format, class of each column, and the metric that goes with it."""
+"""What the sample submission asks for: kind of target, format, class of each column, and the metric."""
 
 import re
 from collections.abc import Sequence
@@ -27,7 +27,6 @@ def submission_format(
     positive: str,
     submission: str,
     metric: str,
-    id_column: str,
 ) -> tuple[Target, SubmissionFormat, str, list[str]]:
     """(target, format, metric, warnings); `auto` arguments are decided by the sample's cells.
 
@@ -185,11 +184,11 @@ def _strange_cells(sample: Sample, labels: Labels, metric: str) -> list[str]:
     if strange:
         return [
             f"the sample writes {', '.join(map(repr, strange[:3]))}, no training label (such as "
-            f"{', '.join(map(repr, labels.classes[:3]))}): taken for a placeholder; labels will be spelled as in training"
+            f"{', '.join(map(repr, labels.classes[:3]))}): taken for a placeholder; labels are spelled as in training"
         ]
     if len(labels.classes) == 2 and len(sample.cells()) == 1 and metric == "accuracy":
         return [
-            f"the sample writes {next(iter(sample.cells()))!r} everywhere: labels will be written. If the leaderboard scores "
-            "probabilities (AUC, log loss): competition.metric: auc"
+            f"the sample writes {next(iter(sample.cells()))!r} everywhere: labels will be written. If the leaderboard "
+            "scores probabilities (AUC, log loss): competition.metric: auc"
         ]
     return []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
-from pipeline.competition.schema import label_cell, sorted_classes
+from pipeline.competition.schema import label_cell, several_labels, sorted_classes
 from pipeline.competition.tables import AUTO, Table
 
 NONE = "none"
@@ -196,3 +196,8 @@ def looks_ordinal(labels: Labels) -> bool:
         return False
     grades = [int(label) for label in labels.classes]
     return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))
+
+
+def label_counts(cells: Sequence[str], *, several: bool) -> Counter[str]:
+    """Label -> number of `label` cells of train.csv that have it."""
+    return Counter(label for cell in cells for label in (several_labels(cell) if several else [cell]))

@@ -8,6 +8,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.demands import submission_format
@@ -59,6 +60,12 @@ class Wishes:
     positive: str = AUTO
     submission: str = AUTO
     metric: str = AUTO
+
+    @classmethod
+    def among(cls, settings: Mapping[str, Any]) -> "Wishes":
+        """The wishes among the keys of section `competition`; it has others too."""
+        names = {item.name for item in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in settings.items() if name in names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +134,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     train, labels = _train_side(reading, rest, sample, long, test_table)
     test = _test_side(reading, sample, long, test_table, set(train.members))
     _note_unused(reading, train, test)
-    target, submission, metric = _demands(reading, sample, long, labels, train)
+    target, submission, metric = _demands(reading, sample, long, labels)
     content = _sample_bytes(reading, sample, sample_name, submission, test)
     reading.settings["sample"] = sample_name or NONE
     return Layout(
@@ -307,7 +314,7 @@ def _pivoted(reading: _Reading, table: Table, long: LongIds | None) -> Table:
             suffix = next(suffix for suffix in apart.suffixes if name.endswith(apart.separator + suffix))
             if value in ("1", "1.0"):
                 labels[name.removesuffix(apart.separator + suffix)].append(suffix)
-        rows = [(prefix, label_cell(found)) for prefix, found in labels.items()]
+        rows: list[tuple[str, ...]] = [(prefix, label_cell(found)) for prefix, found in labels.items()]
         return Table(table.name, (column, PIVOTED), rows)
     return table
 
@@ -410,8 +417,8 @@ def _tableless_side(reading: _Reading) -> tuple[_Side, Labels]:
     if table is None:
         names = sorted(reading.tables)
         raise reading.stop(
-            f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; no "
-            f"class folders and no labels in file names among {len(reading.index.names):,} images such as "
+            f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
+            f"no class folders and no labels in file names among {len(reading.index.names):,} images such as "
             f"{', '.join(reading.index.names[:3])}; say where the labels are, in one of these ways:",
             ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
         )
@@ -590,7 +597,7 @@ def _note_unused(reading: _Reading, train: _Side, test: _Side) -> None:
 
 
 def _demands(
-    reading: _Reading, sample: Sample | None, long: LongIds | None, labels: Labels, train: _Side
+    reading: _Reading, sample: Sample | None, long: LongIds | None, labels: Labels
 ) -> tuple[Target, SubmissionFormat, str]:
     wishes = reading.wishes
     kind = wishes.target
@@ -601,9 +608,14 @@ def _demands(
         raise reading.stop(f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds {have}")
     try:
         target, submission, metric, warnings = submission_format(
-            sample, long, labels, kind=kind, positive=wishes.positive, submission=wishes.submission, metric=wishes.metric,
-            id_column=train.id_column,
-        )  # fmt: skip
+            sample,
+            long,
+            labels,
+            kind=kind,
+            positive=wishes.positive,
+            submission=wishes.submission,
+            metric=wishes.metric,
+        )
     except ValueError as error:
         raise reading.stop(str(error)) from error
     reading.warnings += warnings

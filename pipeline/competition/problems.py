@@ -23,13 +23,17 @@ class Problems:
 
     def stop(self, source: str, allow: Sequence[str] = ()) -> None:
         """Raise ValueError if there is any problem of a kind that is not in `allow`."""
-        kinds = [kind for kind in self._offenders if kind not in allow]
-        if not kinds:
-            return
-        lines = [f"{source}: {sum(len(self._offenders[kind]) for kind in kinds)} problems"]
-        for kind in kinds:
+        lines = self.lines(allow)
+        if lines:
+            number = sum(len(offenders) for kind, offenders in self._offenders.items() if kind not in allow)
+            raise ValueError("\n".join([f"{source}: {number} problems", *lines]))
+
+    def lines(self, allow: Sequence[str] = ()) -> list[str]:
+        """Two lines for each kind that is not in `allow`: count and first three, and the remedy."""
+        lines = []
+        for kind in [kind for kind in self._offenders if kind not in allow]:
             offenders = self._offenders[kind]
             more = ", …" if len(offenders) > NUM_SHOWN else ""
             lines.append(f"  {kind}: {len(offenders)} ({', '.join(offenders[:NUM_SHOWN])}{more})")
             lines.append(f"    {self._remedies[kind]}")
-        raise ValueError("\n".join(lines))
+        return lines

@@ -36,7 +36,9 @@ def class_folder_table(index: ImageIndex, root: str = AUTO) -> Table | None:
         folder: folder.removeprefix(root + "/" if root else "") if whole else folder.rpartition("/")[2]
         for folder in labelled
     }
-    rows = [(index.by_path[path], label_of[folder_of[path]]) for path in paths if folder_of[path] in label_of]
+    rows: list[tuple[str, ...]] = [
+        (index.by_path[path], label_of[folder_of[path]]) for path in paths if folder_of[path] in label_of
+    ]
     return Table(root, (PATH_COLUMN, LABEL_COLUMN), rows)
 
 
@@ -54,7 +56,7 @@ def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) ->
     counts = Counter(label for _, label in labelled)
     if pattern == AUTO and (len(counts) < 2 or min(counts.values()) < MIN_PER_LABEL or len(labelled) < len(found)):
         return None
-    rows = [(index.by_path[path], label) for path, label in labelled]
+    rows: list[tuple[str, ...]] = [(index.by_path[path], label) for path, label in labelled]
     where = root if root != AUTO else _common_folder(sorted({path.rpartition("/")[0] for path, _ in labelled}))
     return Table(where, (PATH_COLUMN, LABEL_COLUMN), rows) if rows else None
 

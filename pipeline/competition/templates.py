@@ -113,7 +113,7 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
         raise ValueError(
             f"template {template!r} names {unknown or 'no column'}; {table.name} has the columns {list(table.header)}"
         )
-    found = []
+    found: list[list[str]] = []
     for row in table.rows:
         path = fill(template, table.header, row)
         if path is None:

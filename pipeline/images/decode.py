@@ -21,13 +21,13 @@ class Decoded:
     mode: str  # Pillow's name: RGB, L, P, I;16, CMYK, …
 
 
-def shown_size(content: bytes) -> tuple[int, int]:
-    """(width, height) from the header alone; (0, 0) where it cannot be read."""
+def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
+    """(width, height, format, mode) from the header alone, Pillow's names; None where it cannot be read."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return image.size
+            return image.width, image.height, image.format or "", image.mode
     except Exception:  # any decoder's error: `decode_image` reports it properly
-        return 0, 0
+        return None
 
 
 def decode_image(content: bytes, size: int, fit: str) -> Decoded:

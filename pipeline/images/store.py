@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.images.decode import Decoded, decode_image, shown_size
+from pipeline.images.decode import Decoded, decode_image, shown_kind
 
 CHUNK = 256  # images whose bytes are in memory at once
 THREADS_PAY_FROM = 30_000  # bytes a file: under it Pillow's threads cost more than they gain (measured: 0.43x)
@@ -36,12 +36,12 @@ class StoreReport:
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """Median shorter side of up to 256 images spread over `names`, held between 8 and 128 pixels."""
     step = max(1, len(names) // AUTO_SAMPLE)
-    sides = []
+    sides: list[int] = []
     for name in names[::step]:
         with contextlib.suppress(OSError):  # reported when it is decoded
-            sides.append(min(shown_size(read(name))) if name else 0)
-    known = [side for side in sides if side > 0]
-    return min(max(int(statistics.median(known)), AUTO_SMALLEST), AUTO_LARGEST) if known else AUTO_LARGEST
+            kind = shown_kind(read(name)) if name else None
+            sides += [min(kind[:2])] if kind is not None else []
+    return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
 
 
 def write_store(

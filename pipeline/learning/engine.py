@@ -53,7 +53,7 @@ class Outcome:
     num_images: int
     seconds: float
     loss: float | None  # mean over images; None in TEST
-    accuracy: float | None  # share of images right, as scikit-learn's accuracy_score (of labels, if several); None in TEST
+    accuracy: float | None  # share of images (of several labels: of labels) right, as scikit-learn's; None in TEST
     class_indices: np.ndarray | None  # (N,) int64 by argmax; None in TRAIN
     probs: np.ndarray | None  # (N, C) float32; None in TRAIN
 

@@ -74,8 +74,8 @@ def train_fold(
 ) -> TrainedFold:
     """Train for `epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
-    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: as `objective_for(target_kind)` takes them, a row
-    for each row of the store.
+    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: a row for each row of
+    the store, as `objective_for(target_kind)` takes them.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
     the same bytes. Raises NonFiniteLossError.
     """

@@ -26,8 +26,9 @@ class Objective(Protocol):
 
 def objective_for(target_kind: str, label_smoothing: float = 0.0) -> Objective:
     """The objective of a target kind (`pipeline.competition.schema.TARGET_KINDS`)."""
-    kinds = {"multi_label": IndependentLabels, "ordinal": Grades}
-    return kinds.get(target_kind, CrossEntropy)(label_smoothing)
+    if target_kind == "multi_label":
+        return IndependentLabels(label_smoothing)
+    return Grades(label_smoothing) if target_kind == "ordinal" else CrossEntropy(label_smoothing)
 
 
 def num_outputs(target_kind: str, num_classes: int) -> int:

@@ -1,4 +1,4 @@
-"""Reads the out-of-fold predictions of all folds. Writes scores, the decision, curves, confusion, and the worst mistakes.
+"""Reads the out-of-fold predictions of all folds. Writes scores, decision, curves, confusion and the worst mistakes.
 
 Stops unless every training image has exactly one out-of-fold prediction. The score is the competition's metric of the
 predictions written in the submission's format and read back.
@@ -17,7 +17,15 @@ from pipeline.competition.contract import through_the_writer
 from pipeline.competition.decision import choose_decision, cross_fitted, decided_answers, write_decision
 from pipeline.competition.metrics import mean_and_standard_error, metric_named, score
 from pipeline.competition.predictions import confusion_counts, gather_oof
-from pipeline.competition.schema import FOLDS_COLUMNS, PER_CLASS_COLUMNS, Schema, Target, read_schema, read_train_rows, target_array
+from pipeline.competition.schema import (
+    FOLDS_COLUMNS,
+    PER_CLASS_COLUMNS,
+    Schema,
+    Target,
+    read_schema,
+    read_train_rows,
+    target_array,
+)
 from pipeline.files import fold_files, read_history, read_table, write_bytes, write_json, write_table
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
@@ -184,7 +192,7 @@ def _mistakes(
     worst = np.flatnonzero(wrong.any(axis=1))
     worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]
     captions = []
-    for row in worst:
+    for row in worst.tolist():
         at = int(sureness[row].argmax())
         if target.exclusive:
             said = f"{classes[int(truth[row])]} taken for {classes[at]}"

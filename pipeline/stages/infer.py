@@ -41,10 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = read_test_rows(args.test_table)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     model, card = read_checkpoint(args.weights, args.card)
-    if (card.target_kind, card.classes) != (schema.target.kind, schema.target.classes) or card.image_size != schema.test.size:
+    asked = (schema.target.kind, schema.target.classes, schema.test.size)
+    if (card.target_kind, card.classes, card.image_size) != asked:
         raise ValueError(
             f"{args.card} was trained on {len(card.classes)} classes ({card.target_kind}) at {card.image_size} px, the "
-            f"competition has {len(schema.target.classes)} ({schema.target.kind}) at {schema.test.size} px; run `dvc repro`"
+            f"competition has {len(asked[1])} ({asked[0]}) at {asked[2]} px; run `dvc repro`"
         )
     outcome = predict(
         model,

@@ -4,14 +4,15 @@ Each image is decoded once. Every problem is reported in one go, and then nothin
 """
 
 import argparse
-from collections import Counter
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import console
 from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.layout import ALLOWABLE, Layout, read_layout
+from pipeline.competition.labels import label_counts
+from pipeline.competition.layout import ALLOWABLE, Layout, Wishes, read_layout
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import (
     TEST_COLUMNS,
@@ -23,7 +24,7 @@ from pipeline.competition.schema import (
     write_rows,
     write_schema,
 )
-from pipeline.files import sha256_of, whole_file, write_bytes, write_json
+from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
 from pipeline.images.store import StoreReport, auto_size, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--raw", type=Path, required=True, help="zip or folder from the organiser")
     parser.add_argument("--schema", type=Path, required=True, help="JSON to write: what the competition asks")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
+    parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
     parser.add_argument("--audit", type=Path, required=True, help="JSON to write: what was seen")
@@ -47,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     problems = Problems()
     archive = open_archive(args.raw)
-    layout = read_layout(archive, problems)
+    layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
     size = _image_size(archive, layout, images.size)
     with whole_file(args.train_images) as train_part, whole_file(args.test_images) as test_part:
         train_names = [name for _, name, _ in layout.train]
@@ -70,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     test_rows = [TestRow(*row, digest) for row, digest in zip(layout.test, test.sha256, strict=True)]
     audit = _audit(schema, train_rows, test_rows, train, test, problems)
     write_rows(args.train_table, train_rows, TRAIN_COLUMNS)
+    own_rows = [[row.image_id, *cells] for row, cells in zip(train_rows, layout.column_rows, strict=True)]
+    write_table(args.train_columns, ("image_id", *layout.columns), own_rows)
     write_rows(args.test_table, test_rows, TEST_COLUMNS)
     write_bytes(args.sample, layout.sample)
     write_json(args.audit, audit)
@@ -109,15 +113,16 @@ def _audit(
     repeated = [rows for rows in by_digest.values() if len(rows) > 1]
     conflicting = [rows for rows in repeated if len({row.label for row in rows}) > 1]
     leaked = [row for row in test_rows if row.sha256 in by_digest]
-    sizes = train.sizes + test.sizes
+    original = train.sizes + test.sizes
+    sizes = label_counts([row.label for row in train_rows], several=not schema.target.exclusive)
     return {
         "num_train": len(train_rows),
         "num_test": len(test_rows),
-        "classes": dict(sorted(Counter(row.label for row in train_rows).items())),
+        "classes": {label: sizes[label] for label in schema.target.classes},
         "formats": dict((train.formats + test.formats).most_common()),
         "modes": dict((train.modes + test.modes).most_common()),
-        "original_sizes": {f"{width}x{height}": count for (width, height), count in sizes.most_common(10)},
-        "num_original_sizes": len(sizes),
+        "original_sizes": {f"{width}x{height}": count for (width, height), count in original.most_common(10)},
+        "num_original_sizes": len(original),
         "stored_size": schema.train.size,
         "allowed_problems": problems.counts(),
         "duplicates_in_train": _shown([[row.image_id for row in rows] for rows in repeated]),

@@ -1,7 +1,8 @@
 """Reads the test predictions of all folds and the sample submission. Writes the submission and its receipt.
 
 Mean of the folds' probabilities, the decision that evaluate chose (argmax, unless the metric gains by another), the
-organiser's spelling, the sample's rows; refused unless the contract holds. A copy stays under submissions/archive, named by its content: a later run overwrites nothing.
+organiser's spelling, the sample's rows; refused unless the contract holds. A copy stays under submissions/archive,
+named by its content: a later run overwrites nothing.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
     parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
-    parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: how often to expect each class")
+    parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: what to expect")
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
     parser.add_argument("--archive", type=Path, required=True, help="folder that keeps a copy of every submission")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
@@ -42,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = schema.target
     image_ids = [row.image_id for row in read_test_rows(args.test_table)]
 
-    probs = ensemble(
-        fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive
-    )
+    probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
     decided = decide(probs, target, read_decision(args.decision))
     answers = answers_of(probs, decided, target, schema.submission)
     sample = args.sample.read_bytes()

@@ -68,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
 
-    model, mean, std = _create(
-        sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows
-    )
+    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows)
     trained = _train(
         sections, model, mean, store, args.fold, train_rows, valid_rows, targets, schema.target.kind, device, dtype
     )
