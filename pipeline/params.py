@@ -229,7 +229,8 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
     if not isinstance(found, dict):
         raise ValueError(f"{where} is {found!r}; must be a mapping with the keys {_keys(section)}")
     _refuse_unknown(found, where, section)
-    missing = [key for key in _keys(section) if key not in found and not _has_default(section, key)]
+    needed = [item.name for item in dataclasses.fields(section) if item.default is dataclasses.MISSING]
+    missing = [key for key in needed if key not in found]
     if missing:
         raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
     checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section) if key in found}
@@ -238,10 +239,6 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
 
 def _keys(section: type) -> list[str]:
     return [item.name for item in dataclasses.fields(section)]
-
-
-def _has_default(section: type, key: str) -> bool:
-    return any(item.name == key and item.default is not dataclasses.MISSING for item in dataclasses.fields(section))
 
 
 def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:

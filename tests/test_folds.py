@@ -1,18 +1,82 @@
 """split: each image in one fold, classes spread, duplicates together."""
 
+import hashlib
 import re
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from conftest import competition_files, write_zip
 
-from pipeline.competition.folds import deal_folds
-from pipeline.files import read_table
+from pipeline.competition.columns import order_in_time, read_train_columns
+from pipeline.competition.folds import (
+    deal_folds,
+    deal_groups,
+    deal_label_sets,
+    deal_rows,
+    own_folds,
+    refuse_empty_folds,
+    time_blocks,
+)
+from pipeline.competition.groups import file_name_prefixes, likely_groups, merged_groups
+from pipeline.competition.schema import (
+    TRAIN_COLUMNS,
+    Schema,
+    Store,
+    SubmissionFormat,
+    Target,
+    TrainRow,
+    label_cell,
+    write_rows,
+    write_schema,
+)
+from pipeline.files import read_table, write_table
 
 
 def labels_of(sizes):
     return [label for label, count in sizes.items() for _ in range(count)]
+
+
+def rows_of(labels, *, near=None, sha256=None):
+    return [
+        TrainRow(
+            f"{row:04d}", f"train/{row:04d}.png", (sha256 or {}).get(row, f"sha{row}"), label, (near or {}).get(row, "")
+        )
+        for row, label in enumerate(labels)
+    ]
+
+
+def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, **keys):
+    defaults = {
+        "num_folds": 5,
+        "seed": 0,
+        "group": "none",
+        "time": "none",
+        "fold_column": "none",
+        "small_classes": "stop",
+    }
+    return deal_rows(rows_of(labels, near=near, sha256=sha256), columns or {}, kind=kind, **(defaults | keys))
+
+
+def straddling(groups, dealt):
+    """Groups with images in more than one fold."""
+    pairs = set(zip(groups, np.asarray(dealt).tolist(), strict=True))
+    return [group for group, count in Counter(group for group, _ in pairs).items() if count > 1]
+
+
+def label_sets_of(num_images, num_labels, seed=0):
+    """Labels from frequent to rare; many images have none, many several."""
+    draws = np.random.default_rng(seed)
+    chances = 0.5 / np.arange(1, num_labels + 1)
+    return [[f"l{i}" for i in np.flatnonzero(draws.random(num_labels) < chances)] for _ in range(num_images)]
+
+
+def furthest_from_due(label_sets, dealt, num_folds):
+    """Images by which the worst fold has more or fewer of a label than its even share."""
+    totals = Counter(label for labels in label_sets for label in labels)
+    have = Counter((label, fold) for labels, fold in zip(label_sets, dealt.tolist(), strict=True) for label in labels)
+    return max(abs(have[label, fold] - totals[label] / num_folds) for label in totals for fold in range(num_folds))
 
 
 def test_each_image_has_one_fold_and_each_class_is_spread_evenly():
@@ -60,6 +124,286 @@ def test_copies_do_not_make_a_class_larger():
     groups = [str(row) for row in range(9)] + ["same"] * 6
     with pytest.raises(ValueError, match=re.escape("'b' has 1 (in 6 rows)")):
         deal_folds(labels, groups, num_folds=2, seed=0)
+
+
+def test_without_new_keys_the_deal_is_the_one_of_before():
+    """Digests of what the first version dealt: the digits' labels, and labels with copies."""
+    from sklearn.datasets import load_digits
+
+    def digest(dealt):
+        return hashlib.sha256(dealt.astype(np.int64).tobytes()).hexdigest()
+
+    labels = [str(label) for label in load_digits().target]
+    whole = deal(labels)
+    assert digest(whole.fold_of_row) == "837b9820d83a8eb3565eb72ec7d9ed27ab44fc1408c947d9f3959f98ef979517"
+    assert (whole.method, whole.warnings) == ("stratified by label", [])
+    draws = np.random.default_rng(0)
+    labels = draws.choice(["a", "b", "c"], 300).tolist()
+    copies = {row: f"copy{group}" for row, group in enumerate(draws.integers(0, 120, 300))}
+    copied = deal(labels, sha256=copies, seed=3).fold_of_row
+    assert digest(copied) == "80cd16683e3919c9fc3118428a59e0890160d39ad05f2995fdb07afb5bc5102c"
+
+
+def test_rows_that_share_any_key_share_a_group():
+    assert merged_groups(["a", "b", "a", "c", "d"], ["", "x", "", "x", ""], ["", "", "", "p", "p"]) == [0, 1, 0, 1, 1]
+    assert merged_groups(["", "", ""]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["single_label", "ordinal", "multi_label"])
+def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
+    draws = np.random.default_rng(1)
+    labels = draws.choice(["a", "b", "c"], 300).tolist()
+    patients = [f"p{number}" for number in draws.integers(0, 90, 300)]
+    near = {row: f"near{row // 2}" for row in range(40, 60)}
+    sha256 = dict.fromkeys((3, 150, 299), "same")
+    cells = [label_cell([label, "d"]) for label in labels] if kind == "multi_label" else labels
+    dealt = deal(cells, {"patient": patients}, kind=kind, near=near, sha256=sha256, group="patient")
+    rows = rows_of(cells, near=near, sha256=sha256)
+    merged = merged_groups([row.sha256 for row in rows], [row.group for row in rows], patients)
+    assert set(dealt.fold_of_row) == set(range(5)) and len(dealt.fold_of_row) == 300
+    assert not straddling(merged, dealt.fold_of_row)
+    assert len(set(merged)) < len(set(patients))  # the copies did tie patients together
+    assert dealt.method.endswith(", grouped by patient")
+
+
+def test_grouped_folds_keep_the_shares_of_classes():
+    draws = np.random.default_rng(2)
+    labels = draws.choice(["a", "b"], 1000, p=[0.8, 0.2]).tolist()
+    dealt = deal_groups(labels, merged_groups(draws.integers(0, 250, 1000).astype(str).tolist()), num_folds=5, seed=0)
+    assert furthest_from_due([[label] for label in labels], dealt, 5) <= 5  # of 160 and 40
+
+
+@pytest.mark.parametrize(("num_images", "images_a_group", "bound"), [(1500, 1, 2), (1500, 3, 4)])
+def test_each_of_several_labels_is_shared_out(num_images, images_a_group, bound):
+    label_sets = label_sets_of(num_images, 20)
+    groups = [row // images_a_group for row in range(num_images)]
+    dealt = deal_label_sets(label_sets, groups, num_folds=5, seed=0)
+    assert not straddling(groups, dealt)
+    assert furthest_from_due(label_sets, dealt, 5) <= bound
+    sizes = np.bincount(dealt, minlength=5)
+    assert sizes.max() - sizes.min() <= 2 * bound
+
+
+def test_groups_and_several_labels_depend_on_the_seed_alone():
+    label_sets = label_sets_of(400, 5)
+    labels, groups = [str(len(labels)) for labels in label_sets], [row // 2 for row in range(400)]
+    for function, given in ((deal_label_sets, label_sets), (deal_groups, labels)):
+        deals = [function(given, groups, num_folds=4, seed=seed, small_classes="allow") for seed in (1, 1, 2)]
+        assert (deals[0] == deals[1]).all() and (deals[0] != deals[2]).any()
+
+
+@pytest.mark.parametrize("sizes", [{"a": 40, "rare": 3}, {"a": 3, "b": 2, "c": 1, "d": 4}])
+def test_small_classes_can_be_allowed_and_are_named(sizes):
+    labels = labels_of(sizes)
+    for keys in ({}, {"group": "own"}):
+        dealt = deal(labels, {"own": [str(row) for row in range(len(labels))]}, small_classes="allow", **keys)
+        for label, count in sizes.items():
+            per_fold = Counter(f for f, found in zip(dealt.fold_of_row, labels, strict=True) if found == label)
+            assert max(per_fold.values()) == -(-count // 5)  # as far as it goes
+        small = sorted((count, label) for label, count in sizes.items() if count < 5)
+        named = ", ".join(f"{label!r} (in {count} of 5)" for count, label in small)
+        assert dealt.warnings == [f"{len(small)} of {len(sizes)} classes are missing from some folds: {named}"]
+
+
+def test_blocks_of_time_are_in_order_even_and_keep_a_moment_together():
+    days = np.random.default_rng(0).integers(1, 29, 400)
+    cells = [f"2024-02-{day:02d}" for day in days]
+    dealt = deal(["a", "b"] * 200, {"taken": cells}, time="taken")
+    by_fold = [sorted(day for day, f in zip(days, dealt.fold_of_row, strict=True) if f == fold) for fold in range(5)]
+    assert all(one[-1] < other[0] for one, other in pairwise(by_fold))
+    assert max(map(len, by_fold)) - min(map(len, by_fold)) <= 30  # a day has about 14 images
+    assert (dealt.method, dealt.warnings) == ("blocks of time by taken", [])
+
+
+def test_no_block_of_time_is_empty_where_one_moment_has_most_images():
+    for moments in ([0, 1, 2] + [3] * 50, [0] * 50 + [1, 2, 3], [0, 1] + [2] * 50 + [3]):
+        assert time_blocks(np.array(moments), range(len(moments)), num_folds=4).tolist() == moments
+
+
+def test_a_group_lies_in_the_block_of_its_earliest_image_and_split_says_so():
+    times = [str(row) for row in range(50)]
+    dealt = deal(["a"] * 50, {"when": times}, time="when", near={5: "burst", 45: "burst"})
+    assert dealt.fold_of_row[5] == dealt.fold_of_row[45] == 0
+    assert dealt.warnings == ["1 of 50 images lie in an earlier block of when than their own, with their group"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["9", "10", "1e2", "1700000000000000001", "1700000000000000002"],
+        ["2023-12-31", "2024-01-01 08:00", "2024-01-01T09:30:00Z", "2024-01-02"],
+        ["12/31/2023", "01/15/2024", "02/01/2024"],
+        ["31/12/2023", "15/01/2024", "01/02/2024"],
+        ["31 Dec 2023", "01 Jan 2024", "15 Feb 2024"],
+    ],
+)
+def test_moments_are_ordered_as_numbers_or_dates(cells):
+    assert order_in_time(cells, "taken").tolist() == list(range(len(cells)))
+    assert order_in_time(cells[::-1] + cells[:1], "taken").tolist() == [*reversed(range(len(cells))), 0]
+
+
+def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
+    cells = ["10", "2", "33", "2"] * 5
+    dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", sha256={0: "same", 1: "same"})
+    assert dealt.fold_of_row.tolist() == [1, 0, 2, 0] * 5
+    assert dealt.warnings == [
+        "1 sets of copies or near-copies straddle the folds of my_fold; the score flatters",
+        "2 of 2 classes are missing from some folds: 'b' (in 1 of 3), 'a' (in 2 of 3)",
+    ]
+    assert own_folds(["b", "a", "b"], "f", num_folds=2).tolist() == [1, 0, 1]
+
+
+def test_empty_cells_of_a_group_column_tie_nothing_together():
+    patients = ["", "p1", "p1", ""] * 10
+    dealt = deal(["a"] * 40, {"patient": patients}, num_folds=2, group="patient")
+    assert dealt.warnings == ["patient is empty for 20 of 40 images; each of these counts as a group of its own"]
+    assert np.bincount(dealt.fold_of_row).min() >= 18
+
+
+COLUMNS = {
+    "Patient_ID": [f"p{row % 3}" for row in range(40)],
+    "taken": ["2024-01-01"] * 39 + ["soon"],
+    "year": ["2023", "2024"] * 20,
+    "mine": ["x", "y"] * 20,
+    "gaps": ["x", ""] * 20,
+}
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"group": "patient"}, "split.group is 'patient', which the organiser's train table does not have; did you mean Patient_ID? its 5 columns: Patient_ID, taken, year, mine, gaps"),
+        ({"time": "zzz"}, "split.time is 'zzz', which the organiser's train table does not have; its 5 columns: "),
+        ({"fold_column": "min"}, "split.fold_column is 'min', which the organiser's train table does not have; did you mean mine?"),
+        ({"group": "Patient_ID"}, "40 images form 3 groups, fewer than the 5 folds; the largest has 14 images; take folds out of params.yaml"),
+        ({"group": "file_name_prefix"}, "split.group is file_name_prefix, but the 40 image names, first '0000', have no prefix"),
+        ({"time": "taken"}, "split.time is 'taken': 1 of its 40 cells read neither as a number nor as a date, first 'soon' in row 40"),
+        ({"time": "year"}, "split.time tells 2 moments apart (40 images, groups at their earliest), fewer than the 5 folds"),
+        ({"fold_column": "mine"}, "split.fold_column is 'mine', which has 2 distinct values ('x', 'y') for 5 folds; set"),
+        ({"fold_column": "gaps"}, "split.fold_column is 'gaps', which is empty for 20 of 40 images; every image needs a fold"),
+    ],
+)  # fmt: skip
+def test_a_column_that_does_not_serve_is_named_with_its_counts(keys, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        deal(["a"] * 40, COLUMNS, **keys)
+
+
+def test_a_class_in_fewer_groups_than_folds_stops_the_split():
+    labels, patients = labels_of({"a": 40, "b": 10}), [f"p{row // 5}" for row in range(50)]
+    message = re.escape(
+        "1 of 2 classes have fewer groups than the 5 folds: 'b' has 2 (in 10 rows); take folds out of params.yaml until 2 are left, or add images of them, or set split.small_classes: allow"
+    )
+    for keys in ({"group": "patient"}, {"group": "patient", "time": "when"}):
+        with pytest.raises(ValueError, match=message):
+            deal(labels, {"patient": patients, "when": patients}, **keys)
+    with pytest.raises(ValueError, match="'rare' has 1"):
+        deal([label_cell(["a"])] * 9 + [label_cell(["rare", "a"])], kind="multi_label")
+
+
+def test_a_group_so_large_that_folds_stay_empty_is_counted():
+    with pytest.raises(
+        ValueError, match=r"1 of 3 folds would be empty \(2\): 12 images form 4 groups, the largest has 9"
+    ):
+        refuse_empty_folds(np.array([0] * 9 + [1] * 3), [0] * 9 + [1, 2, 3], 3)
+
+
+def test_likely_groups_are_found_and_plain_columns_are_not():
+    draws = np.random.default_rng(0)
+    owners = draws.integers(0, 60, 300)
+    labels = draws.choice(["cat", "dog"], 300).tolist()
+    image_ids = [f"img_P{owner:03d}_{row}.png" for row, owner in enumerate(owners)]
+    columns = {
+        "id": image_ids,
+        "PatientID": [str(owner) for owner in owners],  # groups alike: the file names say nothing new
+        "width": draws.integers(100, 140, 300).astype(str).tolist(),
+        "category_id": [str(len(label) + ord(label[0])) for label in labels],  # the label, spelled otherwise
+        "dataset": ["one"] * 300,
+        "origin": [f"S-{number:02d}" for number in draws.integers(0, 20, 300)],
+    }
+    folds = deal(labels).fold_of_row.tolist()
+    found = {finding.name: finding for finding in likely_groups(columns, image_ids, folds, labels=labels)}
+    assert list(found) == ["PatientID", "origin"]
+    names_alone = likely_groups({"id": image_ids}, image_ids, folds, labels=labels)
+    assert [finding.name for finding in names_alone] == ["file_name_prefix"]
+    counts = straddling(owners.tolist(), folds)
+    share = sum(owner in counts for owner in owners.tolist()) / 300
+    for finding in (found["PatientID"], names_alone[0]):
+        assert (finding.num_groups, finding.num_straddling) == (len(set(owners)), len(counts))
+        assert finding.share_straddling == share
+    assert str(names_alone[0]).endswith(
+        "% of the images); set split.group: file_name_prefix if images of one file-name prefix must not straddle folds"
+    )
+
+
+def test_groups_that_are_heeded_are_not_pointed_out():
+    patients = [f"p{row // 4}" for row in range(200)]
+    dealt = deal(["a", "b"] * 100, {"patient_id": patients}, group="patient_id").fold_of_row.tolist()
+    assert not likely_groups({"patient_id": patients}, patients, dealt, labels=["a", "b"] * 100)
+
+
+@pytest.mark.parametrize("form", ["{0:04d}", "img_{0:04d}.png", "{0:08x}-ab12", "{1}_{0:03d}.jpg", "train/{0}.png"])
+def test_plain_names_have_no_prefix(form):
+    labels = ["cat", "dog", "cow", "owl", "ant"] * 40
+    assert not file_name_prefixes([form.format(row, label) for row, label in enumerate(labels)], labels, num_folds=5)
+
+
+def test_the_prefix_is_the_shortest_that_tells_groups_apart():
+    names = [f"train_P{row // 4:02d}_L_{row}.png" for row in range(80)]
+    prefixes = file_name_prefixes(names, ["a", "b"] * 40, num_folds=5)
+    assert (prefixes[0], prefixes[-1], len(set(prefixes))) == ("train_P00", "train_P19", 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,label\n1,a\n", "has the columns ['id', 'label'], the first must be image_id; run `dvc repro`"),
+        ("image_id,x\n1,a\n2\n", "is damaged: 1 lines lack cells, first [3]"),
+        ("image_id,x\n2,a\n1,b\n", "has 2 rows that are not those of the train table (2) in its order"),
+    ],
+)
+def test_a_columns_file_that_does_not_fit_the_train_table_stops(tmp_path, text, message):
+    (tmp_path / "columns.csv").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        read_train_columns(tmp_path / "columns.csv", ["1", "2"])
+
+
+def test_columns_keep_their_text_and_the_first_of_a_name(tmp_path):
+    (tmp_path / "columns.csv").write_text('image_id,image_id,a,a\n1,x,"0,1",p\n2,y,,q\n')
+    found = read_train_columns(tmp_path / "columns.csv", ["1", "2"])
+    assert found == {"image_id": ["x", "y"], "a": ["0,1", ""]}
+    (tmp_path / "columns.csv").write_text("image_id\n1\n2\n")
+    assert read_train_columns(tmp_path / "columns.csv", ["1", "2"]) == {}
+
+
+def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(workplace, capsys):
+    labels = ["a", "b"] * 60
+    folder = workplace.path("data/competition")
+    folder.mkdir(parents=True)
+    rows = rows_of(labels)
+    submission = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
+    store = Store(num_images=120, size=8, sha256="")
+    target = Target(kind="single_label", columns=("label",), classes=("a", "b"))
+    schema = Schema(id_column="id", target=target, submission=submission, metric="accuracy", train=store, test=store)
+    write_schema(folder / "schema.json", schema)
+    write_rows(folder / "train.csv", rows, TRAIN_COLUMNS)
+    cells = [(row.image_id, row.label, f"p{number // 4}") for number, row in enumerate(rows)]
+    write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
+
+    workplace.run("split")
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == [
+        "120 images dealt into 2 folds of 60 to 60",
+        "method: stratified by label",
+        "images by fold: 0: 60, 1: 60",
+    ]
+    assert re.fullmatch(r"warning: \d+ of 30 values of patient_id lie in several folds \(\d+% of the images\); set "
+                        "split.group: patient_id if images of one patient_id must not straddle folds", said[3])  # fmt: skip
+    workplace.params["split"]["group"] = "patient_id"
+    workplace.run("split")
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == ["method: stratified by label, grouped by patient_id", "images by fold: 0: 60, 1: 60"]
+    table = read_table(workplace.path("data/folds.csv"), ("image_id", "fold"))
+    assert not straddling([cell[2] for cell in cells], [int(fold) for fold in table["fold"]])
 
 
 def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workplace):

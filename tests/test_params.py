@@ -1,5 +1,6 @@
 """params.yaml: what is wrong stops the stage, naming the key, the value and what is allowed."""
 
+import dataclasses
 import re
 
 import pytest
@@ -71,6 +72,9 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
         ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true or false"),
         ("images", "size", "big", "images.size is 'big'; allowed: auto, or 8 to 4096 pixels"),
         ("images", "size", 4, "images.size is 4; allowed: an integer or a string from 8 to 4096"),
+        ("split", "small_classes", "skip", "split.small_classes is 'skip'; allowed: stop, allow"),
+        ("split", "group", None, "split.group is None; allowed: a string"),
+        ("split", "grup", "x", "split.grup (= 'x') is not known; did you mean group?"),
         ("model", "width", 4, "model.width is 4; allowed: an integer from 8 to 128"),
         ("model", "options", [1], "model.options is [1]; allowed: a mapping"),
         ("competition", "allow", [1], "competition.allow is [1]; allowed: a list of strings"),
@@ -86,6 +90,28 @@ def test_a_wrong_value_names_key_value_and_what_is_allowed(written, section, key
 def test_a_missing_key_says_what_to_add(written):
     with pytest.raises(ValueError, match="train lacks warmup; allowed: a number from 0.0 to 0.9"):
         p.load_section(written("train", "warmup", drop=True), "train", p.TrainParams)
+
+
+@pytest.mark.parametrize("path", PARAM_FILES, ids=lambda path: path.name)
+def test_every_params_file_that_ships_shows_every_key_of_split(path):
+    assert set(p.load_params(path)["split"]) == {item.name for item in dataclasses.fields(p.SplitParams)}
+
+
+def test_a_params_file_from_before_the_later_keys_means_what_it_meant(written):
+    path = written("split", value={"num_folds": 5, "seed": 3})
+    assert p.load_section(path, "split", p.SplitParams) == p.SplitParams(
+        num_folds=5, seed=3, group="none", time="none", fold_column="none", small_classes="stop"
+    )
+    with pytest.raises(ValueError, match="split lacks seed; allowed: an integer from 0"):
+        p.load_section(written("split", value={"num_folds": 5}), "split", p.SplitParams)
+
+
+@pytest.mark.parametrize("key", ["group", "time"])
+def test_a_fold_column_stands_alone(written, key):
+    path = written("split", value={"num_folds": 5, "seed": 0, "fold_column": "mine", key: "x"})
+    message = f"split.fold_column is 'mine' and split.{key} is 'x': a fold column already says which image lies where"
+    with pytest.raises(ValueError, match=message):
+        p.load_section(path, "split", p.SplitParams)
 
 
 def test_a_section_that_is_no_mapping_is_refused(written):

@@ -57,8 +57,7 @@ def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
     Where day and month cannot be told apart, the month comes first. Raises ValueError for a cell that does not fit.
     """
     distinct = list(dict.fromkeys(cells))
-    readings = [read(distinct) for read in (_numbers, _dates("ISO8601"), _dates(None), _dates(None, day_first=True))]
-    best = max(readings, key=lambda reading: sum(moment is not None for moment in reading))
+    best = _moments(distinct)
     unread = {cell for cell, moment in zip(distinct, best, strict=True) if moment is None}
     if unread:
         rows = [row for row, cell in enumerate(cells) if cell in unread]
@@ -69,6 +68,16 @@ def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
     rank_of = {moment: rank for rank, moment in enumerate(sorted(set(best)))}
     rank_of_cell = {cell: rank_of[moment] for cell, moment in zip(distinct, best, strict=True)}
     return np.array([rank_of_cell[cell] for cell in cells], dtype=np.int64)
+
+
+def _moments(cells: Sequence[str]) -> list[Any]:
+    """As the first kind of number or date that reads all cells, else the one that reads most; None where it fails."""
+    best: list[Any] = [None] * len(cells)
+    for read in (_numbers, _dates("ISO8601"), _dates(None), _dates(None, day_first=True)):
+        best = max(best, read(cells), key=lambda found: sum(moment is not None for moment in found))
+        if all(moment is not None for moment in best):
+            break
+    return best
 
 
 def _numbers(cells: Sequence[str]) -> list[Any]:
@@ -95,7 +104,9 @@ def _dates(form: str | None, *, day_first: bool = False) -> Callable[[Sequence[s
             found = pandas.to_datetime(
                 pandas.Series(cells, dtype=object), format=form, errors="coerce", utc=True, dayfirst=day_first
             )
-        return [None if moment is pandas.NaT or not re.search(r"\d", cell) else moment
-                for moment, cell in zip(found, cells, strict=True)]  # fmt: skip
+        return [
+            moment if moment is not pandas.NaT and re.search(r"\d", cell) else None  # "now" and "may" are no dates
+            for moment, cell in zip(found, cells, strict=True)
+        ]
 
     return read

@@ -65,7 +65,7 @@ def deal_rows(
         deal = deal_folds if group == NONE else deal_groups
         dealt = deal([row.label for row in rows], groups, num_folds=num_folds, seed=seed, small_classes=small_classes)
         method = f"stratified by label{suffix}"
-    _refuse_empty_folds(dealt, groups, num_folds)
+    refuse_empty_folds(dealt, groups, num_folds)
     return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
 
 
@@ -182,6 +182,18 @@ def refuse_few_groups(groups: Sequence[int], num_folds: int) -> None:
         )
 
 
+def refuse_empty_folds(dealt: np.ndarray, groups: Sequence[int], num_folds: int) -> None:
+    """Raise ValueError if a fold holds out no image."""
+    images = np.bincount(dealt, minlength=num_folds)
+    empty = np.flatnonzero(images == 0)
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} of {num_folds} folds would be empty ({', '.join(map(str, empty[:5]))}): "
+            f"{len(dealt)} images form {len(set(groups))} groups, the largest has {max(Counter(groups).values())}; "
+            "take folds out of params.yaml, or set split.group to a finer column"
+        )
+
+
 def _group_cells(
     group: str, columns: Mapping[str, list[str]], rows: Sequence[TrainRow], num_folds: int
 ) -> Sequence[str]:
@@ -225,17 +237,6 @@ def _find_small_classes(
             f"{way_out}add images of them, or set split.small_classes: allow (some folds then lack them)"
         )
     return bool(small)
-
-
-def _refuse_empty_folds(dealt: np.ndarray, groups: Sequence[int], num_folds: int) -> None:
-    images = np.bincount(dealt, minlength=num_folds)
-    empty = np.flatnonzero(images == 0)
-    if len(empty):
-        raise ValueError(
-            f"{len(empty)} of {num_folds} folds would be empty ({', '.join(map(str, empty[:5]))}): "
-            f"{len(dealt)} images form {len(set(groups))} groups, the largest has {max(Counter(groups).values())}; "
-            "take folds out of params.yaml, or set split.group to a finer column"
-        )
 
 
 def _without_group(grouped: Sequence[str], group: str) -> list[str]:
