@@ -24,8 +24,8 @@ def schema():
 
 
 def test_what_we_write_passes_and_has_the_samples_rows_in_order(schema):
-    label_of = dict(zip(reversed(IDS), ["2", "bird, large", "Straße", "2", "10"], strict=True))
-    content = make_submission(SAMPLE, schema, label_of)
+    cells_of = dict(zip(reversed(IDS), [("2",), ("bird, large",), ("Straße",), ("2",), ("10",)], strict=True))
+    content = make_submission(SAMPLE, schema, cells_of)
     assert content == GOOD
     assert check_submission(content, SAMPLE, schema) == []
 
@@ -40,15 +40,15 @@ def test_the_samples_bom_newlines_and_column_order_are_kept(schema):
             ),
         }
     )
-    content = make_submission(windows, swapped, {"007": "10", "010": "2"})
+    content = make_submission(windows, swapped, {"007": ("10",), "010": ("2",)})
     assert content == b"\xef\xbb\xbflabel,id\r\n10,007\r\n2,010\r\n"
     assert check_submission(content, windows, swapped) == []
 
 
-@pytest.mark.parametrize("label_of", [{"007": "10"}, dict.fromkeys([*IDS, "new"], "2")])
-def test_predictions_must_cover_the_sample_exactly(schema, label_of):
+@pytest.mark.parametrize("cells_of", [{"007": ("10",)}, dict.fromkeys([*IDS, "new"], ("2",))])
+def test_predictions_must_cover_the_sample_exactly(schema, cells_of):
     with pytest.raises(ValueError, match="do not match: . ids without prediction .*, . predictions without row"):
-        make_submission(SAMPLE, schema, label_of)
+        make_submission(SAMPLE, schema, cells_of)
 
 
 def replaced(old, new):

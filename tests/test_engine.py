@@ -11,6 +11,7 @@ from torch import nn
 from pipeline.learning.batches import Batches
 from pipeline.learning.engine import Mode, NonFiniteLossError, run_model
 from pipeline.learning.models import MirrorAveraged, Normalised
+from pipeline.learning.objective import CrossEntropy
 from pipeline.learning.resnet9 import ResNet9
 
 CPU = torch.device("cpu")
@@ -173,7 +174,7 @@ def test_bfloat16_autocast_gives_float32_probabilities_near_the_float32_ones(sto
 def test_mirror_averaging_is_the_mean_of_the_two_probabilities(store, model):
     straight = run_model(model, batches(store, 20), Mode.VALID, device=CPU)
     mirrored = run_model(model, batches(store.flip(2), 20), Mode.VALID, device=CPU)
-    both = run_model(MirrorAveraged(model), batches(store, 20), Mode.VALID, device=CPU)
+    both = run_model(MirrorAveraged(model, CrossEntropy()), batches(store, 20), Mode.VALID, device=CPU)
     assert np.abs(both.probs - (straight.probs + mirrored.probs) / 2).max() < 1e-6
 
 

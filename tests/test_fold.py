@@ -68,7 +68,14 @@ def test_infer_reads_the_card_not_params(finished):
     model, card = read_checkpoint(finished.path("data/models/0.safetensors"), finished.path("data/models/0.json"))
     store = torch.from_numpy(read_store(finished.path("data/images/test.npy"), num_images=9, size=12))
     outcome = predict(
-        model, store, batch_size=512, flip_tta=card.flip_tta, device=CPU, dtype=autocast_dtype("auto", CPU), title=""
+        model,
+        store,
+        target_kind=card.target_kind,
+        batch_size=512,
+        flip_tta=card.flip_tta,
+        device=CPU,
+        dtype=autocast_dtype("auto", CPU),
+        title="",
     )
     assert np.array_equal(outcome.probs, read_arrays(finished.path("data/test/0.npz"), ("probs",))["probs"])
 

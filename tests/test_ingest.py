@@ -124,7 +124,7 @@ def test_a_missing_image_is_named(workplace):
     del files["train/007.png"]
     message = ingest_message(workplace, files)
     assert "id without image in train/: 1 (007)" in message
-    assert "each id of train.csv needs train/<id> with one of .jpg" in message
+    assert "each id of train.csv needs train/{id}.png (an image with one of .jpg" in message
 
 
 def test_a_duplicate_id_is_named(workplace):
@@ -174,17 +174,24 @@ def test_a_sample_id_that_is_not_in_test_is_named(workplace):
     assert "id without image in test/: 1 (999)" in ingest_message(workplace, files)
 
 
-def test_an_id_in_both_tables_is_named(workplace):
+def test_one_id_in_both_tables_means_two_images(workplace):
     files = with_rows(competition_files(), "sample_submission.csv", lambda lines: [*lines, "001,bird"])
-    files["test/001.png"] = files["test/900.png"]
-    assert "id in both tables: 1 (001)" in ingest_message(workplace, files)
+    assert "id without image in test/: 1 (001)" in ingest_message(workplace, files), "never the training image"
+    files["test/001.png"] = encoded(image_of(2, 77))
+    write_zip(workplace.raw, files)
+    workplace.run("ingest")
+    assert read_test_rows(workplace.path("data/competition/test.csv"))[-1].path == "test/001.png"
+    assert read_train_rows(workplace.path("data/competition/train.csv"))[1].path == "train/001.png"
 
 
 def test_unknown_columns_are_named(workplace):
     files = competition_files()
-    files["train.csv"] = csv_bytes(("id", "breed", "label"), [("000", "x", "bird")])
+    lines = files["sample_submission.csv"].decode().splitlines()[1:]
+    files["sample_submission.csv"] = ("id,label,confidence\n" + "\n".join(f"{line},0.5" for line in lines)).encode()
     message = ingest_message(workplace, files)
-    assert "unknown columns ['breed']: train.csv has ['id', 'breed', 'label']" in message
+    assert "unknown columns: no column of train.csv (id, label) could be the label" in message
+    assert "the sample submission calls 'label', 'confidence'" in message
+    assert "competition.label: COLUMN" in message
 
 
 @pytest.mark.parametrize(
@@ -201,12 +208,12 @@ def test_a_broken_table_is_named(workplace, content, message):
     assert message in ingest_message(workplace, competition_files() | {"train.csv": content})
 
 
-def test_a_table_that_is_not_there_lists_the_others(workplace):
+def test_labels_that_are_nowhere_list_the_ways_to_say_where_they_are(workplace):
     files = competition_files()
-    files["labels.csv"] = files.pop("train.csv")
-    assert "has no train.csv; its 2 CSV files are ['labels.csv', 'sample_submission.csv']" in ingest_message(
-        workplace, files
-    )
+    del files["train.csv"]
+    message = ingest_message(workplace, files)
+    assert "no labels found: its 1 tables are ['sample_submission.csv']" in message
+    assert "competition.train_table: FILE" in message and "competition.label: folder" in message
 
 
 def test_an_empty_zip_says_so(workplace):
