@@ -1,12 +1,14 @@
 """One container at a time (folder, zip, tar, 7z, compressed file): its members by name, checked before any is read."""
 
+import bz2
+import lzma
 import os
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -45,7 +47,6 @@ BLOCK = 512  # of a tar
 ZIP_HEADER = 30  # bytes before a member's name
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1
 UNIX = 3  # the system that wrote a zip's attributes
-ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 class Container:
@@ -144,13 +145,13 @@ def _check_link(path: Path, root: Path) -> None:
 
 
 class Zip(Container):
-    """Stored and deflated members are read where they lie, without a lock or a handle a thread."""
+    """Members are read where they lie, without a lock or a handle a thread."""
 
     def __init__(self, region: Region, where: str, scratch: Scratch) -> None:
         self.where = where
         self._region, self._scratch = region, scratch
         self._handle = _zip_file(region, where)
-        infos = [info for info in self._handle.infolist() if not info.is_dir()]
+        infos = [info for info in self._handle.infolist() if not info.filename.endswith("/")]
         names = checked_names(where, _zip_names(where, infos))
         for name, info in zip(names, infos, strict=True):
             _check_zip_member(where, name, info)
@@ -164,6 +165,8 @@ class Zip(Container):
         with broken_is_an_error(where):
             if info.compress_type == zipfile.ZIP_STORED:
                 return self._packed(info)
+            if info.compress_type != zipfile.ZIP_DEFLATED:  # zipfile's streams of these know no bound
+                return self._scratch.keep(self._read(info), where=where)
             stream = cast(BinaryIO, self._handle.open(info))
         with stream:
             return self._scratch.unpack(stream, where=where, packed=info.compress_size, declared=info.file_size)
@@ -172,15 +175,11 @@ class Zip(Container):
         """A member's bytes, checked against its checksum."""
         try:
             return self._read(self._infos[name])
-        except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError) as error:
+        except BROKEN_STREAM as error:
             raise OSError(f"{self.where}: member {name} cannot be read: {error}; download it again") from error
 
     def _read(self, info: zipfile.ZipInfo) -> bytes:
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return self._handle.read(info)  # slower: its readers take turns at the file
-        content = self._packed(info).read()
-        if info.compress_type == zipfile.ZIP_DEFLATED:
-            content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, info.file_size + 1)
+        content = UNZIP[info.compress_type](self._packed(info).read(), info.file_size + 1)
         if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
             raise OSError("its length or checksum is not the one noted")
         return content
@@ -191,6 +190,23 @@ class Zip(Container):
             raise OSError("it is not where the zip's directory says")
         name_and_extra = sum(struct.unpack("<HH", header[26:30]))
         return self._region.part(info.header_offset + ZIP_HEADER + name_and_extra, info.compress_size)
+
+
+def _unzip_lzma(packed: bytes, most: int) -> bytes:
+    """The zip format puts a version before LZMA's properties and leaves out the length that .lzma has after them."""
+    properties = packed[4 : 4 + int.from_bytes(packed[2:4], "little")]
+    unknown_length = b"\xff" * 8
+    stream = properties + unknown_length + packed[4 + len(properties) :]
+    return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(stream, most)
+
+
+# method of the zip format -> (packed bytes, the most bytes to give) -> bytes
+UNZIP: dict[int, Callable[[bytes, int], bytes]] = {
+    zipfile.ZIP_STORED: lambda packed, most: packed,
+    zipfile.ZIP_DEFLATED: lambda packed, most: zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most),
+    zipfile.ZIP_BZIP2: lambda packed, most: bz2.BZ2Decompressor().decompress(packed, most),
+    zipfile.ZIP_LZMA: _unzip_lzma,
+}
 
 
 def _zip_file(region: Region, where: str) -> zipfile.ZipFile:
@@ -224,7 +240,7 @@ def _check_zip_member(where: str, name: str, info: zipfile.ZipInfo) -> None:
         raise ValueError(f"{where}: member {name!r} {DEVICE}")
     if info.flag_bits & ENCRYPTED_FLAG:
         raise ValueError(f"{where}: member {name!r} {ENCRYPTED}")
-    if info.compress_type not in ZIP_METHODS:
+    if info.compress_type not in UNZIP:
         raise ValueError(
             f"{where}: member {name!r} is packed by method {info.compress_type} of the zip format, which is not read; "
             "unpack it with `7z x` and give the folder"

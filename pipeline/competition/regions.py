@@ -28,7 +28,10 @@ MAX_TOTAL_RATIO = 200
 SMALL_TOTAL_BYTES = 64 << 20
 
 DECOMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-BROKEN_STREAM = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, OSError)
+# what decompressors raise; zipfile decodes a member's name once more when it is opened
+BROKEN_STREAM = (
+    EOFError, OSError, NotImplementedError, UnicodeDecodeError, lzma.LZMAError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 class OpenFile:
@@ -171,6 +174,12 @@ class Scratch:
         self._check_sum(length, where)
         region = Region(self._opened(), self._end, length)
         self._end += length
+        return region
+
+    def keep(self, content: bytes, *, where: str) -> Region:
+        """A region that holds `content`."""
+        region = self.reserve(len(content), where=where)
+        region.write(0, content)
         return region
 
     def unpack(self, stream: BinaryIO, *, where: str, packed: int, declared: int | None = None) -> Region:
