@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, write_zip
+from conftest import ROOT, competition_files, write_zip
 
 from pipeline.competition import containers, members, regions
 from pipeline.competition.archive import open_archive
@@ -191,6 +191,19 @@ def test_every_kind_of_folder_gives_the_same_members_and_bytes(kind, tmp_path):
 def test_7z_in_a_folder(tmp_path):
     archive = open_archive(folder_of(tmp_path / "raw", IN_A_FOLDER["7z"]()))
     assert contents(archive) == parted(FILES)[0]["train"] | {"rest/deeper/x.csv": b"x"}
+
+
+def test_ingest_makes_the_same_of_kaggles_folder(workplace, tmp_path):
+    def outputs():
+        return {path.name: path.read_bytes() for path in workplace.path("data").rglob("*") if path.is_file()}
+
+    workplace.run("ingest")
+    plain = outputs()
+    folders, tables = parted(competition_files())
+    packed = {f"{part}.zip": zip_bytes(held) for part, held in folders.items()}
+    workplace.raw = folder_of(tmp_path / "raw", packed | {f"{n}.zip": zip_bytes({n: c}) for n, c in tables.items()})
+    workplace.run("ingest")
+    assert outputs() == plain
 
 
 def test_a_compressed_file_that_is_no_table_stays_as_it_is(tmp_path):
@@ -385,8 +398,7 @@ def test_a_stream_that_is_a_bomb_is_stopped_while_it_is_unpacked(kind, tmp_path,
     assert sum(pieces) <= max(3 << 20, regions.MAX_TOTAL_RATIO * len(packed))
 
 
-def test_many_members_over_the_same_bytes_are_a_bomb(tmp_path, monkeypatch):
-    """Fifield's: each member is modest, their sum is not."""
+def test_members_that_are_a_bomb_together_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(regions, "SMALL_TOTAL_BYTES", 1 << 20)
     monkeypatch.setattr(regions, "MAX_TOTAL_RATIO", 20)
     files = {f"{number}.csv": bytes(1 << 16) for number in range(40)}
@@ -465,6 +477,14 @@ def tar_end(packed):
     with tarfile.open(fileobj=io.BytesIO(packed)) as handle:
         handle.getmembers()
         return handle.offset
+
+
+def test_a_zip_cut_behind_a_zip_inside_it_is_not_taken_for_that_zip(tmp_path):
+    whole = ONE_FILE["zips stored in a stored zip"]()
+    for following in (b"test.zip", b"train.csv.zip", b"sample_submission.csv"):
+        cut = whole.index(following) - 30
+        said = message(written(tmp_path, whole[:cut]))
+        assert "is a zip that is cut off: the end that is there belongs to a zip inside it" in said
 
 
 @pytest.mark.parametrize("cut", [0, 1, 512, 513])

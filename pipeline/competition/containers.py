@@ -44,6 +44,7 @@ MAGIC = {
     b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"Rar!\x1a\x07": "RAR", b"\x28\xb5\x2f\xfd": "Zstandard",
 }  # fmt: skip
 BLOCK = 512  # of a tar
+LOCAL_HEADER = b"PK\x03\x04"  # before each member of a zip
 ZIP_HEADER = 30  # bytes before a member's name
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1
 UNIX = 3  # the system that wrote a zip's attributes
@@ -126,7 +127,7 @@ class Folder(Container):
 
 def _walk(root: Path) -> Iterator[Path]:
     real_root = root.resolve()
-    for folder, folders, files in os.walk(root):
+    for folder, folders, files in os.walk(root, onerror=_raise):
         for name in [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]:
             path = Path(folder) / name
             if path.is_symlink():
@@ -134,6 +135,11 @@ def _walk(root: Path) -> Iterator[Path]:
             if not path.is_file():
                 raise ValueError(f"{root}: {path.relative_to(root).as_posix()!r} {DEVICE}")
             yield path
+
+
+def _raise(error: OSError) -> None:
+    """os.walk passes over a folder that it may not list, unless told otherwise."""
+    raise error
 
 
 def _check_link(path: Path, root: Path) -> None:
@@ -186,7 +192,7 @@ class Zip(Container):
 
     def _packed(self, info: zipfile.ZipInfo) -> Region:
         header = self._region.read(info.header_offset, ZIP_HEADER)
-        if not header.startswith(b"PK\x03\x04"):
+        if not header.startswith(LOCAL_HEADER):
             raise OSError("it is not where the zip's directory says")
         name_and_extra = sum(struct.unpack("<HH", header[26:30]))
         return self._region.part(info.header_offset + ZIP_HEADER + name_and_extra, info.compress_size)
@@ -220,9 +226,16 @@ def _zip_file(region: Region, where: str) -> zipfile.ZipFile:
             "unpack them with `7z x` on this one, and give the folder with the result"
         )
     try:
-        return zipfile.ZipFile(region.opened())
+        handle = zipfile.ZipFile(region.opened())
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError, EOFError, struct.error) as error:
         raise ValueError(f"{where} is a broken zip ({error}); download it again") from error
+    left_out = min((info.header_offset for info in handle.infolist()), default=0)
+    if left_out and region.head(4) == LOCAL_HEADER:
+        raise ValueError(
+            f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing of "
+            f"the first {left_out:,} bytes; download it again"
+        )
+    return handle
 
 
 def _zip_names(where: str, infos: list[zipfile.ZipInfo]) -> list[str]:
