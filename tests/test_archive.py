@@ -387,6 +387,13 @@ def test_a_member_that_is_a_bomb_is_refused(tmp_path):
     assert "decompression bomb" in said
 
 
+def test_a_sample_submission_of_many_equal_columns_is_no_bomb(tmp_path):
+    table = b"".join(b"%032x" % (number * 2654435761) + b",0.001" * 1000 + b"\n" for number in range(300))
+    packed = zip_bytes({"sample_submission.csv": table})
+    assert len(table) > 200 * len(packed)
+    assert open_archive(written(tmp_path, packed)).read("sample_submission.csv") == table
+
+
 @pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
 def test_a_stream_that_is_a_bomb_is_stopped_while_it_is_unpacked(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(regions, "SMALL_TOTAL_BYTES", 3 << 20)
