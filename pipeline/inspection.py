@@ -37,9 +37,9 @@ def inspect_competition(raw: Path, params: Path) -> tuple[list[str], dict[str, A
     own = settings is not None and Path(settings.raw) == raw
     wishes = Wishes.among(dataclasses.asdict(settings)) if own and settings is not None else Wishes()
     problems = Problems()
-    archive = open_archive(raw)
-    layout = read_layout(archive, problems, wishes)
-    lines = [*_files(archive), *_images(archive, layout), *_target(layout), *_submission(layout)]
+    with open_archive(raw) as archive:
+        layout = read_layout(archive, problems, wishes)
+        lines = [*_files(archive), *_images(archive, layout), *_target(layout), *_submission(layout)]
     lines += [f"warning      {warning}" for warning in layout.warnings]
     found = problems.lines(settings.allow if own and settings is not None else ())
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]

@@ -48,10 +48,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check_allow(competition.allow)
 
     problems = Problems()
-    archive = open_archive(args.raw)
-    layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
-    size = _image_size(archive, layout, images.size)
-    with whole_file(args.train_images) as train_part, whole_file(args.test_images) as test_part:
+    with (
+        open_archive(args.raw) as archive,
+        whole_file(args.train_images) as train_part,
+        whole_file(args.test_images) as test_part,
+    ):
+        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+        size = _image_size(archive, layout, images.size)
         train_names = [name for _, name, _ in layout.train]
         test_names = [name for _, name in layout.test]
         train = write_store(train_part, train_names, archive.read, size=size, fit=images.fit, title="train images")
