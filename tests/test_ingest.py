@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+from conftest import competition_files, encoded, image_of, write_zip
 from PIL import Image
 
 from pipeline.competition.schema import read_schema, read_test_rows, read_train_rows

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
 from pipeline.competition.schema import label_cell, several_labels, sorted_classes
-from pipeline.competition.tables import AUTO, Table
+from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, Table
 
 NONE = "none"
 EMPTY_LABELS = ("", "nan")
@@ -85,14 +85,28 @@ def _plausible(cells: Sequence[str]) -> bool:
 
 
 def _narrowed(table: Table, columns: list[str], cells: Collection[str]) -> list[str]:
-    """Columns narrowed by what the sample writes, then by name."""
+    """Columns narrowed by what the sample writes, then by name; of columns that say the same, the first is enough."""
     if len(columns) > 1:
-        fitting = [column for column in columns if cells and set(cells) <= set(table.column(column))]
-        columns = fitting if len(fitting) == 1 else columns
+        fitting = [column for column in columns if cells and _writes(table, column, cells)]
+        columns = fitting or columns
+    if len(columns) > 1 and len({tuple(table.column(column)) for column in columns}) == 1:
+        columns = columns[:1]
     if len(columns) > 1:
         named = [column for column in columns if column.lower() in LABEL_NAMES]
         columns = named if len(named) == 1 else columns
+    if set(columns) == {CATEGORY_ID, CATEGORY}:
+        columns = [CATEGORY_ID]  # leaderboards of COCO-style competitions ask for the number, if the sample is silent
     return columns
+
+
+def _writes(table: Table, column: str, cells: Collection[str]) -> bool:
+    """Whether the sample's cells hold nothing but labels of this column, one or several in a cell."""
+    found = table.column(column)
+    delimiter = table.delimiter or found_delimiter(found)
+    labels = {token for cell in found for token in _tokens(cell, delimiter)}
+    return any(
+        {token for cell in cells for token in _tokens(cell, mark)} <= labels for mark in ("", delimiter, *DELIMITERS)
+    )
 
 
 def found_delimiter(cells: Sequence[str]) -> str:
@@ -188,9 +202,13 @@ def check_labels(table: str, ids: Sequence[str], labels: Sequence[str], problems
             )
 
 
-def looks_ordinal(labels: Labels) -> bool:
-    """Whether the labels are grades: the column is called as grades are, and they are 0 … K-1 or 1 … K, K from 3."""
-    if labels.several or len(labels.columns) != 1 or labels.columns[0].lower() not in ORDINAL_NAMES:
+def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
+    """Whether the labels are grades: 0 … K-1 or 1 … K, K from 3, in a column called as grades are.
+
+    asked: what the sample submission calls its value columns; that name counts too.
+    """
+    names = {name.lower() for name in (*labels.columns, *asked)}
+    if labels.several or len(labels.columns) != 1 or not names & set(ORDINAL_NAMES):
         return False
     if not all(label.isdecimal() for label in labels.classes) or not 3 <= len(labels.classes) <= MAX_GRADES:
         return False

@@ -600,9 +600,9 @@ def _demands(
     reading: _Reading, sample: Sample | None, long: LongIds | None, labels: Labels
 ) -> tuple[Target, SubmissionFormat, str]:
     wishes = reading.wishes
-    kind = wishes.target
+    kind, asked = wishes.target, sample.value_columns if sample else ()
     if kind == AUTO:
-        kind = "multi_label" if labels.several else "ordinal" if looks_ordinal(labels) else "single_label"
+        kind = "multi_label" if labels.several else "ordinal" if looks_ordinal(labels, asked) else "single_label"
     if (kind == "multi_label") != labels.several:
         have = "several labels an image" if labels.several else "one label an image"
         raise reading.stop(f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds {have}")

@@ -16,6 +16,7 @@ JSON_SUFFIXES = (".json",)
 GUESSED_ENCODINGS = ("cp949", "shift_jis", "gb18030", "cp1252")  # to name one in the error, never to go on with
 MAX_COLUMNS = 100_000
 COCO_DELIMITER = "|"  # between the categories of one image
+CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style file gives
 
 
 @dataclass(frozen=True)
@@ -183,5 +184,5 @@ def _coco_rows(name: str, found: dict[str, Any]) -> Table:
             cells.append(COCO_DELIMITER.join(names[category] for category in ids))
         rows.append(tuple(cells))
     several = any(len(set(ids)) > 1 for ids in ids_of.values())
-    header += ["category_id", "category"] if labelled else []
+    header += [CATEGORY_ID, CATEGORY] if labelled else []
     return Table(name, tuple(header), rows, COCO_DELIMITER if several else "")

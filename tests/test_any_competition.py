@@ -1,0 +1,48 @@
+"""Every layout, target and format, from the zip to a submission that an independent checker grades above chance."""
+
+import pytest
+from conftest import Workplace, write_zip
+from made_up import CELLS, graded, make
+
+from pipeline import __main__ as command
+from pipeline.files import read_json
+
+
+@pytest.fixture
+def quick(tmp_path):
+    place = Workplace(tmp_path)
+    place.params["train"] |= {"epochs": 8, "batch_size": 8, "valid_every": 8}
+    place.params["compute"]["precision"] = "fp32"
+    return place
+
+
+@pytest.mark.parametrize(("layout", "target", "kind"), CELLS, ids=["-".join(cell) for cell in CELLS])
+def test_from_zip_to_a_graded_submission(quick, layout, target, kind):
+    made = make(layout, target, kind)
+    write_zip(quick.raw, made.files)
+    quick.params["competition"] |= made.settings
+    quick.run_all()
+    score, chance = graded(made, quick.path("submissions/submission.csv").read_bytes())
+    assert score > chance + 0.15
+    schema = read_json(quick.path("data/competition/schema.json"))
+    assert (schema["target"]["kind"], schema["submission"]["kind"]) == (target, kind)
+
+
+@pytest.mark.parametrize(("layout", "target", "kind"), CELLS, ids=["-".join(cell) for cell in CELLS])
+def test_what_inspect_writes_means_what_was_recognised(quick, capsys, layout, target, kind):
+    made = make(layout, target, kind)
+    write_zip(quick.raw, made.files)
+    quick.params["competition"] |= made.settings | {"raw": str(quick.raw)}
+    quick.run("ingest")
+    schema = quick.path("data/competition/schema.json").read_bytes()
+    tables = [quick.path(f"data/competition/{name}.csv").read_bytes() for name in ("train", "test")]
+    command.main(["inspect", str(quick.raw), "--write", "--params", str(quick.path("params.yaml"))])
+    out = capsys.readouterr().out
+    assert f"target       {target}" in out and f"submission   {kind}" in out
+    import yaml
+
+    quick.params = yaml.safe_load(quick.path("params.yaml").read_text())
+    assert "auto" not in {quick.params["competition"][key] for key in ("submission", "metric", "target", "sample")}
+    quick.run("ingest")
+    assert quick.path("data/competition/schema.json").read_bytes() == schema
+    assert [quick.path(f"data/competition/{name}.csv").read_bytes() for name in ("train", "test")] == tables
