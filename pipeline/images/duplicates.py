@@ -34,7 +34,7 @@ GRID_WAVES = 7  # of the kept waves: how many make the grid's cell
 GRID_STEP = 0.15  # of the deviation; a copy's waves move by 0.005
 NUM_GRIDS = 6  # each with other borders: a pair that one grid parts meets in another
 WINDOW = 32  # neighbours in a cell that an image is compared with: bounds the time where a cell is crowded
-ROUNDS = 3  # of comparing the neighbours of a group's members with its leader
+CROWD = 24  # meetings of one image: with more it is one of a series (slices, frames, parts on a fixture), not a copy
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
 
@@ -50,15 +50,7 @@ def near_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[l
         return []
     waves, numbers = _waves_of(stores, chunk)
     pairs = numbers[_meeting(waves)]
-    near = pairs[_alike(stores, pairs, chunk)]
-    leaders = _leaders(near)
-    for _ in range(ROUNDS):
-        pairs = _second_looks(near, leaders)
-        more = pairs[_alike(stores, pairs, chunk)]
-        if not len(more):
-            break
-        near = np.unique(np.concatenate([near, more]), axis=0)
-        leaders = _leaders(near)
+    leaders = _leaders(pairs[_alike(stores, pairs, chunk)])
     members: dict[int, list[int]] = {}
     for number in sorted(leaders):
         members.setdefault(leaders[number], []).append(number)
@@ -102,7 +94,7 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
     An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out.
     """
     basis, lowest = _cosines(COARSE), _lowest_waves()
-    parts, numbers, start = [], [], 0
+    parts, numbers, start = [np.empty((0, len(lowest)), np.float32)], [np.empty(0, np.int64)], 0
     for store in stores:
         shrink = _shrinking(store.shape[1], COARSE)
         for first in range(0, len(store), chunk):
@@ -117,7 +109,7 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
 
 
 def _meeting(waves: np.ndarray) -> np.ndarray:
-    """(P, 2) int64 pairs of rows of `waves`, unique and sorted, lower first, that agree in every wave."""
+    """(P, 2) int64 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd."""
     rng = np.random.default_rng(0)
     found = [np.empty(0, dtype=np.int64)]
     for grid in range(NUM_GRIDS):
@@ -130,7 +122,9 @@ def _meeting(waves: np.ndarray) -> np.ndarray:
             one, two = one[same], two[same]
             near = np.abs(waves[one] - waves[two]).max(axis=1, initial=0) < FURTHEST_WAVE
             found.append(np.minimum(one, two)[near] * len(waves) + np.maximum(one, two)[near])
-    return np.stack(np.divmod(np.unique(np.concatenate(found)), len(waves) or 1), axis=1)
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), len(waves) or 1), axis=1)
+    crowded = np.bincount(pairs.ravel(), minlength=len(waves)) > CROWD
+    return pairs[~crowded[pairs].any(axis=1)]
 
 
 def _alike(stores: Sequence[np.ndarray], pairs: np.ndarray, chunk: int, *, mirror: bool = False) -> np.ndarray:
@@ -200,7 +194,7 @@ def _correlation(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
 
 
 def _leaders(near: np.ndarray) -> dict[int, int]:
-    """Image number -> its group's leader, for the images in `near` (P, 2), sorted, lower number first.
+    """Image number -> its group's leader, for the images in the pairs `near` (P, 2), sorted, lower number first.
 
     In order of number, each image joins the lowest leader it is near to, or else leads.
     """
@@ -209,17 +203,6 @@ def _leaders(near: np.ndarray) -> dict[int, int]:
         if leaders.setdefault(one, one) == one:
             leaders.setdefault(two, one)
     return leaders
-
-
-def _second_looks(near: np.ndarray, leaders: dict[int, int]) -> np.ndarray:
-    """(P, 2) pairs not compared yet: an image, and the leader of another group that holds a near-copy of it."""
-    looks = set()
-    for one, two in near.tolist():
-        for member, other in ((one, two), (two, one)):
-            if leaders[other] != leaders[member]:
-                looks.add((min(member, leaders[other]), max(member, leaders[other])))
-    looks -= set(map(tuple, near.tolist()))
-    return np.array(sorted(pair for pair in looks if pair[0] != pair[1]), dtype=np.int64).reshape(-1, 2)
 
 
 def _places(stores: Sequence[np.ndarray], numbers: Sequence[int]) -> list[Place]:
