@@ -12,7 +12,7 @@ import numpy as np
 
 Place = tuple[int, int]  # (number of the store, row in it)
 
-SMALLEST_SIZE = 16  # pixels: CIFAR-10 shrunk to 12 px gives 85 groups, 22 of them true; at 16 px 24, 22 of them true
+SMALLEST_SIZE = 16  # pixels: shrunk to 12 px CIFAR-10 gives 85 groups, to 16 px 24; 22 of each are groups at 32 px
 BUDGET = 1 << 21  # pixels in memory at once: 2,048 images of 32 px, 25 MB as float32
 
 # Between copies and likenesses. Measured on CIFAR-10 (60,000 of 32 px), Sign Language Digits (2,062 of 64 px) and
