@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
+EXTREME_ASPECT = 3.0  # longer side to shorter: squashed to a square, nothing keeps its shape
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Decoded:
     height: int
     format: str  # Pillow's name: JPEG, PNG, …
     mode: str  # Pillow's name: RGB, L, P, I;16, CMYK, …
+    oddities: tuple[str, ...] = ()  # what the conversion had to change, or may have spoilt
 
 
 def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
@@ -50,11 +52,34 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
             image.load()
             oriented = ImageOps.exif_transpose(image)
             pixels = np.asarray(_resized(_as_rgb(oriented), size, fit))
+            oddities = _oddities(image, oriented, size)
     except ValueError:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    return Decoded(pixels, oriented.width, oriented.height, kind, mode)
+    return Decoded(pixels, oriented.width, oriented.height, kind, mode, oddities)
+
+
+def _oddities(image: Any, oriented: Any, size: int) -> tuple[str, ...]:
+    """Names that `pipeline.competition.audit` gives a remedy for; image as stored, oriented as shown."""
+    shorter, longer = sorted(oriented.size)
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    found = {
+        "16-bit": image.mode.startswith("I;16"),
+        "CMYK": image.mode == "CMYK",
+        "transparent": _is_transparent(image),
+        "EXIF-rotated": orientation in range(2, 9),
+        "upscaled": shorter < size,
+        "extreme aspect": longer > EXTREME_ASPECT * shorter,
+    }
+    return tuple(name for name, seen in found.items() if seen)
+
+
+def _is_transparent(image: Any) -> bool:
+    """Whether any pixel may let through what is behind it: its colour is then what the encoder left there."""
+    if image.mode in ("LA", "PA", "RGBA"):
+        return bool(image.getchannel("A").getextrema()[0] < 255)
+    return "transparency" in image.info
 
 
 def _as_rgb(image: Any) -> Any:

@@ -31,6 +31,7 @@ class StoreReport:
     formats: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) before resizing
+    oddities: dict[str, list[int]] = field(default_factory=dict)  # name of an oddity -> rows that have it
 
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
@@ -63,6 +64,8 @@ def write_store(
             report.formats[decoded.format] += 1
             report.modes[decoded.mode] += 1
             report.sizes[(decoded.width, decoded.height)] += 1
+            for oddity in decoded.oddities:
+                report.oddities.setdefault(oddity, []).append(row)
         elif names[row]:
             report.failures.append((row, decoded))
     pixels.flush()
