@@ -264,10 +264,15 @@ def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
     write_zip(workplace.raw, files)
     workplace.run("ingest")
     audit = json.loads(workplace.path("data/competition/audit.json").read_text())
-    assert audit["duplicates_in_train"] == {"groups": 1, "first": [["000", "001", "003"]]}
-    assert audit["duplicates_with_other_label"]["groups"] == 1
-    assert audit["test_images_also_in_train"] == {"groups": 1, "first": [["900", "000"]]}
-    assert "warning: duplicates with other label: 1" in capsys.readouterr().out
+    first_of = {finding["kind"]: (finding["count"], finding["first"]) for finding in audit["findings"]}
+    assert first_of["copies in train"] == (1, ["000 = 001 = 003"])
+    assert first_of["copies with other labels"] == (1, ["001 (a cat) / 000 (bird)"])
+    assert first_of["test images also in train"] == (1, ["900 = 000"])
+    assert "warning: copies with other labels: 1" in capsys.readouterr().out
+    rows = read_train_rows(workplace.path("data/competition/train.csv"))
+    assert {row.image_id for row in rows if row.group == "000"} == {"000", "001", "003"}
+    assert {row.group for row in rows} == {"", "000"}
+    assert b"test images also in train" in workplace.path("data/report/audit.html").read_bytes()
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])

@@ -40,6 +40,7 @@ NONE = "none"
 LEAST_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
+    "classes of fewer than 2 images",
 )  # fmt: skip
 
 

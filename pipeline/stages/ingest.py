@@ -1,16 +1,22 @@
-"""Reads the organiser's zip or folder. Writes schema, tables, the sample submission, an audit and two uint8 stores.
+"""Reads the organiser's files. Writes schema, tables, the sample submission, two uint8 stores, and an audit.
 
 Each image is decoded once. Every problem is reported in one go, and then nothing is written.
 """
 
 import argparse
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import console
+from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
+from pipeline.competition.audit import AuditFinding, Place
 from pipeline.competition.labels import label_counts
 from pipeline.competition.layout import ALLOWABLE, Layout, Wishes, read_layout
 from pipeline.competition.problems import Problems
@@ -21,25 +27,31 @@ from pipeline.competition.schema import (
     Store,
     TestRow,
     TrainRow,
+    several_labels,
     write_rows,
     write_schema,
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
-from pipeline.images.store import StoreReport, auto_size, write_store
+from pipeline.images.duplicates import mirrored_copies, near_copies
+from pipeline.images.store import StoreReport, auto_size, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
+from pipeline.report.audit_page import Gallery, Picture, audit_page
+
+NUM_CLASSES_PICTURED = 60
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections competition, images)")
-    parser.add_argument("--raw", type=Path, required=True, help="zip or folder from the organiser")
+    parser.add_argument("--raw", type=Path, required=True, help="archive or folder from the organiser")
     parser.add_argument("--schema", type=Path, required=True, help="JSON to write: what the competition asks")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
     parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
     parser.add_argument("--audit", type=Path, required=True, help="JSON to write: what was seen")
+    parser.add_argument("--audit-page", type=Path, required=True, help="HTML to write: the same with thumbnails")
     parser.add_argument("--train-images", type=Path, required=True, help=".npy to write: (N, S, S, 3) uint8")
     parser.add_argument("--test-images", type=Path, required=True, help=".npy to write: (N, S, S, 3) uint8")
     args = parser.parse_args(argv)
@@ -61,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         test = write_store(test_part, test_names, archive.read, size=size, fit=images.fit, title="test images")
         _add_failures(problems, train_names, train)
         _add_failures(problems, test_names, test)
+        findings = _findings_without_pixels(layout, train, test)
+        _add_stopping(problems, findings)
         problems.stop(str(args.raw), competition.allow)
 
     schema = Schema(
@@ -71,17 +85,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         train=Store(num_images=len(layout.train), size=size, sha256=sha256_of(args.train_images)),
         test=Store(num_images=len(layout.test), size=size, sha256=sha256_of(args.test_images)),
     )
-    train_rows = [TrainRow(*row[:2], digest, row[2]) for row, digest in zip(layout.train, train.sha256, strict=True)]
+    train_store = read_store(args.train_images, num_images=len(layout.train), size=size)
+    test_store = read_store(args.test_images, num_images=len(layout.test), size=size)
+    copies = _copies(layout, (train_store, test_store), train, test, near=competition.near_copies == "group")
+    findings += copies.findings
+    group_of = _group_of(copies.groups, [image_id for image_id, _, _ in layout.train])
+    train_rows = [
+        TrainRow(image_id, member, digest, label, group_of.get(row, ""))
+        for row, ((image_id, member, label), digest) in enumerate(zip(layout.train, train.sha256, strict=True))
+    ]
     test_rows = [TestRow(*row, digest) for row, digest in zip(layout.test, test.sha256, strict=True)]
-    audit = _audit(schema, train_rows, test_rows, train, test, problems)
+
     write_rows(args.train_table, train_rows, TRAIN_COLUMNS)
     own_rows = [[row.image_id, *cells] for row, cells in zip(train_rows, layout.column_rows, strict=True)]
     write_table(args.train_columns, ("image_id", *layout.columns), own_rows)
     write_rows(args.test_table, test_rows, TEST_COLUMNS)
     write_bytes(args.sample, layout.sample)
-    write_json(args.audit, audit)
+    write_json(args.audit, _summary(schema, layout, train, test, problems, findings))
+    galleries = _galleries(layout, copies, (train_store, test_store), train, test)
+    write_bytes(args.audit_page, audit_page(_title(layout), findings, galleries))
     write_schema(args.schema, schema)
-    _summarise(args.raw, schema, audit)
+    _say(args.raw, schema, layout, problems, findings)
 
 
 def _check_allow(allow: Sequence[str]) -> None:
@@ -101,54 +125,147 @@ def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport)
         problems.add("unreadable image", f"{names[row]}: {reason}", "put a sound copy of the file in its place")
 
 
-def _audit(
+def _labels_of(layout: Layout) -> list[tuple[str, ...]]:
+    """The labels of each training image."""
+    if layout.target.exclusive:
+        return [(label,) for _, _, label in layout.train]
+    return [tuple(several_labels(label)) for _, _, label in layout.train]
+
+
+def _findings_without_pixels(layout: Layout, train: StoreReport, test: StoreReport) -> list[AuditFinding]:
+    target = layout.target
+    counts = label_counts([label for _, _, label in layout.train], several=not target.exclusive)
+    sizes = {label: counts[label] for label in target.classes}
+    train_names, test_names = [name for _, name, _ in layout.train], [name for _, name in layout.test]
+    return [
+        *audit.name_findings(train_names),
+        *audit.name_findings(test_names),
+        *audit.class_findings(sizes, exclusive=target.exclusive),
+        *audit.format_findings(train.oddities, train_names),
+        *audit.format_findings(test.oddities, test_names),
+    ]
+
+
+def _add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
+    """Findings that stop become problems, which competition.allow may let pass."""
+    for finding in findings:
+        if finding.severity == "stop":
+            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
+            for number in range(finding.count):
+                offender = finding.first[number] if number < len(finding.first) else ""
+                problems.add(finding.kind, offender, finding.remedy + allow)
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """Copies of images, byte-identical or near, within train and across to test."""
+
+    groups: list[list[Place]]
+    mirrored: list[list[Place]]
+    labels: list[str]
+    findings: list[AuditFinding]
+
+
+def _copies(
+    layout: Layout, stores: tuple[np.ndarray, np.ndarray], train: StoreReport, test: StoreReport, *, near: bool
+) -> _Copies:
+    train_ids, test_ids = [row[0] for row in layout.train], [row[0] for row in layout.test]
+    labels = [label for _, _, label in layout.train]
+    groups = audit.joined(audit.same_bytes([train.sha256, test.sha256]), near_copies(stores) if near else [])
+    mirrored = mirrored_copies(stores) if near else []
+    findings = [
+        *audit.copy_findings(groups, train_ids=train_ids, test_ids=test_ids, labels=labels),
+        *audit.mirror_findings(mirrored, train_ids=train_ids, test_ids=test_ids),
+    ]
+    return _Copies(groups, mirrored, labels, findings)
+
+
+def _group_of(groups: Sequence[Sequence[Place]], train_ids: Sequence[str]) -> dict[int, str]:
+    """Row of train -> the name of its group (its first image's id), for rows that have a copy in train."""
+    group_of: dict[int, str] = {}
+    for group in groups:
+        rows = [row for part, row in group if part == audit.TRAIN]
+        if len(rows) > 1:
+            group_of |= dict.fromkeys(rows, train_ids[rows[0]])
+    return group_of
+
+
+def _title(layout: Layout) -> str:
+    return f"Audit: {len(layout.train):,} labelled images, {len(layout.test):,} to predict"
+
+
+def _galleries(
+    layout: Layout, copies: _Copies, stores: tuple[np.ndarray, np.ndarray], train: StoreReport, test: StoreReport
+) -> list[Gallery]:
+    ids = ([row[0] for row in layout.train], [row[0] for row in layout.test])
+    labels = _labels_of(layout)
+
+    def picture(place: Place) -> Picture:
+        part, row = place
+        said = ", ".join(labels[row]) or "no label" if part == audit.TRAIN else "test"
+        return Picture(stores[part][row], f"{ids[part][row]}: {said}")
+
+    def pictures(groups: Sequence[Sequence[Place]]) -> list[list[Picture]]:
+        return [[picture(place) for place in group] for group in groups[:24]]
+
+    extreme = [
+        (part, row) for part, report in enumerate((train, test)) for row in report.oddities.get("extreme aspect", [])
+    ]
+    examples = audit.class_examples(labels, layout.target.classes[:NUM_CLASSES_PICTURED], seed=0)
+    by_class = [[picture((audit.TRAIN, row))] for row in examples.values()]
+    return [
+        Gallery("Copies with other labels", "", pictures(audit.conflicting(copies.groups, copies.labels))),
+        Gallery("Test images also in train", "", pictures(audit.leaked(copies.groups))),
+        Gallery("Copies", "byte-identical or nearly; those in train share a fold", pictures(copies.groups)),
+        Gallery("Mirror images of one another", "", pictures(copies.mirrored)),
+        Gallery("Extreme aspect ratios", "", pictures([[place] for place in extreme])),
+        Gallery("One image of each class", "", by_class, most=NUM_CLASSES_PICTURED),
+    ]
+
+
+def _summary(
     schema: Schema,
-    train_rows: Sequence[TrainRow],
-    test_rows: Sequence[TestRow],
+    layout: Layout,
     train: StoreReport,
     test: StoreReport,
     problems: Problems,
+    findings: Sequence[AuditFinding],
 ) -> dict[str, Any]:
-    """Counts, formats and byte-identical duplicates; the first three of each kind by name."""
-    by_digest: dict[str, list[TrainRow]] = {}
-    for row in train_rows:
-        by_digest.setdefault(row.sha256, []).append(row)
-    repeated = [rows for rows in by_digest.values() if len(rows) > 1]
-    conflicting = [rows for rows in repeated if len({row.label for row in rows}) > 1]
-    leaked = [row for row in test_rows if row.sha256 in by_digest]
-    original = train.sizes + test.sizes
-    sizes = label_counts([row.label for row in train_rows], several=not schema.target.exclusive)
+    """audit.json: counts, formats, and everything found, the first three of each kind by name."""
+    original: Counter[tuple[int, int]] = train.sizes + test.sizes
+    counts = label_counts([label for _, _, label in layout.train], several=not schema.target.exclusive)
     return {
-        "num_train": len(train_rows),
-        "num_test": len(test_rows),
-        "classes": {label: sizes[label] for label in schema.target.classes},
+        "num_train": len(layout.train),
+        "num_test": len(layout.test),
+        "classes": {label: counts[label] for label in schema.target.classes},
         "formats": dict((train.formats + test.formats).most_common()),
         "modes": dict((train.modes + test.modes).most_common()),
         "original_sizes": {f"{width}x{height}": count for (width, height), count in original.most_common(10)},
         "num_original_sizes": len(original),
         "stored_size": schema.train.size,
+        "recognised": layout.notes,
+        "warnings": layout.warnings,
         "allowed_problems": problems.counts(),
-        "duplicates_in_train": _shown([[row.image_id for row in rows] for rows in repeated]),
-        "duplicates_with_other_label": _shown([[row.image_id for row in rows] for rows in conflicting]),
-        "test_images_also_in_train": _shown([[row.image_id, by_digest[row.sha256][0].image_id] for row in leaked]),
+        "findings": [dataclasses.asdict(finding) for finding in findings],
     }
 
 
-def _shown(groups: list[list[str]]) -> dict[str, Any]:
-    return {"groups": len(groups), "first": groups[:3]}
-
-
-def _summarise(raw: Path, schema: Schema, audit: dict[str, Any]) -> None:
-    counts = audit["classes"].values()
+def _say(raw: Path, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
+    target = schema.target
+    counts = label_counts([label for _, _, label in layout.train], several=not target.exclusive).values()
     console.say(
         f"{raw}: {schema.train.num_images:,} labelled and {schema.test.num_images:,} test images, "
         f"{len(counts)} classes of {min(counts):,} to {max(counts):,} images, stored at {schema.train.size} px"
     )
-    for kind, count in audit["allowed_problems"].items():
+    console.say(f"target {target.kind}, submission {schema.submission.kind}, metric {schema.metric}")
+    for warning in layout.warnings:
+        console.say(f"warning: {warning}")
+    for kind, count in problems.counts().items():
         console.say(f"warning: {kind}: {count} (allowed by competition.allow)")
-    for kind in ("duplicates_in_train", "duplicates_with_other_label", "test_images_also_in_train"):
-        if audit[kind]["groups"]:
-            console.say(f"warning: {kind.replace('_', ' ')}: {audit[kind]['groups']} ({audit[kind]['first']})")
+    for finding in findings:
+        if finding.severity == "warn":
+            first = ", ".join(finding.first)
+            console.say(f"warning: {finding.kind}: {finding.count:,} ({first}); {finding.remedy}")
 
 
 if __name__ == "__main__":
