@@ -1,0 +1,47 @@
+"""The suggested recipe: within its budget where it can be, and valid in params.yaml whatever the competition."""
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from pipeline.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
+from pipeline.suggestion import BUDGET_S, suggested_recipe
+
+SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
+
+
+def suggested(**changes):
+    facts = {"num_train": 2000, "side": 100, "classes": ("cat", "dog"), "metric": "accuracy", "several": False}
+    return suggested_recipe(**(facts | {"num_folds": 5, "gpu": False} | changes))
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("side", [4, 8, 28, 32, 100, 500, 4000])
+@pytest.mark.parametrize("num_train", [3, 300, 1653, 50_000, 1_000_000])
+def test_every_suggestion_is_valid_and_never_larger_than_the_images(num_train, side, gpu):
+    recipe, _ = suggested(num_train=num_train, side=side, gpu=gpu)
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, keys in recipe.items():
+        assert set(keys) <= set(params[name]), "only keys that params.yaml has"
+        parse_section(params[name] | keys, name, SECTIONS[name])
+    assert recipe["images"]["size"] <= max(8, min(side, 128))
+
+
+def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
+    small, _ = suggested(num_train=500)
+    large, seconds = suggested(num_train=20_000, side=400)
+    assert small["train"]["epochs"] > large["train"]["epochs"]
+    assert small["images"]["size"] > large["images"]["size"]
+    assert seconds <= BUDGET_S
+
+
+def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
+    for classes in (tuple("0123456789"), ("a", "b", "c"), ("turn left", "turn_right")):
+        recipe, _ = suggested(classes=classes)
+        assert not recipe["augment"]["flip"] and not recipe["train"]["flip_tta"]
+    assert suggested(classes=("0", "1", "2"))[0]["augment"]["flip"], "codes, not digits"
+
+
+def test_labels_are_not_smoothed_where_probabilities_are_scored():
+    assert suggested(metric="log_loss")[0]["train"]["label_smoothing"] == 0
+    assert suggested(several=True, metric="mean_column_auc")[0]["train"]["label_smoothing"] == 0
