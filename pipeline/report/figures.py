@@ -1,6 +1,7 @@
 """Pictures of a run, as PNG bytes. matplotlib without a display, imported where used."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,11 @@ import numpy as np
 
 NUM_LABELLED_CLASSES = 60  # above it tick labels would overlap
 DPI = 110
+# fonts with Korean, Chinese and Japanese letters, tried after matplotlib's own: a class name may need them
+WIDE_FONTS = (
+    "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+    "Arial Unicode MS", "WenQuanYi Zen Hei",
+)  # fmt: skip
 
 
 def curves_figure(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]]) -> bytes:
@@ -94,6 +100,17 @@ def _short(label: str, most: int = 16) -> str:
 
 
 def _png(figure: Any) -> bytes:
+    import matplotlib
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})  # no version: the same bytes
+    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from"
+        )  # a box in the picture; the CSV beside it has the name
+        for text in figure.findobj(lambda artist: hasattr(artist, "set_fontfamily")):
+            text.set_fontfamily(families)
+        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})  # no version: the same bytes
     return stream.getvalue()
