@@ -32,7 +32,7 @@ def suggested_recipe(
     size, width = affordable[0] if affordable else choices[-1]
     flip = not _one_sided(classes)
     small = num_train < SMALL_SET
-    sections = {
+    sections: dict[str, dict[str, Any]] = {
         "images": {"size": max(size, 8)},
         "model": {"name": "resnet9", "width": width},
         "augment": {

@@ -1,13 +1,23 @@
-"""One image file's bytes -> one (S, S, 3) uint8 RGB array. Pillow decodes and resizes."""
+"""One image file's bytes -> one (S, S, 3) uint8 RGB array.
+
+Pillow decodes and resizes; JPEG files of the plain kind go through libjpeg-turbo by simplejpeg, which takes half of
+Pillow's time for the same pixels, and less where the image can be decoded at a fraction of its size.
+"""
 
 import io
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import ExifTags, Image, ImageOps
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
+JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
+EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
+FINE_SIDE = 128  # pixels; beyond it an image scaled by decoding alone is within 2 grey levels of Pillow's
+UPRIGHT = 1
+PLAIN_JPEG = {"YCbCr": "RGB", "Gray": "L"}  # simplejpeg's name of the colours -> Pillow's mode
 EXTREME_ASPECT = 3.0  # longer side to shorter: squashed to a square, nothing keeps its shape
 
 
@@ -41,18 +51,21 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
     """
     if not content:
         raise ValueError("the file is empty (0 bytes)")
+    plain = _decode_plain_jpeg(content, size, fit)
+    if plain is not None:
+        return plain
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels")
             num_frames = getattr(image, "n_frames", 1)
-            if num_frames > 1:
+            if num_frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or depth map behind it
                 raise ValueError(f"it is animated ({num_frames} frames): which one counts cannot be known")
             kind, mode = image.format or "", image.mode
             image.load()
             oriented = ImageOps.exif_transpose(image)
             pixels = np.asarray(_resized(_as_rgb(oriented), size, fit))
-            oddities = _oddities(image, oriented, size)
+            oddities = (*_mode_oddities(image), *_size_oddities(*oriented.size, size))
     except ValueError:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
@@ -60,18 +73,55 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
     return Decoded(pixels, oriented.width, oriented.height, kind, mode, oddities)
 
 
-def _oddities(image: Any, oriented: Any, size: int) -> tuple[str, ...]:
-    """Names that `pipeline.competition.audit` gives a remedy for; image as stored, oriented as shown."""
-    shorter, longer = sorted(oriented.size)
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
+    """A JPEG of three colours or grey, shown as it is stored; None for all else, Pillow has the word on it then.
+
+    libjpeg-turbo scales by eighths while it decodes, to `size` at least (a small `size`: to four times that, so that Pillow's
+    antialiasing has something to work on); what is left to scale is Pillow's.
+    """
+    if not content.startswith(JPEG_START) or _orientation(content) != UPRIGHT:
+        return None
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours not in PLAIN_JPEG or height * width > MAX_PIXELS:
+            return None
+        least = max(size, min(4 * size, FINE_SIDE))
+        pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=least, min_width=least)
+    except ValueError:
+        return None
+    resized = pixels if pixels.shape[:2] == (size, size) else np.asarray(_resized(Image.fromarray(pixels), size, fit))
+    return Decoded(resized, width, height, "JPEG", PLAIN_JPEG[colours], _size_oddities(width, height, size))
+
+
+def _orientation(content: bytes) -> int:
+    """The EXIF orientation of a JPEG, 1 to 8; upright where it says nothing, 0 where it cannot be read."""
+    at = content.find(EXIF_START, 0, EXIF_WITHIN)
+    if at < 0:
+        return UPRIGHT
+    exif = Image.Exif()
+    try:
+        exif.load(content[at : at - 2 + int.from_bytes(content[at - 2 : at], "big")])  # the segment's own length
+        return int(exif.get(ExifTags.Base.Orientation, UPRIGHT))
+    except Exception:  # damaged EXIF: Pillow's full path decides
+        return 0
+
+
+def _mode_oddities(image: Any) -> tuple[str, ...]:
+    """Names that `pipeline.competition.audit` gives a remedy for; image as stored."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     found = {
         "16-bit": image.mode.startswith("I;16"),
         "CMYK": image.mode == "CMYK",
         "transparent": _is_transparent(image),
         "EXIF-rotated": orientation in range(2, 9),
-        "upscaled": shorter < size,
-        "extreme aspect": longer > EXTREME_ASPECT * shorter,
     }
+    return tuple(name for name, seen in found.items() if seen)
+
+
+def _size_oddities(width: int, height: int, size: int) -> tuple[str, ...]:
+    """The same, of an image shown this wide and high."""
+    shorter, longer = sorted((width, height))
+    found = {"upscaled": shorter < size, "extreme aspect": longer > EXTREME_ASPECT * shorter}
     return tuple(name for name, seen in found.items() if seen)
 
 
