@@ -11,7 +11,7 @@ from pipeline.images.decode import decode_image
 
 def smooth(height, width, seed=0):
     """(height, width, 3) uint8: a photograph's likeness, so that JPEG and scaling behave as on photographs."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(60, 200, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 

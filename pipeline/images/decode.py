@@ -76,8 +76,8 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
 def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
     """A JPEG of three colours or grey, shown as it is stored; None for all else, Pillow has the word on it then.
 
-    libjpeg-turbo scales by eighths while it decodes, to `size` at least (a small `size`: to four times that, so that Pillow's
-    antialiasing has something to work on); what is left to scale is Pillow's.
+    libjpeg-turbo scales by eighths while it decodes, to `size` at least (a small `size`: to four times that, so that
+    Pillow's antialiasing has something to work on); what is left to scale is Pillow's.
     """
     if not content.startswith(JPEG_START) or _orientation(content) != UPRIGHT:
         return None
