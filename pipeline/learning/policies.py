@@ -186,7 +186,9 @@ def equalize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     num_rows = 3 * len(images)
     offsets = 256 * torch.arange(num_rows, device=images.device).view(-1, 1, 1, 3)
     levels = images + offsets
-    histogram = torch.bincount(levels.flatten(), minlength=256 * num_rows).view(num_rows, 256)
+    ones = torch.ones_like(levels).flatten()
+    histogram = torch.zeros(256 * num_rows, dtype=levels.dtype, device=images.device)
+    histogram = histogram.scatter_add_(0, levels.flatten(), ones).view(num_rows, 256)  # bincount waits for a GPU
     last = 255 - (histogram.flip(1) != 0).int().argmax(dim=1, keepdim=True)
     step = (histogram.sum(dim=1, keepdim=True) - histogram.gather(1, last)) // 255
     safe = step.clamp(min=1)
