@@ -6,6 +6,7 @@ dvc.lock is written once, at the end, in the order of `dvc repro`.
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import runpy
@@ -180,13 +181,15 @@ def _run_stale(ledger: Ledger, context: Any, *, jobs: int | None, device: str, l
     with _terminated_as_interrupted():
         try:
             folds = [fold for fold in ledger.folds() if _advance(ledger, fold)]
-            num_accelerators = _ask(context, device) if folds else 0
-            jobs = min(len(folds), jobs or num_accelerators or num_cores())
-            for fold, threads in zip(folds, share_cores(num_cores(), num_folds=len(folds), jobs=jobs), strict=True):
-                fold.threads = threads
+            if not folds:
+                return []
+            num_accelerators = _ask(context, device)
+            width = min(len(folds), jobs or num_accelerators or num_cores())
+            for fold in folds:
+                fold.threads = max(1, num_cores() // width)
             devices = _visible_devices(num_accelerators) if device in ("auto", "cuda") else []
-            with Pool(ledger, context, devices=devices, logs=logs) as pool:
-                pool.run(folds, jobs)
+            with Pool(ledger, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
+                pool.run(folds, width, stretch=not jobs and not num_accelerators)
             return pool.failures
         except KeyboardInterrupt:
             console.say(f"recorded before the interruption: {', '.join(ledger.recorded()) or 'no stage'}")
@@ -210,12 +213,14 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_cores(cores: int, *, num_folds: int, jobs: int) -> list[int]:
-    """Threads of each fold. The folds of the last round, when fewer than `jobs` are left, get more each.
+def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
+    """How many folds may run while `unfinished` are not done, those at work among them.
 
-    Fixed before the start, not by who happens to be still at work: on a CPU the bytes depend on the threads.
+    With `stretch`, the last rounds run as one: five folds on two cores are two, then three that share the cores, and
+    no core is idle. Each keeps its one thread: the bytes depend on the number of threads, and two threads for the
+    last fold took 9 times as long as one where other work kept a core busy (8-pixel digits).
     """
-    return [max(1, cores // min(jobs, num_folds - row // jobs * jobs)) for row in range(num_folds)]
+    return unfinished if stretch and unfinished < 2 * jobs else jobs
 
 
 def _ask(context: Any, device: str) -> int:
@@ -244,11 +249,11 @@ def _visible_devices(count: int) -> list[str]:
 class Pool:
     """Runs folds, at most `jobs` at a time. Left early, it ends the workers and keeps what had finished."""
 
-    def __init__(self, ledger: Ledger, context: Any, *, devices: Sequence[str], logs: Path) -> None:
+    def __init__(self, ledger: Ledger, context: Any, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
         self.failures: list[Failure] = []
-        self._ledger, self._context, self._devices, self._logs = ledger, context, devices, logs
+        self._ledger, self._context, self._screen = ledger, context, screen
+        self._devices, self._logs = devices, logs
         self._running: list[Fold] = []
-        self._screen: Screen | None = None
 
     def __enter__(self) -> "Pool":
         return self
@@ -258,32 +263,30 @@ class Pool:
             for fold in self._running:
                 _end(fold)
                 self._settle(fold)
-            if self._screen:
-                self._screen.close()
+            self._screen.close()
 
-    def run(self, folds: Sequence[Fold], jobs: int) -> None:
-        """Run each fold's stages to the end, a failed fold's no further; see `failures`."""
+    def run(self, folds: Sequence[Fold], jobs: int, *, stretch: bool) -> None:
+        """Run each fold's stages to the end, a failed fold's no further; see `failures`, and `at_once`."""
         self._logs.mkdir(parents=True, exist_ok=True)
-        self._screen = Screen(len(folds), jobs)
-        waiting, free = deque(folds), deque(range(jobs))
+        waiting = deque(folds)
         while waiting or self._running:
-            while waiting and free:
-                fold = waiting.popleft()
-                fold.slot = free.popleft()
-                self._begin(fold)
+            unfinished = len(waiting) + len(self._running)
+            while waiting and len(self._running) < at_once(jobs, unfinished=unfinished, stretch=stretch):
+                self._begin(waiting.popleft())
             connection.wait([fold.worker.sentinel for fold in self._running if fold.worker], timeout=POLL_S)
             for fold in list(self._running):
                 ended = fold.worker is not None and fold.worker.exitcode is not None
                 self._screen.show(fold)
                 if ended:
                     self._go_on(fold)
-            free.extend(set(range(jobs)) - set(free) - {fold.slot for fold in self._running})
 
     def _begin(self, fold: Fold) -> None:
         changed = self._ledger.changed_since(fold.stages[0])
         if changed:
             self._refuse(fold, changed)
             return
+        taken = {other.slot for other in self._running}
+        fold.slot = next(slot for slot in itertools.count() if slot not in taken)
         log = self._logs / f"{fold.name}.log"
         log.write_bytes(b"")
         fold.unread = log.open("rb")
@@ -305,7 +308,6 @@ class Pool:
 
     def _go_on(self, fold: Fold) -> None:
         """The worker of `fold` has ended: record its stage, start the next one or give up the slot."""
-        assert self._screen
         if self._settle(fold):
             self._screen.keep(fold)
             fold.stages.popleft()
@@ -340,9 +342,9 @@ class Pool:
 class Screen:
     """The workers' lines. On a terminal: a line for each running fold, a bar over all; else each line as it comes."""
 
-    def __init__(self, num_folds: int, jobs: int) -> None:
+    def __init__(self, num_folds: int) -> None:
         self._bar = tqdm(total=num_folds, desc="folds", disable=None, leave=False)
-        self._lines = [tqdm(bar_format="{desc}", position=1 + slot, disable=None, leave=False) for slot in range(jobs)]
+        self._lines: dict[int, tqdm] = {}  # by slot
 
     def show(self, fold: Fold) -> None:
         """What `fold` has written since the last call; an unfinished line waits for its end."""
@@ -353,7 +355,12 @@ class Screen:
                 console.say(fold.last_line)
         fold.unread.seek(-len(line), os.SEEK_CUR)
         if not self._bar.disable:
-            self._lines[fold.slot].set_description_str(fold.last_line[: shutil.get_terminal_size().columns - 1])
+            self._line(fold).set_description_str(fold.last_line[: shutil.get_terminal_size().columns - 1])
+
+    def _line(self, fold: Fold) -> tqdm:
+        if fold.slot not in self._lines:
+            self._lines[fold.slot] = tqdm(bar_format="{desc}", position=1 + fold.slot, leave=False)
+        return self._lines[fold.slot]
 
     def keep(self, fold: Fold) -> None:
         """Let the last line of a stage stand."""
@@ -364,11 +371,11 @@ class Screen:
         """One fold fewer to come."""
         self._bar.update()
         if not self._bar.disable:
-            self._lines[fold.slot].set_description_str("")
+            self._line(fold).set_description_str("")
 
     def close(self) -> None:
         """Clear the lines and the bar."""
-        for line in [*self._lines, self._bar]:
+        for line in [*self._lines.values(), self._bar]:
             line.close()
 
 
