@@ -7,6 +7,7 @@ dvc.lock is written once, at the end, in the order of `dvc repro`.
 
 import contextlib
 import itertools
+import logging
 import multiprocessing
 import os
 import runpy
@@ -65,6 +66,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
+    from dvc.logger import set_loggers_level
     from dvc.repo import Repo, lock_repo
 
     try:
@@ -77,10 +79,13 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
                     return
                 context = _start_server([*PRELOAD, *preload, *sorted({_command(s)[0] for s in _of_folds(stages)})])
             repo.reproduce([UPSTREAM])
-            with lock_repo(repo), repo.scm_context():
+            with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
                 failures = _run_stale(Ledger(repo), context, jobs=jobs, device=device, logs=logs)
     except LockError as error:
-        raise ValueError(f"another DVC command is at work in this project; wait until it has ended. {error}") from error
+        reason = "\n".join(dict.fromkeys(str(error).splitlines()))  # DVC repeats a line for every file
+        raise ValueError(
+            f"another DVC command is at work in this project; wait until it has ended. {reason}"
+        ) from error
     except DvcException as error:
         raise ValueError(str(error)) from error
     _report(failures, logs)
@@ -126,6 +131,7 @@ class Ledger:
             stage.save_deps()
             return True
         self.record(stage)
+        tqdm.write(f"{stage.addressing}: was run before, taken from DVC's cache")
         return False
 
     def changed_since(self, stage: Any) -> list[str]:
