@@ -10,6 +10,7 @@ RUN := PATH="$(BIN):$$PATH"
 .PHONY: submission test fast-test lint setup setup-dev
 
 submission: setup
+	$(RUN) python -m pipeline folds
 	$(RUN) dvc repro
 	$(RUN) python -m pipeline summary --solution data/demo/solution.csv
 

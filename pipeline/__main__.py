@@ -10,6 +10,7 @@ from pipeline.competition.contract import check_submission, parse_table, refuse,
 from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import Schema, read_schema, target_array
 from pipeline.files import read_json
+from pipeline.params import ComputeParams, ModelParams, load_folds, load_section
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,8 +43,35 @@ def main(argv: Sequence[str] | None = None) -> None:
     _submission_arguments(check)
     check.set_defaults(call=_check)
 
+    folds = commands.add_parser("folds", help="train and infer all stale folds side by side; DVC is told of each")
+    folds.add_argument("--jobs", type=_job_count, help="folds at a time; default: one for each GPU, else each CPU core")
+    folds.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    folds.add_argument(
+        "--logs", type=Path, default=Path("data/logs"), help="folder for each fold's log; default: %(default)s"
+    )
+    folds.set_defaults(call=_folds)
+
     args = parser.parse_args(argv)
     args.call(args)
+
+
+def _job_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+def _folds(args: argparse.Namespace) -> None:
+    from pipeline.side_by_side import run_folds  # the other commands need neither DVC nor workers
+
+    load_folds(args.params)  # of unquoted keys DVC would make no stage, and say nothing
+    model = load_section(args.params, "model", ModelParams)
+    run_folds(
+        jobs=args.jobs,
+        device=load_section(args.params, "compute", ComputeParams).device,
+        logs=args.logs,
+        preload=() if model.name == "resnet9" else ("timm",),
+    )
 
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:

@@ -44,6 +44,18 @@ def _cpu_multiplies_bf16() -> bool:
     return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
 
 
+def num_accelerators(name: str) -> int:
+    """How many CUDA devices `auto` or `cuda` can spread over, 1 for any other device, 0 for the CPU."""
+    if name in ("auto", "cuda") and torch.cuda.device_count():
+        return torch.cuda.device_count()
+    return int(torch.backends.mps.is_available()) if name == "auto" else int(name != "cpu")
+
+
+def limit_threads(num_threads: int) -> None:
+    """Compute on at most `num_threads` threads; OMP_NUM_THREADS may have asked for fewer."""
+    torch.set_num_threads(min(num_threads, torch.get_num_threads()))
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks, instead of giving each step's activations back to the system.
 

@@ -1,0 +1,195 @@
+"""`python -m pipeline folds`: what `dvc repro` would have left behind, to the byte, whatever happens on the way."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_dvc import Project
+
+from pipeline.side_by_side import at_once
+
+FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
+
+
+def run_folds(project, *, code=0):
+    """Its output; `code` is the exit code it must have."""
+    done = subprocess.run(FOLDS, cwd=project.root, capture_output=True, text=True, check=False)
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    return output
+
+
+def trained(output):
+    """The stages that wrote a line."""
+    return set(re.findall(r"^((?:train|infer)@\d): ", output, re.MULTILINE))
+
+
+def start_folds(project):
+    """A run of which every fold has ended its first epoch."""
+    run = subprocess.Popen(FOLDS, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    logs, deadline = [project.root / f"data/logs/{fold}.log" for fold in "01"], time.monotonic() + 60
+    started = time.time()
+    while not all(
+        log.is_file() and log.stat().st_mtime > started - 0.5 and "epoch 1:" in log.read_text() for log in logs
+    ):
+        assert run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return run
+
+
+def lock_bytes(project):
+    return (project.root / "dvc.lock").read_bytes()
+
+
+def cache_of(project):
+    """Path in the cache -> content, the run-cache among it."""
+    root = project.root / ".dvc/cache"
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def parts_of(project):
+    return list((project.root / "data").rglob("*.part"))
+
+
+def processes_in(project):
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if place.joinpath("cwd").readlink() == project.root and place.joinpath("cmdline").read_bytes():
+                found.append(place.name)
+        except OSError:
+            continue
+    return found
+
+
+def change(project, **settings):
+    """Set keys of `train`, and overrides of folds (`fold_1={...}`)."""
+    for name, value in settings.items():
+        if name.startswith("fold_"):
+            project.params["folds"][name.removeprefix("fold_")] = value
+        else:
+            project.params["train"][name] = value
+    project.save()
+
+
+def two_folds(root):
+    project = Project(root)
+    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+    project.save()
+    return project
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = two_folds(tmp_path_factory.mktemp("side_by_side"))
+    assert trained(run_folds(project)) == {"train@0", "infer@0", "train@1", "infer@1"}
+    return project
+
+
+@pytest.mark.slow
+def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
+    twin = two_folds(tmp_path)
+    shutil.copy2(project.root / "raw.zip", twin.root / "raw.zip")  # a zip holds its date
+    twin.dvc("repro", "split", "train", "infer")
+    assert lock_bytes(project) == lock_bytes(twin)
+    assert cache_of(project) == cache_of(twin)
+    assert "up to date" in run_folds(project)
+    assert not re.search("(train|infer)@", project.dvc("status"))
+    assert project.ran("train", "infer") == []
+
+
+@pytest.mark.slow
+def test_one_folds_override_trains_that_fold_alone_and_going_back_trains_none(project):
+    before = lock_bytes(project)
+    change(project, fold_1={"seed": 7})
+    assert trained(run_folds(project)) == {"train@1", "infer@1"}
+    change(project, fold_1={})
+    output = run_folds(project)
+    assert re.findall("(.+): was run before", output) == ["train@1", "infer@1"]
+    assert "epoch" not in output
+    assert lock_bytes(project) == before
+
+
+@pytest.mark.slow
+def test_a_fold_that_fails_names_itself_and_leaves_the_other_recorded(project):
+    change(project, seed=3, fold_1={"epochs": 0})
+    output = run_folds(project, code=2)
+    assert re.search(r"train@1 ended with exit code 2\n.*folds.1.*epochs.*\n", output), output
+    assert "1 stages were not recorded: train@1" in output
+    status = project.dvc("status", "train", "infer")
+    assert "train@1" in status
+    assert "@0" not in status
+    change(project, fold_1={})
+    assert trained(run_folds(project)) == {"train@1", "infer@1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_an_interruption_records_nothing_unfinished_and_leaves_no_worker(project, number):
+    before, cached = lock_bytes(project), cache_of(project)
+    change(project, seed=4, epochs=100_000)
+    run = start_folds(project)
+    run.send_signal(number)
+    output = run.communicate(timeout=30)[0]
+    assert run.returncode == (-number if number == signal.SIGKILL else 130), output
+    assert number == signal.SIGKILL or "recorded before the interruption: no stage" in output
+    deadline = time.monotonic() + 20
+    while processes_in(project):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert lock_bytes(project) == before
+    assert cache_of(project) == cached
+    assert not parts_of(project)
+
+
+@pytest.mark.slow
+def test_params_edited_while_folds_train_are_not_recorded_with_the_old_weights(project):
+    before = lock_bytes(project)
+    change(project, seed=5, epochs=100)
+    run = start_folds(project)
+    change(project, epochs=1)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == 2, output
+    assert "train@0 was not recorded: params.yaml (train) changed since the folds were started" in output
+    assert lock_bytes(project) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turn", range(int(os.environ.get("TRIES", "1"))))
+def test_every_fold_is_recorded_at_every_try(project, turn):
+    change(project, seed=1000 + turn, epochs=1)
+    assert trained(run_folds(project)) == {"train@0", "infer@0", "train@1", "infer@1"}
+    assert not re.search("(train|infer)@", project.dvc("status"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("links", ["hardlink", "symlink"])
+def test_outputs_that_are_links_into_the_cache_do_not_change_it(project, links):
+    project.dvc("config", "--local", "cache.type", links)
+    project.dvc("checkout", "--relink", "train", "infer")
+    weights = project.root / "data/models/0.safetensors"
+    assert weights.is_symlink() if links == "symlink" else weights.stat().st_nlink > 1
+    cached = cache_of(project)
+    change(project, seed=6, epochs=1, fold_0={"seed": 100 + len(links)})
+    run_folds(project)
+    after = cache_of(project)
+    assert len(after) > len(cached)
+    assert {name: after[name] for name in cached} == cached
+
+
+def test_the_last_rounds_run_as_one():
+    assert [at_once(2, unfinished=left, stretch=True) for left in (5, 4, 3, 2, 1)] == [2, 2, 3, 2, 1]
+    assert [at_once(2, unfinished=left, stretch=False) for left in (5, 3, 1)] == [2, 2, 2]
+
+
+def test_the_parent_knows_no_torch():
+    code = "import sys, pipeline.side_by_side\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout.split() == ["False", "False"]
