@@ -114,6 +114,7 @@ def _scores(
         others = {
             name: score(name, truth[rows], beside[metric_named(name).takes].of_rows(rows), target, skip_one_sided=skip)
             for name in BESIDE[target.exclusive]
+            if name != schema.metric
         }
         return {"score": own} | others
 
