@@ -73,14 +73,14 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
         with Repo() as repo:
             repo.scm_context.quiet = True
             with lock_repo(repo):
-                stages = Ledger(repo).stages
+                stages = Record(repo).stages
                 if not any(stage.changed() for stage in stages):
                     console.say("all folds are up to date")
                     return
                 context = _start_server([*PRELOAD, *preload, *sorted({_command(s)[0] for s in _of_folds(stages)})])
             repo.reproduce([UPSTREAM])
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
-                failures = _run_stale(Ledger(repo), context, jobs=jobs, device=device, logs=logs)
+                failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
     except LockError as error:
         reason = "\n".join(dict.fromkeys(str(error).splitlines()))  # DVC repeats a line for every file
         raise ValueError(
@@ -91,7 +91,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
     _report(failures, logs)
 
 
-class Ledger:
+class Record:
     """DVC's side: which stages the folds have, which must run, and the record of those that did.
 
     Every call needs the repository's lock.
@@ -130,7 +130,7 @@ class Ledger:
         except RunCacheNotFoundError:
             stage.save_deps()
             return True
-        self.record(stage)
+        self.add(stage)
         tqdm.write(f"{stage.addressing}: was run before, taken from DVC's cache")
         return False
 
@@ -143,14 +143,14 @@ class Ledger:
             for path, change in status.items()
         ]
 
-    def record(self, stage: Any) -> None:
+    def add(self, stage: Any) -> None:
         """Put the outputs of `stage` into the cache and the run-cache; `write` puts them into dvc.lock."""
         stage.save()
         stage.commit()
         self._done.append(stage)
 
     def recorded(self) -> list[str]:
-        """The names of the stages that `record` was called for, in the order of `dvc repro`."""
+        """The names of the stages that `add` was called for, in the order of `dvc repro`."""
         return [stage.addressing for stage in self.stages if stage in self._done]
 
     def write(self) -> None:
@@ -183,10 +183,10 @@ def _start_server(preload: list[str]) -> Any:
     return context
 
 
-def _run_stale(ledger: Ledger, context: Any, *, jobs: int | None, device: str, logs: Path) -> list[Failure]:
+def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, logs: Path) -> list[Failure]:
     with _terminated_as_interrupted():
         try:
-            folds = [fold for fold in ledger.folds() if _advance(ledger, fold)]
+            folds = [fold for fold in record.folds() if _advance(record, fold)]
             if not folds:
                 return []
             num_accelerators = _ask(context, device)
@@ -194,21 +194,21 @@ def _run_stale(ledger: Ledger, context: Any, *, jobs: int | None, device: str, l
             for fold in folds:
                 fold.threads = max(1, num_cores() // width)
             devices = _visible_devices(num_accelerators) if device in ("auto", "cuda") else []
-            with Pool(ledger, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
+            with Pool(record, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not jobs and not num_accelerators)
             return pool.failures
         except KeyboardInterrupt:
-            console.say(f"recorded before the interruption: {', '.join(ledger.recorded()) or 'no stage'}")
+            console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
             raise
         finally:
             with _undisturbed():
-                ledger.write()
+                record.write()
 
 
-def _advance(ledger: Ledger, fold: Fold) -> bool:
+def _advance(record: Record, fold: Fold) -> bool:
     """Pass over the stages of `fold` that need not run; whether one is left that must."""
     while fold.stages:
-        if ledger.must_run(fold.stages[0]):
+        if record.must_run(fold.stages[0]):
             return True
         fold.stages.popleft()
     return False
@@ -255,9 +255,9 @@ def _visible_devices(count: int) -> list[str]:
 class Pool:
     """Runs folds, at most `jobs` at a time. Left early, it ends the workers and keeps what had finished."""
 
-    def __init__(self, ledger: Ledger, context: Any, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
+    def __init__(self, record: Record, context: Any, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
         self.failures: list[Failure] = []
-        self._ledger, self._context, self._screen = ledger, context, screen
+        self._record, self._context, self._screen = record, context, screen
         self._devices, self._logs = devices, logs
         self._running: list[Fold] = []
 
@@ -289,7 +289,7 @@ class Pool:
                     self._go_on(fold)
 
     def _begin(self, fold: Fold) -> None:
-        changed = self._ledger.changed_since(fold.stages[0])
+        changed = self._record.changed_since(fold.stages[0])
         if changed:
             self._refuse(fold, changed)
             return
@@ -319,7 +319,7 @@ class Pool:
         if self._settle(fold):
             self._screen.keep(fold)
             fold.stages.popleft()
-            if _advance(self._ledger, fold):
+            if _advance(self._record, fold):
                 self._start(fold)
                 return
         self._running.remove(fold)
@@ -335,11 +335,11 @@ class Pool:
             died = f"was ended by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
             self.failures.append(Failure(stage.addressing, died, code or 1, text.splitlines()[-TAIL:]))
             return False
-        changed = self._ledger.changed_since(stage)
+        changed = self._record.changed_since(stage)
         if changed:
             self._refuse(fold, changed)
             return False
-        self._ledger.record(stage)
+        self._record.add(stage)
         return True
 
     def _refuse(self, fold: Fold, changed: Sequence[str]) -> None:
