@@ -5,6 +5,7 @@ Pillow's time for the same pixels, and less where the image can be decoded at a 
 """
 
 import io
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,12 @@ MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
 FINE_SIDE = 128  # pixels; beyond it an image scaled by decoding alone is within 2 grey levels of Pillow's
-UPRIGHT = 1
+UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
+UPRIGHT_BY = {
+    1: None, 2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 PLAIN_JPEG = {"YCbCr": "RGB", "Gray": "L"}  # simplejpeg's name of the colours -> Pillow's mode
 EXTREME_ASPECT = 3.0  # longer side to shorter: squashed to a square, nothing keeps its shape
 
@@ -74,12 +80,13 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
 
 
 def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
-    """A JPEG of three colours or grey, shown as it is stored; None for all else, Pillow has the word on it then.
+    """A JPEG of three colours or grey; None for all else, Pillow has the word on it then.
 
     libjpeg-turbo scales by eighths while it decodes, to `size` at least (a small `size`: to four times that, so that
     Pillow's antialiasing has something to work on); what is left to scale is Pillow's.
     """
-    if not content.startswith(JPEG_START) or _orientation(content) != UPRIGHT:
+    orientation = _orientation(content) if content.startswith(JPEG_START) else 0
+    if orientation not in UPRIGHT_BY:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
@@ -89,21 +96,37 @@ def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
         pixels = simplejpeg.decode_jpeg(content, "RGB", min_height=least, min_width=least)
     except ValueError:
         return None
-    resized = pixels if pixels.shape[:2] == (size, size) else np.asarray(_resized(Image.fromarray(pixels), size, fit))
-    return Decoded(resized, width, height, "JPEG", PLAIN_JPEG[colours], _size_oddities(width, height, size))
+    turn = UPRIGHT_BY[orientation]
+    if turn is not None or pixels.shape[:2] != (size, size):
+        stored = Image.fromarray(pixels)
+        pixels = np.asarray(_resized(stored if turn is None else stored.transpose(turn), size, fit))
+    width, height = (height, width) if orientation in SIDEWAYS else (width, height)
+    rotated = ("EXIF-rotated",) if turn is not None else ()
+    oddities = (*rotated, *_size_oddities(width, height, size))
+    return Decoded(pixels, width, height, "JPEG", PLAIN_JPEG[colours], oddities)
 
 
 def _orientation(content: bytes) -> int:
-    """The EXIF orientation of a JPEG, 1 to 8; upright where it says nothing, 0 where it cannot be read."""
-    at = content.find(EXIF_START, 0, EXIF_WITHIN)
-    if at < 0:
+    """The EXIF orientation of a JPEG, 1 to 8; 1 where it says nothing, 0 where it cannot be read.
+
+    Read from the first directory alone (TIFF 6.0, section 2): Pillow reads every tag, which takes as long as decoding.
+    """
+    at = content.find(EXIF_START, 0, EXIF_WITHIN) + len(EXIF_START)
+    if at < len(EXIF_START):
         return UPRIGHT
-    exif = Image.Exif()
-    try:
-        exif.load(content[at : at - 2 + int.from_bytes(content[at - 2 : at], "big")])  # the segment's own length
-        return int(exif.get(ExifTags.Base.Orientation, UPRIGHT))
-    except Exception:  # damaged EXIF: Pillow's full path decides
+    order = {b"II": "<", b"MM": ">"}.get(content[at : at + 2])
+    if order is None:
         return 0
+    try:
+        (start,) = struct.unpack_from(order + "I", content, at + 4)
+        (num_tags,) = struct.unpack_from(order + "H", content, at + start)
+        for place in range(at + start + 2, at + start + 2 + 12 * num_tags, 12):
+            tag, kind, count, number = struct.unpack_from(order + "HHIH", content, place)
+            if tag == ExifTags.Base.Orientation:
+                return number if (kind, count) == (3, 1) and number in UPRIGHT_BY else 0
+    except struct.error:
+        return 0
+    return UPRIGHT
 
 
 def _mode_oddities(image: Any) -> tuple[str, ...]:
