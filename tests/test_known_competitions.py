@@ -20,8 +20,9 @@ from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import open_archive
 from pipeline.competition.contract import check_submission, make_submission
 from pipeline.competition.decision import Decision, decide
-from pipeline.competition.layout import Wishes, read_layout
+from pipeline.competition.layout import read_layout
 from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import Schema, Store, several_labels
 
 NUM_TRAIN, NUM_TEST = 36, 12
@@ -77,13 +78,17 @@ class Replica:
         at = number % len(known.classes)
         labels = [known.classes[at]]
         if known.delimiter:
-            labels = [label for bit, label in enumerate(known.classes[:5]) if (1 + number % 30) >> bit & 1]
+            labels = [
+                label
+                for bit, label in enumerate(known.classes[:5])
+                if (1 + number % (2 ** min(5, len(known.classes)) - 1)) >> bit & 1
+            ]
         fields = {
             "id": known.ids(number), "n": number, "label": known.delimiter.join(labels), "code": at,
             "columns": ",".join(str(int(label in labels)) for label in known.classes),
             "floats": ",".join(str(float(label in labels)) for label in known.classes),
             "classes": known.classes, "labels": labels, "side": "train" if number < NUM_TRAIN else "test",
-            "chain": number % 3, "sex": ("male", "female")[number % 2], "day": f"{1 + number % 28:02d}",
+            "chain": number % 3, "nth": number // len(known.classes), "sex": ("male", "female")[number % 2], "day": f"{1 + number % 28:02d}",
             "diagnosis": ("unknown", "nevus")[number % 2] if at == 0 else "melanoma",
             "word": ("benign", "malignant")[at % 2],
         }  # fmt: skip
@@ -222,7 +227,7 @@ KNOWN = {
         ("0", "2", "16", "25"), ("multi_label", "list", "macro_f1"), "train/{id}_green.png", "test/{id}_green.png",
         {"train.csv": ("Id,Target", "{id},{label}")}, sample=("sample_submission.csv", "Id,Predicted", "{id},0"), delimiter=" ",
         also=("{side}/{id}_red.png", "{side}/{id}_blue.png"),
-        needs={"train_images": "train/{Id}_green.png", "test_images": "test/{Id}_green.png", "metric": "macro_f1"},
+        needs={"allow": ["image without row"], "train_images": "train/{Id}_green.png", "test_images": "test/{Id}_green.png", "metric": "macro_f1"},
         stops=("may hold the train images", "competition.train_images: 'train/{Id}_green.png'"),
     ),
     "imet-2020-fgvc7": Known(
@@ -300,8 +305,8 @@ KNOWN = {
         {"test.csv": ("id,img_path", "{id},./test/{id}.jpg")}, ("sample_submission.csv", "id,artist", "{id},Edgar Degas"), side("{}", "TEST_{:05d}"),
     ),
     "도배 하자 유형 분류 (Dacon)": Known(
-        ("가구수정", "걸레받이수정", "곰팡이", "꼬임"), LABEL, "train/{label}/{chain}.png", "test/{id}.png", {}, {"test.csv": ("id,img_path", "{id},./test/{id}.png")},
-        ("sample_submission.csv", "id,label", "{id},훼손"), side("{}", "TEST_{:03d}"), read_id="{label}/{chain}.png",
+        ("가구수정", "걸레받이수정", "곰팡이", "꼬임"), LABEL, "train/{label}/{nth}.png", "test/{id}.png", {}, {"test.csv": ("id,img_path", "{id},./test/{id}.png")},
+        ("sample_submission.csv", "id,label", "{id},훼손"), side("{}", "TEST_{:03d}"), read_id="{label}/{nth}.png",
     ),
     "HAI! 중고차 이미지 차종 분류 (Dacon)": Known(
         CARS, ("single_label", "columns", "log_loss"), "train/{label}/{label}_{n:04d}.jpg", "test/{id}.jpg",

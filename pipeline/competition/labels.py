@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
 from pipeline.competition.schema import label_cell, several_labels, sorted_classes
-from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, Table
+from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 
-NONE = "none"
 EMPTY_LABELS = ("", "nan")
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
 DELIMITERS = (" ", ",", ";", "|")

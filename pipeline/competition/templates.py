@@ -106,6 +106,14 @@ def fill(template: str, header: Sequence[str], row: Sequence[str]) -> str | None
     return path + template[end:]
 
 
+def column_of(template: str) -> str:
+    """The column that names the image: the last one that the template names. Raises ValueError for none."""
+    names = [name for name, _ in FIELD.findall(template)]
+    if not names:
+        raise ValueError(f"template {template!r} names no column: write it as in FOLDER/{{id}}.jpg")
+    return str(names[-1])
+
+
 def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]:
     """For each row the member names that it means: none, one, or (with `.*`) several."""
     unknown = [field for field, _ in FIELD.findall(template) if field not in table.header]
