@@ -363,6 +363,10 @@ KNOWN = {
         ("acantharia_protist", "appendicularian_s_shape", "unknown_blobs_and_smudges"), ("single_label", "columns", "log_loss"), "train/{label}/{id}", "test/{id}",
         sample=("sampleSubmission.csv", "image,{classes}", "{id},0.3,0.3,0.3"), ids=lambda number: f"{1 + 17 * number}.jpg", read_id="{label}/{id}",
     ),
+    "google landmarks, labels alone": Known(
+        ("1", "7", "12", "203092"), LABEL, "train/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", "test/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", {"train.csv": ("id,landmark_id", "{id},{label}")},
+        sample=("sample_submission.csv", "id,landmarks", "{id},"),
+    ),
     "one metadata.csv with a split column": Known(
         ("frost", "fogsmog", "rain"), LABEL, "train/{label}/{id}.png", "test/{id}.png",
         more={"metadata.csv": lambda replica: "path,label,split\n" + "".join(
@@ -394,22 +398,22 @@ REFUSED = {
         GRADES, LABEL, "train/{id}.png", "test/{id}.png",
         {"train.csv": ("image_id,grapheme_root,vowel_diacritic,consonant_diacritic,grapheme", "{id},{label},{code},{chain},x")}, {"test.csv": ("image_id,row_id,component", "{id},{id}_grapheme_root,grapheme_root")},
         ("sample_submission.csv", "row_id,target", "{id}_consonant_diacritic,0\n{id}_grapheme_root,0\n{id}_vowel_diacritic,0"), side("Train_{}", "Test_{}"),
-    ), ()),
+    ), ("hold '2', '3', '4', not 0 and 1: several targets an image",)),
     "petfinder-pawpularity-score": (Known(
         tuple(map(str, range(20, 38))), LABEL, "train/{id}.jpg", "test/{id}.jpg", {"train.csv": ("Id,Subject Focus,Eyes,Face,Pawpularity", "{id},0,1,1,{label}")},
         {"test.csv": ("Id,Subject Focus,Eyes,Face", "{id},0,1,1")}, ("sample_submission.csv", "Id,Pawpularity", "{id},49.5"),
-    ), ()),
+    ), ("writes '49.5' in 'Pawpularity', a number", "regression is not learnt here", "competition.submission: label")),
     "landmark-recognition-2021": (Known(
         ("1", "7", "12", "203092"), LABEL, "train/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", "test/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", {"train.csv": ("id,landmark_id", "{id},{label}")},
         sample=("sample_submission.csv", "id,landmarks", "{id},203092 0.1"),
-    ), ()),
+    ), ("writes '203092 0.1' in 'landmarks', of which a part is a training label", "competition.submission: label")),
     "alaska2-image-steganalysis": (Known(
         ("Cover", "JMiPOD", "JUNIWARD", "UERD"), LABEL, "{label}/{n:05d}.jpg", "Test/{id}.jpg", sample=("sample_submission.csv", "Id,Label", "{id},0.5"), ids=side("{}", "{:04d}"),
-    ), ()),
+    ), ("writes '0.5' in 'Label', a number where one of 4 labels",)),
     "galaxy-zoo-the-galaxy-challenge": (Known(
         ("Class1.1", "Class1.2", "Class1.3"), LABEL, "images_training/{id}.jpg", "images_test/{id}.jpg", {"training_solutions.csv": ("GalaxyID,{classes}", "{id},0.38{n},0.6,0.01")},
         sample=("all_zeros_benchmark.csv", "GalaxyID,{classes}", "{id},0,0,0"), ids=lambda number: str(100008 + number),
-    ), ()),
+    ), ("hold '0.01', '0.380',", "numbers (regression)")),
 }  # fmt: skip
 
 

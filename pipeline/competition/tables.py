@@ -193,7 +193,7 @@ def _json_table(archive: Archive, name: str) -> Table | None:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{archive.path}: {name} has `images` but is not COCO-style ({type(error).__name__}: {error}); "
-            "images need id (or image_id) and file_name, annotations image_id and category_id, categories id (or category_id)"
+            "images need id and file_name, annotations image_id and category_id, categories id and name"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Which image a row means: templates such as `train/{id}.jpg`, found by looking, applied to every row.
 
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
-with leading zeros, and a final `.*` for whatever suffix the image has.
+with leading zeros, `**/` for any folders, and a final `.*` for whatever suffix the image has.
 """
 
 import re
@@ -16,6 +16,8 @@ from pipeline.competition.tables import Table
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
 NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
+ANYWHERE = "**/"
+NEST_BELOW = 0.5  # of the rows found: only then are images looked for at any depth
 NUM_TRIED = 24  # templates tried on all rows
 FIELD = re.compile(r"\{([^{}:]*)(?::0?(\d+)d)?\}")
 SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
@@ -58,6 +60,14 @@ class ImageIndex:
         found = self._by_name.get(cell.rsplit("/", 1)[-1], [])
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
+
+    def anywhere(self, path: str) -> list[str]:
+        """Paths that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
+        folder, _, name = path.rpartition(ANYWHERE)
+        found = self._by_name.get(name.removesuffix(".*"), [])
+        return [
+            hit for hit in found if hit.startswith(folder) and (name.endswith(".*") or ("/" + hit).endswith("/" + name))
+        ]
 
     def numbered(self, cell: str) -> list[str]:
         """Paths whose stem is this cell's number, written with leading zeros."""
@@ -126,6 +136,8 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
         path = fill(template, table.header, row)
         if path is None:
             found.append([])
+        elif ANYWHERE in path:
+            found.append([index.by_path[hit] for hit in index.anywhere(path)])
         elif template.endswith(".*"):
             found.append([index.by_path[hit] for hit in index.by_stem_path.get(path[:-2], [])])
         else:
@@ -148,13 +160,31 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     tried: Counter[tuple[str, str]] = Counter()
     for column in columns or [column for column in table.header if column]:
         tried.update(_templates(table, column, index))
+    matches = _tried_on(table, index, tried)
+    if max((match.num_found for match in matches), default=0) < NEST_BELOW * len(table.rows):
+        matches += _tried_on(table, index, _nested(tried))
+    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+
+
+def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
     matches = []
     for (template, column), _ in tried.most_common(NUM_TRIED):
         found = images_of(template, table, index)
         distinct = {names[0] for names in found if len(names) == 1}
         if distinct:
             matches.append(Match(template, column, len(distinct)))
-    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+    return matches
+
+
+def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """The same templates at any depth under each of their folders: `train/a/{id}.jpg` as `train/**/{id}.jpg`."""
+    nested: Counter[tuple[str, str]] = Counter()
+    for (template, column), count in tried.items():
+        *folders, name = template.split("/")
+        for depth in range(len(folders)):
+            if len(FIELD.findall(template)) == 1:
+                nested["/".join([*folders[:depth], ANYWHERE + name]), column] += count
+    return nested
 
 
 def preference(template: str, role: str) -> tuple[int, int, int, str]:

@@ -58,9 +58,14 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     if reading.wishes.train_table != AUTO:
         return wished_table(reading, tables, "train_table")
     usable = [table for table in tables.values() if _is_train_table(reading, table)]
-    for word in ("train", "label"):
+    asked = set(reading.asked())
+    for fits in (
+        lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
+        lambda table: "train" in table.stem,
+        lambda table: "label" in table.stem,
+    ):
         if len(usable) > 1:
-            usable = [table for table in usable if word in table.stem] or usable
+            usable = [table for table in usable if fits(table)] or usable
     if len(usable) > 1:
         choices = [f"train_table: {table.name}" for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
