@@ -8,9 +8,10 @@ from typing import Any
 
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.labels import label_counts
-from pipeline.competition.layout import Layout, Wishes, read_layout
+from pipeline.competition.layout import Layout, read_layout
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
 from pipeline.files import whole_file
 from pipeline.images.decode import shown_kind
 from pipeline.params import CompetitionParams, load_section

@@ -65,6 +65,7 @@ class MadeUp:
     classes: tuple[str, ...]
     truth: dict[str, set[str]]  # test image id -> its labels
     sample: bytes
+    separator: str = ""  # of `list` and `ranked`; '' = as `make` writes them
     settings: dict = field(default_factory=dict)  # lines of section `competition` that this competition needs
 
 
@@ -106,7 +107,7 @@ def make(layout, target, kind, *, num_train=48, num_test=21):
     sample = _sample([name for name, _, _ in test], classes, kind, layout)
     files["sampleSubmission.csv"] = sample
     settings = {"positive": "dog"} if kind == "score" and layout == "file names" else {}
-    return MadeUp(files, target, kind, classes, {name: labels for name, labels, _ in test}, sample, settings)
+    return MadeUp(files, target, kind, classes, {name: labels for name, labels, _ in test}, sample, settings=settings)
 
 
 def id_column(layout):
@@ -240,7 +241,7 @@ def _grade_long(made, header, rows):
 def _grade_ranked(made, header, rows):
     precisions = []
     for name, cell in rows:
-        labels = cell.split("|")
+        labels = cell.split(made.separator or "|")
         assert len(labels) == len(set(labels)) <= len(made.classes)
         precisions.append(1 / (1 + labels.index(next(iter(made.truth[name])))))
     return np.mean(precisions), np.mean([1, 1 / 2, 1 / 3])
@@ -249,7 +250,7 @@ def _grade_ranked(made, header, rows):
 def _grade_lists(made, header, rows):
     shares = []
     for name, cell in rows:
-        labels, truth = set(cell.split(" ")), made.truth[name]
+        labels, truth = set(cell.split(made.separator or " ")), made.truth[name]
         assert labels <= set(made.classes)
         shares.append(2 * len(labels & truth) / (len(labels) + len(truth)))
     everything = [2 * len(truth) / (len(made.classes) + len(truth)) for truth in made.truth.values()]

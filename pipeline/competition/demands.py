@@ -12,7 +12,7 @@ from pipeline.competition.tables import AUTO
 # (negative, positive), lower case
 KNOWN_PAIRS = (
     ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("negative", "positive"), ("normal", "abnormal"),
-    ("benign", "malignant"), ("absent", "present"), ("real", "fake"),
+    ("benign", "malignant"), ("absent", "present"), ("real", "fake"), ("0.0", "1.0"),
 )  # fmt: skip
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
@@ -38,7 +38,10 @@ def submission_format(
     header = sample.table.header if sample else ("id", "label")
     if metric != AUTO:
         metric = metric_named(metric).name
-    wanted = _kind(sample, long, labels, metric) if submission == AUTO else submission
+    wanted = submission
+    if submission == AUTO:
+        wanted = _kind(sample, long, labels, metric)
+        _refuse_unreadable(wanted, sample, labels)
     _refuse_unfit(wanted, values, labels)
 
     found_positive = _positive(labels, values, positive) if len(labels.classes) == 2 and not labels.several else ""
@@ -56,6 +59,16 @@ def submission_format(
     class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted)
     if wanted == "label" and sample:
         warnings += _strange_cells(sample, labels, metric)
+    if (
+        wanted == "score"
+        and sample
+        and metric == "auc"
+        and all(float(cell).is_integer() for cell in sample.cells() if _is_number(cell))
+    ):
+        warnings.append(
+            "the sample writes whole numbers: probabilities will be written. If the leaderboard counts right answers: "
+            "competition.metric: accuracy"
+        )
     return (
         target,
         SubmissionFormat(
@@ -67,7 +80,7 @@ def submission_format(
             suffixes=long.suffixes if long and wanted == "long" else (),
             separator=long.separator if long and wanted == "long" else separator,
             most=most,
-            whole=wanted in ("columns", "long") and metric_named(metric).takes == "labels",
+            whole=wanted in ("score", "columns", "long") and metric_named(metric).takes == "labels",
             may_be_empty=labels.several and label_cell([]) in labels.cells,
         ),
         metric,
@@ -98,7 +111,8 @@ def _wants_score(metric: str) -> bool:
 def _numbers_apart(sample: Sample, labels: Labels) -> bool:
     """Whether the sample writes numbers that are no labels: 0.5, or 0 where the labels are cat and dog."""
     cells = sample.cells()
-    return bool(cells) and all(_is_number(cell) for cell in cells) and not cells & set(labels.classes)
+    known = {float(label) for label in labels.classes if _is_number(label)}
+    return bool(cells) and all(_is_number(cell) and float(cell) not in known for cell in cells)
 
 
 def _is_number(text: str) -> bool:
@@ -113,6 +127,29 @@ def _delimiter_of_known(sample: Sample, classes: Sequence[str]) -> str:
         if cells and all(mark in cell and {part.strip() for part in cell.split(mark)} <= known for cell in cells):
             return mark
     return ""
+
+
+def _refuse_unreadable(wanted: str, sample: Sample | None, labels: Labels) -> None:
+    """Raise where the sample's cells are neither labels nor a placeholder: fractions, or labels among other things."""
+    if sample is None or wanted not in ("label", "list"):
+        return
+    cells, known = sample.cells(), set(labels.classes)
+    example = next(iter(sorted(cells - known)), "")
+    if _numbers_apart(sample, labels) and not all(float(cell).is_integer() for cell in cells):
+        raise ValueError(
+            f"the sample writes {example!r} in {sample.value_columns[0]!r}, a number where one of {len(known)} labels, "
+            f"such as {labels.classes[0]!r}, was to be expected: regression is not learnt here. If labels are wanted:"
+            f"\n    competition.submission: {wanted}"
+        )
+    parts = [
+        {part.strip() for part in cell.split(mark)} for cell in cells - known for mark in DELIMITERS if mark in cell
+    ]
+    if any(part & known and part - known for part in parts) and not any(part <= known for part in parts):
+        lines = "".join(f"\n    competition.submission: {kind}" for kind in dict.fromkeys((wanted, "ranked")))
+        raise ValueError(
+            f"the sample writes {example!r} in {sample.value_columns[0]!r}, of which a part is a training label: a "
+            f"format with something beside labels cannot be written here. If labels alone are wanted, choose one:{lines}"
+        )
 
 
 def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:

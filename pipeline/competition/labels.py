@@ -1,5 +1,6 @@
 """Which column holds the label, what kind of target it is, and what each row's label is."""
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -8,9 +9,8 @@ from dataclasses import dataclass
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
 from pipeline.competition.schema import label_cell, several_labels, sorted_classes
-from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, Table
+from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 
-NONE = "none"
 EMPTY_LABELS = ("", "nan")
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
 DELIMITERS = (" ", ",", ";", "|")
@@ -80,7 +80,7 @@ def _columns_for_names(table: Table, free: Sequence[str], names: Sequence[str]) 
 
 def _plausible(cells: Sequence[str]) -> bool:
     distinct = {cell.strip() for cell in cells} - set(EMPTY_LABELS)
-    fractions = sum("." in cell and cell.replace(".", "", 1).isdigit() for cell in distinct)
+    fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
 
@@ -153,6 +153,12 @@ def read_labels(
 
 def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
     positions = [table.header.index(column) for column in columns]
+    strange = sorted({row[at] for row in table.rows for at in positions if row[at].strip() not in ONE})
+    if sum(any(row[at].strip() not in ONE for at in positions) for row in table.rows) > len(table.rows) / 2:
+        raise ValueError(
+            f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
+            "several targets an image, or numbers (regression), are not learnt here"
+        )
     lists = []
     for image_id, row in zip(ids, table.rows, strict=True):
         odd = [f"{image_id}: {table.header[at]} = {row[at]!r}" for at in positions if row[at].strip() not in ONE]

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.competition.archive import Archive
-from pipeline.competition.tables import AUTO, Table
+from pipeline.competition.tables import AUTO, NONE, Table
 
-NONE = "none"
 # stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
 NAME_LEVELS = (
     r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template",
     r"(sample|example|format|template).*(answer|result|pred|solution)|(answer|result|pred).*(sample|example|format)",
-    r"submission|submit|제출",
+    r"submission|submit|benchmark|baseline|제출",
     r"^sample$|^example$|샘플",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")
@@ -55,9 +54,8 @@ def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> s
         if wished not in tables:
             raise ValueError(f"competition.sample is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
         return wished
-    stems = {name: re.sub(r"[\W_]", "", unicodedata.normalize("NFC", _stem(name))) for name in tables}
     for level in NAME_LEVELS:
-        found = [name for name, stem in stems.items() if re.search(level, stem) and "train" not in stem]
+        found = [name for name in tables if _named(name, level)]
         if len(found) > 1:
             choices = "\n".join(f"    competition.sample: {name}" for name in found)
             raise ValueError(f"{archive.path}: {len(found)} files may be the sample submission; choose one:\n{choices}")
@@ -66,8 +64,15 @@ def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> s
     return None
 
 
-def _stem(name: str) -> str:
-    return PurePosixPath(name).name.split(".")[0].lower()
+def sample_like(name: str) -> bool:
+    """Whether a file is surely called as sample submissions are: where there are several, none holds labels."""
+    return _named(name, NAME_LEVELS[0])
+
+
+def _named(name: str, level: str) -> bool:
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).name.split(".")[0].lower())
+    letters = re.sub(r"[\W_]", "", stem)
+    return re.search(level, letters) is not None and "train" not in letters
 
 
 def read_sample(table: Table, wished_id: str) -> Sample:

@@ -10,11 +10,13 @@ from typing import Any
 
 from pipeline.competition.archive import Archive
 
-AUTO = "auto"
+AUTO, NONE = "auto", "none"
 TABLE_SUFFIXES = (".csv", ".tsv")
 JSON_SUFFIXES = (".json",)
 GUESSED_ENCODINGS = ("cp949", "shift_jis", "gb18030", "cp1252")  # to name one in the error, never to go on with
 MAX_COLUMNS = 100_000
+TRAIN_PARTS = {"train", "training", "val", "valid", "validation", "dev"}  # what a column such as `split` holds
+TEST_PARTS = {"test", "testing", "predict"}
 COCO_DELIMITER = "|"  # between the categories of one image
 CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style file gives
 
@@ -40,7 +42,7 @@ class Table:
 
 
 def read_tables(archive: Archive, encoding: str = AUTO) -> dict[str, Table]:
-    """Member name -> table, for every CSV, TSV, and JSON file that is COCO-style.
+    """Member name -> table, for every CSV, TSV, and JSON file that is COCO-style or a list of records.
 
     encoding: `auto` is UTF-8 (with or without BOM) or UTF-16 with BOM. Raises ValueError for a table that cannot be
     read: encoding, NUL bytes, quotes, ragged rows, two columns of one name.
@@ -51,7 +53,7 @@ def read_tables(archive: Archive, encoding: str = AUTO) -> dict[str, Table]:
         if suffix in TABLE_SUFFIXES:
             tables[name] = read_csv(archive, name, encoding)
         elif suffix in JSON_SUFFIXES:
-            found = _coco_table(archive, name)
+            found = _json_table(archive, name)
             if found is not None:
                 tables[name] = found
     return tables
@@ -139,14 +141,52 @@ def joined(table: Table, others: Sequence[Table], key: str) -> Table:
     return table
 
 
-def _coco_table(archive: Archive, name: str) -> Table | None:
-    """A row for each of a COCO-style file's `images`, its categories joined; None for JSON of another kind."""
+def parted(table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of a table that tells them apart in a column such as `split`; None of any other.
+
+    Rows for validation are labelled: they are train rows.
+    """
+    for column in table.header:
+        parts = [cell.strip().lower() for cell in table.column(column)]
+        distinct = set(parts)
+        if distinct <= TRAIN_PARTS | TEST_PARTS and distinct & TRAIN_PARTS and distinct & TEST_PARTS:
+            rows = list(zip(parts, table.rows, strict=True))
+            train = [row for part, row in rows if part in TRAIN_PARTS]
+            return replace(table, rows=train), replace(table, rows=[row for part, row in rows if part in TEST_PARTS])
+    return None
+
+
+def is_plain_csv(content: bytes, table: Table) -> bool:
+    """Whether these bytes are UTF-8 CSV with commas that gives this table."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return False
+    return [tuple(row) for row in rows] == [table.header, *table.rows]
+
+
+def _records_table(name: str, found: list[Any]) -> Table | None:
+    """A list of flat records with the same fields, as a table."""
+    if not found or not all(isinstance(record, dict) and record.keys() == found[0].keys() for record in found):
+        return None
+    header = [field for field in found[0] if not any(isinstance(record[field], dict | list) for record in found)]
+    rows = [tuple(_text(record[field]) for field in header) for record in found]
+    return Table(name, tuple(header), rows) if header else None
+
+
+def _json_table(archive: Archive, name: str) -> Table | None:
+    """A row for each of a COCO-style file's `images`, its categories joined, or for each of a list of records.
+
+    None for JSON of another kind.
+    """
     try:
         found = json.loads(archive.read(name))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{archive.path}: {name} is not readable JSON ({error}); download it again") from error
+    if isinstance(found, list):
+        return _records_table(name, found)
     images = found.get("images") if isinstance(found, dict) else None
-    if not isinstance(images, list) or not images or not all(isinstance(image, dict) for image in images):
+    if not isinstance(images, list) or not images or not all("file_name" in image for image in images):
         return None
     try:
         return _coco_rows(name, found)
@@ -159,30 +199,37 @@ def _coco_table(archive: Archive, name: str) -> Table | None:
 
 def _coco_rows(name: str, found: dict[str, Any]) -> Table:
     images = found["images"]
+    id_key = "id" if "id" in images[0] else "image_id"
     fields = [
         field
         for field in images[0]
-        if field not in ("id", "file_name") and all(not isinstance(image.get(field), dict | list) for image in images)
+        if field not in (id_key, "file_name") and all(not isinstance(image.get(field), dict | list) for image in images)
     ]
-    ids_of: dict[Any, list[Any]] = {}
-    for annotation in found.get("annotations") or []:
-        ids_of.setdefault(annotation["image_id"], []).append(annotation["category_id"])
-    names = {category["id"]: str(category["name"]) for category in found.get("categories") or []}
-
     header = ["image_id", "file_name", *fields]
-    labelled = bool(ids_of)
-    rows = []
-    for image in images:
-        cells = [
-            str(image["id"]),
-            str(image["file_name"]),
-            *("" if image.get(f) is None else str(image[f]) for f in fields),
-        ]
-        if labelled:
-            ids = sorted(set(ids_of.get(image["id"], [])))
-            cells.append(COCO_DELIMITER.join(map(str, ids)))
-            cells.append(COCO_DELIMITER.join(names[category] for category in ids))
-        rows.append(tuple(cells))
-    several = any(len(set(ids)) > 1 for ids in ids_of.values())
-    header += [CATEGORY_ID, CATEGORY] if labelled else []
-    return Table(name, tuple(header), rows, COCO_DELIMITER if several else "")
+    rows = [
+        [str(image[id_key]), str(image["file_name"]), *(_text(image.get(field)) for field in fields)]
+        for image in images
+    ]
+    ids_of: dict[Any, set[Any]] = {}
+    for annotation in found.get("annotations") or []:
+        ids_of.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
+    if ids_of:
+        name_of = _category_names(found.get("categories") or [])
+        header += [CATEGORY_ID, CATEGORY] if name_of else [CATEGORY_ID]
+        for image, row in zip(images, rows, strict=True):
+            ids = sorted(ids_of.get(image[id_key], set()))
+            row.append(COCO_DELIMITER.join(map(str, ids)))
+            row += [COCO_DELIMITER.join(name_of[category] for category in ids)] if name_of else []
+    several = any(len(ids) > 1 for ids in ids_of.values())
+    return Table(name, tuple(header), [tuple(row) for row in rows], COCO_DELIMITER if several else "")
+
+
+def _category_names(categories: Sequence[dict[str, Any]]) -> dict[Any, str]:
+    """Category id -> name; empty where categories have none (some have a scientific name and a family instead)."""
+    if not all("name" in category for category in categories):
+        return {}
+    return {category["id" if "id" in category else "category_id"]: str(category["name"]) for category in categories}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,7 +1,8 @@
 """Which image a row means: templates such as `train/{id}.jpg`, found by looking, applied to every row.
 
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
-with leading zeros, and a final `.*` for whatever suffix the image has.
+with leading zeros, `{column:stem}` for the cell less folders and image suffix, `**/` for any folders, and a final `.*`
+for whatever suffix the image has. Where `{column}` is all of it, folders of another machine in front do not matter.
 """
 
 import re
@@ -16,8 +17,10 @@ from pipeline.competition.tables import Table
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
 NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
+ANYWHERE = "**/"
+NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}:]*)(?::0?(\d+)d)?\}")
+FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d+)d|(stem)))?\}")
 SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
 
 
@@ -59,6 +62,22 @@ class ImageIndex:
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
+    def tail(self, path: str) -> str | None:
+        """The longest end of this path, cut between folders, that is an image's path."""
+        while path not in self.by_path:
+            _, cut, path = path.partition("/")
+            if not cut:
+                return None
+        return path
+
+    def anywhere(self, path: str) -> list[str]:
+        """Paths that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
+        folder, _, name = path.rpartition(ANYWHERE)
+        found = self._by_name.get(name.removesuffix(".*"), [])
+        return [
+            hit for hit in found if hit.startswith(folder) and (name.endswith(".*") or ("/" + hit).endswith("/" + name))
+        ]
+
     def numbered(self, cell: str) -> list[str]:
         """Paths whose stem is this cell's number, written with leading zeros."""
         if not (cell.isascii() and cell.isdigit() and len(cell) < 18):
@@ -71,9 +90,16 @@ class ImageIndex:
         return path if path is not None and not self.exact(plain(cell)) else None
 
     def holding(self, cell: str) -> list[str]:
-        """Paths whose name holds this cell between characters that are neither letters nor digits."""
-        pattern = re.compile(rf"(?<![0-9A-Za-z]){re.escape(cell)}(?![0-9A-Za-z])")
+        """Paths whose name holds this cell as a word or number of its own."""
+        before = "[0-9]" if cell[0].isdigit() else "[0-9A-Za-z]"  # img7.png holds 7, img17.png does not
+        after = "[0-9]" if cell[-1].isdigit() else "[0-9A-Za-z]"
+        pattern = re.compile(rf"(?<!{before}){re.escape(cell)}(?!{after})")
         return [path for path in self.by_path if pattern.search(path.rsplit("/", 1)[-1])]
+
+
+def stem_of(path: str) -> str:
+    """The path less folders and image suffix."""
+    return without_suffix(path.rsplit("/", 1)[-1])
 
 
 def without_suffix(path: str) -> str:
@@ -97,7 +123,9 @@ def fill(template: str, header: Sequence[str], row: Sequence[str]) -> str | None
     path, end = "", 0
     for field in FIELD.finditer(template):
         cell, width = plain(cells[field[1]]), field[2]
-        if width is not None:
+        if field[3]:
+            cell = stem_of(cell)
+        elif width is not None:
             if not (cell.isascii() and cell.isdigit()):
                 return None
             cell = cell.zfill(int(width))
@@ -106,18 +134,37 @@ def fill(template: str, header: Sequence[str], row: Sequence[str]) -> str | None
     return path + template[end:]
 
 
+def column_of(template: str) -> str:
+    """The column that names the image: the last one that the template names. Raises ValueError for none."""
+    names = columns_of(template)
+    if not names:
+        raise ValueError(f"template {template!r} names no column: write it as in FOLDER/{{id}}.jpg")
+    return names[-1]
+
+
+def columns_of(template: str) -> list[str]:
+    """The columns that the template names, in order."""
+    return [field[1] for field in FIELD.finditer(template)]
+
+
 def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]:
     """For each row the member names that it means: none, one, or (with `.*`) several."""
-    unknown = [field for field, _ in FIELD.findall(template) if field not in table.header]
-    if unknown or not FIELD.search(template):
+    columns = columns_of(template)
+    unknown = [column for column in columns if column not in table.header]
+    if unknown or not columns:
         raise ValueError(
             f"template {template!r} names {unknown or 'no column'}; {table.name} has the columns {list(table.header)}"
         )
+    is_path = template == f"{{{columns[0]}}}"
     found: list[list[str]] = []
     for row in table.rows:
         path = fill(template, table.header, row)
+        if path is not None and is_path:
+            path = index.tail(path)
         if path is None:
             found.append([])
+        elif ANYWHERE in path:
+            found.append([index.by_path[hit] for hit in index.anywhere(path)])
         elif template.endswith(".*"):
             found.append([index.by_path[hit] for hit in index.by_stem_path.get(path[:-2], [])])
         else:
@@ -127,8 +174,8 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
 
 def folder_of(template: str) -> str:
     """The folder that all of a template's images lie under: what stands before its first field."""
-    before = FIELD.split(template)[0]
-    return before.rsplit("/", 1)[0] if "/" in before else ""
+    before = template.split("{")[0].split(ANYWHERE)[0]
+    return before.rpartition("/")[0]
 
 
 def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequence[str] = ()) -> list[Match]:
@@ -140,13 +187,40 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     tried: Counter[tuple[str, str]] = Counter()
     for column in columns or [column for column in table.header if column]:
         tried.update(_templates(table, column, index))
+    matches = _tried_on(table, index, tried)
+    most = max((match.num_found for match in matches), default=0)
+    if most < len(table.rows):
+        for match in _tried_on(table, index, _nested(tried)):
+            complete = match.num_found == len(table.rows) and role in folder_of(match.template).lower()
+            if complete or most < NEST_BELOW * len(table.rows):
+                matches.append(match)
+    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+
+
+def beside_images(path: str) -> bool:
+    """Whether a folder on this path says that what lies in it is not the images themselves: masks, thumbnails, …."""
+    return any(word in path.lower().rpartition("/")[0] for word in SIDE_WORDS)
+
+
+def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
     matches = []
     for (template, column), _ in tried.most_common(NUM_TRIED):
         found = images_of(template, table, index)
         distinct = {names[0] for names in found if len(names) == 1}
         if distinct:
             matches.append(Match(template, column, len(distinct)))
-    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+    return matches
+
+
+def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
+    """The same templates at any depth under each of their folders: `train/a/{id}.jpg` as `train/**/{id}.jpg`."""
+    nested: Counter[tuple[str, str]] = Counter()
+    for (template, column), count in tried.items():
+        *folders, name = template.split("/")
+        for depth in range(len(folders)):
+            if len(columns_of(template)) == 1:
+                nested["/".join([*folders[:depth], ANYWHERE + name]), column] += count
+    return nested
 
 
 def preference(template: str, role: str) -> tuple[int, int, int, str]:
@@ -154,7 +228,7 @@ def preference(template: str, role: str) -> tuple[int, int, int, str]:
     other = "test" if role == "train" else "train"
     folder = folder_of(template).lower()
     wrong = any(word in folder for word in SIDE_WORDS) or (other in folder and role not in folder)
-    return (2 * wrong - (role in folder), template.endswith(".*"), len(FIELD.findall(template)), template)
+    return (2 * wrong - (role in folder), template.endswith(".*"), len(columns_of(template)), template)
 
 
 def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[str, str]]:
@@ -162,22 +236,45 @@ def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[st
     position = table.header.index(column)
     rows = table.rows[:: max(1, len(table.rows) // NUM_LOOKED_AT)]
     cells = [plain(row[position]) for row in rows]
-    hits = [index.exact(cell) if cell else [] for cell in cells]
-    numbered = [index.numbered(cell) for cell in cells]
-    if not any(hits) and not any(numbered) and len(set(cells)) > len(cells) // 2:
-        hits = [index.holding(cell) if cell else [] for cell in cells[:NUM_SCANNED]]
     suggested: Counter[tuple[str, str]] = Counter()
-    for row, cell, paths, numbers in zip(rows, cells, hits, numbered, strict=False):
-        found = {variant for path in paths[:64] for variant in _variants(path, cell, column, table.header, row)}
-        for path in numbers[:64]:
-            folder, _, name = path.rpartition("/")
-            width = len(without_suffix(name))
-            found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+    for cell in cells:
+        suggested.update((template, column) for template in _numbered(cell, column, index))
+    for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
+        found = {variant for path in paths[:64] for variant in _variants(path, cell, field, table.header, row)}
         suggested.update((template, column) for template in found)
+    if any(index.tail(cell) for cell in cells if "/" in cell):
+        suggested[f"{{{column}}}", column] += len(cells)
     return suggested
 
 
-def _variants(path: str, cell: str, column: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
+def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[str, list[str], str]]:
+    """For each cell: (what of it stands in the paths, paths, how a template writes that).
+
+    The whole cell; failing that for all cells, the cell less its folders and image suffix; failing that, the cell as
+    a part of names, where cells differ enough to be ids.
+    """
+    whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
+    if any(paths for _, paths, _ in whole) or any(index.numbered(cell) for cell in cells):
+        return whole
+    stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
+    if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
+        return stems
+    if len(set(cells)) > len(cells) // 2:
+        return [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
+    return []
+
+
+def _numbered(cell: str, column: str, index: ImageIndex) -> set[str]:
+    """Templates that would write this cell's number with leading zeros."""
+    found = set()
+    for path in index.numbered(cell)[:64]:
+        folder, _, name = path.rpartition("/")
+        width = len(without_suffix(name))
+        found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+    return found
+
+
+def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
     """Templates that would give `path` for this row: the cell replaced, then also a folder that another cell names."""
     at = path.rfind(cell)
     before, after = path[:at], path[at + len(cell) :]
@@ -188,6 +285,6 @@ def _variants(path: str, cell: str, column: str, header: Sequence[str], row: Seq
     parts = before.split("/")
     for place, part in enumerate(parts[:-1]):
         for other, value in zip(header, row, strict=True):
-            if other and other != column and part and plain(value) == part:
+            if other and other != field.partition(":")[0] and part and plain(value) == part:
                 folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
-    return {f"{folder}{{{column}}}{suffix}" for folder in folders for suffix in suffixes}
+    return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}

@@ -18,8 +18,9 @@ from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.audit import AuditFinding, Place
 from pipeline.competition.labels import label_counts
-from pipeline.competition.layout import ALLOWABLE, Layout, Wishes, read_layout
+from pipeline.competition.layout import ALLOWABLE, Layout, read_layout
 from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import (
     TEST_COLUMNS,
     TRAIN_COLUMNS,

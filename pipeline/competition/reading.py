@@ -1,0 +1,170 @@
+"""One recognition under way: what it looks at, what it has found out, and how it stops or notes a problem."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from pipeline.competition.archive import Archive
+from pipeline.competition.problems import Problems
+from pipeline.competition.sample import LongIds, Sample
+from pipeline.competition.tables import AUTO, Table
+from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, Match, images_of, preference
+
+LEAST_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What the user says instead of what would be recognised: section `competition` of params.yaml, `auto` = look."""
+
+    encoding: str = AUTO
+    train_table: str = AUTO  # a member, or none: labels come from folders or file names
+    test_table: str = AUTO  # a member, or none
+    sample: str = AUTO  # a member, or none
+    id_column: str = AUTO
+    label: str | tuple[str, ...] = AUTO  # a column, several 0/1 columns, folder, or a pattern with (?P<label>…)
+    delimiter: str = AUTO  # between labels in one cell; none = one label a cell
+    train_images: str = AUTO  # a template; of folders and file names: the root folder
+    test_images: str = AUTO
+    target: str = AUTO
+    positive: str = AUTO
+    submission: str = AUTO
+    metric: str = AUTO
+
+    @classmethod
+    def among(cls, settings: Mapping[str, Any]) -> "Wishes":
+        """The wishes among the keys of section `competition`; it has others too."""
+        names = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in settings.items() if name in names})
+
+
+@dataclass
+class Reading:
+    """The state of one recognition."""
+
+    archive: Archive
+    problems: Problems
+    wishes: Wishes
+    tables: dict[str, Table]
+    index: ImageIndex
+    sample: Sample | None = None
+    long: LongIds | None = None  # the sample's ids taken apart, where they name image and class
+    test_table: Table | None = None
+    settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def stop(self, what: str, choices: Sequence[str] = ()) -> ValueError:
+        """An error about this competition; choices: lines for params.yaml, one of which settles it."""
+        lines = [f"{self.archive.path}: {what}", *(f"    competition.{choice}" for choice in choices)]
+        return ValueError("\n".join(lines))
+
+    def asked(self) -> tuple[str, ...]:
+        """What the sample submission calls the values it asks for: columns, or the classes of its long ids."""
+        if self.long is not None:
+            return self.long.suffixes
+        return self.sample.value_columns if self.sample else ()
+
+    def sample_ids(self) -> list[str]:
+        """The image ids that the sample submission asks for."""
+        if self.long is not None:
+            return list(self.long.prefixes)
+        return self.sample.ids() if self.sample else []
+
+    def test_columns(self) -> set[str]:
+        """Columns of the test table: a label is none of them."""
+        return set(self.test_table.header) if self.test_table else set()
+
+
+@dataclass(frozen=True)
+class Side:
+    """Training or test images."""
+
+    table: Table
+    id_column: str
+    ids: list[str]
+    members: list[str]  # '' where there is none
+
+
+def wished_table(reading: Reading, tables: Mapping[str, Table], key: str) -> Table:
+    """The table that `competition.<key>` names."""
+    wished = getattr(reading.wishes, key)
+    if wished not in tables:
+        raise reading.stop(f"competition.{key} is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
+    return tables[wished]
+
+
+def column_holding(table: Table, ids: set[str]) -> str | None:
+    """The column that holds these ids: all of them, or at least half, whichever column has most."""
+    counts = {column: len(ids & set(table.column(column))) for column in table.header if column}
+    best = max(counts, key=lambda column: counts[column], default=None)
+    return best if best is not None and counts[best] >= LEAST_SHARE * len(ids) else None
+
+
+def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: str) -> Match:
+    """The first of `matches`, if no other leads to as many, and other, images by a name that is no worse."""
+    best = matches[0]
+    rank = preference(best.template, role)[0]
+    first = images_of(best.template, table, reading.index)
+    rivals = [
+        match
+        for match in matches[1:]
+        if match.num_found == best.num_found
+        and preference(match.template, role)[0] == rank
+        and _lead_apart(first, images_of(match.template, table, reading.index))
+    ]
+    if rivals:
+        choices = [f"{role}_images: {match.template!r}" for match in (best, *rivals)]
+        raise reading.stop(f"{1 + len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
+    return best
+
+
+def _lead_apart(first: Sequence[Sequence[str]], second: Sequence[Sequence[str]]) -> bool:
+    return any(mine and other and mine[0] != other[0] for mine, other in zip(first, second, strict=True))
+
+
+def checked_ids(reading: Reading, ids: list[str], table: str) -> list[str]:
+    """The ids; empty and repeated ones are noted as problems."""
+    for image_id, count in Counter(ids).items():
+        if not image_id.strip():
+            reading.problems.add("empty id", f"{count} rows of {table}", f"give each row of {table} its id")
+        elif count > 1:
+            reading.problems.add("duplicate id", f"{image_id} x{count} in {table}", "keep one row for each id")
+    return ids
+
+
+def members_of(reading: Reading, side: Side, template: str, role: str, index: ImageIndex) -> Side:
+    """The side with the member that each row means, '' where there is none or several: both are problems."""
+    found = images_of(template, side.table, index)
+    reading.settings[f"{role}_images"] = template
+    for image_id, names in dict(zip(side.ids, found, strict=True)).items():
+        if not names:
+            reading.problems.add(
+                f"id without image in {_place(template)}",
+                image_id + _near_miss(image_id, index),
+                f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES)}); "
+                f"or name another place: competition.{role}_images",
+            )
+        elif len(names) > 1:
+            reading.problems.add(
+                "id with several images",
+                f"{image_id}: {', '.join(names[:3])}",
+                f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
+            )
+    members = [names[0] if len(names) == 1 else "" for names in found]
+    return Side(side.table, side.id_column, side.ids, members)
+
+
+def _place(template: str) -> str:
+    before = template.split("{")[0].rpartition("/")[0]
+    return before + "/" if before else "the archive"
+
+
+def _near_miss(image_id: str, index: ImageIndex) -> str:
+    """An image whose name differs from the id by case or leading zeros alone, for the message."""
+    numbered = index.numbered(image_id)
+    if numbered:
+        return f" (there is {numbered[0]}: leading zeros differ)"
+    folded = index.folded(image_id)
+    return f" (there is {folded}: case differs)" if folded else ""

@@ -1,0 +1,135 @@
+"""The test side of a competition: which images are to be predicted, and under which ids."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from pipeline.competition.reading import (
+    Reading,
+    Side,
+    checked_ids,
+    column_holding,
+    members_of,
+    only_match,
+    wished_table,
+)
+from pipeline.competition.sample import Sample
+from pipeline.competition.sources import common_folder
+from pipeline.competition.tables import AUTO, NONE, Table
+from pipeline.competition.templates import (
+    ImageIndex,
+    Match,
+    column_of,
+    columns_of,
+    find_matches,
+    images_of,
+    without_suffix,
+)
+
+
+def id_table(column: str, ids: Sequence[str]) -> Table:
+    """Ids alone, as a table."""
+    return Table("the sample submission", (column,), [(image_id,) for image_id in ids])
+
+
+def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
+    """The table of test images: named so, or the test rows of one that has train rows too; None for none.
+
+    tables: those that may be it; parted: names of those whose test rows these are.
+    """
+    wished = reading.wishes.test_table
+    if wished == NONE:
+        return None
+    if wished != AUTO:
+        return wished_table(reading, tables, "test_table")
+    named = [
+        table
+        for name, table in tables.items()
+        if name in parted or ("test" in table.stem and "train" not in table.stem)
+    ]
+    if len(named) > 1 and reading.sample is not None:
+        ids = set(reading.sample_ids())
+        named = [table for table in named if column_holding(table, ids)] or named
+    if len(named) > 1:
+        choices = [f"test_table: {table.name}" for table in named]
+        raise reading.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
+    return named[0] if named else None
+
+
+def testing_side(reading: Reading, used: set[str]) -> Side:
+    """The test images, in the order of the sample submission. used: members that are training images."""
+    index = reading.index.without(used)
+    if reading.test_table is not None:
+        reading.settings["test_table"] = reading.test_table.name
+    if reading.sample is None:
+        return _sampleless_side(reading, index)
+    sample, ids = reading.sample, reading.sample_ids()
+    checked_ids(reading, sample.ids(), sample.table.name)
+    table, match = _test_match(reading, sample, ids, index)
+    column = sample.id_column
+    if table is reading.test_table:
+        column = column_holding(table, set(ids)) or match.column
+        table = _rows_for(table, column, ids)
+    reading.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
+    return members_of(reading, Side(table, column, ids, []), match.template, "test", index)
+
+
+def _rows_for(table: Table, column: str, ids: Sequence[str]) -> Table:
+    """The table's row of each id, in this order; blank where it has none."""
+    row_of = dict(zip(table.column(column), table.rows, strict=True))
+    blank = tuple("" for _ in table.header)
+    return Table(table.name, table.header, [row_of.get(image_id, blank) for image_id in ids])
+
+
+def _test_match(reading: Reading, sample: Sample, ids: list[str], index: ImageIndex) -> tuple[Table, Match]:
+    """The table, sample or test, and the template that lead to most test images."""
+    own, test_table = id_table(sample.id_column, ids), reading.test_table
+    wished = reading.wishes.test_images
+    if wished != AUTO:
+        columns = set(columns_of(wished))
+        table = own if columns <= {sample.id_column} or test_table is None else test_table
+        return table, Match(wished, column_of(wished), sum(map(len, images_of(wished, table, index))))
+    matches = find_matches(own, index, role="test")
+    best = matches[0].num_found if matches else 0
+    column = column_holding(test_table, set(ids)) if test_table is not None else None
+    if test_table is not None and column is not None and best < len(set(ids)):
+        rows = [row for row in test_table.rows if row[test_table.header.index(column)] in set(ids)]
+        narrowed = dataclasses.replace(test_table, rows=rows)
+        others = find_matches(narrowed, index, role="test")
+        if others and others[0].num_found > best:
+            return test_table, only_match(reading, others, narrowed, "test")
+    if not matches:
+        raise reading.stop(
+            f"no id of {sample.table.name} ({', '.join(ids[:3])}, …) leads to an image that is not a training image; "
+            f"{len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
+            [f"test_images: FOLDER/{{{sample.id_column}}}.jpg"],
+        )
+    return own, only_match(reading, matches, own, "test")
+
+
+def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
+    """Test images where no sample submission says which: the test table's, or all in a folder called test."""
+    reading.warnings.append(
+        "no sample submission: its columns (id, label) and its ids are a guess; compare with the competition's page"
+    )
+    table = reading.test_table
+    if table is not None:
+        matches = find_matches(table, index, role="test")
+        if not matches:
+            raise reading.stop(
+                f"no column of {table.name} leads to an image; say how:",
+                [f"test_images: FOLDER/{{{table.header[0]}}}.jpg"],
+            )
+        match = only_match(reading, matches, table, "test")
+        distinct = [column for column in table.header if len(set(table.column(column))) == len(table.rows)]
+        column = distinct[0] if distinct else match.column
+        ids = checked_ids(reading, table.column(column), table.name)
+        return members_of(reading, Side(table, column, ids, []), match.template, "test", index)
+    members = [name for name in index.names if "test" in name.lower().rpartition("/")[0]]
+    if not members:
+        raise reading.stop(
+            "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
+            ["sample: FILE", "test_table: FILE"],
+        )
+    root = common_folder(members)
+    ids = [without_suffix(name.removeprefix(root + "/")) for name in members]
+    return Side(id_table("id", ids), "id", ids, members)

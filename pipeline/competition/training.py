@@ -1,0 +1,221 @@
+"""The training side of a competition: its table, the id and label columns, and the image of each row."""
+
+from collections.abc import Mapping
+
+from pipeline.competition.labels import Labels, label_choices, read_labels
+from pipeline.competition.reading import (
+    LEAST_SHARE,
+    Reading,
+    Side,
+    checked_ids,
+    members_of,
+    only_match,
+    wished_table,
+)
+from pipeline.competition.sample import LongIds, long_ids
+from pipeline.competition.sources import FOLDER, LABEL_COLUMN, PATH_COLUMN, class_folder_table, file_name_table
+from pipeline.competition.tables import AUTO, NONE, Table, joined
+from pipeline.competition.templates import Match, column_of, find_matches, images_of
+
+ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
+NAMED_LABEL = "(?P<label>"  # in a pattern for file names
+
+
+def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, Labels]:
+    """The training images and their labels.
+
+    tables: those that may speak of training images. Raises ValueError where labels are nowhere or in two places.
+    """
+    others = {name: table for name, table in tables.items() if table is not reading.test_table}
+    table = _train_table(reading, others)
+    if table is None:
+        return _tableless_side(reading)
+    table = _pivoted(reading, table)
+    match = _train_match(reading, table)
+    id_column = _id_column(reading, table, match)
+    table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
+    ids = checked_ids(reading, table.column(id_column), table.name)
+    side = members_of(reading, Side(table, id_column, ids, []), match.template, "train", reading.index)
+    columns = _label_columns(reading, table, {id_column, match.column})
+    labels = read_labels(table, columns, ids, reading.problems, delimiter=reading.wishes.delimiter)
+    reading.settings |= {
+        "train_table": table.name,
+        "id_column": id_column,
+        "label": columns[0] if len(columns) == 1 else list(columns),
+        "delimiter": labels.delimiter or NONE,
+    }
+    reading.notes.append(
+        f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
+    )
+    return side, labels
+
+
+def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
+    """The table that has both labels and images; None where labels must come from folders or names."""
+    label = reading.wishes.label
+    if reading.wishes.train_table == NONE or label == FOLDER or NAMED_LABEL in label:
+        return None
+    if reading.wishes.train_table != AUTO:
+        return wished_table(reading, tables, "train_table")
+    usable = [table for table in tables.values() if _is_train_table(reading, table)]
+    asked = set(reading.asked())
+    for fits in (
+        lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
+        lambda table: "train" in table.stem,
+        lambda table: "label" in table.stem,
+    ):
+        if len(usable) > 1:
+            usable = [table for table in usable if fits(table)] or usable
+    if len(usable) > 1:
+        choices = [f"train_table: {table.name}" for table in usable]
+        raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
+    return usable[0] if usable else _hopeful_table(tables)
+
+
+def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
+    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
+    named = [table for table in tables.values() if "train" in table.stem or "label" in table.stem]
+    return named[0] if len(named) == 1 else None
+
+
+def _is_train_table(reading: Reading, table: Table) -> bool:
+    table = _pivoted(reading, table)
+    matches = find_matches(table, reading.index, role="train")
+    if not matches or matches[0].num_found < LEAST_SHARE * len(table.rows):
+        return False
+    return bool(_choices(reading, table, {matches[0].column}))
+
+
+def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
+    names = reading.asked()
+    cells = reading.sample.cells() if reading.sample and not reading.long else set()
+    taken = taken | reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
+    return label_choices(table, names=names, cells=cells, taken=taken - set(names))
+
+
+# -- long rows
+
+
+def _pivoted(reading: Reading, table: Table) -> Table:
+    """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
+    if reading.long is None or len(table.header) < 2:
+        return table
+    for column in table.header:
+        apart = long_ids(list(dict.fromkeys(table.column(column))))
+        if apart is not None and set(apart.suffixes) == set(reading.long.suffixes):
+            return _wide(reading, table, column, apart)
+    return table
+
+
+def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
+    rest = [other for other in table.header if other != column]
+    values = [other for other in rest if set(table.column(other)) <= {"0", "1", "0.0", "1.0"}]
+    if len(values) != 1:
+        raise reading.stop(
+            f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
+            "several targets an image, or numbers other than 0 and 1, are not learnt here"
+        )
+    cell_of: dict[str, str] = {}
+    for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
+        if cell_of.setdefault(row_id, cell) != cell:
+            reading.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
+    rows: list[tuple[str, ...]] = [
+        (prefix, *(cell_of[f"{prefix}{apart.separator}{suffix}"] for suffix in apart.suffixes))
+        for prefix in apart.prefixes
+    ]
+    return Table(table.name, (column, *apart.suffixes), rows)
+
+
+# -- columns
+
+
+def _train_match(reading: Reading, table: Table) -> Match:
+    wished = reading.wishes.train_images
+    if wished != AUTO:
+        found = images_of(wished, table, reading.index)
+        return Match(wished, column_of(wished), sum(map(len, found)))
+    matches = find_matches(table, reading.index, role="train")
+    if not matches:
+        raise reading.stop(
+            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
+            f"{', '.join(reading.index.names[:3])}; say how:",
+            [f"train_images: FOLDER/{{{table.header[0]}}}.jpg"],
+        )
+    return only_match(reading, matches, table, "train")
+
+
+def _id_column(reading: Reading, table: Table, match: Match) -> str:
+    wished = reading.wishes.id_column
+    if wished != AUTO:
+        if wished not in table.header:
+            raise reading.stop(f"competition.id_column is {wished!r}; {table.name} has {list(table.header)}")
+        return wished
+    if reading.sample is not None and reading.sample.id_column in table.header:
+        return reading.sample.id_column
+    distinct = [column for column in table.header if column and len(set(table.column(column))) == len(table.rows)]
+    named = [column for column in distinct if column.lower() in ID_NAMES]
+    if named or match.column in distinct or not distinct:
+        return named[0] if named else match.column
+    return distinct[0]
+
+
+def _label_columns(reading: Reading, table: Table, taken: set[str]) -> tuple[str, ...]:
+    wished = reading.wishes.label
+    if wished != AUTO:
+        columns = (wished,) if isinstance(wished, str) else wished
+        unknown = [column for column in columns if column not in table.header]
+        if unknown:
+            raise reading.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
+        return columns
+    choices = _choices(reading, table, taken)
+    if len(choices) == 1:
+        return choices[0]
+    if not choices:
+        raise reading.stop(
+            f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
+            f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
+            ["label: COLUMN"],
+        )
+    lines = []
+    for columns in choices:
+        values = sorted(set(table.column(columns[0])))
+        lines.append(f"label: {columns[0]}    # {len(values)} values, such as {', '.join(values[:3])}")
+    raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+
+
+# -- without a table
+
+
+def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
+    """Labels from class folders, else from file names."""
+    table, source = _labels_of_names(reading)
+    root = table.name
+    paths = table.column(PATH_COLUMN)
+    ids = [path.removeprefix(root + "/") if root else path for path in paths]
+    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE)
+    named = "class folders" if source == FOLDER else "file names"
+    reading.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
+    reading.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
+    reading.settings |= {"id_column": AUTO, "delimiter": NONE}
+    return Side(table, PATH_COLUMN, ids, paths), labels
+
+
+def _labels_of_names(reading: Reading) -> tuple[Table, str]:
+    """(table of paths and labels, what `competition.label` says of it)."""
+    label, root = reading.wishes.label, reading.wishes.train_images
+    pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
+    if pattern == AUTO:
+        table = class_folder_table(reading.index, root)
+        if table is not None:
+            return table, FOLDER
+    if label != FOLDER:
+        table = file_name_table(reading.index, pattern, root)
+        if table is not None:
+            return table, pattern
+    names = sorted(reading.tables)
+    raise reading.stop(
+        f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
+        f"no class folders and no labels in file names among {len(reading.index.names):,} images such as "
+        f"{', '.join(reading.index.names[:3])}; say where the labels are, in one of these ways:",
+        ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
+    )
