@@ -148,7 +148,7 @@ def _refuse_unreadable(wanted: str, sample: Sample | None, labels: Labels) -> No
         lines = "".join(f"\n    competition.submission: {kind}" for kind in dict.fromkeys((wanted, "ranked")))
         raise ValueError(
             f"the sample writes {example!r} in {sample.value_columns[0]!r}, of which a part is a training label: a "
-            f"format with something beside labels cannot be written here. If labels alone are wanted, choose one:{lines}"
+            f"format with more than labels cannot be written here. If labels alone are wanted, choose one:{lines}"
         )
 
 
