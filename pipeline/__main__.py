@@ -10,7 +10,7 @@ from pipeline.competition.contract import check_submission, parse_table, refuse,
 from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import Schema, read_schema, target_array
 from pipeline.files import read_json
-from pipeline.params import ComputeParams, ModelParams, load_folds, load_section
+from pipeline.params import CompetitionParams, ComputeParams, ModelParams, load_folds, load_section
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,6 +24,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     inspect.add_argument("raw", type=Path, help="zip or folder from the organiser")
     inspect.add_argument("--write", action="store_true", help="fill section `competition` of the params file")
+    inspect.add_argument("--recipe", action="store_true", help="write the suggested recipe too")
+    inspect.add_argument("--demo", default="data/demo/digits.zip", help=argparse.SUPPRESS)
     inspect.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
     inspect.set_defaults(call=_inspect)
 
@@ -89,12 +91,16 @@ def _submission_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(args: argparse.Namespace) -> None:
     from pipeline.inspection import inspect_competition, write_settings
 
-    account, settings = inspect_competition(args.raw, args.params)
-    for line in account:
+    account = inspect_competition(args.raw, args.params)
+    for line in account.lines:
         console.say(line)
-    if args.write:
-        write_settings(args.params, args.raw, settings)
-        console.say(f"wrote section `competition` of {args.params}; next: dvc repro")
+    from_demo = load_section(args.params, "competition", CompetitionParams).raw == args.demo != str(args.raw)
+    with_recipe = args.recipe or (args.write and from_demo)
+    if args.write or args.recipe:
+        write_settings(args.params, args.raw, account.settings, account.recipe if with_recipe else None)
+        why = "" if args.recipe else " (the recipe because what was there was made for the demo's 8-pixel digits)"
+        wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
+        console.say(f"wrote {wrote} of {args.params}; next: python -m pipeline folds && dvc repro")
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -1,8 +1,10 @@
 """What the organiser gave, in words, and as settings for params.yaml; `ingest` reads it with the same code."""
 
 import dataclasses
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +16,9 @@ from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
 from pipeline.files import whole_file
 from pipeline.images.decode import shown_kind
-from pipeline.params import CompetitionParams, load_section
+from pipeline.images.store import AUTO_LARGEST
+from pipeline.params import CompetitionParams, SplitParams, load_section
+from pipeline.suggestion import has_gpu, suggested_recipe
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -28,23 +32,76 @@ DEMANDS = {
 }
 
 
-def inspect_competition(raw: Path, params: Path) -> tuple[list[str], dict[str, Any]]:
-    """(lines of an account, keys of section `competition` that say the same).
+@dataclass(frozen=True)
+class Account:
+    """What inspect has to say."""
+
+    lines: list[str]
+    settings: dict[str, Any]  # of section `competition`, that say the same
+    recipe: dict[str, dict[str, Any]]  # section -> key -> value, to start training from
+
+
+def inspect_competition(raw: Path, params: Path) -> Account:
+    """Read the competition at `raw` as ingest will, and say what was understood.
 
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
     """
-    settings = load_section(params, "competition", CompetitionParams) if params.is_file() else None
-    own = settings is not None and Path(settings.raw) == raw
-    wishes = Wishes.among(dataclasses.asdict(settings)) if own and settings is not None else Wishes()
+    own = _own_settings(raw, params)
     problems = Problems()
     with open_archive(raw) as archive:
-        layout = read_layout(archive, problems, wishes)
-        lines = [*_files(archive), *_images(archive, layout), *_target(layout), *_submission(layout)]
+        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
+        kinds = _looked_at(archive, layout)
+        lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
+    recipe, seconds = _recipe(layout, kinds, num_folds=load_section(params, "split", SplitParams).num_folds)
+    lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
-    found = problems.lines(settings.allow if own and settings is not None else ())
+    found = problems.lines(own.allow if own else ())
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
-    return lines, layout.settings
+    return Account(lines, layout.settings, recipe)
+
+
+def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
+    """Section `competition` if it is about the competition at `raw`."""
+    settings = load_section(params, "competition", CompetitionParams)
+    return settings if Path(settings.raw) == raw else None
+
+
+def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
+    """(width, height, format, mode) of images spread over training and test."""
+    members = [member for _, member, _ in layout.train if member] + [member for _, member in layout.test if member]
+    chosen = members[:: max(1, len(members) // NUM_LOOKED_AT)]
+    return [kind for kind in (shown_kind(archive.read(member)) for member in chosen) if kind is not None]
+
+
+def _recipe(
+    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int
+) -> tuple[dict[str, dict[str, Any]], float]:
+    return suggested_recipe(
+        num_train=len(layout.train),
+        side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_LARGEST,
+        classes=layout.target.classes,
+        metric=layout.metric,
+        several=not layout.target.exclusive,
+        num_folds=num_folds,
+        gpu=has_gpu(),
+    )
+
+
+def _recipe_lines(recipe: Mapping[str, Mapping[str, Any]], seconds: float) -> list[str]:
+    sections = [
+        f"{section} " + ", ".join(f"{key} {_spelled(value)}" for key, value in keys.items())
+        for section, keys in recipe.items()
+    ]
+    minutes = max(1, round(seconds / 60))
+    return [
+        f"recipe       to start from (--recipe writes it), about {minutes} min for all folds on a fast machine:",
+        *(f"             {section}" for section in sections),
+    ]
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _files(archive: Archive) -> list[str]:
@@ -53,10 +110,7 @@ def _files(archive: Archive) -> list[str]:
     return [f"files        {archive.path}: {len(archive.names):,} ({kinds})"]
 
 
-def _images(archive: Archive, layout: Layout) -> list[str]:
-    members = [member for _, member, _ in layout.train if member] + [member for _, member in layout.test if member]
-    looked_at = members[:: max(1, len(members) // NUM_LOOKED_AT)]
-    kinds = [kind for kind in (shown_kind(archive.read(member)) for member in looked_at) if kind is not None]
+def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[str]:
     sizes = Counter((kind[0], kind[1]) for kind in kinds)
     shown = ", ".join(f"{width}x{height} ({count})" for (width, height), count in sizes.most_common(4))
     more = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
@@ -97,8 +151,13 @@ def _submission(layout: Layout) -> list[str]:
     ]
 
 
-def write_settings(params: Path, raw: Path, settings: Mapping[str, Any]) -> None:
-    """Put `raw` and the settings into section `competition` of the params file; comments and all else stay."""
+def write_settings(
+    params: Path, raw: Path, settings: Mapping[str, Any], recipe: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Put `raw`, the settings and the recipe into the params file; comments and all other keys stay.
+
+    Of section `competition`, what another competition had set goes back to its default.
+    """
     from ruamel.yaml import YAML  # DVC's own dependency
 
     yaml = YAML()
@@ -106,9 +165,13 @@ def write_settings(params: Path, raw: Path, settings: Mapping[str, Any]) -> None
     yaml.width = 1000
     document = yaml.load(params.read_text(encoding="utf-8"))
     section = document["competition"]
+    if section.get("raw") != str(raw):
+        defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
+        settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
     section["raw"] = str(raw)
-    for key, value in settings.items():
-        section[key] = _yaml_value(value)
+    for name, keys in {"competition": settings, **(recipe or {})}.items():
+        for key, value in keys.items():
+            document[name][key] = _yaml_value(value)
     with whole_file(params) as part, part.open("w", encoding="utf-8") as handle:
         yaml.dump(document, handle)
 

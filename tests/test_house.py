@@ -13,7 +13,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ROOMS = {
     "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
     "pipeline.competition": 1, "pipeline.images": 1, "pipeline.learning": 1, "pipeline.report": 1,
-    "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.suggestion": 2,
+    "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.suggestion": 1,
     "pipeline.side_by_side": 3, "pipeline.__main__": 4,
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib", "PIL")
