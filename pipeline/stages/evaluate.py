@@ -114,7 +114,6 @@ def _scores(
         others = {
             name: score(name, truth[rows], beside[metric_named(name).takes].of_rows(rows), target, skip_one_sided=skip)
             for name in BESIDE[target.exclusive]
-            if name != schema.metric
         }
         return {"score": own} | others
 
@@ -128,7 +127,9 @@ def _scores(
 
 def _say(scores: dict[str, Any], schema: Schema) -> None:
     folds_line = f"{scores['folds']['score_mean']:.4f} ± {scores['folds']['score_standard_error']:.4f}"
-    others = ", ".join(f"{name} {value:.4f}" for name, value in scores["oof"].items() if name != "score")
+    others = ", ".join(
+        f"{name} {value:.4f}" for name, value in scores["oof"].items() if name not in ("score", schema.metric)
+    )
     direction = "" if metric_named(schema.metric).higher_is_better else " (lower is better)"
     console.say(
         f"out of fold: {schema.metric} {scores['oof']['score']:.4f}{direction}; folds {folds_line} "
