@@ -15,7 +15,7 @@ from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, 
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.tables import AUTO, NONE, Table, is_plain_csv, parted, read_tables, without_index
-from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, find_matches
+from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, beside_images, find_matches
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
@@ -122,7 +122,7 @@ def _note_unused(reading: Reading, train: Side, test: Side) -> None:
         inside = [
             (len(folder), place) for place, (folder, _) in enumerate(places) if folder and name.startswith(folder + "/")
         ]
-        if inside:
+        if inside and not beside_images(name):
             table = places[max(inside)[1]][1].table.name
             reading.problems.add(
                 "image without row",

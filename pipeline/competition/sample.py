@@ -13,7 +13,7 @@ from pipeline.competition.tables import AUTO, NONE, Table
 NAME_LEVELS = (
     r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template",
     r"(sample|example|format|template).*(answer|result|pred|solution)|(answer|result|pred).*(sample|example|format)",
-    r"submission|submit|제출",
+    r"submission|submit|benchmark|baseline|제출",
     r"^sample$|^example$|샘플",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")

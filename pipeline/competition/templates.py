@@ -1,14 +1,15 @@
 """Which image a row means: templates such as `train/{id}.jpg`, found by looking, applied to every row.
 
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
-with leading zeros, `**/` for any folders, and a final `.*` for whatever suffix the image has.
+with leading zeros, `{column:stem}` for the cell less folders and image suffix, `**/` for any folders, and a final `.*`
+for whatever suffix the image has. Where `{column}` is all of it, folders of another machine in front do not matter.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from pipeline.competition.tables import Table
@@ -17,9 +18,11 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".g
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
 NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
 ANYWHERE = "**/"
-NEST_BELOW = 0.5  # of the rows found: only then are images looked for at any depth
-NUM_TRIED = 24  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}:]*)(?::0?(\d+)d)?\}")
+NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
+NUM_TRIED = 24  # templates tried on some rows
+NUM_THINNED = 1000  # these rows; of tables twice as long
+NUM_COUNTED = 6  # templates tried on all rows
+FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d+)d|(stem)))?\}")
 SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
 
 
@@ -61,6 +64,14 @@ class ImageIndex:
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
+    def tail(self, path: str) -> str | None:
+        """The longest end of this path, cut between folders, that is an image's path."""
+        while path not in self.by_path:
+            _, cut, path = path.partition("/")
+            if not cut:
+                return None
+        return path
+
     def anywhere(self, path: str) -> list[str]:
         """Paths that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
         folder, _, name = path.rpartition(ANYWHERE)
@@ -81,9 +92,16 @@ class ImageIndex:
         return path if path is not None and not self.exact(plain(cell)) else None
 
     def holding(self, cell: str) -> list[str]:
-        """Paths whose name holds this cell between characters that are neither letters nor digits."""
-        pattern = re.compile(rf"(?<![0-9A-Za-z]){re.escape(cell)}(?![0-9A-Za-z])")
+        """Paths whose name holds this cell as a word or number of its own."""
+        before = "[0-9]" if cell[0].isdigit() else "[0-9A-Za-z]"  # img7.png holds 7, img17.png does not
+        after = "[0-9]" if cell[-1].isdigit() else "[0-9A-Za-z]"
+        pattern = re.compile(rf"(?<!{before}){re.escape(cell)}(?!{after})")
         return [path for path in self.by_path if pattern.search(path.rsplit("/", 1)[-1])]
+
+
+def stem_of(path: str) -> str:
+    """The path less folders and image suffix."""
+    return without_suffix(path.rsplit("/", 1)[-1])
 
 
 def without_suffix(path: str) -> str:
@@ -101,39 +119,52 @@ class Match:
     num_found: int  # distinct images that the rows lead to
 
 
-def fill(template: str, header: Sequence[str], row: Sequence[str]) -> str | None:
-    """The path that a row means; None where a numbered cell is no number."""
-    cells = dict(zip(header, row, strict=True))
-    path, end = "", 0
+def paths_of(template: str, table: Table) -> list[str | None]:
+    """The path that each row means; None where a numbered cell is no number."""
+    parts: list[list[str | None]] = []
+    end = 0
     for field in FIELD.finditer(template):
-        cell, width = plain(cells[field[1]]), field[2]
-        if width is not None:
-            if not (cell.isascii() and cell.isdigit()):
-                return None
-            cell = cell.zfill(int(width))
-        path += template[end : field.start()] + cell
+        parts.append([template[end : field.start()]] * len(table.rows))
+        parts.append([_spelled(plain(cell), field[2], field[3]) for cell in table.column(field[1])])
         end = field.end()
-    return path + template[end:]
+    parts.append([template[end:]] * len(table.rows))
+    return [None if None in pieces else "".join(map(str, pieces)) for pieces in zip(*parts, strict=True)]
+
+
+def _spelled(cell: str, width: str | None, stem: str | None) -> str | None:
+    if stem:
+        return stem_of(cell)
+    if width is None:
+        return cell
+    return cell.zfill(int(width)) if cell.isascii() and cell.isdigit() else None
 
 
 def column_of(template: str) -> str:
     """The column that names the image: the last one that the template names. Raises ValueError for none."""
-    names = [name for name, _ in FIELD.findall(template)]
+    names = columns_of(template)
     if not names:
         raise ValueError(f"template {template!r} names no column: write it as in FOLDER/{{id}}.jpg")
-    return str(names[-1])
+    return names[-1]
+
+
+def columns_of(template: str) -> list[str]:
+    """The columns that the template names, in order."""
+    return [field[1] for field in FIELD.finditer(template)]
 
 
 def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]:
     """For each row the member names that it means: none, one, or (with `.*`) several."""
-    unknown = [field for field, _ in FIELD.findall(template) if field not in table.header]
-    if unknown or not FIELD.search(template):
+    columns = columns_of(template)
+    unknown = [column for column in columns if column not in table.header]
+    if unknown or not columns:
         raise ValueError(
             f"template {template!r} names {unknown or 'no column'}; {table.name} has the columns {list(table.header)}"
         )
+    is_path = template == f"{{{columns[0]}}}"
     found: list[list[str]] = []
-    for row in table.rows:
-        path = fill(template, table.header, row)
+    for path in paths_of(template, table):
+        if path is not None and is_path:
+            path = index.tail(path)
         if path is None:
             found.append([])
         elif ANYWHERE in path:
@@ -147,8 +178,8 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
 
 def folder_of(template: str) -> str:
     """The folder that all of a template's images lie under: what stands before its first field."""
-    before = FIELD.split(template)[0]
-    return before.rsplit("/", 1)[0] if "/" in before else ""
+    before = template.split("{")[0].split(ANYWHERE)[0]
+    return before.rpartition("/")[0]
 
 
 def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequence[str] = ()) -> list[Match]:
@@ -161,19 +192,37 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     for column in columns or [column for column in table.header if column]:
         tried.update(_templates(table, column, index))
     matches = _tried_on(table, index, tried)
-    if max((match.num_found for match in matches), default=0) < NEST_BELOW * len(table.rows):
-        matches += _tried_on(table, index, _nested(tried))
+    most = max((match.num_found for match in matches), default=0)
+    if most < len(table.rows):
+        for match in _tried_on(table, index, _nested(tried)):
+            complete = match.num_found == len(table.rows) and role in folder_of(match.template).lower()
+            if complete or most < NEST_BELOW * len(table.rows):
+                matches.append(match)
     return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
 
 
+def beside_images(path: str) -> bool:
+    """Whether a folder on this path says that what lies in it is not the images themselves: masks, thumbnails, …."""
+    return any(word in path.lower().rpartition("/")[0] for word in SIDE_WORDS)
+
+
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
-    matches = []
-    for (template, column), _ in tried.most_common(NUM_TRIED):
-        found = images_of(template, table, index)
-        distinct = {names[0] for names in found if len(names) == 1}
-        if distinct:
-            matches.append(Match(template, column, len(distinct)))
-    return matches
+    """Templates with the number of images that they find: on some rows first, the best ones then on all."""
+    some = replace(table, rows=table.rows[:: max(1, len(table.rows) // NUM_THINNED)])
+    counted = [(_num_found(template, some, index), template, column) for template, column in _first(tried, NUM_TRIED)]
+    best = [entry for entry in counted if entry[0] * 4 >= max(counted)[0]]
+    if len(some.rows) < len(table.rows):
+        best = sorted(best, key=lambda entry: -entry[0])[:NUM_COUNTED]
+        best = [(_num_found(template, table, index), template, column) for _, template, column in best]
+    return [Match(template, column, number) for number, template, column in best if number]
+
+
+def _first(tried: Counter[tuple[str, str]], number: int) -> list[tuple[str, str]]:
+    return [entry for entry, _ in tried.most_common(number)]
+
+
+def _num_found(template: str, table: Table, index: ImageIndex) -> int:
+    return len({names[0] for names in images_of(template, table, index) if len(names) == 1})
 
 
 def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
@@ -182,7 +231,7 @@ def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     for (template, column), count in tried.items():
         *folders, name = template.split("/")
         for depth in range(len(folders)):
-            if len(FIELD.findall(template)) == 1:
+            if len(columns_of(template)) == 1:
                 nested["/".join([*folders[:depth], ANYWHERE + name]), column] += count
     return nested
 
@@ -192,7 +241,7 @@ def preference(template: str, role: str) -> tuple[int, int, int, str]:
     other = "test" if role == "train" else "train"
     folder = folder_of(template).lower()
     wrong = any(word in folder for word in SIDE_WORDS) or (other in folder and role not in folder)
-    return (2 * wrong - (role in folder), template.endswith(".*"), len(FIELD.findall(template)), template)
+    return (2 * wrong - (role in folder), template.endswith(".*"), len(columns_of(template)), template)
 
 
 def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[str, str]]:
@@ -200,22 +249,45 @@ def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[st
     position = table.header.index(column)
     rows = table.rows[:: max(1, len(table.rows) // NUM_LOOKED_AT)]
     cells = [plain(row[position]) for row in rows]
-    hits = [index.exact(cell) if cell else [] for cell in cells]
-    numbered = [index.numbered(cell) for cell in cells]
-    if not any(hits) and not any(numbered) and len(set(cells)) > len(cells) // 2:
-        hits = [index.holding(cell) if cell else [] for cell in cells[:NUM_SCANNED]]
     suggested: Counter[tuple[str, str]] = Counter()
-    for row, cell, paths, numbers in zip(rows, cells, hits, numbered, strict=False):
-        found = {variant for path in paths[:64] for variant in _variants(path, cell, column, table.header, row)}
-        for path in numbers[:64]:
-            folder, _, name = path.rpartition("/")
-            width = len(without_suffix(name))
-            found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+    for cell in cells:
+        suggested.update((template, column) for template in _numbered(cell, column, index))
+    for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
+        found = {variant for path in paths[:64] for variant in _variants(path, cell, field, table.header, row)}
         suggested.update((template, column) for template in found)
+    if any(index.tail(cell) for cell in cells if "/" in cell):
+        suggested[f"{{{column}}}", column] += len(cells)
     return suggested
 
 
-def _variants(path: str, cell: str, column: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
+def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[str, list[str], str]]:
+    """For each cell: (what of it stands in the paths, paths, how a template writes that).
+
+    The whole cell; failing that for all cells, the cell less its folders and image suffix; failing that, the cell as
+    a part of names, where cells differ enough to be ids.
+    """
+    whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
+    if any(paths for _, paths, _ in whole) or any(index.numbered(cell) for cell in cells):
+        return whole
+    stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
+    if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
+        return stems
+    if len(set(cells)) > len(cells) // 2:
+        return [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
+    return []
+
+
+def _numbered(cell: str, column: str, index: ImageIndex) -> set[str]:
+    """Templates that would write this cell's number with leading zeros."""
+    found = set()
+    for path in index.numbered(cell)[:64]:
+        folder, _, name = path.rpartition("/")
+        width = len(without_suffix(name))
+        found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+    return found
+
+
+def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
     """Templates that would give `path` for this row: the cell replaced, then also a folder that another cell names."""
     at = path.rfind(cell)
     before, after = path[:at], path[at + len(cell) :]
@@ -226,6 +298,6 @@ def _variants(path: str, cell: str, column: str, header: Sequence[str], row: Seq
     parts = before.split("/")
     for place, part in enumerate(parts[:-1]):
         for other, value in zip(header, row, strict=True):
-            if other and other != column and part and plain(value) == part:
+            if other and other != field.partition(":")[0] and part and plain(value) == part:
                 folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
-    return {f"{folder}{{{column}}}{suffix}" for folder in folders for suffix in suffixes}
+    return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}

@@ -15,7 +15,15 @@ from pipeline.competition.reading import (
 from pipeline.competition.sample import Sample
 from pipeline.competition.sources import common_folder
 from pipeline.competition.tables import AUTO, NONE, Table
-from pipeline.competition.templates import FIELD, ImageIndex, Match, column_of, find_matches, images_of, without_suffix
+from pipeline.competition.templates import (
+    ImageIndex,
+    Match,
+    column_of,
+    columns_of,
+    find_matches,
+    images_of,
+    without_suffix,
+)
 
 
 def id_table(column: str, ids: Sequence[str]) -> Table:
@@ -77,7 +85,7 @@ def _test_match(reading: Reading, sample: Sample, ids: list[str], index: ImageIn
     own, test_table = id_table(sample.id_column, ids), reading.test_table
     wished = reading.wishes.test_images
     if wished != AUTO:
-        columns = {name for name, _ in FIELD.findall(wished)}
+        columns = set(columns_of(wished))
         table = own if columns <= {sample.id_column} or test_table is None else test_table
         return table, Match(wished, column_of(wished), sum(map(len, images_of(wished, table, index))))
     matches = find_matches(own, index, role="test")
