@@ -59,12 +59,7 @@ def submission_format(
     class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted)
     if wanted == "label" and sample:
         warnings += _strange_cells(sample, labels, metric)
-    if (
-        wanted == "score"
-        and sample
-        and metric == "auc"
-        and all(float(cell).is_integer() for cell in sample.cells() if _is_number(cell))
-    ):
+    if wanted == "score" and sample and metric == "auc" and _whole_numbers(sample):
         warnings.append(
             "the sample writes whole numbers: probabilities will be written. If the leaderboard counts right answers: "
             "competition.metric: accuracy"
@@ -115,6 +110,11 @@ def _numbers_apart(sample: Sample, labels: Labels) -> bool:
     return bool(cells) and all(_is_number(cell) and float(cell) not in known for cell in cells)
 
 
+def _whole_numbers(sample: Sample) -> bool:
+    cells = sample.cells()
+    return bool(cells) and all(_is_number(cell) and float(cell).is_integer() for cell in cells)
+
+
 def _is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text.strip().lower()) is not None
 
@@ -134,21 +134,19 @@ def _refuse_unreadable(wanted: str, sample: Sample | None, labels: Labels) -> No
     if sample is None or wanted not in ("label", "list"):
         return
     cells, known = sample.cells(), set(labels.classes)
-    example = next(iter(sorted(cells - known)), "")
-    if _numbers_apart(sample, labels) and not all(float(cell).is_integer() for cell in cells):
+    shown = f"the sample writes {min(cells - known, default='')!r} in {sample.value_columns[0]!r}"
+    if _numbers_apart(sample, labels) and not _whole_numbers(sample):
         raise ValueError(
-            f"the sample writes {example!r} in {sample.value_columns[0]!r}, a number where one of {len(known)} labels, "
-            f"such as {labels.classes[0]!r}, was to be expected: regression is not learnt here. If labels are wanted:"
-            f"\n    competition.submission: {wanted}"
+            f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
+            f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
         )
-    parts = [
-        {part.strip() for part in cell.split(mark)} for cell in cells - known for mark in DELIMITERS if mark in cell
-    ]
+    lists = [(cell, mark) for cell in cells - known for mark in DELIMITERS if mark in cell]
+    parts = [{part.strip() for part in cell.split(mark)} for cell, mark in lists]
     if any(part & known and part - known for part in parts) and not any(part <= known for part in parts):
         lines = "".join(f"\n    competition.submission: {kind}" for kind in dict.fromkeys((wanted, "ranked")))
         raise ValueError(
-            f"the sample writes {example!r} in {sample.value_columns[0]!r}, of which a part is a training label: a "
-            f"format with more than labels cannot be written here. If labels alone are wanted, choose one:{lines}"
+            f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
+            f"here. If labels alone are wanted, choose one:{lines}"
         )
 
 
