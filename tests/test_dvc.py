@@ -101,7 +101,7 @@ def test_git_sees_only_the_small_results(project):
     )
     new = {line[3:] for line in status.stdout.splitlines()}
     assert new == {"dvc.lock", *(f"data/metrics/{fold}.json" for fold in "012"),
-                   *(f"data/report/{name}" for name in ("metrics.json", "per_class.csv", "curves.csv", "confusion.csv"))}  # fmt: skip
+                   *(f"data/report/{name}" for name in ("metrics.json", "decision.json", "per_class.csv", "curves.csv", "confusion.csv"))}  # fmt: skip
 
 
 def test_metrics_plots_and_experiments_answer(project):
