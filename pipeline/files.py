@@ -3,10 +3,13 @@
 import contextlib
 import csv
 import dataclasses
+import errno
+import glob
 import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import zipfile
 import zlib
@@ -16,24 +19,80 @@ from typing import Any
 
 import numpy as np
 
+PART = ".part"  # <name>.<process>.part is being written
+
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A path to write to; `path` holds all of it afterwards, or stays as it was if the block raises."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+def whole_file(path: Path, num_bytes: int | None = None) -> Iterator[Path]:
+    """A path to write to; `path` holds all of it afterwards, or stays as it was if the block raises.
+
+    num_bytes: what will be written, where it is known, for the message if the disk is full. Raises OSError that names
+    the path and what is missing.
+    """
+    part = path.with_name(f"{path.name}.{os.getpid()}{PART}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_parts_of_the_dead(path)
         yield part
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
         part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)  # now, for its room counts as free
+        reason = _reason(error, path, num_bytes)
+        if reason:
+            raise OSError(f"{path} cannot be written: {reason}; what was there before is untouched") from error
+        raise
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _reason(error: OSError, path: Path, num_bytes: int | None) -> str:
+    """What keeps us from writing, and the way out; empty for an error of another kind."""
+    needed = error.strerror if num_bytes is None else f"{num_bytes:,} bytes are needed"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full ({needed}, {shutil.disk_usage(path.parent).free:,} are free); make room and run again"
+    if error.errno == errno.EFBIG:
+        return f"the file is larger than this system lets a process write ({needed}; see `ulimit -f`)"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.strerror}; make {path.parent} writable"
+    return ""
+
+
+def _remove_parts_of_the_dead(path: Path) -> None:
+    """Half-written files that killed processes left beside `path`; they would fill the disk."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*{PART}"):
+        owner = part.name.removesuffix(PART).rpartition(".")[2]
+        if owner.isdecimal() and int(owner) != os.getpid() and not _alive(int(owner)):
+            part.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` outlast a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
-    with whole_file(path) as part:
+    with whole_file(path, len(content)) as part:
         part.write_bytes(content)
 
 
@@ -93,7 +152,8 @@ def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """An .npz without pickle; the same arrays give the same bytes (zip dates are fixed at 1980)."""
-    with whole_file(path) as part, part.open("wb") as handle:
+    num_bytes = sum(array.nbytes for array in arrays.values())
+    with whole_file(path, num_bytes) as part, part.open("wb") as handle:
         np.savez(handle, allow_pickle=False, **dict(arrays))
 
 
@@ -117,15 +177,33 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def refuse_altered(path: Path, sha256: str, *, stage: str) -> None:
+    """Raise ValueError unless the file has the digest that `stage`, which wrote it, noted (0.8 s a GB)."""
+    found = sha256_of(path)
+    if found != sha256:
+        raise ValueError(
+            f"{path} was altered or damaged since {stage} wrote it: its sha256 is {found[:12]}…, {stage} noted "
+            f"{sha256[:12]}…; run `dvc repro -f {stage}`"
+        )
+
+
 def code_fingerprint() -> str:
-    """Hex sha256 over the source of every module of this package that has been imported, by name."""
+    """Hex sha256 over the source of every module of this package that has been imported, by name.
+
+    A module that was started as `python -m` counts under its own name.
+    """
     digest = hashlib.sha256()
     package = __name__.split(".", maxsplit=1)[0]
-    for name, module in sorted(sys.modules.items()):
-        source = getattr(module, "__file__", None)
+    sources = {_own_name(name, module): getattr(module, "__file__", None) for name, module in sys.modules.items()}
+    for name, source in sorted(sources.items()):
         if (name == package or name.startswith(package + ".")) and source:
             digest.update(Path(source).read_bytes())
     return digest.hexdigest()
+
+
+def _own_name(name: str, module: Any) -> str:
+    spec = getattr(module, "__spec__", None) if name == "__main__" else None
+    return spec.name if spec is not None else name
 
 
 def fold_files(folder: Path, suffix: str, folds: Sequence[str]) -> dict[str, Path]:

@@ -17,9 +17,9 @@ from typing import Any
 import yaml
 
 
-def between(low: float, high: float) -> Any:
+def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
     """A number (int or float by the annotation), low <= value <= high."""
-    return field(metadata={"low": low, "high": high})
+    return field(default=default, metadata={"low": low, "high": high})
 
 
 def one_of(*choices: str, default: Any = dataclasses.MISSING) -> Any:
@@ -123,6 +123,8 @@ class TrainParams:
     ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
     flip_tta: bool  # predict with the mean of an image's and its mirror image's probabilities, held out and test alike
     valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
+    clip_norm: float = between(0.0, 1e6, default=0.0)  # longer gradients are scaled down to this L2 norm; 0 = off
+    fit_memory: bool = False  # a batch that does not fit into memory is computed in parts instead of stopping the fold
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 
 from pipeline.learning.batches import Batches
-from pipeline.learning.engine import Mode, NonFiniteLossError, run_model
+from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.models import MirrorAveraged, Normalised
 from pipeline.learning.objective import CrossEntropy
 from pipeline.learning.resnet9 import ResNet9
+from pipeline.learning.tally import NonFiniteLossError
 
 CPU = torch.device("cpu")
 NUM_IMAGES = 103

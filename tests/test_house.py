@@ -13,8 +13,8 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ROOMS = {
     "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
     "pipeline.competition": 1, "pipeline.images": 1, "pipeline.learning": 1, "pipeline.report": 1,
-    "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.suggestion": 1,
-    "pipeline.side_by_side": 3, "pipeline.__main__": 4,
+    "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.verification": 2,
+    "pipeline.suggestion": 1, "pipeline.side_by_side": 3, "pipeline.__main__": 4,
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib", "PIL")
 # what each stage may load beside numpy and yaml; the first fold of ResNet9 needs torch alone
@@ -66,7 +66,7 @@ def test_a_stages_command_names_exactly_its_files(stage):
         next(iter(out)) if isinstance(out, dict) else out for out in found.get("outs", []) + found.get("metrics", [])
     }
     words = set(re.findall(r"(?:data|submissions)/\S+|\$\{competition.raw\}", found["cmd"]))
-    not_tracked = {"submissions/archive"} | (
+    not_tracked = {"submissions/archive", "data/scratch"} | (
         {"data/models", "data/oof", "data/history", "data/metrics", "data/test"} if stage == "split" else set()
     )
     assert words - not_tracked == deps | outs

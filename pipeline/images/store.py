@@ -56,6 +56,7 @@ def write_store(
     """
     report = StoreReport()
     pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
+    _reserve(path)
     rows = _decoded_rows(names, read, size=size, fit=fit)
     for row, (digest, decoded) in enumerate(tqdm(rows, title, total=len(names), unit=" images", disable=None)):
         report.sha256.append(digest)
@@ -70,6 +71,18 @@ def write_store(
             report.failures.append((row, decoded))
     pixels.flush()
     return report
+
+
+def _reserve(path: Path) -> None:
+    """Raise OSError now if the disk has no room: a write to a memory map that finds none kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    num_bytes = path.stat().st_size
+    with path.open("r+b") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, num_bytes)
+        except OSError as error:
+            raise OSError(error.errno, f"{num_bytes:,} bytes are needed") from error
 
 
 def _decoded_rows(

@@ -20,7 +20,9 @@ class Batches:
 
     store (N, S, S, 3) uint8, in memory, mapped from disk, or already on the device; images come out as
     (B, 3, S, S) uint8 in channels_last order, on `device`. Batches are as even as they can be (sizes differ by one
-    at most, none above `batch_size`): no image is left out and no batch norm sees a batch of one.
+    at most, none above `batch_size`): no image is left out. With `pairs` no batch has one image, which a batch norm
+    could not take: of an odd number of rows in batches of 2, one has 3.
+    `skip`: leave out so many batches of the start; those that follow are what they would have been.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Batches:
         batch_size: int,
         device: torch.device,
         transform: Transform | None = None,
+        pairs: bool = False,
+        skip: int = 0,
     ) -> None:
         self.store = store
         self.rows = torch.from_numpy(rows.astype(np.int64))
@@ -40,6 +44,9 @@ class Batches:
         self.transform = transform
         self.num_images = len(rows)
         self.num_batches = math.ceil(len(rows) / batch_size)
+        if pairs and len(rows) > 1:
+            self.num_batches = min(self.num_batches, len(rows) // 2)
+        self.skip = skip
         self.batches_a_chunk = _batches_a_chunk(store, batch_size)
 
     def __len__(self) -> int:
@@ -49,10 +56,13 @@ class Batches:
         ends = [(step * self.num_images) // self.num_batches for step in range(self.num_batches + 1)]
         for chunk, first in enumerate(range(0, self.num_batches, self.batches_a_chunk)):
             bounds = ends[first : first + self.batches_a_chunk + 1]
+            left_out = max(0, self.skip - first)
+            if left_out >= len(bounds) - 1:
+                continue
             images = self._gather(self.rows[bounds[0] : bounds[-1]])
             if self.transform is not None:
                 images = self.transform(images, chunk)
-            for start, end in itertools.pairwise(bounds):
+            for start, end in itertools.pairwise(bounds[left_out:]):
                 batch = images[start - bounds[0] : end - bounds[0]].permute(0, 3, 1, 2)
                 yield batch if self.targets is None else (batch, self.targets[start:end])
 

@@ -56,6 +56,25 @@ def limit_threads(num_threads: int) -> None:
     torch.set_num_threads(min(num_threads, torch.get_num_threads()))
 
 
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """Where torch's global generators are, that of the CPU and of `device`; uint8 on the CPU."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Go on from where `random_state` found them."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(state["mps"])
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed blocks, instead of giving each step's activations back to the system.
 

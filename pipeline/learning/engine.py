@@ -4,18 +4,20 @@ It grew out of a tutorial's `run_model(model, loader, loss_fn, optimizer, is_tra
 """
 
 import contextlib
-import time
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from pipeline.learning.device import random_state, set_random_state
+from pipeline.learning.memory import Parts, has_batch_norm
 from pipeline.learning.objective import CrossEntropy, Objective
+from pipeline.learning.tally import Outcome, Tally
 
 
 class Mode(Enum):
@@ -42,22 +44,6 @@ class Schedule(Protocol):
         """After each optimiser step."""
 
 
-class NonFiniteLossError(ValueError):
-    """A loss became NaN or inf: where, and what usually helps."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one pass over `num_images` images gave; rows in the order of the batches."""
-
-    num_images: int
-    seconds: float
-    loss: float | None  # mean over images; None in TEST
-    accuracy: float | None  # share of images (of several labels: of labels) right, as scikit-learn's; None in TEST
-    class_indices: np.ndarray | None  # (N,) int64 by argmax; None in TRAIN
-    probs: np.ndarray | None  # (N, C) float32; None in TRAIN
-
-
 def run_model(
     model: nn.Module,
     batches: BatchSource,
@@ -68,7 +54,10 @@ def run_model(
     optimizer: torch.optim.Optimizer | None = None,
     schedule: Schedule | None = None,
     after_step: Callable[[], None] | None = None,
+    clip_norm: float = 0.0,
     dtype: torch.dtype | None = None,
+    parts: Parts | None = None,
+    tally: Tally | None = None,
     title: str = "",
 ) -> Outcome:
     """One pass of `model`, which lives on `device`, over `batches`.
@@ -77,34 +66,43 @@ def run_model(
     VALID and TEST leave every entry of `state_dict()` as it was. TEST looks at nothing but images: of a batch that
     is a tuple it takes the first part. The forward pass runs under autocast to `dtype` (None: float32); logits go
     to float32 before softmax and loss. Nothing waits for the device but the end and a redraw of the progress bar
-    (no bar unless stderr is a terminal). Raises NonFiniteLossError, and ValueError for no images at all.
+    (no bar unless stderr is a terminal).
+    clip_norm: the gradient is scaled down to this L2 norm, 0 = never. tally: of a pass that was cut short, whose
+    later batches `batches` gives. parts: what to do with a batch that does not fit into memory (VALID and TEST, whose
+    results do not depend on it, compute it in parts anyway).
+    Raises NonFiniteLossError, OutOfMemoryError, and ValueError for no images at all.
     """
-    if (mode is Mode.TRAIN) != (optimizer is not None):
+    training = mode is Mode.TRAIN
+    if training != (optimizer is not None):
         raise ValueError(f"{mode} with optimizer {type(optimizer).__name__}: TRAIN takes one, other modes take none")
     objective = objective or CrossEntropy()
-    tally = _Tally(title)
+    tally = tally or Tally()
+    tally.title = title
+    forward = _Forward(
+        model, objective, parts or Parts(may_cut=not training), 2 if training and has_batch_norm(model) else 1,
+        training, device, dtype, title,
+    )  # fmt: skip
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]] if optimizer else []
 
-    model.train(mode is Mode.TRAIN)
-    grad = torch.enable_grad() if mode is Mode.TRAIN else torch.inference_mode()
-    with grad, tqdm(total=batches.num_images, desc=title, unit=" images", disable=None, leave=False) as bar:
+    model.train(training)
+    grad = torch.enable_grad() if training else torch.inference_mode()
+    bar = tqdm(
+        total=batches.num_images, initial=tally.num_images, desc=title, unit=" images", disable=None, leave=False
+    )
+    with grad, bar:
         for batch in batches:
             images, targets = (_images_of(batch), None) if mode is Mode.TEST else batch
-            with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
-                logits = model(images.to(device, non_blocking=True))
-            logits = logits.float()
-            probs = objective.probs(logits.detach())
-            tally.add_images(len(images), None if mode is Mode.TRAIN else probs)
-
-            if targets is not None:
-                targets = targets.to(device, non_blocking=True)
-                losses = objective.losses(logits, targets, training=mode is Mode.TRAIN)
-                rate = _learning_rate(optimizer) if optimizer is not None else None
-                tally.add_losses(losses.detach(), objective.correct(probs, targets), rate)
+            if optimizer is not None:
+                optimizer.zero_grad(set_to_none=True)
+            probs, losses, correct = forward(images, targets)
+            tally.add_images(len(images), None if training else probs)
+            if losses is not None and correct is not None:
+                tally.add_losses(losses, correct, _learning_rate(optimizer) if optimizer is not None else None)
                 if device.type == "cpu":
                     tally.check()  # no wait there, and the rest of a lost epoch is saved
             if optimizer is not None:
-                optimizer.zero_grad(set_to_none=True)
-                losses.mean().backward()
+                if clip_norm:
+                    tally.norms.append(nn.utils.clip_grad_norm_(weights, clip_norm))
                 optimizer.step()
                 if schedule is not None:
                     schedule.step()
@@ -117,71 +115,81 @@ def run_model(
     return tally.outcome()
 
 
+Batch = tuple[Tensor, Tensor | None, Tensor | None]  # probs (B, C), losses (B,), correct (B,)
+
+
+@dataclass(frozen=True)
+class _Forward:
+    """A batch through the network, in as many parts as memory asks for; in training, gradients are left behind."""
+
+    model: nn.Module
+    objective: Objective
+    parts: Parts
+    smallest: int  # images that a part must have
+    training: bool
+    device: torch.device
+    dtype: torch.dtype | None
+    title: str
+
+    def __call__(self, images: Tensor, targets: Tensor | None) -> Batch:
+        return self.parts.compute(
+            lambda number: self._in_parts(images, targets, number),
+            num_images=len(images),
+            smallest=self.smallest,
+            undo=self._undo(),
+            title=self.title,
+        )
+
+    def _undo(self) -> Callable[[], None]:
+        """What puts gradients, running statistics and random numbers back to where they are now."""
+        if not self.training or not self.parts.may_cut:
+            return lambda: self.model.zero_grad(set_to_none=True)
+        buffers, kept = list(self.model.buffers()), [buffer.clone() for buffer in self.model.buffers()]
+        numbers = random_state(self.device)
+
+        def undo() -> None:
+            self.model.zero_grad(set_to_none=True)
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+            set_random_state(numbers, self.device)
+
+        return undo
+
+    def _in_parts(self, images: Tensor, targets: Tensor | None, number: int) -> Batch:
+        if number == 1:
+            return self._one(images, targets, len(images))
+        ends = [len(images) * part // number for part in range(number + 1)]
+        done = [
+            self._one(images[start:end], None if targets is None else targets[start:end], len(images))
+            for start, end in itertools.pairwise(ends)
+        ]
+        probs, losses, correct = (_joined(column) for column in zip(*done, strict=True))
+        assert probs is not None
+        return probs, losses, correct
+
+    def _one(self, images: Tensor, targets: Tensor | None, batch_size: int) -> Batch:
+        with torch.autocast(self.device.type, dtype=self.dtype) if self.dtype else contextlib.nullcontext():
+            logits = self.model(images.to(self.device, non_blocking=True))
+        logits = logits.float()
+        probs = self.objective.probs(logits.detach())
+        if targets is None:
+            return probs, None, None
+        targets = targets.to(self.device, non_blocking=True)
+        losses = self.objective.losses(logits, targets, training=self.training)
+        if self.training:
+            mean = losses.mean() if len(losses) == batch_size else losses.sum() / batch_size
+            mean.backward()
+        return probs, losses.detach(), self.objective.correct(probs, targets)
+
+
+def _joined(pieces: Sequence[Tensor | None]) -> Tensor | None:
+    there = [piece for piece in pieces if piece is not None]
+    return torch.cat(there) if there else None
+
+
 def _images_of(batch: Any) -> Tensor:
     return batch[0] if isinstance(batch, tuple | list) else batch
 
 
 def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
     return float(optimizer.param_groups[0]["lr"])
-
-
-class _Tally:
-    """Per-image results, left on the device until someone asks: sums and means do not depend on the batch size."""
-
-    def __init__(self, title: str) -> None:
-        self.title = title
-        self.started = time.perf_counter()
-        self.num_images = 0
-        self.losses: list[Tensor] = []  # one (B,) a step
-        self.correct: list[Tensor] = []
-        self.probs: list[Tensor] = []
-        self.rates: list[float | None] = []
-        self.num_checked = 0  # steps
-
-    def add_images(self, num_images: int, probs: Tensor | None) -> None:
-        self.num_images += num_images
-        if probs is not None:
-            self.probs.append(probs)
-
-    def add_losses(self, losses: Tensor, correct: Tensor, rate: float | None) -> None:
-        self.losses.append(losses)
-        self.correct.append(correct)
-        self.rates.append(rate)
-
-    def check(self) -> None:
-        """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf."""
-        fresh = self.losses[self.num_checked :]
-        if fresh and not bool(torch.cat(fresh).isfinite().all()):
-            sound = [bool(losses.isfinite().all()) for losses in fresh]
-            step = self.num_checked + sound.index(False)
-            bad = fresh[sound.index(False)]
-            rate = self.rates[step]
-            at_rate = "" if rate is None else f", learning rate {rate:.3g}"
-            raise NonFiniteLossError(
-                f"{self.title or 'run_model'}: loss is not finite at step {step + 1}{at_rate} "
-                f"({int((~bad.isfinite()).sum())} of {len(bad)} images); nothing was written. "
-                "Lower train.peak_lr, or set compute.precision to fp32"
-            )
-        self.num_checked = len(self.losses)
-
-    def means(self) -> dict[str, float]:
-        """Loss and accuracy over the images so far, summed in float64."""
-        losses, correct = torch.cat(self.losses).cpu(), torch.cat(self.correct).cpu()
-        return {"loss": float(losses.double().mean()), "accuracy": float(correct.double().mean())}
-
-    def outcome(self) -> Outcome:
-        """Wait for the device, and gather."""
-        if self.num_images == 0:
-            raise ValueError(f"{self.title or 'run_model'}: there are no images in these batches")
-        if self.losses:
-            self.check()
-        means: dict[str, float] = self.means() if self.losses else {}
-        probs = torch.cat(self.probs).cpu().numpy() if self.probs else None
-        return Outcome(
-            num_images=self.num_images,
-            seconds=time.perf_counter() - self.started,
-            loss=means.get("loss"),
-            accuracy=means.get("accuracy"),
-            class_indices=None if probs is None else probs.argmax(axis=1),
-            probs=probs,
-        )

@@ -1,5 +1,6 @@
 """One fold from start to end: train on its training part, predict the part held out."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from torch import Tensor
 from pipeline.learning.augment import Augmentation
 from pipeline.learning.batches import Batches, epoch_order
 from pipeline.learning.checkpoint import on_device
-from pipeline.learning.engine import Mode, Outcome, run_model
+from pipeline.learning.engine import Mode, run_model
+from pipeline.learning.memory import Parts
 from pipeline.learning.models import MirrorAveraged, Normalised
 from pipeline.learning.objective import objective_for
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
+from pipeline.learning.resume import Moving, Saves
+from pipeline.learning.tally import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class EpochRecord:
     train_accuracy: float
     valid_loss: float | None  # None where this epoch was not validated
     valid_accuracy: float | None
+    gradient_norm_mean: float | None = None  # over the epoch's steps, before clipping; None without clipping
+    gradient_norm_max: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,47 +74,75 @@ def train_fold(
     ema_decay: float,
     flip_tta: bool,
     valid_every: int,
+    clip_norm: float,
+    fit_memory: bool,
     device: torch.device,
     dtype: torch.dtype | None,
     report: Callable[[EpochRecord, Outcome], None],
+    saves: Saves | None = None,
 ) -> TrainedFold:
     """Train for `epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
     store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: a row for each row of
     the store, as `objective_for(target_kind)` takes them.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
-    the same bytes. Raises NonFiniteLossError.
+    the same bytes. With `saves` it goes on where an earlier run of the same fold was cut short.
+    Raises NonFiniteLossError and OutOfMemoryError.
     """
     network = on_device(model, device)
     objective = objective_for(target_kind, label_smoothing)
     moves = create_optimizer(
         network, optimizer, peak_lr=peak_lr, momentum=momentum, weight_decay=weight_decay, fused=device.type != "mps"
     )
-    num_steps = epochs * Batches(store, train_rows, None, batch_size=batch_size, device=device).num_batches
+    steps_per_epoch = Batches(store, train_rows, None, batch_size=batch_size, device=device, pairs=True).num_batches
+    num_steps = epochs * steps_per_epoch
     schedule = one_cycle(moves, peak_lr=peak_lr, num_steps=num_steps, warmup=warmup)
-    kept, after_step = averaging(network, ema_decay)
+    kept, average = averaging(network, ema_decay)
     valid = Batches(store, valid_rows, targets[valid_rows], batch_size=2 * batch_size, device=device)
     loop: dict[str, Any] = {"device": device, "dtype": dtype, "objective": objective}
+    moving = Moving(
+        network=network,
+        optimizer=moves,
+        schedule=schedule,
+        average=average,
+        parts=Parts(may_cut=fit_memory),
+        device=device,
+        steps_per_epoch=steps_per_epoch,
+    )
+    if saves is not None:
+        saves.resume(moving, num_steps)
 
-    history = []
-    for epoch in range(1, epochs + 1):
+    def after_step() -> None:
+        if average is not None:
+            average()
+        if saves is not None and saves.due():
+            saves.save(moving)
+
+    for epoch in range(moving.epoch, epochs + 1):
         key = (seed, int(fold), epoch)
-        seed_everything(*key)
+        if moving.tally.num_steps == 0:  # else the generator goes on from where it was
+            seed_everything(*key)
         rows = train_rows[epoch_order(len(train_rows), seed=seed, fold=int(fold), epoch=epoch)]
         transform = Augmentation(**augmentation, key=key)
-        train = Batches(store, rows, targets[rows], batch_size=batch_size, device=device, transform=transform)
+        train = Batches(
+            store, rows, targets[rows], batch_size=batch_size, device=device, transform=transform, pairs=True,
+            skip=moving.tally.num_steps,
+        )  # fmt: skip
         title = f"fold {fold} epoch {epoch}/{epochs}"
         trained = run_model(
-            network, train, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, title=title, **loop
-        )
+            network, train, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, clip_norm=clip_norm,
+            parts=moving.parts, tally=moving.tally, title=title, **loop,
+        )  # fmt: skip
         validated = None
         if epoch % valid_every == 0 and epoch < epochs:
             validated = run_model(kept, valid, Mode.VALID, title=f"{title} valid", **loop)
         if epoch == epochs:
             predictor = MirrorAveraged(kept, objective) if flip_tta else kept
             validated = held_out = run_model(predictor, valid, Mode.VALID, title=f"{title} held out", **loop)
-        history.append(_record(fold, epoch, float(moves.param_groups[0]["lr"]), trained, validated))
-        report(history[-1], trained)
+        record = _record(fold, epoch, float(moves.param_groups[0]["lr"]), trained, validated)
+        moving.end_epoch(dataclasses.asdict(record))
+        report(record, trained)
+    history = [EpochRecord(**record) for record in moving.history]
     return TrainedFold(kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
 
 
@@ -141,4 +175,6 @@ def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, valid
         train_accuracy=trained.accuracy,
         valid_loss=None if validated is None else validated.loss,
         valid_accuracy=None if validated is None else validated.accuracy,
+        gradient_norm_mean=trained.gradient_norm_mean,
+        gradient_norm_max=trained.gradient_norm_max,
     )

@@ -1,7 +1,5 @@
 """Optimiser, schedule and averaged weights, by name."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
@@ -59,12 +57,12 @@ class AveragedWeights:
 
         self._average = ModelEmaV3(model, decay=decay, use_warmup=True)
         self._model = model
-        self._num_steps = 0
+        self.num_steps = 0
 
-    def update(self) -> None:
+    def __call__(self) -> None:
         """After each optimiser step."""
-        self._average.update(self._model, step=self._num_steps)
-        self._num_steps += 1
+        self._average.update(self._model, step=self.num_steps)
+        self.num_steps += 1
 
     @property
     def module(self) -> nn.Module:
@@ -72,9 +70,9 @@ class AveragedWeights:
         return self._average.module
 
 
-def averaging(model: nn.Module, decay: float) -> tuple[nn.Module, Callable[[], None] | None]:
+def averaging(model: nn.Module, decay: float) -> tuple[nn.Module, AveragedWeights | None]:
     """(the model to validate and keep, what to call after each step): itself and None where decay is 0."""
     if decay == 0:
         return model, None
     average = AveragedWeights(model, decay)
-    return average.module, average.update
+    return average.module, average

@@ -32,7 +32,10 @@ from pipeline.params import load_folds
 from pipeline.report.figures import confusion_figure, curves_figure, mistakes_figure, rates_figure
 
 NUM_MISTAKES = 24
-CURVE_COLUMNS = ("fold", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+CURVE_COLUMNS = (
+    "fold", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
+    "gradient_norm_mean", "gradient_norm_max",
+)  # fmt: skip
 BESIDE = {True: ("accuracy", "macro_f1", "log_loss"), False: ("element_accuracy", "macro_f1", "log_loss")}  # exclusive?
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline import console
 from pipeline.competition.schema import read_schema, read_test_rows
-from pipeline.files import write_arrays
+from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
@@ -40,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     schema = read_schema(args.schema)
     rows = read_test_rows(args.test_table)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
+    refuse_altered(args.test_images, schema.test.sha256, stage="ingest")
     model, card = read_checkpoint(args.weights, args.card)
     asked = (schema.target.kind, schema.target.classes, schema.test.size)
     if (card.target_kind, card.classes, card.image_size) != asked:

@@ -1,11 +1,14 @@
 """Reads schema, tables, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
 probabilities, a history row an epoch, and metrics.
+
+A fold that was killed goes on at its last saved step, and gives the same bytes.
 """
 
 import argparse
 import dataclasses
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +17,16 @@ import torch
 
 from pipeline import console
 from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_rows, target_array
-from pipeline.files import code_fingerprint, read_table, write_arrays, write_json, write_table
+from pipeline.files import code_fingerprint, read_table, refuse_altered, write_arrays, write_json, write_table
 from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
-from pipeline.learning.engine import Outcome
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
 from pipeline.learning.models import Normalised, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
+from pipeline.learning.resume import Saves
+from pipeline.learning.tally import Outcome
 from pipeline.params import (
     AugmentParams,
     ComputeParams,
@@ -50,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--oof", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
     parser.add_argument("--history", type=Path, required=True, help="CSV to write: a row an epoch")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
+    parser.add_argument(
+        "--scratch", type=Path, required=True, help="folder for states to resume from; untracked, emptied on success"
+    )
     args = parser.parse_args(argv)
     sections: dict[str, Any] = {
         "model": load_section(args.params, "model", ModelParams),
@@ -66,11 +73,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     targets = target_array([row.label for row in rows], schema.target)
     image_ids = [row.image_id for row in rows]
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
+    _check_classes(targets[train_rows], schema.target, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
+    refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
 
     model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows)
+    record = _Record(
+        params={name: dataclasses.asdict(section) for name, section in sections.items()},
+        data_fingerprint=_fingerprint(args.schema, args.train_table, args.folds),
+        device=device.type,
+        precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
+    )
+    saves = Saves(args.scratch, args.fold, dataclasses.asdict(record))
     trained = _train(
-        sections, model, mean, store, args.fold, train_rows, valid_rows, targets, schema.target.kind, device, dtype
+        sections,
+        model,
+        mean,
+        store,
+        args.fold,
+        train_rows,
+        valid_rows,
+        targets,
+        schema.target.kind,
+        device,
+        dtype,
+        saves,
     )
     card = ModelCard(
         fold=args.fold,
@@ -83,14 +110,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         mean=mean,
         std=std,
         flip_tta=sections["train"].flip_tta,
-        params={name: dataclasses.asdict(section) for name, section in sections.items()},
-        data_fingerprint=_fingerprint(args.schema, args.train_table, args.folds),
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
-        device=device.type,
-        precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
+        **dataclasses.asdict(record),
     )
     _write(args, card, trained, [image_ids[row] for row in valid_rows])
+    saves.clear()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """What determines a fold's result beside code and versions; the model card repeats it."""
+
+    params: dict[str, Any]
+    data_fingerprint: str  # sha256 over schema (which has the store's), train table and folds
+    device: str
+    precision: str
 
 
 def _load_train(params: Path, fold: str) -> TrainParams:
@@ -109,6 +144,23 @@ def _split_rows(folds: Path, image_ids: Sequence[str], fold: str) -> tuple[np.nd
     if not held_out.any():
         raise ValueError(f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro`")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _check_classes(targets: np.ndarray, target: Target, fold: str) -> None:
+    """Say which classes a fold cannot learn. Raises ValueError where there is nothing to learn at all."""
+    images = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(target.classes))
+    absent = [label for label, count in zip(target.classes, images.tolist(), strict=True) if count == 0]
+    if len(targets) < 2 or (target.exclusive and len(target.classes) - len(absent) < 2):
+        raise ValueError(
+            f"fold {fold} would train on {len(targets)} images of {len(target.classes) - len(absent)} of "
+            f"{len(target.classes)} classes: there is nothing to tell apart. Take folds out of params.yaml, or let "
+            "split deal them otherwise (split.group, split.time, split.fold_column)"
+        )
+    if absent:
+        console.say(
+            f"warning: fold {fold} has no image to learn {len(absent)} of {len(target.classes)} classes from, "
+            f"first {absent[:3]}: it will hardly ever predict them"
+        )
 
 
 def _create(
@@ -139,6 +191,7 @@ def _train(
     target_kind: str,
     device: torch.device,
     dtype: torch.dtype | None,
+    saves: Saves,
 ) -> TrainedFold:
     fill = tuple(round(255 * channel) for channel in mean)
     return train_fold(
@@ -154,6 +207,7 @@ def _train(
         device=device,
         dtype=dtype,
         report=_say_epoch,
+        saves=saves,
     )
 
 

@@ -1,0 +1,76 @@
+"""When a batch does not fit into the device's memory: the size that does, or the batch in parts."""
+
+import gc
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from pipeline import console
+
+Result = TypeVar("Result")
+
+
+class OutOfMemoryError(ValueError):
+    """A batch did not fit; the message says what does."""
+
+
+class Parts:
+    """Into how many parts a batch is cut; once a batch did not fit, all that follow are cut alike.
+
+    Without `may_cut` a batch that does not fit stops the pass.
+    """
+
+    def __init__(self, *, may_cut: bool, number: int = 1) -> None:
+        self.may_cut = may_cut
+        self.number = number
+
+    def compute(
+        self, attempt: Callable[[int], Result], *, num_images: int, smallest: int, undo: Callable[[], None], title: str
+    ) -> Result:
+        """attempt(number of parts) for a batch of `num_images`, with more parts each time it does not fit.
+
+        smallest: images that a part must have; undo: takes back what a failed attempt left. Raises OutOfMemoryError.
+        """
+        most = max(1, num_images // smallest)
+        number = min(self.number, most)
+        while (result := _attempted(attempt, number)) is None:
+            undo()
+            if number == most:
+                raise OutOfMemoryError(f"{title}: out of memory; not even {_at_once(num_images, number)} fit")
+            number = min(2 * number, most)
+        if number > self.number:
+            fits = math.ceil(num_images / number)
+            if not self.may_cut:
+                raise OutOfMemoryError(
+                    f"{title}: out of memory with a batch of {num_images} images; {fits} fit (tried). Set "
+                    f"train.batch_size to {fits}, or train.fit_memory to true to keep the batch and compute it in parts"
+                )
+            console.say(f"{title}: out of memory with {num_images} images at once; from here on {number} parts a batch")
+            self.number = number
+        return result
+
+
+def _attempted(attempt: Callable[[int], Result], number: int) -> Result | None:
+    """None where memory ran out, and what the failed attempt held is free again."""
+    try:
+        return attempt(number)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return None
+
+
+def _at_once(num_images: int, number: int) -> str:
+    fits = math.ceil(num_images / number)
+    return "1 image" if fits == 1 else f"{fits} images at once"
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether an image's logits in training depend on the images beside it."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())

@@ -1,0 +1,124 @@
+"""What a pass has given so far: per-image results, left on the device until someone asks."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class NonFiniteLossError(ValueError):
+    """A loss became NaN or inf: where, and what usually helps."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one pass over `num_images` images gave; rows in the order of the batches."""
+
+    num_images: int
+    seconds: float
+    loss: float | None  # mean over images; None in TEST
+    accuracy: float | None  # share of images (of several labels: of labels) right, as scikit-learn's; None in TEST
+    class_indices: np.ndarray | None  # (N,) int64 by argmax; None in TRAIN
+    probs: np.ndarray | None  # (N, C) float32; None in TRAIN
+    gradient_norm_mean: float | None = None  # over steps, before clipping; None without clipping
+    gradient_norm_max: float | None = None
+
+
+class Tally:
+    """Sums and means of it do not depend on the batch size. A pass that was cut short goes on with its tally."""
+
+    def __init__(self, title: str = "") -> None:
+        self.title = title
+        self.started = time.perf_counter()
+        self.num_images = 0
+        self.losses: list[Tensor] = []  # one (B,) a step
+        self.correct: list[Tensor] = []
+        self.probs: list[Tensor] = []
+        self.rates: list[float | None] = []
+        self.norms: list[Tensor] = []  # one () a step, if gradients are clipped
+        self.num_checked = 0  # steps
+
+    @property
+    def num_steps(self) -> int:
+        """Labelled batches so far."""
+        return len(self.losses)
+
+    def add_images(self, num_images: int, probs: Tensor | None) -> None:
+        """A batch; `probs` None in TRAIN."""
+        self.num_images += num_images
+        if probs is not None:
+            self.probs.append(probs)
+
+    def add_losses(self, losses: Tensor, correct: Tensor, rate: float | None) -> None:
+        """(B,) each; `rate`: the learning rate, None where nothing is learnt."""
+        self.losses.append(losses)
+        self.correct.append(correct)
+        self.rates.append(rate)
+
+    def check(self) -> None:
+        """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf."""
+        fresh = self.losses[self.num_checked :]
+        if fresh and not bool(torch.cat(fresh).isfinite().all()):
+            sound = [bool(losses.isfinite().all()) for losses in fresh]
+            step = self.num_checked + sound.index(False)
+            bad = fresh[sound.index(False)]
+            rate = self.rates[step]
+            at_rate = "" if rate is None else f", learning rate {rate:.3g}"
+            raise NonFiniteLossError(
+                f"{self.title or 'run_model'}: loss is not finite at step {step + 1}{at_rate} "
+                f"({int((~bad.isfinite()).sum())} of {len(bad)} images); nothing was written. "
+                "Lower train.peak_lr, set train.clip_norm, or set compute.precision to fp32"
+            )
+        self.num_checked = len(self.losses)
+
+    def means(self) -> dict[str, float]:
+        """Loss and accuracy over the images so far, summed in float64."""
+        losses, correct = torch.cat(self.losses).cpu(), torch.cat(self.correct).cpu()
+        return {"loss": float(losses.double().mean()), "accuracy": float(correct.double().mean())}
+
+    def outcome(self) -> Outcome:
+        """Wait for the device, and gather."""
+        if self.num_images == 0:
+            raise ValueError(f"{self.title or 'run_model'}: there are no images in these batches")
+        if self.losses:
+            self.check()
+        means: dict[str, float] = self.means() if self.losses else {}
+        probs = torch.cat(self.probs).cpu().numpy() if self.probs else None
+        norms = torch.stack(self.norms).cpu().double() if self.norms else None
+        return Outcome(
+            num_images=self.num_images,
+            seconds=time.perf_counter() - self.started,
+            loss=means.get("loss"),
+            accuracy=means.get("accuracy"),
+            class_indices=None if probs is None else probs.argmax(axis=1),
+            probs=probs,
+            gradient_norm_mean=None if norms is None else float(norms.mean()),
+            gradient_norm_max=None if norms is None else float(norms.max()),
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """All of a TRAIN pass so far, on the CPU. Raises NonFiniteLossError: a lost pass is not worth keeping."""
+        self.check()
+        state = {
+            "seconds": torch.tensor(time.perf_counter() - self.started, dtype=torch.float64),
+            "sizes": torch.tensor([len(losses) for losses in self.losses]),
+            "rates": torch.tensor(self.rates, dtype=torch.float64),
+            "losses": torch.cat(self.losses).cpu(),
+            "correct": torch.cat(self.correct).cpu(),
+        }
+        return state | ({"norms": torch.stack(self.norms).cpu()} if self.norms else {})
+
+    @classmethod
+    def restored(cls, state: dict[str, Tensor], device: torch.device) -> "Tally":
+        """The tally whose `state` this was, with its results on `device`."""
+        tally = cls()
+        sizes = state["sizes"].tolist()
+        tally.started -= float(state["seconds"])
+        tally.num_images = sum(sizes)
+        tally.losses = list(state["losses"].to(device).split(sizes))
+        tally.correct = list(state["correct"].to(device).split(sizes))
+        tally.rates = state["rates"].tolist()
+        tally.norms = list(state["norms"].to(device)) if "norms" in state else []
+        return tally

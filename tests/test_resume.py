@@ -1,0 +1,220 @@
+"""Exact resume: wherever a fold is cut short, it ends with the bytes of a fold that was not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Workplace, competition_files, write_zip
+
+from pipeline.learning import resume
+
+FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
+RECIPES = {
+    "sgd": {"augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
+    "adamw with averaging": {
+        "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True, "clip_norm": 1.0},
+        "augment": {"policy": "autoaugment"},
+    },
+    "timm with dropout": {
+        "model": {"name": "test_resnet", "options": {"drop_rate": 0.4, "drop_path_rate": 0.2}},
+        "train": {"optimizer": "lamb", "peak_lr": 0.0005, "epochs": 3},
+    },
+}
+NUM_STEPS = {"sgd": 12, "adamw with averaging": 12, "timm with dropout": 6}
+
+
+class KilledError(BaseException):
+    """What stands for SIGKILL within a process; tests/faults sends the real one."""
+
+
+@pytest.fixture(params=RECIPES)
+def ready(request, tmp_path):
+    """A workplace in which train is next, with the bytes of a fold that was not cut short, saving at every step."""
+    return made_ready(tmp_path, RECIPES[request.param])
+
+
+def made_ready(root, recipe):
+    place = Workplace(root)
+    for section, values in recipe.items():
+        place.params[section] |= values
+    write_zip(place.raw, competition_files())
+    place.run("ingest")
+    place.run("split")
+    place.run("train", key="0")
+    place.whole = outputs(place)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def save_at_every_step(monkeypatch):
+    monkeypatch.setattr(resume, "LEAST_S", 0.0)
+    monkeypatch.setattr(resume, "TIMES_COST", 0.0)
+
+
+def outputs(place):
+    return {name: place.path(f"data/{name}").read_bytes() for name in FOLD_OUTPUTS}
+
+
+def cut_short(place, monkeypatch, *, after=3):
+    """Run train until `after` states are saved, then die."""
+    left, save = [after], resume.Saves.save
+
+    def dying(saves, moving):
+        save(saves, moving)
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(resume.Saves, "save", dying)
+        with pytest.raises(KilledError):
+            place.run("train", key="0")
+
+
+def states(place):
+    return sorted(place.path("data/scratch").glob("*"))
+
+
+def test_a_fold_cut_short_at_any_step_ends_with_the_same_bytes(ready, monkeypatch, capsys, request):
+    num_steps = NUM_STEPS[request.node.callspec.params["ready"]]
+    for step in sorted({1, 2, num_steps // 2, num_steps - 1, num_steps}):
+        cut_short(ready, monkeypatch, after=step)
+        torch.manual_seed(99)
+        ready.run("train", key="0")
+        assert outputs(ready) == ready.whole, f"after step {step}"
+        assert f"fold 0: resumed at step {step} of {num_steps}\n" in capsys.readouterr().out
+        assert states(ready) == [], "removed on success"
+
+
+@pytest.fixture
+def plain(tmp_path):
+    return made_ready(tmp_path, {})
+
+
+def test_cut_short_again_and_again(plain, monkeypatch):
+    for _ in range(4):
+        cut_short(plain, monkeypatch, after=2)
+    plain.run("train", key="0")
+    assert outputs(plain) == plain.whole
+
+
+def test_as_many_threads_as_before(plain, monkeypatch):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        plain.run("train", key="0")
+        on_two = outputs(plain)
+        cut_short(plain, monkeypatch)
+        torch.set_num_threads(1)
+        plain.run("train", key="0")
+        assert torch.get_num_threads() == 2
+        assert outputs(plain) == on_two
+    finally:
+        torch.set_num_threads(threads)
+
+
+def change_parameter(place, monkeypatch):
+    place.params["folds"]["0"] = {"peak_lr": 0.03}
+
+
+def change_image(place, monkeypatch):
+    files = competition_files()
+    files["train/001.png"] = files["train/004.png"]
+    write_zip(place.raw, files)
+    place.run("ingest")
+
+
+def change_code(place, monkeypatch):
+    monkeypatch.setattr(resume, "code_fingerprint", lambda: "other code")
+
+
+def change_version(place, monkeypatch):
+    monkeypatch.setattr(resume.importlib.metadata, "version", lambda name: "0.0")
+
+
+@pytest.mark.parametrize("change", [change_parameter, change_image, change_code, change_version])
+def test_a_change_starts_afresh_and_deletes_the_stale_state(plain, monkeypatch, capsys, change):
+    cut_short(plain, monkeypatch)
+    kept = [path.name for path in states(plain)]
+    change(plain, monkeypatch)
+    plain.run("train", key="0")
+    changed = outputs(plain)
+    assert "resumed" not in capsys.readouterr().out
+    assert states(plain) == []
+    assert len(kept) == 2
+    plain.run("train", key="0")
+    assert outputs(plain) == changed
+
+
+def test_other_folds_states_are_left_alone(plain, monkeypatch):
+    cut_short(plain, monkeypatch)
+    kept = states(plain)
+    plain.run("train", key="1")
+    assert states(plain) == kept
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "half-written"])
+def test_a_damaged_state_falls_back_to_the_one_before_and_then_to_the_start(plain, monkeypatch, capsys, damage):
+    def spoil(path):
+        content = path.read_bytes()
+        if damage == "half-written":
+            path.rename(path.with_name(f"{path.name}.1.part"))
+        else:
+            path.write_bytes(
+                {"truncated": content[: len(content) // 2], "altered": content[:-1] + b"\x55", "empty": b""}[damage]
+            )
+
+    cut_short(plain, monkeypatch, after=5)
+    spoil(states(plain)[-1])
+    plain.run("train", key="0")
+    said = capsys.readouterr().out
+    assert "resumed at step 4 of 12" in said
+    assert ("the state at step 5 is damaged" in said) == (damage != "half-written")
+    assert outputs(plain) == plain.whole
+
+    cut_short(plain, monkeypatch, after=5)
+    for path in states(plain):
+        spoil(path)
+    plain.run("train", key="0")
+    assert "resumed" not in capsys.readouterr().out
+    assert outputs(plain) == plain.whole
+    assert states(plain) == []
+
+
+def test_a_state_that_cannot_be_saved_costs_nothing_but_the_state(plain, capsys):
+    plain.path("data/scratch").rmdir()
+    plain.path("data/scratch").write_text("a file where the folder should be")
+    plain.run("train", key="0")
+    assert capsys.readouterr().out.count("the state to resume from cannot be saved") == 1
+    assert outputs(plain) == plain.whole
+
+
+def test_two_generations_are_kept(plain, monkeypatch):
+    cut_short(plain, monkeypatch, after=1)
+    assert len(states(plain)) == 1
+    plain.path("data/scratch").joinpath("0-stale-000000001-0.safetensors").touch()
+    cut_short(plain, monkeypatch, after=6)
+    assert [path.name.split("-")[2] for path in states(plain)] == ["000000006", "000000007"]
+
+
+def test_saving_waits_33_times_what_the_last_save_cost(plain, monkeypatch):
+    monkeypatch.setattr(resume, "TIMES_COST", 33.0)
+    now = [0.0]
+    monkeypatch.setattr(resume.time, "perf_counter", lambda: now[0])
+    saves = resume.Saves(Path("unused"), "0", {})
+
+    def write(tensors, values):
+        now[0] += 2.0
+
+    class Still:
+        def state(self):
+            return {}, {}
+
+    monkeypatch.setattr(saves, "_write", write)
+    assert not saves.due(), "not before resume was called"
+    saves.save(Still())
+    now[0] += 65.9
+    assert not saves.due()
+    now[0] += 0.2
+    assert saves.due()
+    assert saves.seconds / now[0] < 0.03
