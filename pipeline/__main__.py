@@ -1,8 +1,10 @@
 """Commands beside the stages: `python -m pipeline <command> --help`."""
 
 import argparse
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline import console
 from pipeline.competition.answers import read_answers
@@ -42,8 +44,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     _submission_arguments(check)
     check.set_defaults(call=_check)
 
+    _ledger_commands(commands)
+
     args = parser.parse_args(argv)
     args.call(args)
+
+
+def _ledger_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The book of submissions, and what gives their files again."""
+    ledger = commands.add_parser("ledger", help="the book of submissions: table, plot, noise, which two to choose")
+    ledger.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
+    ledger.add_argument("--points", type=Path, default=Path("submissions/leaderboard.csv"), help="CSV of the DVC plot")
+    ledger.add_argument("--figure", type=Path, default=Path("submissions/leaderboard.png"), help="default: %(default)s")
+    ledger.add_argument("--site", help="kaggle or dacon; default: that of the newest submission")
+    ledger.add_argument("--competition", help="its slug or number; default: that of the newest submission")
+    ledger.set_defaults(call=_ledger)
+    actions = ledger.add_subparsers(title="instead of showing it")
+    sync = actions.add_parser("sync", help="settle with the site's list what a crash left open; fetch scores")
+    sync.set_defaults(call=_ledger_sync)
+    score_parser = actions.add_parser("score", help="enter a score by hand")
+    score_parser.add_argument("reference", help="reference, row number, token, or 6 characters or more of the sha256")
+    score_parser.add_argument("public", type=float, help="the public score")
+    score_parser.add_argument("--private", type=float, help="the private score, once it is known")
+    score_parser.set_defaults(call=_ledger_score)
 
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +122,52 @@ def _summary(args: argparse.Namespace) -> None:
         console.say(f"leaderboard       unknown: {args.solution} is the solution of another competition")
     else:
         console.say(f"leaderboard       {schema.metric} {reached:.4f} on {args.solution}")
+
+
+def _ledger(args: argparse.Namespace) -> None:
+    from pipeline.files import write_bytes, write_table
+    from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.report.figures import agreement_figure
+
+    entries = Ledger(args.ledger).submissions_to(args.site, args.competition)
+    for line in [*table_lines(entries), "", *words(entries)]:
+        console.say(line)
+    both = points(entries)
+    write_table(args.points, POINT_COLUMNS, point_rows(entries))
+    if both:
+        named = [
+            (f"row {entry.number}", entry.cv_score or 0.0, entry.cv_standard_error or 0.0, entry.public_score or 0.0)
+            for entry in both
+        ]
+        write_bytes(args.figure, agreement_figure(named, both[-1].metric))
+        console.say(f"plot         {args.figure}, and `dvc plots show`")
+
+
+def _ledger_score(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+
+    book = Ledger(args.ledger)
+    book.record_score(args.reference, public=args.public, private=args.private)
+    entry = book.find(args.reference)
+    console.say(f"row {entry.number} ({entry.message}): public {entry.public_score}, private {entry.private_score}")
+
+
+def _ledger_sync(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.leaderboard.sync import sync
+
+    book = Ledger(args.ledger)
+    newest = book.submissions_to(args.site, args.competition)[-1]
+    client = _submission_list(newest.site, newest.competition)
+    for line in sync(book, client, site=newest.site, slug=newest.competition):
+        console.say(line)
+
+
+def _submission_list(site: str, slug: str) -> Any:
+    if site != "kaggle":
+        raise ValueError(f"{site} gives no list of submissions; enter scores with `python -m pipeline ledger score`")
+    return importlib.import_module("pipeline.leaderboard.kaggle_client").KaggleClient(slug)
 
 
 def _solution_score(submission: bytes, solution: bytes, schema: Schema) -> float | None:

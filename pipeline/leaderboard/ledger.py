@@ -79,6 +79,19 @@ class Ledger:
             content = handle.read()
         return _entries(_rows(content, self.path))
 
+    def submissions_to(self, site: str | None, competition: str | None) -> list[Entry]:
+        """Those to one competition of a site, oldest first; None: the newest submission's. Raises where there are none.
+
+        Their numbers are those of the whole book.
+        """
+        entries = [entry for entry in self.submissions() if site in (None, entry.site)]
+        entries = [entry for entry in entries if competition in (None, entry.competition)]
+        if not entries:
+            which = f" to {competition or 'any competition'} of {site or 'any site'}" if site or competition else ""
+            raise ValueError(f"{self.path} has no submission{which} yet; `python -m pipeline upload` enters one")
+        newest = (entries[-1].site, entries[-1].competition)
+        return [entry for entry in entries if (entry.site, entry.competition) == newest]
+
     def find(self, wanted: str) -> Entry:
         """The one that `wanted` names: reference, token, row number, or the first characters of its sha256.
 
