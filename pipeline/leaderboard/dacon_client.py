@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from pipeline.leaderboard.site import Refused, Unanswered
+from pipeline.leaderboard.site import RefusedError, UnansweredError
 from pipeline.leaderboard.sync import SentSubmission
 
 ADDRESS = "https://openapi.dacon.io/submission"
@@ -49,7 +49,7 @@ class DaconClient:
 
     @classmethod
     def from_environment(cls, slug: str | None, team: str | None, *, deadline_s: float) -> "DaconClient":
-        """What the command line does not say comes from the environment, the token always. Raises Refused for a gap."""
+        """From the environment comes what the command line does not say, and the token. Raises RefusedError for a gap."""
         found = {
             COMPETITION_VARIABLE: slug or os.environ.get(COMPETITION_VARIABLE),
             TEAM_VARIABLE: team or os.environ.get(TEAM_VARIABLE),
@@ -57,7 +57,7 @@ class DaconClient:
         }
         missing = [name for name, value in found.items() if not value]
         if missing:
-            raise Refused(
+            raise RefusedError(
                 f"Dacon needs {', '.join(missing)}: set them in the environment; the number in the competition's web "
                 "address can also be --competition, the team's name --team; the token stands on your profile page"
             )
@@ -71,7 +71,9 @@ class DaconClient:
     def deliver(self, content: bytes, file_name: str) -> Callable[[str], str]:
         """See `site.Client`. Nothing is sent yet: Dacon takes file and submission in one."""
         if len(content) > MOST_BYTES:
-            raise Refused(f"{file_name} has {len(content):,} bytes, Dacon takes {MOST_BYTES:,}: write fewer digits")
+            raise RefusedError(
+                f"{file_name} has {len(content):,} bytes, Dacon takes {MOST_BYTES:,}: write fewer digits"
+            )
         return functools.partial(self._submit, content, file_name)
 
     def outcome(self, reference: str) -> SentSubmission | None:
@@ -91,7 +93,7 @@ class DaconClient:
         word = answer.get("message")
         if word == "ok":
             return f"dacon-{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
-        raise Refused(self._refusal(word, answer.get("data")))
+        raise RefusedError(self._refusal(word, answer.get("data")))
 
     def _post(self, body: bytes, content_type: str) -> Mapping[str, Any]:
         """The JSON object that Dacon answers. Asked once; the token never gets into an exception."""
@@ -101,11 +103,11 @@ class DaconClient:
             with urllib.request.urlopen(request, timeout=self._deadline_s) as response:  # noqa: S310
                 text = response.read()
         except urllib.error.HTTPError as error:
-            kind = Refused if 400 <= error.code < 500 else Unanswered
-            more = "" if kind is Refused else f"; {_perhaps()}"
+            kind = RefusedError if 400 <= error.code < 500 else UnansweredError
+            more = "" if kind is RefusedError else f"; {_perhaps()}"
             raise kind(f"{host} answers {error.code}: look at token, number and team, try again later{more}") from None
         except OSError as error:
-            raise Unanswered(
+            raise UnansweredError(
                 f"no answer from {host} ({type(error).__name__}): look at connection, proxy and firewall; {_perhaps()}"
             ) from None
         try:
@@ -113,7 +115,7 @@ class DaconClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise Unanswered(f"{host} answers something that is no JSON object; {_perhaps()}")
+            raise UnansweredError(f"{host} answers something that is no JSON object; {_perhaps()}")
         return answer
 
     def _refusal(self, word: object, code: object) -> str:
@@ -124,8 +126,8 @@ class DaconClient:
             cause = WRONG.get(number or 0, f"code {self._hidden(str(code))}, which is not documented")
             return f"Dacon refused the file: {cause}; compare it with the sample submission: `python -m pipeline check`"
         return (
-            f"Dacon answers {self._hidden(str(word))}: check {TOKEN_VARIABLE}, the team's name (as on the site) and the "
-            "competition's number"
+            f"Dacon answers {self._hidden(str(word))}: check {TOKEN_VARIABLE}, the team's name (as on the site) and "
+            "the competition's number"
         )
 
     def _hidden(self, text: str) -> str:

@@ -13,7 +13,7 @@ from pipeline import console
 from pipeline.competition.archive import open_archive
 from pipeline.files import read_json, write_json
 from pipeline.leaderboard.kaggle_client import KaggleClient
-from pipeline.leaderboard.site import Unanswered
+from pipeline.leaderboard.site import UnansweredError
 
 PIECE = 1 << 20
 
@@ -68,7 +68,7 @@ def _fetch(response: Any, part: Path) -> None:
     except OSError as error:
         if getattr(error, "errno", None):
             raise  # the disk's
-        raise Unanswered(_broken(part, type(error).__name__)) from None
+        raise UnansweredError(_broken(part, type(error).__name__)) from None
 
 
 def _from(response: Any, have: int, identity: Mapping[str, str]) -> Any:
@@ -83,7 +83,7 @@ def _from(response: Any, have: int, identity: Mapping[str, str]) -> Any:
         rest = requests.Session().send(request, stream=True)
         rest.raise_for_status()
     except requests.RequestException as error:
-        raise Unanswered(f"the server did not go on with the file ({type(error).__name__}): try again") from None
+        raise UnansweredError(f"the server did not go on with the file ({type(error).__name__}): try again") from None
     return rest
 
 
@@ -91,7 +91,7 @@ def _check(part: Path, headers: Mapping[str, str]) -> None:
     """Raise ValueError unless `part` is the whole file and an archive that can be read."""
     size, md5, have = _size(headers), _md5(headers), part.stat().st_size
     if size is not None and have < size:
-        raise Unanswered(_broken(part, f"{have:,} of {size:,} bytes came"))
+        raise UnansweredError(_broken(part, f"{have:,} of {size:,} bytes came"))
     try:
         if size is not None and have != size:
             raise ValueError(f"{have:,} bytes came, the server named {size:,}")

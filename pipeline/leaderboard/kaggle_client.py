@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.leaderboard.kaggle_failures import LOGIN, host_of, sentence
-from pipeline.leaderboard.site import Refused, SiteError, Unanswered
+from pipeline.leaderboard.site import RefusedError, SiteError, UnansweredError
 from pipeline.leaderboard.sync import SentSubmission
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
@@ -43,8 +43,10 @@ class KaggleClient:
         if left or not (today or total):
             return f"{left} submissions left today" if left else "Kaggle counts no submission of yours here yet"
         if limits.limited_by_total:
-            raise Refused(f"no submission to {self.slug} is left: all {total} that the competition allows were made")
-        raise Refused(
+            raise RefusedError(
+                f"no submission to {self.slug} is left: all {total} that the competition allows were made"
+            )
+        raise RefusedError(
             f"no submission to {self.slug} is left today ({today} were made): the count starts again at 00:00 UTC, "
             f"in {_until_midnight(datetime.now(UTC))}"
         )
@@ -66,7 +68,7 @@ class KaggleClient:
         """See `site.Client`."""
         try:
             return self._read(self._ask("get_submission", "ApiGetSubmissionRequest", ref=int(reference)))
-        except Refused:
+        except RefusedError:
             return next((sent for sent in self.submissions() if sent.reference == reference), None)
 
     def submissions(self) -> list[SentSubmission]:
@@ -120,16 +122,16 @@ class KaggleClient:
                 body = _Watched(content, bar, deadline_s=self._deadline_s)
                 response = requests.put(url, data=body, timeout=(WAIT_S, min(WAIT_S, self._deadline_s)))
         except requests.RequestException as error:
-            raise Unanswered(_blocked(host_of(error), type(error).__name__, self.slug)) from None
+            raise UnansweredError(_blocked(host_of(error), type(error).__name__, self.slug)) from None
         if not response.ok:
-            raise Refused(_blocked(host_of(response), f"it answers {response.status_code}", self.slug))
+            raise RefusedError(_blocked(host_of(response), f"it answers {response.status_code}", self.slug))
 
     def _submit(self, token: str, description: str) -> str:
         fields = {"competition_name": self.slug, "blob_file_tokens": token, "submission_description": description}
         try:
             reference = self._ask("create_submission", "ApiCreateSubmissionRequest", **fields).ref
             trouble = "Kaggle gave the submission no reference number"
-        except Unanswered as error:
+        except UnansweredError as error:
             reference, trouble = 0, str(error)
         return str(reference) if reference else self._reference_of(description, trouble)
 
@@ -139,7 +141,7 @@ class KaggleClient:
             for sent in self.submissions():
                 if sent.description == description:
                     return sent.reference
-        raise Unanswered(
+        raise UnansweredError(
             f"{trouble}. The file was there already, so Kaggle may have taken it: see "
             f"https://www.kaggle.com/competitions/{self.slug}/submissions, then run `python -m pipeline ledger sync`"
         )
@@ -175,17 +177,17 @@ class _Watched(io.BytesIO):
 
 @contextlib.contextmanager
 def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
-    """Turn what the client raises into Refused (a clear no) or Unanswered, and forget the original.
+    """Turn what the client raises into RefusedError (a clear no) or UnansweredError, and forget the original.
 
     Requests' exceptions hold the request with its headers, and their messages the address.
     """
     try:
         yield
     except SystemExit:
-        raise Refused(LOGIN) from None
+        raise RefusedError(LOGIN) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
-        kind: type[SiteError] = Refused if 400 <= status < 500 else Unanswered
+        kind: type[SiteError] = RefusedError if 400 <= status < 500 else UnansweredError
         raise kind(explain(error)) from None
 
 

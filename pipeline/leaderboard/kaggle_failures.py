@@ -66,8 +66,8 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
         return f"Kaggle has no competition {slug!r}: give the last part of its web address as --competition"
     if status == 403:
         return (
-            f"Kaggle does not let you into {slug!r} (403): if that is the last part of its web address, accept the rules "
-            f"at {page}/rules; else give the right one as --competition"
+            f"Kaggle does not let you into {slug!r} (403): if that is the last part of its web address, accept the "
+            f"rules at {page}/rules; else give the right one as --competition"
         )
     return f"Kaggle refused ({status}): see {page}"
 
@@ -86,7 +86,7 @@ def _without_answer(error: Exception) -> str:
     return f"no answer from {host} ({type(error).__name__}): look at the connection, proxy and firewall, and try again"
 
 
-def host_of(error: Exception) -> str | None:
-    """The host that a request of `error` went to."""
-    request = getattr(error, "request", None)
+def host_of(answer: Any) -> str | None:
+    """The host that was asked; answer: an exception or a response of requests."""
+    request = getattr(answer, "request", None)
     return urlsplit(request.url).hostname if request is not None else None

@@ -10,11 +10,11 @@ class SiteError(ValueError):
     """Why a site did not do what was asked; the message is one sentence that says what to do."""
 
 
-class Refused(SiteError):
+class RefusedError(SiteError):
     """A clear no: what was asked was not done."""
 
 
-class Unanswered(SiteError):
+class UnansweredError(SiteError):
     """No answer, or none that can be understood: what was asked may have been done."""
 
 
@@ -25,13 +25,13 @@ class Client(Protocol):
     slug: str
 
     def allowance(self) -> str:
-        """How many submissions are left, in words. Raises Refused where there is none."""
+        """How many submissions are left, in words. Raises RefusedError where there is none."""
 
     def deliver(self, content: bytes, file_name: str) -> Callable[[str], str]:
         """Bring the file there, which is no submission yet; gives the call that makes it one.
 
         That call takes the description and gives the site's reference. It asks the site once, never again. It raises
-        Refused where no submission was made, Unanswered where one may have been.
+        RefusedError where no submission was made, UnansweredError where one may have been.
         """
 
     def outcome(self, reference: str) -> SentSubmission | None:

@@ -12,7 +12,7 @@ from pipeline import console
 from pipeline.competition.contract import WARN, refuse, verdict
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.ledger import Ledger, description
-from pipeline.leaderboard.site import Client, Refused, SiteError
+from pipeline.leaderboard.site import Client, RefusedError, SiteError
 from pipeline.leaderboard.sync import SentSubmission
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -86,7 +86,7 @@ def _send(
     intent = book.intend(sha256=sha256, message=message, site=client.site, slug=client.slug, receipt=receipt)
     try:
         reference = submit(description(message, intent))
-    except Refused as error:
+    except RefusedError as error:
         book.fail(intent, str(error))
         raise
     book.confirm(intent, reference)
