@@ -49,7 +49,7 @@ class DaconClient:
 
     @classmethod
     def from_environment(cls, slug: str | None, team: str | None, *, deadline_s: float) -> "DaconClient":
-        """From the environment comes what the command line does not say, and the token. Raises RefusedError for a gap."""
+        """The environment gives what the command line does not, and the token. Raises RefusedError for a gap."""
         found = {
             COMPETITION_VARIABLE: slug or os.environ.get(COMPETITION_VARIABLE),
             TEAM_VARIABLE: team or os.environ.get(TEAM_VARIABLE),

@@ -15,7 +15,7 @@ from pipeline.files import read_json, write_json
 from pipeline.leaderboard.kaggle_client import KaggleClient
 from pipeline.leaderboard.site import UnansweredError
 
-PIECE = 1 << 20
+PIECE = 1 << 16  # bytes; of the last one before a break nothing is kept
 
 
 def download(client: KaggleClient, path: Path) -> None:
