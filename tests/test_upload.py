@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -391,6 +393,18 @@ def test_download_says_what_to_do_about_rules(project):
     project.world.trouble["DownloadDataFiles"] = (403, ECHO, {})
     code, out = project.run("download", "digits")
     assert code == 2 and "accept its rules at https://www.kaggle.com/competitions/digits/rules" in out
+
+
+def test_the_readmes_lines_work_as_they_stand(project, tmp_path):
+    section = (ROOT / "README.md").read_text().split("## Submitting")[1].split("\n## ")[0]
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+    lines = [shlex.split(line) for kind, block in blocks if not kind for line in block.splitlines()]
+    ours = [words[3:] for words in lines if words[:3] == ["python", "-m", "pipeline"]]
+    assert [words[0] for words in ours] == ["download", "inspect", "check", "upload", "ledger"]
+    project.world.archive = archive_of(tmp_path)
+    for words in ours:
+        code, out = project.run(*words)
+        assert code == 0, out
 
 
 def test_dacon_gets_one_form_with_the_file(project):
