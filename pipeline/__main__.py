@@ -1,16 +1,23 @@
 """Commands beside the stages: `python -m pipeline <command> --help`."""
 
 import argparse
+import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline import console
 from pipeline.competition.answers import read_answers
-from pipeline.competition.contract import check_submission, parse_table, refuse, value_cells
+from pipeline.competition.contract import REFUSED, parse_table, value_cells, verdict
 from pipeline.competition.metrics import metric_named, score
-from pipeline.competition.schema import Schema, read_schema, target_array
-from pipeline.files import read_json
-from pipeline.params import CompetitionParams, ComputeParams, ModelParams, load_folds, load_section
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, target_array
+from pipeline.competition.verdict import verdict_record, verdict_table
+from pipeline.files import read_json, read_table
+from pipeline.params import CompetitionParams, ComputeParams, ModelParams, load_folds, load_params, load_section
+
+if TYPE_CHECKING:
+    from pipeline.leaderboard.site import Client
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "check", help="check a submission file against the sample submission and the training labels"
     )
     _submission_arguments(check)
+    _known_arguments(check)
+    check.add_argument("--json", action="store_true", help="the verdict for machines")
     check.set_defaults(call=_check)
 
     folds = commands.add_parser("folds", help="train and infer all stale folds side by side; DVC is told of each")
@@ -52,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--logs", type=Path, default=Path("data/logs"), help="folder for each fold's log; default: %(default)s"
     )
     folds.set_defaults(call=_folds)
+    _site_commands(commands)
+    _ledger_commands(commands)
 
     args = parser.parse_args(argv)
     args.call(args)
@@ -76,6 +87,25 @@ def _folds(args: argparse.Namespace) -> None:
     )
 
 
+def _ledger_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """The book of submissions, and what gives their files again."""
+    ledger = commands.add_parser("ledger", help="the book of submissions: table, plot, noise, which two to choose")
+    ledger.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
+    ledger.add_argument("--points", type=Path, default=Path("submissions/leaderboard.csv"), help="CSV of the DVC plot")
+    ledger.add_argument("--figure", type=Path, default=Path("submissions/leaderboard.png"), help="default: %(default)s")
+    ledger.add_argument("--site", help="kaggle or dacon; default: that of the newest submission")
+    ledger.add_argument("--competition", help="its slug or number; default: that of the newest submission")
+    ledger.set_defaults(call=_ledger)
+    actions = ledger.add_subparsers(title="instead of showing it")
+    sync = actions.add_parser("sync", help="settle with the site's list what a crash left open; fetch scores")
+    sync.set_defaults(call=_ledger_sync)
+    score_parser = actions.add_parser("score", help="enter a score by hand")
+    score_parser.add_argument("reference", help="reference, row number, token, or 6 characters or more of the sha256")
+    score_parser.add_argument("public", type=float, help="the public score")
+    score_parser.add_argument("--private", type=float, help="the private score, once it is known")
+    score_parser.set_defaults(call=_ledger_score)
+
+
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "submission", type=Path, nargs="?", default=Path("submissions/submission.csv"), help="default: %(default)s"
@@ -86,6 +116,47 @@ def _submission_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("data/competition"),
         help="folder that ingest wrote; default: %(default)s",
     )
+
+
+def _known_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a submission is compared with, where it is there."""
+    parser.add_argument(
+        "--per-class", type=Path, default=Path("data/report/per_class.csv"), help="from evaluate; default: %(default)s"
+    )
+    parser.add_argument(
+        "--receipt", type=Path, help="from submit; default: receipt.json beside submission.csv, NAME.json beside others"
+    )
+    parser.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
+
+
+def _site_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What talks to a competition's site."""
+    upload = commands.add_parser("upload", help="check a submission, send it once, wait for its score, write it down")
+    upload.add_argument(
+        "submission", type=Path, nargs="?", default=Path("submissions/submission.csv"), help="default: %(default)s"
+    )
+    upload.add_argument("-m", "--message", required=True, help="what is new in it; the site shows it, the ledger too")
+    upload.add_argument("--site", choices=("kaggle", "dacon"), default="kaggle", help="default: %(default)s")
+    upload.add_argument(
+        "--competition", help="last part of its web address, of Dacon its number; default: name of competition.raw"
+    )
+    upload.add_argument("--team", help="Dacon: the team's name; default: the environment's DACON_TEAM_NAME")
+    upload.add_argument("--wait", type=float, default=900.0, help="seconds to wait for the score; default: %(default)g")
+    upload.add_argument(
+        "--deadline", type=float, default=600.0, help="seconds that sending the file may take; default: %(default)g"
+    )
+    upload.add_argument(
+        "--ingested", type=Path, default=Path("data/competition"), help="folder that ingest wrote; default: %(default)s"
+    )
+    upload.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    _known_arguments(upload)
+    upload.set_defaults(call=_upload)
+
+    download = commands.add_parser("download", help="fetch a Kaggle competition's zip and put it into params.yaml")
+    download.add_argument("slug", help="last part of the competition's web address")
+    download.add_argument("--into", type=Path, default=Path("data/raw"), help="folder; default: %(default)s")
+    download.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    download.set_defaults(call=_download)
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -104,13 +175,102 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    schema = read_schema(args.competition / "schema.json")
-    sample = (args.competition / "sample_submission.csv").read_bytes()
-    findings = check_submission(args.submission.read_bytes(), sample, schema)
-    refuse(findings, str(args.submission))
-    for finding in findings:
-        console.say(str(finding))
-    console.say(f"{args.submission}: OK, the leaderboard's format holds")
+    from pipeline.leaderboard.ledger import Ledger
+
+    content = _content(args.submission)
+    schema, sample = _demands(args.competition)
+    earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in Ledger(args.ledger).submissions()}
+    checks = verdict(content, sample, schema, earlier=earlier, **_known(args, schema))
+    if args.json:
+        console.say(json.dumps(verdict_record(str(args.submission), checks), indent=2, ensure_ascii=False))
+    else:
+        for line in verdict_table(str(args.submission), checks):
+            console.say(line)
+    refusals = [f"{check.check}: {check.count}" for check in checks if check.status == REFUSED]
+    if refusals:
+        raise ValueError(f"{args.submission} breaks the submission format ({'; '.join(refusals)}): do not send it")
+
+
+def _content(submission: Path) -> bytes:
+    if not submission.is_file():
+        raise ValueError(f"{submission} is not there; `dvc repro` makes it, or name another file")
+    return submission.read_bytes()
+
+
+def _demands(ingested: Path) -> tuple[Schema, bytes]:
+    """(schema, sample submission) of the competition that ingest read."""
+    paths = ingested / "schema.json", ingested / "sample_submission.csv"
+    missing = [str(path) for path in paths if not path.is_file()]
+    if missing:
+        raise ValueError(f"{' and '.join(missing)} not there; `dvc repro ingest` reads the competition first")
+    return read_schema(paths[0]), paths[1].read_bytes()
+
+
+def _known(args: argparse.Namespace, schema: Schema) -> dict[str, Any]:
+    """What is known of the submission beside its content, as `contract.verdict` takes it."""
+    known: dict[str, Any] = {}
+    if args.per_class.is_file():
+        table = read_table(args.per_class, PER_CLASS_COLUMNS)
+        if tuple(table["label"]) == schema.target.classes:
+            known["oof_counts"] = dict(zip(table["label"], map(int, table["predicted"]), strict=True))
+    receipt = _receipt(args)
+    return known | ({"written_sha256": receipt["sha256"]} if receipt else {})
+
+
+def _receipt(args: argparse.Namespace) -> dict[str, Any] | None:
+    """What submit wrote about the file, None for one made elsewhere."""
+    name = "receipt.json" if args.submission.name == "submission.csv" else f"{args.submission.stem}.json"
+    path = args.receipt or args.submission.with_name(name)
+    return read_json(path) if path.is_file() else None
+
+
+def _upload(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.leaderboard.upload import checked, upload
+
+    book = Ledger(args.ledger)
+    schema, sample = _demands(args.ingested)
+    _content(args.submission)
+    content = checked(args.submission, book, sample=sample, schema=schema, **_known(args, schema))
+    upload(
+        content,
+        args.submission.name,
+        args.message,
+        connect=lambda: _client(args),
+        book=book,
+        receipt=_receipt(args),
+        wait_s=args.wait,
+    )
+
+
+def _client(args: argparse.Namespace) -> "Client":
+    if args.site == "dacon":
+        from pipeline.leaderboard.dacon_client import DaconClient
+
+        dacon = DaconClient.from_environment(args.competition, args.team, deadline_s=args.deadline)
+        console.say(f"competition  {dacon.slug} on Dacon")
+        return dacon
+    from pipeline.leaderboard.kaggle_client import KaggleClient
+
+    whence = "from --competition"
+    if args.competition is None:
+        args.competition = Path(load_params(args.params)["competition"]["raw"]).name.split(".")[0]
+        whence = f"from competition.raw in {args.params}; --competition names another"
+    console.say(f"competition  {args.competition} on Kaggle ({whence})")
+    return KaggleClient(args.competition, deadline_s=args.deadline)
+
+
+def _download(args: argparse.Namespace) -> None:
+    from pipeline.inspection import write_settings
+    from pipeline.leaderboard.download import download
+    from pipeline.leaderboard.kaggle_client import KaggleClient
+
+    if not args.params.is_file():
+        raise ValueError(f"{args.params} is not there; run this in the project's folder, or name it with --params")
+    path = args.into / f"{args.slug}.zip"
+    download(KaggleClient(args.slug), path)
+    write_settings(args.params, path, {})
+    console.say(f"competition.raw in {args.params} is {path}; next: python -m pipeline inspect {path}")
 
 
 def _summary(args: argparse.Namespace) -> None:
@@ -133,6 +293,52 @@ def _summary(args: argparse.Namespace) -> None:
         console.say(f"leaderboard       unknown: {args.solution} is the solution of another competition")
     else:
         console.say(f"leaderboard       {schema.metric} {reached:.4f} on {args.solution}")
+
+
+def _ledger(args: argparse.Namespace) -> None:
+    from pipeline.files import write_bytes, write_table
+    from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.report.figures import agreement_figure
+
+    entries = Ledger(args.ledger).submissions_to(args.site, args.competition)
+    for line in [*table_lines(entries), "", *words(entries)]:
+        console.say(line)
+    both = points(entries)
+    write_table(args.points, POINT_COLUMNS, point_rows(entries))
+    if both:
+        named = [
+            (f"row {entry.number}", entry.cv_score or 0.0, entry.cv_standard_error or 0.0, entry.public_score or 0.0)
+            for entry in both
+        ]
+        write_bytes(args.figure, agreement_figure(named, both[-1].metric))
+        console.say(f"plot         {args.figure}, and `dvc plots show`")
+
+
+def _ledger_score(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+
+    book = Ledger(args.ledger)
+    book.record_score(args.reference, public=args.public, private=args.private)
+    entry = book.find(args.reference)
+    console.say(f"row {entry.number} ({entry.message}): public {entry.public_score}, private {entry.private_score}")
+
+
+def _ledger_sync(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.leaderboard.sync import sync
+
+    book = Ledger(args.ledger)
+    newest = book.submissions_to(args.site, args.competition)[-1]
+    client = _submission_list(newest.site, newest.competition)
+    for line in sync(book, client, site=newest.site, slug=newest.competition):
+        console.say(line)
+
+
+def _submission_list(site: str, slug: str) -> Any:
+    if site != "kaggle":
+        raise ValueError(f"{site} gives no list of submissions; enter scores with `python -m pipeline ledger score`")
+    return importlib.import_module("pipeline.leaderboard.kaggle_client").KaggleClient(slug)
 
 
 def _solution_score(submission: bytes, solution: bytes, schema: Schema) -> float | None:

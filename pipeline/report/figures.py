@@ -86,6 +86,22 @@ def mistakes_figure(images: np.ndarray, captions: Sequence[str]) -> bytes:
     return _png(figure)
 
 
+def agreement_figure(points: Sequence[tuple[str, float, float, float]], metric: str) -> bytes:
+    """Cross-validation against the leaderboard. points: (name, CV score, its standard error, public score)."""
+    figure, axes = _new_figure(1, 1, (6, 5))
+    axis = axes[0]
+    for name, cv_score, error, public in points:
+        axis.errorbar(cv_score, public, xerr=error, fmt="o", color="C0", ecolor="0.7", capsize=2)
+        axis.annotate(_short(name), (cv_score, public), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    if points:
+        both = [score for _, cv_score, _, public in points for score in (cv_score, public)]
+        axis.plot([min(both), max(both)], [min(both), max(both)], "--", color="0.6", label="equal")
+        axis.legend(fontsize=8)
+    axis.set(xlabel=f"{metric}, cross-validation (± standard error)", ylabel=f"{metric}, public leaderboard")
+    axis.grid(alpha=0.3)
+    return _png(figure)
+
+
 def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
