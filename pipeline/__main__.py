@@ -68,6 +68,14 @@ def _ledger_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     score_parser.add_argument("--private", type=float, help="the private score, once it is known")
     score_parser.set_defaults(call=_ledger_score)
 
+    restore = commands.add_parser("restore", help="a past submission's code and artefacts in a worktree; its CSV again")
+    restore.add_argument("reference", help="reference, row number, token, or 6 characters or more of the sha256")
+    restore.add_argument("--out", type=Path, help="folder to make; default: beside the project, named by the sha256")
+    restore.add_argument("--remake", action="store_true", help="train again what DVC's cache no longer has")
+    restore.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
+    restore.add_argument("--archive", type=Path, default=Path("submissions/archive"), help="default: %(default)s")
+    restore.set_defaults(call=_restore)
+
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -168,6 +176,22 @@ def _submission_list(site: str, slug: str) -> Any:
     if site != "kaggle":
         raise ValueError(f"{site} gives no list of submissions; enter scores with `python -m pipeline ledger score`")
     return importlib.import_module("pipeline.leaderboard.kaggle_client").KaggleClient(slug)
+
+
+def _restore(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.leaderboard.provenance import project_root
+    from pipeline.leaderboard.restore import restore
+
+    entry = Ledger(args.ledger).find(args.reference)
+    root = project_root(args.ledger)
+    folder = args.out or root.with_name(f"{root.name}-{entry.sha256[:12]}")
+    restored = restore(entry, root=root, folder=folder.resolve(), archive=args.archive, remake=args.remake)
+    for line in restored.lines:
+        console.say(line)
+    console.say(f"when you are done: git worktree remove --force {restored.folder}")
+    if not restored.identical:
+        raise SystemExit(1)
 
 
 def _solution_score(submission: bytes, solution: bytes, schema: Schema) -> float | None:
