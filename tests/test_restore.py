@@ -40,6 +40,10 @@ class Story:
         self.project.params["train"]["epochs"] = 6
         self.project.params["folds"] = {"0": {}, "1": {}}
         self.project.params["split"]["num_folds"] = 2
+        self.raw = root / "data/raw/made-up.zip"  # which git ignores
+        self.raw.parent.mkdir(parents=True)
+        (root / "raw.zip").rename(self.raw)
+        self.project.params["competition"]["raw"] = "data/raw/made-up.zip"
         self.project.save()
         self.root = root
         self.book = Ledger(root / "submissions" / "ledger.csv")
@@ -161,7 +165,7 @@ def test_after_a_changed_image_and_an_emptied_cache_the_first_row_and_the_archiv
     files = competition_files()
     for number in range(9):  # every test image now shows the next class
         files[f"test/9{number:02d}.png"] = encoded(image_of((number + 1) % 3, 1000 + number))
-    write_zip(story.root / "raw.zip", files)
+    write_zip(story.raw, files)
     story.run()
     story.project.dvc("gc", "-w", "-f")
     with pytest.raises(
@@ -172,4 +176,6 @@ def test_after_a_changed_image_and_an_emptied_cache_the_first_row_and_the_archiv
     assert not restored.identical
     assert any(line.startswith("differs: row ") and "made 9" in line for line in restored.lines), restored.lines
     causes = [line for line in restored.lines if line.startswith("likely cause")]
-    assert causes == ["likely cause: raw.zip is not what dvc.lock recorded (the organiser's files: images or tables)"]
+    assert causes == [
+        "likely cause: data/raw/made-up.zip is not what dvc.lock recorded (the organiser's files: images or tables)"
+    ]
