@@ -1,8 +1,8 @@
 """Commands beside the stages: `python -m pipeline <command> --help`."""
 
 import argparse
-import importlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pipeline.files import read_json, read_table
 from pipeline.params import CompetitionParams, ComputeParams, ModelParams, load_folds, load_params, load_section
 
 if TYPE_CHECKING:
+    from pipeline.leaderboard.kaggle_client import KaggleClient
     from pipeline.leaderboard.site import Client
 
 
@@ -104,6 +105,31 @@ def _ledger_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     score_parser.add_argument("public", type=float, help="the public score")
     score_parser.add_argument("--private", type=float, help="the private score, once it is known")
     score_parser.set_defaults(call=_ledger_score)
+
+    restore = commands.add_parser("restore", help="a past submission's code and artefacts in a worktree; its CSV again")
+    restore.add_argument("reference", help="reference, row number, token, or 6 characters or more of the sha256")
+    restore.add_argument("--out", type=Path, help="folder to make; default: beside the project, named by the sha256")
+    restore.add_argument("--remake", action="store_true", help="train again what DVC's cache no longer has")
+    restore.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
+    restore.add_argument("--archive", type=Path, default=Path("submissions/archive"), help="default: %(default)s")
+    restore.set_defaults(call=_restore)
+
+    bundle = commands.add_parser("bundle", help="one zip that makes the submission again, offline")
+    bundle.add_argument("--out", type=Path, default=Path("submissions/bundle.zip"), help="default: %(default)s")
+    bundle.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
+    bundle.add_argument("--models", type=Path, default=Path("data/models"), help="default: %(default)s")
+    bundle.add_argument("--competition", type=Path, default=Path("data/competition"), help="default: %(default)s")
+    bundle.add_argument("--decision", type=Path, default=Path("data/report/decision.json"), help="default: %(default)s")
+    bundle.add_argument("--submission", type=Path, default=Path("submissions/submission.csv"), help="its own CSV")
+    bundle.add_argument("--receipt", type=Path, default=Path("submissions/receipt.json"), help="default: %(default)s")
+    bundle.set_defaults(call=_bundle)
+    verify = bundle.add_subparsers(title="instead of making it").add_parser(
+        "verify", help="run the bundle in an empty environment without network, compare with the submission"
+    )
+    verify.add_argument("--zip", type=Path, default=Path("submissions/bundle.zip"), help="default: %(default)s")
+    verify.add_argument("--venv", type=Path, help="environment with the bundle's requirements; default: this one")
+    verify.add_argument("--images", type=Path, help="test images; default: competition.raw of the params file")
+    verify.set_defaults(call=_bundle_verify)
 
 
 def _submission_arguments(parser: argparse.ArgumentParser) -> None:
@@ -335,10 +361,59 @@ def _ledger_sync(args: argparse.Namespace) -> None:
         console.say(line)
 
 
-def _submission_list(site: str, slug: str) -> Any:
+def _submission_list(site: str, slug: str) -> "KaggleClient":
     if site != "kaggle":
         raise ValueError(f"{site} gives no list of submissions; enter scores with `python -m pipeline ledger score`")
-    return importlib.import_module("pipeline.leaderboard.kaggle_client").KaggleClient(slug)
+    from pipeline.leaderboard.kaggle_client import KaggleClient
+
+    return KaggleClient(slug)
+
+
+def _restore(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.ledger import Ledger
+    from pipeline.leaderboard.provenance import project_root
+    from pipeline.leaderboard.restore import restore
+
+    entry = Ledger(args.ledger).find(args.reference)
+    root = project_root(args.ledger)
+    folder = args.out or root.with_name(f"{root.name}-{entry.sha256[:12]}")
+    restored = restore(entry, root=root, folder=folder.resolve(), archive=args.archive, remake=args.remake)
+    for line in restored.lines:
+        console.say(line)
+    console.say(f"when you are done: git worktree remove --force {restored.folder}")
+    if not restored.identical:
+        raise SystemExit(1)
+
+
+def _bundle(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.bundle import write_bundle
+
+    records = {name: args.competition / name for name in ("schema.json", "test.csv")}
+    manifest = write_bundle(
+        args.out,
+        params=args.params,
+        models=args.models,
+        records=records | {"decision.json": args.decision},
+        submission=args.submission,
+        receipt=args.receipt,
+    )
+    size = args.out.stat().st_size / 1e6
+    console.say(f"{args.out}: {len(manifest['files'])} files, {size:,.1f} MB; next: python -m pipeline bundle verify")
+
+
+def _bundle_verify(args: argparse.Namespace) -> None:
+    from pipeline.leaderboard.bundle import verify_bundle
+    from pipeline.params import load_params
+
+    lines = verify_bundle(
+        args.zip,
+        images=args.images or Path(load_params(args.params)["competition"]["raw"]),
+        sample=args.competition / "sample_submission.csv",
+        submission=args.submission,
+        python=args.venv / "bin" / "python" if args.venv else Path(sys.executable),
+    )
+    for line in lines:
+        console.say(line)
 
 
 def _solution_score(submission: bytes, solution: bytes, schema: Schema) -> float | None:

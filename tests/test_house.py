@@ -14,6 +14,7 @@ ROOMS = {
     "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
     "pipeline.competition": 1, "pipeline.images": 1, "pipeline.learning": 1, "pipeline.report": 1,
     "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.verification": 2,
+    "pipeline.prediction": 2,
     "pipeline.suggestion": 1, "pipeline.side_by_side": 3, "pipeline.__main__": 4,
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "timm", "sklearn", "pandas", "matplotlib", "PIL")

@@ -63,7 +63,7 @@ def provenance(ledger: Path) -> Provenance:
 def _tree(root: Path, ledger: Path, lock: Path) -> str:
     own = ledger.resolve().relative_to(root).as_posix()
     status = git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){own}") or ""
-    changed = [line[3:] for line in status.split("\n") if line]
+    changed = sorted((line[3:] for line in status.split("\n") if line), key=lambda name: name.count("/"))
     if lock.is_file() and not git(root, "ls-files", "--", lock.name):
         changed.insert(0, f"{lock.name} (not in git)")
     more = f" and {len(changed) - NUM_SHOWN} more" if len(changed) > NUM_SHOWN else ""

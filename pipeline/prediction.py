@@ -1,0 +1,136 @@
+"""Test images and a sample submission in, a submission out, by the models of all folds: what a bundle runs, offline.
+
+The same steps as ingest (decode), infer and submit take, through the same functions; nothing is trained or downloaded.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import console
+from pipeline.competition.answers import answers_of, row_cells
+from pipeline.competition.archive import Archive, open_archive
+from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.competition.decision import decide, read_decision
+from pipeline.competition.predictions import ensemble
+from pipeline.competition.schema import Schema, read_schema, read_test_rows
+from pipeline.competition.tables import Table
+from pipeline.competition.templates import ImageIndex, find_matches, images_of
+from pipeline.files import read_json, write_arrays, write_bytes
+from pipeline.images.store import read_store, write_store
+from pipeline.learning.batches import store_tensor
+from pipeline.learning.checkpoint import read_checkpoint
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.fold import predict
+
+
+def main(home: Path, argv: Sequence[str] | None = None) -> None:
+    """Command line of a bundle's predict.py. home: the unpacked bundle."""
+    parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder or archive with the test images")
+    parser.add_argument("--sample", type=Path, required=True, help="the sample submission: its ids are predicted")
+    parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="default: %(default)s")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps; default: as the submission was made")
+    args = parser.parse_args(argv)
+    settings = read_json(home / "settings.json")
+    schema = read_schema(home / "schema.json")
+    sample = args.sample.read_bytes()
+    image_ids = _image_ids(sample, schema)
+    keep_freed_memory()
+
+    with tempfile.TemporaryDirectory() as scratch:
+        with open_archive(args.images) as archive:
+            members = _members(archive, image_ids, home / "test.csv")
+            store = _decoded(archive, members, Path(scratch), size=schema.test.size, fit=settings["fit"])
+        files = _predictions(home, store, image_ids, Path(scratch), settings, device=args.device or settings["device"])
+        probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
+
+    decided = decide(probs, schema.target, read_decision(home / "decision.json"))
+    answers = answers_of(probs, decided, schema.target, schema.submission)
+    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+    findings = check_submission(content, sample, schema)
+    refuse(findings, str(args.out))
+    write_bytes(args.out, content)
+    console.say(f"{args.out}: {len(image_ids):,} images predicted by {len(files)} models, passed the contract")
+
+
+def _image_ids(sample: bytes, schema: Schema) -> list[str]:
+    """The ids to predict, in the sample's order; a long submission's rows are taken apart."""
+    header, rows = parse_table(sample)
+    if tuple(header) != schema.submission.columns:
+        raise ValueError(f"the sample has the columns {header}, the models were made for {schema.submission.columns}")
+    row_ids = [row[header.index(schema.submission.id_column)] for row in rows]
+    if schema.submission.kind != "long":
+        return row_ids
+    ends = [schema.submission.separator + suffix for suffix in schema.submission.suffixes]
+    return list(dict.fromkeys(_without_end(row_id, ends) for row_id in row_ids))
+
+
+def _without_end(row_id: str, ends: Sequence[str]) -> str:
+    end = max((end for end in ends if row_id.endswith(end)), key=len, default="")
+    if not end:
+        raise ValueError(f"the sample's id {row_id!r} ends in none of the classes {list(ends)[:3]}")
+    return row_id.removesuffix(end)
+
+
+def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[str]:
+    """The image of each id: at the path that ingest found, else where ids like these lead to images.
+
+    Raises ValueError unless each id has exactly one.
+    """
+    path_of = {row.image_id: row.path for row in read_test_rows(known)}
+    found = [[path_of[name]] if path_of.get(name, "") in archive else [] for name in image_ids]
+    if not all(found):
+        table = Table("the sample submission", ("id",), [(image_id,) for image_id in image_ids])
+        index = ImageIndex(archive.names)
+        matches = find_matches(table, index, role="test")
+        if matches:
+            found = images_of(matches[0].template, table, index)
+    odd = [image_id for image_id, names in zip(image_ids, found, strict=True) if len(names) != 1]
+    if odd:
+        raise ValueError(
+            f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, first "
+            f"{odd[:3]}; give the folder or archive that holds the test images"
+        )
+    return [names[0] for names in found]
+
+
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str) -> np.ndarray:
+    path = scratch / "images.npy"
+    report = write_store(path, members, archive.read, size=size, fit=fit, title="test images")
+    if report.failures:
+        row, reason = report.failures[0]
+        raise ValueError(
+            f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}; put "
+            "sound copies in their place"
+        )
+    return read_store(path, num_images=len(members), size=size)
+
+
+def _predictions(
+    home: Path, store: np.ndarray, image_ids: Sequence[str], scratch: Path, settings: dict[str, Any], *, device: str
+) -> dict[str, Path]:
+    """Fold -> its probabilities, as infer writes them."""
+    where = device_named(device)
+    pixels = store_tensor(store, where)
+    files = {}
+    for fold in settings["folds"]:
+        model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
+        outcome = predict(
+            model,
+            pixels,
+            target_kind=card.target_kind,
+            batch_size=settings["batch_size"],
+            flip_tta=card.flip_tta,
+            device=where,
+            dtype=autocast_dtype(settings["precision"], where),
+            title=f"fold {fold} test",
+        )
+        assert outcome.probs is not None
+        files[fold] = scratch / f"{fold}.npz"
+        write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": outcome.probs})
+    return files

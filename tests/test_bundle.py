@@ -1,0 +1,144 @@
+"""The bundle: the same bytes every time, and the same submission in an empty environment without network."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import competition_files, csv_bytes, write_zip
+
+from pipeline import __main__ as command
+from pipeline.files import read_json
+from pipeline.leaderboard.bundle import ENTRY, WITHOUT_NETWORK, reached_modules, requirements
+
+
+def bundled(place, out, *more):
+    paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition",
+             "--decision", "data/report/decision.json", "--submission", "submissions/submission.csv",
+             "--receipt", "submissions/receipt.json")  # fmt: skip
+    words = [word if word.startswith("--") else str(place.path(word)) for word in paths]
+    command.main(["bundle", "--out", str(out), *words, *more])
+    return out
+
+
+def verified(place, bundle):
+    bundled(place, bundle, "verify", "--zip", str(bundle), "--images", str(place.raw))
+
+
+@pytest.fixture(scope="module")
+def bundle(finished, tmp_path_factory):
+    return bundled(finished, tmp_path_factory.mktemp("bundle") / "bundle.zip")
+
+
+def test_the_same_content_gives_the_same_bytes(finished, bundle, tmp_path):
+    assert bundled(finished, tmp_path / "again.zip").read_bytes() == bundle.read_bytes()
+
+
+def test_it_holds_code_weights_records_and_exact_requirements_and_no_more(bundle):
+    with zipfile.ZipFile(bundle) as archive:
+        names = set(archive.namelist())
+        lines = archive.read("requirements.txt").decode().split()
+    assert {"predict.py", "MANIFEST.json", "schema.json", "decision.json", "test.csv", "settings.json"} <= names
+    assert {f"models/{fold}.{kind}" for fold in "01" for kind in ("json", "safetensors")} <= names
+    assert {"pipeline/learning/resnet9.py", "pipeline/images/decode.py", "pipeline/competition/contract.py"} <= names
+    assert not [name for name in names if "stages" in name or "leaderboard" in name or "report" in name]
+    packages = {line.split("==")[0] for line in lines}
+    assert packages == {"torch", "numpy", "pillow", "safetensors", "tqdm"}
+    assert all("==" in line for line in lines)
+    assert {"timm", "torchvision"} & {line.split("==")[0] for line in requirements([{"architecture": "resnet18"}])}
+
+
+def test_it_makes_the_submission_again_in_an_empty_environment_without_network(finished, bundle, capsys):
+    verified(finished, bundle)
+    out = capsys.readouterr().out
+    assert "identical: " in out and "network refused" in out
+
+
+def test_verify_names_the_first_differing_row_and_a_file_that_is_not_the_manifests(finished, bundle, tmp_path):
+    place = shutil.copytree(finished.root, tmp_path / "place")
+    csv = place / "submissions/submission.csv"
+    rows = csv.read_text().splitlines()
+    csv.write_text("\n".join([*rows[:3], "902,nothing", *rows[4:], ""]))
+    with pytest.raises(ValueError, match=r"row 3 is the first of 1 that differ, of 9: made 902,.*, sent 902,nothing"):
+        command.main(
+            ["bundle", "--submission", str(csv), "--competition", str(place / "data/competition"), "verify", "--zip",
+             str(bundle), "--images", str(finished.raw)]
+        )  # fmt: skip
+    changed = tmp_path / "changed.zip"
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(changed, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name) + (b" " if name == "decision.json" else b""))
+    with pytest.raises(ValueError, match=r"1 files are not as its manifest says, first \['decision.json'\]"):
+        verified(finished, changed)
+
+
+def test_a_bundle_needs_the_submission_of_its_receipt(finished, tmp_path):
+    place = shutil.copytree(finished.root, tmp_path / "place")
+    (place / "submissions/submission.csv").write_text("id,label\n")
+    with pytest.raises(ValueError, match="is not the file that .*receipt.json describes"):
+        command.main(
+            ["bundle", "--params", str(place / "params.yaml"), "--submission", str(place / "submissions/submission.csv"),
+             "--receipt", str(place / "submissions/receipt.json")]
+        )  # fmt: skip
+
+
+def predicted(bundle, folder, images, sample, *, fails=False):
+    with zipfile.ZipFile(bundle) as archive:
+        archive.extractall(folder)
+    words = [sys.executable, "-I", "predict.py", "--images", images, "--sample", sample]
+    done = subprocess.run(list(map(str, words)), cwd=folder, capture_output=True, text=True)
+    assert (done.returncode != 0) == fails, done.stderr
+    return done.stderr if fails else (folder / "submission.csv").read_text()
+
+
+def test_hidden_test_images_of_other_ids_in_a_plain_folder_are_predicted_by_id(finished, bundle, tmp_path):
+    expected = dict(
+        line.split(",", 1) for line in finished.path("submissions/submission.csv").read_text().splitlines()[1:]
+    )
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, content in competition_files().items():
+        if name.startswith("test/"):
+            (images / name.removeprefix("test/9")).write_bytes(content)  # 900.png becomes 00.png
+    ids = [name[1:] for name in reversed(expected)]
+    sample = tmp_path / "sample.csv"
+    sample.write_bytes(csv_bytes(("id", "label"), [(name, "bird") for name in ids]))
+    made = predicted(bundle, tmp_path / "run", images, sample).splitlines()
+    assert made == ["id,label", *(f"{name},{expected['9' + name]}" for name in ids)]
+
+
+def test_an_id_without_image_and_a_broken_image_stop_it_by_name(finished, bundle, tmp_path):
+    files = {name: content for name, content in competition_files().items() if name.startswith("test/")}
+    sample = finished.path("data/competition/sample_submission.csv")
+    short = write_zip(tmp_path / "short.zip", {name: files[name] for name in list(files)[1:]})
+    assert "1 of 9 ids of the sample have no image" in predicted(bundle, tmp_path / "a", short, sample, fails=True)
+    broken = write_zip(tmp_path / "broken.zip", files | {"test/903.png": b"no image"})
+    assert "first 903.png: UnidentifiedImageError" in predicted(bundle, tmp_path / "b", broken, sample, fails=True)
+
+
+def test_the_hook_refuses_every_connection(tmp_path):
+    script = tmp_path / "script.py"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        script.write_text(f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))")
+        done = subprocess.run(
+            [sys.executable, "-I", "-c", WITHOUT_NETWORK, str(script)], capture_output=True, text=True
+        )
+    assert done.returncode != 0 and "reached for the network" in done.stderr
+
+
+def test_the_reached_modules_are_those_that_are_imported():
+    code = f"import sys, {ENTRY}; print(*sorted(name for name in sys.modules if name.startswith('pipeline')))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(command.__file__).parents[1], capture_output=True, text=True, check=True)  # fmt: skip
+    packages = {"pipeline", "pipeline.competition", "pipeline.images", "pipeline.learning"}
+    assert set(done.stdout.split()) - packages == set(reached_modules(ENTRY, everywhere=False)) - packages
+
+
+def test_the_manifest_names_every_file_and_the_submission(finished, bundle):
+    with zipfile.ZipFile(bundle) as archive:
+        manifest = json.loads(archive.read("MANIFEST.json"))
+        assert set(manifest["files"]) == set(archive.namelist()) - {"MANIFEST.json"}
+    assert manifest["submission_sha256"] == read_json(finished.path("submissions/receipt.json"))["sha256"]
