@@ -14,7 +14,7 @@ from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, target_array
 from pipeline.competition.verdict import verdict_record, verdict_table
 from pipeline.files import read_json, read_table
-from pipeline.params import CompetitionParams, ComputeParams, ModelParams, load_folds, load_params, load_section
+from pipeline.params import ComputeParams, ModelParams, load_folds, load_params, load_section
 
 if TYPE_CHECKING:
     from pipeline.leaderboard.kaggle_client import KaggleClient
@@ -186,13 +186,13 @@ def _site_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from pipeline.inspection import inspect_competition, write_settings
+    from pipeline.inspection import holds_demos_recipe, inspect_competition, write_settings
 
     account = inspect_competition(args.raw, args.params)
     for line in account.lines:
         console.say(line)
-    from_demo = load_section(args.params, "competition", CompetitionParams).raw == args.demo != str(args.raw)
-    with_recipe = args.recipe or (args.write and from_demo)
+    demos = str(args.raw) != args.demo and holds_demos_recipe(args.params)
+    with_recipe = args.recipe or (args.write and demos)
     if args.write or args.recipe:
         write_settings(args.params, args.raw, account.settings, account.recipe if with_recipe else None)
         why = "" if args.recipe else " (the recipe because what was there was made for the demo's 8-pixel digits)"

@@ -17,8 +17,8 @@ from pipeline.competition.reading import Wishes
 from pipeline.files import whole_file
 from pipeline.images.decode import shown_kind
 from pipeline.images.store import AUTO_LARGEST
-from pipeline.params import CompetitionParams, SplitParams, load_section
-from pipeline.suggestion import has_gpu, suggested_recipe
+from pipeline.params import CompetitionParams, SplitParams, load_params, load_section
+from pipeline.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -53,7 +53,8 @@ def inspect_competition(raw: Path, params: Path) -> Account:
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
-    recipe, seconds = _recipe(layout, kinds, num_folds=load_section(params, "split", SplitParams).num_folds)
+    num_folds = load_section(params, "split", SplitParams).num_folds
+    recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
     lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
     found = problems.lines(own.allow if own else ())
@@ -149,6 +150,16 @@ def _submission(layout: Layout) -> list[str]:
         f"submission   {submission.kind}: {', '.join(details)}; columns {columns}",
         f"metric       {layout.metric} ({better} is better); if the organiser's is another: competition.metric",
     ]
+
+
+def holds_demos_recipe(params: Path) -> bool:
+    """Whether the params file still has the recipe that it shipped with, key by key."""
+    found = load_params(params)
+    return all(
+        isinstance(found.get(section), dict) and found[section].get(key) == value
+        for section, keys in DEMO_RECIPE.items()
+        for key, value in keys.items()
+    )
 
 
 def write_settings(

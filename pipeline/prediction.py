@@ -26,6 +26,7 @@ from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
 from pipeline.learning.fold import predict
+from pipeline.learning.models import bf16_sound_on_cpu
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -127,7 +128,9 @@ def _predictions(
             batch_size=settings["batch_size"],
             flip_tta=card.flip_tta,
             device=where,
-            dtype=autocast_dtype(settings["precision"], where),
+            dtype=autocast_dtype(
+                settings["precision"], where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
+            ),
             title=f"fold {fold} test",
         )
         assert outcome.probs is not None

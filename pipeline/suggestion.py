@@ -18,6 +18,16 @@ WIDTHS = {False: (32, 16), True: (64, 32)}  # of resnet9, by whether there is a 
 EPOCHS = (10, 40)  # at least and at most
 SEEN_IMAGES = 40_000  # images to see in a training, short of which a network that starts from nothing learns little
 SMALL_SET = 5_000  # images; below it smaller batches give enough steps
+# what params.yaml ships with, for the demo's 8-pixel digits; to be replaced for any other competition
+DEMO_RECIPE: dict[str, dict[str, Any]] = {
+    "images": {"size": "auto"},
+    "model": {"name": "resnet9", "width": 16},
+    "augment": {"crop_padding": 1, "crop_fill": "zeros", "flip": False, "cutout": 0, "policy": "none"},
+    "train": {
+        "epochs": 8, "batch_size": 64, "optimizer": "sgd", "peak_lr": 0.1, "label_smoothing": 0.1, "flip_tta": False,
+        "valid_every": 4,
+    },
+}  # fmt: skip
 
 
 def suggested_recipe(

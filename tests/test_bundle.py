@@ -47,7 +47,7 @@ def test_it_holds_code_weights_records_and_exact_requirements_and_no_more(bundle
     assert {"pipeline/learning/resnet9.py", "pipeline/images/decode.py", "pipeline/competition/contract.py"} <= names
     assert not [name for name in names if "stages" in name or "leaderboard" in name or "report" in name]
     packages = {line.split("==")[0] for line in lines}
-    assert packages == {"torch", "numpy", "pillow", "safetensors", "tqdm"}
+    assert packages == {"torch", "numpy", "pillow", "safetensors", "simplejpeg", "tqdm"}
     assert all("==" in line for line in lines)
     assert {"timm", "torchvision"} & {line.split("==")[0] for line in requirements([{"architecture": "resnet18"}])}
 

@@ -5,6 +5,7 @@ import yaml
 from conftest import ROOT, competition_files, write_zip
 
 from pipeline import __main__ as command
+from pipeline.inspection import holds_demos_recipe
 
 
 @pytest.fixture
@@ -64,7 +65,18 @@ def test_the_demos_recipe_is_replaced_the_users_own_is_kept(raw, params, tmp_pat
     params.write_text(yaml.safe_dump(written))
     other = write_zip(tmp_path / "other.zip", competition_files())
     assert inspect(other, params, "--write")["train"]["epochs"] == 7
+    assert "wrote section `competition` of" in capsys.readouterr().out
     assert inspect(other, params, "--recipe")["train"]["epochs"] == 40
+
+
+def test_naming_the_competition_first_does_not_keep_the_demos_recipe(raw, params):
+    text = params.read_text().replace("raw: data/demo/digits.zip", f"raw: {raw}")
+    params.write_text(text)
+    assert inspect(raw, params, "--write")["train"]["epochs"] == 40
+
+
+def test_the_shipped_recipe_is_known_as_the_demos(params):
+    assert holds_demos_recipe(params)
 
 
 def test_another_competition_starts_from_what_is_recognised(raw, params, tmp_path):

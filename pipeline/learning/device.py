@@ -24,11 +24,12 @@ def device_named(name: str) -> torch.device:
         raise ValueError(f"compute.device is {name!r}, which cannot be used here ({reason}); use auto") from error
 
 
-def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+def autocast_dtype(precision: str, device: torch.device, *, bf16_sound: bool = True) -> torch.dtype | None:
     """The dtype to autocast to, None for plain float32.
 
     `auto` is bfloat16 where the hardware multiplies it natively: CUDA from compute capability 8.0, CPUs with
-    AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is slower than float32).
+    AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is slower than float32), if `bf16_sound`
+    (see `models.bf16_sound_on_cpu`).
     """
     if precision == "fp32":
         return None
@@ -36,7 +37,7 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else None
-    return torch.bfloat16 if device.type == "cpu" and _cpu_multiplies_bf16() else None
+    return torch.bfloat16 if device.type == "cpu" and bf16_sound and _cpu_multiplies_bf16() else None
 
 
 def _cpu_multiplies_bf16() -> bool:

@@ -18,6 +18,7 @@ from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
 from pipeline.learning.fold import predict
+from pipeline.learning.models import bf16_sound_on_cpu
 from pipeline.params import ComputeParams, InferParams, load_section
 
 
@@ -55,7 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         batch_size=params.batch_size,
         flip_tta=card.flip_tta,
         device=device,
-        dtype=autocast_dtype(compute.precision, device),
+        dtype=autocast_dtype(
+            compute.precision, device, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
+        ),
         title=f"fold {card.fold} test",
     )
     assert outcome.probs is not None

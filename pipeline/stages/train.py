@@ -23,7 +23,7 @@ from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
-from pipeline.learning.models import Normalised, create_model, pretrained_constants
+from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
 from pipeline.learning.resume import Saves
 from pipeline.learning.tally import Outcome
@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     keep_freed_memory()
     device = device_named(sections["compute"].device)
-    dtype = autocast_dtype(sections["compute"].precision, device)
-
     schema = read_schema(args.schema)
+    sound = bf16_sound_on_cpu(sections["model"].name, schema.train.size)
+    dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
     rows = read_train_rows(args.train_table)
     targets = target_array([row.label for row in rows], schema.target)
     image_ids = [row.image_id for row in rows]
