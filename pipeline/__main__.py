@@ -11,6 +11,24 @@ from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import Schema, read_schema, target_array
 from pipeline.files import read_json
 
+RUN_PLACES = {
+    "params": "params.yaml",
+    "lock": "dvc.lock",
+    "schema": "data/competition/schema.json",
+    "train_table": "data/competition/train.csv",
+    "test_table": "data/competition/test.csv",
+    "sample": "data/competition/sample_submission.csv",
+    "train_images": "data/images/train.npy",
+    "test_images": "data/images/test.npy",
+    "folds": "data/folds.csv",
+    "models": "data/models",
+    "oof": "data/oof",
+    "test": "data/test",
+    "decision": "data/report/decision.json",
+    "submission": "submissions/submission.csv",
+    "receipt": "submissions/receipt.json",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and call the command."""
@@ -42,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     _submission_arguments(check)
     check.set_defaults(call=_check)
 
+    verify = commands.add_parser(
+        "verify", help="check a finished run from end to end; at damage, exit code 2 and the stage to run again"
+    )
+    for name, place in RUN_PLACES.items():
+        verify.add_argument(f"--{name.replace('_', '-')}", type=Path, default=Path(place), help="default: %(default)s")
+    verify.set_defaults(call=_verify)
+
     args = parser.parse_args(argv)
     args.call(args)
 
@@ -67,6 +92,13 @@ def _inspect(args: argparse.Namespace) -> None:
     if args.write:
         write_settings(args.params, args.raw, settings)
         console.say(f"wrote section `competition` of {args.params}; next: dvc repro")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from pipeline.verification import Places, verify_run
+
+    for checked, found in verify_run(Places(**{name: getattr(args, name) for name in RUN_PLACES})):
+        console.say(f"{checked:<12}  ok  {found}")
 
 
 def _check(args: argparse.Namespace) -> None:
