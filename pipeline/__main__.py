@@ -20,6 +20,24 @@ if TYPE_CHECKING:
     from pipeline.leaderboard.kaggle_client import KaggleClient
     from pipeline.leaderboard.site import Client
 
+RUN_PLACES = {
+    "params": "params.yaml",
+    "lock": "dvc.lock",
+    "schema": "data/competition/schema.json",
+    "train_table": "data/competition/train.csv",
+    "test_table": "data/competition/test.csv",
+    "sample": "data/competition/sample_submission.csv",
+    "train_images": "data/images/train.npy",
+    "test_images": "data/images/test.npy",
+    "folds": "data/folds.csv",
+    "models": "data/models",
+    "oof": "data/oof",
+    "test": "data/test",
+    "decision": "data/report/decision.json",
+    "submission": "submissions/submission.csv",
+    "receipt": "submissions/receipt.json",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse the command line and call the command."""
@@ -54,6 +72,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     _known_arguments(check)
     check.add_argument("--json", action="store_true", help="the verdict for machines")
     check.set_defaults(call=_check)
+
+    verify = commands.add_parser(
+        "verify", help="check a finished run from end to end; at damage, exit code 2 and the stage to run again"
+    )
+    for name, place in RUN_PLACES.items():
+        verify.add_argument(f"--{name.replace('_', '-')}", type=Path, default=Path(place), help="default: %(default)s")
+    verify.set_defaults(call=_verify)
 
     folds = commands.add_parser("folds", help="train and infer all stale folds side by side; DVC is told of each")
     folds.add_argument("--jobs", type=_job_count, help="folds at a time; default: one for each GPU, else each CPU core")
@@ -198,6 +223,13 @@ def _inspect(args: argparse.Namespace) -> None:
         why = "" if args.recipe else " (the recipe because what was there was made for the demo's 8-pixel digits)"
         wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
         console.say(f"wrote {wrote} of {args.params}; next: python -m pipeline folds && dvc repro")
+
+
+def _verify(args: argparse.Namespace) -> None:
+    from pipeline.verification import Places, verify_run
+
+    for checked, found in verify_run(Places(**{name: getattr(args, name) for name in RUN_PLACES})):
+        console.say(f"{checked:<12}  ok  {found}")
 
 
 def _check(args: argparse.Namespace) -> None:

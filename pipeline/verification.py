@@ -1,1 +1,151 @@
-"""Checks a finished run."""
+"""A finished run checked from end to end; at the first damage, which stage to run again."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from pipeline.competition.answers import answers_of, row_cells
+from pipeline.competition.contract import make_submission
+from pipeline.competition.decision import choose_decision, decide, read_decision
+from pipeline.competition.predictions import ensemble, gather_oof
+from pipeline.competition.schema import (
+    FOLDS_COLUMNS,
+    Schema,
+    Store,
+    read_schema,
+    read_test_rows,
+    read_train_rows,
+    target_array,
+)
+from pipeline.files import fold_files, read_json, read_table, refuse_altered, sha256_of
+from pipeline.images.store import read_store
+from pipeline.params import load_folds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a run's files lie."""
+
+    params: Path
+    lock: Path
+    schema: Path
+    train_table: Path
+    test_table: Path
+    sample: Path
+    train_images: Path
+    test_images: Path
+    folds: Path
+    models: Path
+    oof: Path
+    test: Path
+    decision: Path
+    submission: Path
+    receipt: Path
+
+
+def verify_run(places: Places) -> Iterator[tuple[str, str]]:
+    """(what was checked, what was found) one by one; at the first damage ValueError with the stage to run again."""
+    schema = read_schema(places.schema)
+    target = schema.target
+    folds = load_folds(places.params)
+    yield "train store", _store(places.train_images, schema.train)
+    yield "test store", _store(places.test_images, schema.test)
+
+    rows = read_train_rows(places.train_table)
+    test_ids = [row.image_id for row in read_test_rows(places.test_table)]
+    _refuse_rows(places.train_table, len(rows), schema.train)
+    _refuse_rows(places.test_table, len(test_ids), schema.test)
+    yield "tables", f"{len(rows):,} labelled images, {len(test_ids):,} to predict"
+
+    fold_of = _partition(places.folds, [row.image_id for row in rows], folds)
+    yield "folds", f"each image in one of {len(folds)}"
+    for fold in folds:
+        _weights(places, fold)
+    yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
+
+    truth = target_array([row.label for row in rows], target)
+    oof_files = fold_files(places.oof, ".npz", folds)
+    oof = gather_oof(oof_files, fold_of, len(target.classes), exclusive=target.exclusive)
+    yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
+    test_files = fold_files(places.test, ".npz", folds)
+    probs = ensemble(test_files, test_ids, len(target.classes), exclusive=target.exclusive)
+    yield "test", f"{len(probs):,} images predicted by {len(folds)} models"
+
+    if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric):
+        raise ValueError(
+            f"{places.decision} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`"
+        )
+    yield "decision", "as the out-of-fold predictions give it"
+    yield "submission", _submission(places, probs, test_ids, schema)
+    yield "DVC", _recorded(places.lock)
+
+
+def _store(path: Path, store: Store) -> str:
+    read_store(path, num_images=store.num_images, size=store.size)
+    refuse_altered(path, store.sha256, stage="ingest")
+    return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
+
+
+def _refuse_rows(table: Path, num_rows: int, store: Store) -> None:
+    if num_rows != store.num_images:
+        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
+
+
+def _partition(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
+    table = read_table(path, FOLDS_COLUMNS)
+    if table["image_id"] != list(image_ids) or set(table["fold"]) != set(folds):
+        raise ValueError(
+            f"{path} deals {len(table['image_id'])} images into the folds {sorted(set(table['fold']))}; it must deal "
+            f"the {len(image_ids)} images of the train table into {list(folds)}; run `dvc repro -f split`"
+        )
+    return dict(zip(table["image_id"], table["fold"], strict=True))
+
+
+def _weights(places: Places, fold: str) -> None:
+    """The card belongs to the weights, and to the schema, table and folds that are there now."""
+    card, again = read_json(places.models / f"{fold}.json"), f"run `dvc repro -f -s train@{fold}`"
+    path = places.models / f"{fold}.safetensors"
+    if not isinstance(card, dict) or card.get("fold") != fold:
+        raise ValueError(f"{places.models / fold}.json is not the card of fold {fold}; {again}")
+    found = sha256_of(path)
+    if found != card.get("weights_sha256"):
+        raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card; {again}")
+    digest = hashlib.sha256()
+    for part in (places.schema, places.train_table, places.folds):
+        digest.update(part.read_bytes())
+    if digest.hexdigest() != card.get("data_fingerprint"):
+        raise ValueError(f"{path} was trained on another schema, train table or folds than are there now; {again}")
+
+
+def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], schema: Schema) -> str:
+    again = "run `dvc repro -f -s submit`"
+    decided = decide(probs, schema.target, read_decision(places.decision))
+    answers = answers_of(probs, decided, schema.target, schema.submission)
+    due = make_submission(places.sample.read_bytes(), schema, row_cells(answers, image_ids, schema))
+    if places.submission.read_bytes() != due:
+        raise ValueError(f"{places.submission} is not what the stored probabilities give; {again}")
+    digest = hashlib.sha256(due).hexdigest()
+    if read_json(places.receipt).get("sha256") != digest:
+        raise ValueError(f"{places.receipt} is not the receipt of {places.submission}; {again}")
+    return f"{len(image_ids):,} images, equal to what the stored probabilities give; sha256 {digest[:12]}…"
+
+
+def _recorded(lock: Path) -> str:
+    """Every output that DVC recorded, against the MD5 it recorded."""
+    if not lock.is_file():
+        return f"no {lock}: outputs are not compared with what DVC recorded"
+    stages: Mapping[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
+    for stage, out in outs:
+        path = lock.parent / out["path"]
+        if not path.is_file():
+            raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
+        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        if found != out["md5"]:
+            raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
+    return f"{len(outs)} outputs as DVC recorded them"

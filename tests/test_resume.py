@@ -18,6 +18,7 @@ RECIPES = {
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": {"drop_rate": 0.4, "drop_path_rate": 0.2}},
         "train": {"optimizer": "lamb", "peak_lr": 0.0005, "epochs": 3},
+        "compute": {"precision": "fp32"},  # in bfloat16 oneDNN gives this network other bytes (or NaN) at every run
     },
 }
 NUM_STEPS = {"sgd": 12, "adamw with averaging": 12, "timm with dropout": 6}
@@ -100,6 +101,7 @@ def test_cut_short_again_and_again(plain, monkeypatch):
 
 def test_as_many_threads_as_before(plain, monkeypatch):
     threads = torch.get_num_threads()
+    plain.params["train"]["epochs"] = 2
     try:
         torch.set_num_threads(2)
         plain.run("train", key="0")

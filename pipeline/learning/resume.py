@@ -118,6 +118,7 @@ class Saves:
         self.ingredients = ingredients
         self.fingerprint = ""
         self.seconds = 0.0  # spent in saving
+        self.num_saves = 0
         self._due_at = float("inf")
         self._complained = False
 
@@ -154,6 +155,7 @@ class Saves:
             self._complained = True
         cost = time.perf_counter() - started
         self.seconds += cost
+        self.num_saves += 1
         self._wait(cost)
 
     def clear(self) -> None:

@@ -1,0 +1,99 @@
+"""What saving states to resume from costs: `python -m benchmarks.checkpoints --width 64 --seconds 60`.
+
+Trains with and without saves, in turns; prints the share of the time that went into saving (at most 3 %).
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.fold import seed_everything, train_fold
+from pipeline.learning.models import Normalised, create_model
+from pipeline.learning.resume import Saves
+
+NUM_CLASSES = 10
+ALLOWED = 0.03
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.checkpoints", description=__doc__)
+    parser.add_argument(
+        "--width", type=int, default=16, help="of ResNet9: 64 makes states of 105 MB; default: %(default)s"
+    )
+    parser.add_argument("--images", type=int, default=2048)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args()
+
+
+def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, saves: Saves | None) -> float:
+    """Seconds of a fold with averaging, the largest state there is."""
+    seed_everything(0)
+    rows = np.arange(args.images)
+    model = Normalised(create_model("resnet9", num_classes=NUM_CLASSES, width=args.width), (0.5,) * 3, (0.25,) * 3)
+    started = time.perf_counter()
+    train_fold(
+        model,
+        store,
+        fold="0",
+        train_rows=rows,
+        valid_rows=rows[:64],
+        targets=rows % NUM_CLASSES,
+        target_kind="single_label",
+        augmentation={"flip": True},
+        seed=0,
+        epochs=args.epochs,
+        batch_size=128,
+        optimizer="adamw",
+        peak_lr=0.003,
+        momentum=0.9,
+        weight_decay=0.01,
+        warmup=0.2,
+        label_smoothing=0.1,
+        ema_decay=0.99,
+        flip_tta=False,
+        valid_every=args.epochs,
+        clip_norm=0.0,
+        fit_memory=False,
+        device=device,
+        dtype=autocast_dtype("auto", device),
+        report=lambda record, outcome: None,
+        saves=saves,
+    )
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Measure in turns, print, and fail above the allowed share."""
+    args = parse_args()
+    keep_freed_memory()
+    device = device_named(args.device)
+    pixels = np.random.default_rng(0).integers(0, 256, (args.images, 32, 32, 3), dtype=np.uint8)
+    store = torch.from_numpy(pixels)
+    without, with_saves, saving, num_saves = [], [], 0.0, 0
+    for _ in range(args.rounds):
+        without.append(train(args, store, device, None))
+        with tempfile.TemporaryDirectory() as folder:
+            saves = Saves(Path(folder), "0", {})
+            with_saves.append(train(args, store, device, saves))
+            saving += saves.seconds
+            num_saves += saves.num_saves
+            size = max((path.stat().st_size for path in Path(folder).iterdir()), default=0)
+    share = saving / sum(with_saves)
+    print(f"ResNet9 width {args.width}, adamw with averaging, {device}, {torch.get_num_threads()} threads")
+    print(f"without saves {min(without):.1f} s, with {min(with_saves):.1f} s (best of {args.rounds})")
+    each = saving / max(num_saves, 1)
+    print(f"{num_saves} saves of {size / 1e6:.1f} MB, {each:.3f} s each: {share:.2%} of the time went into saving")
+    if share > ALLOWED:
+        raise SystemExit(f"more than {ALLOWED:.0%}")
+
+
+if __name__ == "__main__":
+    main()
