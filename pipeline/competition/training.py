@@ -171,10 +171,11 @@ def _label_columns(reading: Reading, table: Table, taken: set[str]) -> tuple[str
     if len(choices) == 1:
         return choices[0]
     if not choices:
+        free = [column for column in table.header if column and column not in taken]
         raise reading.stop(
             f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
             f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
-            ["label: COLUMN"],
+            [f"label: {column}" for column in free[:8]] if len(reading.asked()) == 1 and free else ["label: COLUMN"],
         )
     lines = []
     for columns in choices:
