@@ -35,7 +35,7 @@ def inspect_competition(raw: Path, params: Path) -> tuple[list[str], dict[str, A
     for. Raises ValueError where the layout is not understood.
     """
     settings = load_section(params, "competition", CompetitionParams) if params.is_file() else None
-    own = settings is not None and Path(settings.raw) == raw
+    own = settings is not None and Path(settings.raw).resolve() == raw.resolve()
     wishes = Wishes.among(dataclasses.asdict(settings)) if own and settings is not None else Wishes()
     problems = Problems()
     with open_archive(raw) as archive:
@@ -98,7 +98,10 @@ def _submission(layout: Layout) -> list[str]:
 
 
 def write_settings(params: Path, raw: Path, settings: Mapping[str, Any]) -> None:
-    """Put `raw` and the settings into section `competition` of the params file; comments and all else stay."""
+    """Put `raw` and the settings into section `competition` of the params file; comments and all else stay.
+
+    Of another competition's section, what was allowed there does not stay.
+    """
     from ruamel.yaml import YAML  # DVC's own dependency
 
     yaml = YAML()
@@ -106,6 +109,8 @@ def write_settings(params: Path, raw: Path, settings: Mapping[str, Any]) -> None
     yaml.width = 1000
     document = yaml.load(params.read_text(encoding="utf-8"))
     section = document["competition"]
+    if Path(str(section["raw"])).resolve() != raw.resolve():
+        section["allow"] = []
     section["raw"] = str(raw)
     for key, value in settings.items():
         section[key] = _yaml_value(value)

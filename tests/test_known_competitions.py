@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import yaml
 from conftest import csv_bytes, encoded, write_zip
 from made_up import MadeUp, graded
 from test_dvc import Project
@@ -27,6 +28,7 @@ from pipeline.competition.layout import read_layout
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import Schema, Store, read_schema, several_labels
+from pipeline.inspection import inspect_competition, write_settings
 
 NUM_TRAIN, NUM_TEST = 36, 12
 SIZE = 12
@@ -549,6 +551,22 @@ def test_a_form_of_table_or_folder_is_read(tmp_path, name):
     assert (layout.target.kind, layout.submission.kind) == (target, submission)
     assert len({member for _, member, _ in layout.train}) == 18 and len({member for _, member in layout.test}) == 5
     assert all(member.startswith("train") for _, member, _ in layout.train)
+
+
+def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):
+    workplace.params["competition"] |= {
+        "raw": "before.zip",
+        "test_images": "x/{id}.png",
+        "test_table": "x.csv",
+        "encoding": "cp949",
+    }
+    workplace.params["competition"] |= {"allow": ["image without row"], "positive": "x", "label": ["x", "y"]}
+    workplace.save()
+    raw, params = write_zip(tmp_path / "raw.zip", plain()), tmp_path / "params.yaml"
+    write_settings(params, raw, inspect_competition(raw, params)[1])
+    section = yaml.safe_load(params.read_text())["competition"]
+    assert section["allow"] == [] and section["label"] == "label" and section["encoding"] == "auto"
+    assert (section["test_images"], section["test_table"], section["positive"]) == ("test/{id}.png", "none", "auto")
 
 
 # -- the whole chain
