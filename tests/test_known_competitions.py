@@ -202,9 +202,9 @@ KNOWN = {
         needs={"positive": "dog"}, stops=("which class does 1 mean", "competition.positive: cat", "competition.positive: dog"),
     ),
     "dogs-vs-cats": Known(
-        ("cat", "dog"), SCORE, "train/{label}.{id}.jpg", "test1/{id}.jpg",
+        ("cat", "dog"), ("binary", "score", "accuracy"), "train/{label}.{id}.jpg", "test1/{id}.jpg",
         sample=("sampleSubmission.csv", "id,label", "{id},0"), ids=side("{}", "{}"), read_id="{label}.{id}.jpg",
-        needs={"positive": "dog"}, stops=("which class does 1 mean", "competition.positive: dog"),
+        needs={"positive": "dog", "metric": "accuracy"}, stops=("which class does 1 mean", "competition.positive: dog"),
     ),
     "state-farm-distracted-driver-detection": Known(
         ("c0", "c1", "c2", "c3"), ("single_label", "columns", "log_loss"), "imgs/train/{label}/{id}", "imgs/test/{id}",
@@ -337,7 +337,7 @@ KNOWN = {
         ("CC", "EC", "HGSC", "LGSC"), ("single_label", "label", "balanced_accuracy"), "train_images/{id}.png", "test_images/{id}.png",
         {"train.csv": ("image_id,label,image_width,image_height,is_tma", "{id},{label},{n},1{n},False")},
         {"test.csv": ("image_id,image_width,image_height", "{id},{n},{n}")}, ("sample_submission.csv", "image_id,label", "{id},HGSC"),
-        ids=lambda number: str(4 + 53 * number), also=("{side}_thumbnails/{id}_thumbnail.png",), needs={"metric": "balanced accuracy", "allow": ["image without row"]},
+        ids=lambda number: str(4 + 53 * number), also=("{side}_thumbnails/{id}_thumbnail.png",), needs={"metric": "balanced accuracy"},
     ),
     "sorghum-id-fgvc-9": Known(
         ("PI_152694", "PI_152727", "PI_152728"), LABEL, "train_images/{id}", "test/{id}",
