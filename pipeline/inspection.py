@@ -65,7 +65,7 @@ def inspect_competition(raw: Path, params: Path) -> Account:
 def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
     """Section `competition` if it is about the competition at `raw`."""
     settings = load_section(params, "competition", CompetitionParams)
-    return settings if Path(settings.raw) == raw else None
+    return settings if Path(settings.raw).resolve() == raw.resolve() else None
 
 
 def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
@@ -176,7 +176,7 @@ def write_settings(
     yaml.width = 1000
     document = yaml.load(params.read_text(encoding="utf-8"))
     section = document["competition"]
-    if section.get("raw") != str(raw):
+    if Path(str(section.get("raw"))).resolve() != raw.resolve():
         defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
         settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
     section["raw"] = str(raw)

@@ -1,8 +1,8 @@
 """Every layout, target and format, from the zip to a submission that an independent checker grades above chance."""
 
 import pytest
-from conftest import Workplace, write_zip
-from made_up import CELLS, graded, make
+from conftest import ROOT, Workplace, write_zip
+from made_up import CELLS, LAYOUTS, graded, make
 
 from pipeline import __main__ as command
 from pipeline.files import read_json
@@ -46,3 +46,14 @@ def test_what_inspect_writes_means_what_was_recognised(quick, capsys, layout, ta
     quick.run("ingest")
     assert quick.path("data/competition/schema.json").read_bytes() == schema
     assert [quick.path(f"data/competition/{name}.csv").read_bytes() for name in ("train", "test")] == tables
+
+
+def test_the_readme_lists_exactly_these_cells():
+    rows = [line.split(" | ") for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()]
+    header = next(row for row in rows if row[0] == "| layout")
+    listed = set()
+    for row in rows[rows.index(header) + 2 :][: len(LAYOUTS)]:
+        for target, cell in zip(header[1:], row[1:], strict=True):
+            formats = cell.rstrip(" |").split(", ")
+            listed |= {(row[0][2:].split(":")[0], target.rstrip(" |"), kind) for kind in formats if kind != "–"}
+    assert listed == set(CELLS)

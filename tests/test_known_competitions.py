@@ -9,12 +9,16 @@ up, 12 px; classes are fewer than the originals'. A schema is a few templates: `
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from conftest import encoded, write_zip
+import yaml
+from conftest import csv_bytes, encoded, write_zip
 from made_up import MadeUp, graded
+from test_dvc import Project
 
 from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import open_archive
@@ -23,7 +27,8 @@ from pipeline.competition.decision import Decision, decide
 from pipeline.competition.layout import read_layout
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
-from pipeline.competition.schema import Schema, Store, several_labels
+from pipeline.competition.schema import Schema, Store, read_schema, several_labels
+from pipeline.inspection import inspect_competition, write_settings
 
 NUM_TRAIN, NUM_TEST = 36, 12
 SIZE = 12
@@ -117,11 +122,11 @@ class Replica:
 
 
 def picture(classes, labels, number):
-    """A PNG with a bright bar for each label."""
+    """A PNG in which each label brightens a channel in one half."""
     pixels = np.random.default_rng(number).integers(0, 60, (SIZE, SIZE, 3), dtype=np.uint8)
     for label in labels:
-        at = classes.index(label)
-        pixels[at % SIZE, :, at // SIZE % 3] += 180
+        half, channel = divmod(classes.index(label) % 6, 3)
+        pixels[half * SIZE // 2 : (half + 1) * SIZE // 2, :, channel] |= 192
     return encoded(pixels)
 
 
@@ -197,9 +202,9 @@ KNOWN = {
         needs={"positive": "dog"}, stops=("which class does 1 mean", "competition.positive: cat", "competition.positive: dog"),
     ),
     "dogs-vs-cats": Known(
-        ("cat", "dog"), SCORE, "train/{label}.{id}.jpg", "test1/{id}.jpg",
+        ("cat", "dog"), ("binary", "score", "accuracy"), "train/{label}.{id}.jpg", "test1/{id}.jpg",
         sample=("sampleSubmission.csv", "id,label", "{id},0"), ids=side("{}", "{}"), read_id="{label}.{id}.jpg",
-        needs={"positive": "dog"}, stops=("which class does 1 mean", "competition.positive: dog"),
+        needs={"positive": "dog", "metric": "accuracy"}, stops=("which class does 1 mean", "competition.positive: dog"),
     ),
     "state-farm-distracted-driver-detection": Known(
         ("c0", "c1", "c2", "c3"), ("single_label", "columns", "log_loss"), "imgs/train/{label}/{id}", "imgs/test/{id}",
@@ -332,7 +337,7 @@ KNOWN = {
         ("CC", "EC", "HGSC", "LGSC"), ("single_label", "label", "balanced_accuracy"), "train_images/{id}.png", "test_images/{id}.png",
         {"train.csv": ("image_id,label,image_width,image_height,is_tma", "{id},{label},{n},1{n},False")},
         {"test.csv": ("image_id,image_width,image_height", "{id},{n},{n}")}, ("sample_submission.csv", "image_id,label", "{id},HGSC"),
-        ids=lambda number: str(4 + 53 * number), also=("{side}_thumbnails/{id}_thumbnail.png",), needs={"metric": "balanced accuracy", "allow": ["image without row"]},
+        ids=lambda number: str(4 + 53 * number), also=("{side}_thumbnails/{id}_thumbnail.png",), needs={"metric": "balanced accuracy"},
     ),
     "sorghum-id-fgvc-9": Known(
         ("PI_152694", "PI_152727", "PI_152728"), LABEL, "train_images/{id}", "test/{id}",
@@ -477,3 +482,112 @@ def test_what_no_target_here_can_answer_is_refused(tmp_path, name):
     with pytest.raises(ValueError) as error:
         layout_of(path, {})
     assert all(piece in str(error.value) for piece in pieces), error.value
+
+
+# -- what else tables and folders may look like: one plain competition, said in other ways
+
+IMAGE = Replica(KNOWN["dog-breed-identification"]).files[f"train/{hashed(0)}.jpg"]
+
+
+def plain(
+    *, train="train/{}.png", test="test/{}.png", labels=("cat", "dog", "owl"), ids="{:03d}", listed="{}", sample=None
+):
+    """A table `id,label`; listed: how the train table spells ids."""
+    train_ids, test_ids = ([ids.format(number) for number in numbers] for numbers in (range(18), range(900, 905)))
+    files = {train.format(name): IMAGE for name in train_ids} | {test.format(name): IMAGE for name in test_ids}
+    rows = [(listed.format(name), labels[at % len(labels)]) for at, name in enumerate(train_ids)]
+    files["train.csv"] = csv_bytes(("id", "label"), rows)
+    files["sample_submission.csv"] = csv_bytes(("id", "label"), [(name, sample or labels[0]) for name in test_ids])
+    return files
+
+
+def tables_as(change):
+    return {name: change(content) if name.endswith(".csv") else content for name, content in plain().items()}
+
+
+# name -> (files, template of the train images, of the test images, target, submission)
+FORMS = {
+    "BOM": (tables_as(lambda content: b"\xef\xbb\xbf" + content), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "CRLF": (tables_as(lambda content: content.replace(b"\n", b"\r\n")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "semicolons": (tables_as(lambda content: content.replace(b",", b";")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "UTF-16": (tables_as(lambda content: content.decode().encode("utf-16")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "suffix in capitals": (plain(train="train/{}.JPG", test="test/{}.JPG"), "train/{id}.JPG", "test/{id}.JPG", "single_label", "label"),
+    "suffix in capitals, listed small": (plain(train="train/{}.JPG", listed="{}.jpg"), "train/{id:stem}.JPG", "test/{id}.png", "single_label", "label"),
+    "another suffix listed": (plain(listed="{}.tif"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
+    "paths of another machine": (plain(listed="/kaggle/input/comp/train/{}.png"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
+    "paths of Windows": (plain(listed="train\\{}.png"), "{id}", "test/{id}.png", "single_label", "label"),
+    "folders with spaces": (plain(train="train images/{}.png", test="test images/{}.png"), "train images/{id}.png", "test images/{id}.png", "single_label", "label"),
+    "dots in ids": (plain(ids="IMG.{}.2"), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "numbers, some part of others": (plain(ids="{}", train="train/img{}.png", test="test/img_{}.png"), "train/img{id}.png", "test/img_{id}.png", "single_label", "label"),
+    "numbers padded in the names": (plain(ids="{}", train="train/{:0>5}.png", test="test/{:0>5}.png"), "train/{id:05d}.png", "test/{id:05d}.png", "single_label", "label"),
+    "test images in two folders": (
+        {name.replace("test/", "test/a/" if name[-5] in "02" else "test/b/"): content for name, content in plain().items()},
+        "train/{id}.png", "test/**/{id}.png", "single_label", "label",
+    ),
+    "masks beside the images": (
+        plain() | {name.replace("/", "/masks/"): IMAGE for name in plain() if "/" in name}, "train/{id}.png", "test/{id}.png", "single_label", "label",
+    ),
+    "other tables": (
+        plain() | {"classes.csv": b"label,name\ncat,Felis\ndog,Canis\nowl,Strix\n", "folds.csv": csv_bytes(("id", "fold"), [(f"{n:03d}", n % 3) for n in range(18)])},
+        "train/{id}.png", "test/{id}.png", "single_label", "label",
+    ),
+    "index columns": (
+        tables_as(lambda content: b"\n".join((b"Unnamed: 0," if at == 0 else b"%d," % (at - 1)) + line for at, line in enumerate(content.splitlines())) + b"\n"),
+        "train/{id}.png", "test/{id}.png", "single_label", "label",
+    ),
+    "codes with gaps": (plain(labels=("3", "7", "20")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+    "True and False, a score": (plain(labels=("True", "False"), sample="0.5"), "train/{id}.png", "test/{id}.png", "binary", "score"),
+    "1.0 and 0.0, a score": (plain(labels=("1.0", "0.0"), sample="0.5"), "train/{id}.png", "test/{id}.png", "binary", "score"),
+    "1.0 and 0.0, a label": (plain(labels=("1.0", "0.0"), sample="0"), "train/{id}.png", "test/{id}.png", "binary", "label"),
+    "two words, a label": (plain(labels=("cat", "dog")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_of_table_or_folder_is_read(tmp_path, name):
+    files, train, test, target, submission = FORMS[name]
+    layout = layout_of(write_zip(tmp_path / "raw.zip", files), {})
+    assert (layout.settings["train_images"], layout.settings["test_images"]) == (train, test)
+    assert (layout.target.kind, layout.submission.kind) == (target, submission)
+    assert len({member for _, member, _ in layout.train}) == 18 and len({member for _, member in layout.test}) == 5
+    assert all(member.startswith("train") for _, member, _ in layout.train)
+
+
+def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):
+    workplace.params["competition"] |= {
+        "raw": "before.zip",
+        "test_images": "x/{id}.png",
+        "test_table": "x.csv",
+        "encoding": "cp949",
+    }
+    workplace.params["competition"] |= {"allow": ["image without row"], "positive": "x", "label": ["x", "y"]}
+    workplace.save()
+    raw, params = write_zip(tmp_path / "raw.zip", plain()), tmp_path / "params.yaml"
+    write_settings(params, raw, inspect_competition(raw, params)[1])
+    section = yaml.safe_load(params.read_text())["competition"]
+    assert section["allow"] == [] and section["label"] == "label" and section["encoding"] == "auto"
+    assert (section["test_images"], section["test_table"], section["positive"]) == ("test/{id}.png", "none", "auto")
+
+
+# -- the whole chain
+
+WHOLE = ("herbarium-2022-fgvc9", "rsna-intracranial-hemorrhage-detection", "HAI! 중고차 이미지 차종 분류 (Dacon)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WHOLE)
+def test_inspect_and_repro_alone_give_a_submission_above_chance(tmp_path, name):
+    """Schemas that this project's plans do not describe; from the zip with two commands, nothing else said."""
+    project = Project(tmp_path)
+    project.params["train"] |= {"epochs": 16, "valid_every": 16}
+    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+    project.params["competition"]["raw"] = "data/demo/digits.zip"
+    project.save()
+    replica = Replica(KNOWN[name])
+    write_zip(tmp_path / "raw.zip", replica.files)
+    command = [sys.executable, "-m", "pipeline", "inspect", "raw.zip", "--write"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    project.dvc("repro")
+    schema = read_schema(tmp_path / "data/competition/schema.json")
+    score, chance = graded(replica.made_up(schema.submission), (tmp_path / "submissions/submission.csv").read_bytes())
+    assert score > chance + 0.15

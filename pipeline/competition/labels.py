@@ -61,7 +61,7 @@ def label_choices(
     tokens = {token for cell in cells for mark in DELIMITERS for token in cell.split(mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
-    return [(column,) for column in _narrowed(table, plausible, cells)]
+    return [(column,) for column in _narrowed(table, plausible, cells, asked=bool(names))]
 
 
 def _columns_for_names(table: Table, free: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
@@ -84,14 +84,19 @@ def _plausible(cells: Sequence[str]) -> bool:
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
 
-def _narrowed(table: Table, columns: list[str], cells: Collection[str]) -> list[str]:
-    """Columns narrowed by what the sample writes, then by name; of columns that say the same, the first is enough."""
+def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked: bool) -> list[str]:
+    """Columns narrowed by what the sample writes, or by name where there is no sample (not `asked`).
+
+    Of columns that say the same, the first is enough.
+    """
+    if {CATEGORY_ID, CATEGORY} & set(columns):
+        columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
     if len(columns) > 1:
         fitting = [column for column in columns if cells and _writes(table, column, cells)]
         columns = fitting or columns
     if len(columns) > 1 and len({tuple(table.column(column)) for column in columns}) == 1:
         columns = columns[:1]
-    if len(columns) > 1:
+    if len(columns) > 1 and not asked:
         named = [column for column in columns if column.lower() in LABEL_NAMES]
         columns = named if len(named) == 1 else columns
     if set(columns) == {CATEGORY_ID, CATEGORY}:

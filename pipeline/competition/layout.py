@@ -53,6 +53,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     reading = Reading(archive, problems, wishes, read_tables(archive, wishes.encoding), ImageIndex(archive.names))
     if not reading.index.names:
         raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
+    reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     _find_what_is_asked(reading)
     train_tables, test_tables = _by_role(reading)
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]

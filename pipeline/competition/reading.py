@@ -106,17 +106,16 @@ def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: s
     """The first of `matches`, if no other leads to as many, and other, images by a name that is no worse."""
     best = matches[0]
     rank = preference(best.template, role)[0]
-    first = images_of(best.template, table, reading.index)
-    rivals = [
-        match
-        for match in matches[1:]
-        if match.num_found == best.num_found
-        and preference(match.template, role)[0] == rank
-        and _lead_apart(first, images_of(match.template, table, reading.index))
-    ]
-    if rivals:
-        choices = [f"{role}_images: {match.template!r}" for match in (best, *rivals)]
-        raise reading.stop(f"{1 + len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
+    rivals, taken = [best], [images_of(best.template, table, reading.index)]
+    for match in matches[1:]:
+        if match.num_found == best.num_found and preference(match.template, role)[0] == rank:
+            found = images_of(match.template, table, reading.index)
+            if all(_lead_apart(other, found) for other in taken):
+                rivals.append(match)
+                taken.append(found)
+    if len(rivals) > 1:
+        choices = [f"{role}_images: {match.template!r}" for match in rivals]
+        raise reading.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
     return best
 
 
@@ -153,7 +152,22 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
                 f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
             )
     members = [names[0] if len(names) == 1 else "" for names in found]
+    _note_shared(reading, side, members)
     return Side(side.table, side.id_column, side.ids, members)
+
+
+def _note_shared(reading: Reading, side: Side, members: Sequence[str]) -> None:
+    ids_of: dict[str, list[str]] = {}
+    for image_id, member in dict(zip(side.ids, members, strict=True)).items():
+        if member:
+            ids_of.setdefault(member, []).append(image_id)
+    for member, ids in ids_of.items():
+        if len(ids) > 1:
+            reading.problems.add(
+                "several ids for one image",
+                f"{member}: {', '.join(ids[:3])}",
+                f"give {side.table.name} one row for each image",
+            )
 
 
 def _place(template: str) -> str:

@@ -1,8 +1,8 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pipeline.competition.labels import Labels, label_choices, read_labels
+from pipeline.competition.labels import LABEL_NAMES, Labels, label_choices, read_labels
 from pipeline.competition.reading import (
     LEAST_SHARE,
     Reading,
@@ -15,7 +15,7 @@ from pipeline.competition.reading import (
 from pipeline.competition.sample import LongIds, long_ids
 from pipeline.competition.sources import FOLDER, LABEL_COLUMN, PATH_COLUMN, class_folder_table, file_name_table
 from pipeline.competition.tables import AUTO, NONE, Table, joined
-from pipeline.competition.templates import Match, column_of, find_matches, images_of
+from pipeline.competition.templates import Match, column_of, columns_of, find_matches, images_of
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
@@ -36,7 +36,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
     ids = checked_ids(reading, table.column(id_column), table.name)
     side = members_of(reading, Side(table, id_column, ids, []), match.template, "train", reading.index)
-    columns = _label_columns(reading, table, {id_column, match.column})
+    columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
     labels = read_labels(table, columns, ids, reading.problems, delimiter=reading.wishes.delimiter)
     reading.settings |= {
         "train_table": table.name,
@@ -159,7 +159,8 @@ def _id_column(reading: Reading, table: Table, match: Match) -> str:
     return distinct[0]
 
 
-def _label_columns(reading: Reading, table: Table, taken: set[str]) -> tuple[str, ...]:
+def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Sequence[str]) -> tuple[str, ...]:
+    """folders: columns that name image folders; one that is called as labels are goes before them."""
     wished = reading.wishes.label
     if wished != AUTO:
         columns = (wished,) if isinstance(wished, str) else wished
@@ -168,13 +169,17 @@ def _label_columns(reading: Reading, table: Table, taken: set[str]) -> tuple[str
             raise reading.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
         return columns
     choices = _choices(reading, table, taken)
+    named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
+    if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
+        choices = named
     if len(choices) == 1:
         return choices[0]
     if not choices:
+        free = [column for column in table.header if column and column not in taken]
         raise reading.stop(
             f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
             f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
-            ["label: COLUMN"],
+            [f"label: {column}" for column in free[:8]] if len(reading.asked()) == 1 and free else ["label: COLUMN"],
         )
     lines = []
     for columns in choices:

@@ -1,0 +1,217 @@
+"""Where two readings are possible, recognition stops with the candidates, and writing one of its lines settles it.
+
+And the fault table of README.md: what happens to each common fault, with the message.
+"""
+
+import re
+import sys
+
+import pytest
+import yaml
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+
+from pipeline.competition.archive import open_archive
+from pipeline.competition.layout import read_layout
+from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
+from pipeline.files import read_json, read_table
+
+IMAGE = encoded(image_of(0, 0))
+TRAIN, TEST = [f"{number:03d}" for number in range(18)], [f"9{number:02d}" for number in range(6)]
+
+
+def competition(*, train, sample=("label", "cat"), places=("train/{}.png", "test/{}.png"), more=None):
+    """A small competition; train: header of its table beside the id, and the cells of row n."""
+    files = {places[0].format(name): IMAGE for name in TRAIN} | {places[1].format(name): IMAGE for name in TEST}
+    header, cells = train
+    files["train.csv"] = csv_bytes(("id", *header), [(name, *cells(number)) for number, name in enumerate(TRAIN)])
+    files["sample_submission.csv"] = csv_bytes(("id", sample[0]), [(name, sample[1]) for name in TEST])
+    return files | (more or {})
+
+
+def animals(number):
+    return (("cat", "dog", "owl")[number % 3],)
+
+
+PLAIN = competition(train=(("label",), animals))
+SECOND = PLAIN["train.csv"].replace(b"cat", b"lynx")
+# name -> (files, what the message says, the line that settles it)
+AMBIGUOUS = {
+    "two columns that could be the label": (
+        competition(train=(("species", "coat"), lambda n: (*animals(n), ("long", "short")[n % 2])), sample=("answer", "")),
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: species    # 3 values, such as cat, dog, owl", "label: coat    # 2 values, such as long, short"],
+    ),
+    "a sample with an unknown column": (
+        competition(train=(("name",), lambda n: (f"{animals(n)[0]} {n // 2}",)), sample=("answer", "")),
+        "unknown columns: no column of train.csv (id, name) could be the label that the sample submission calls 'answer'",
+        ["label: name"],
+    ),
+    "two folders that could be test": (
+        PLAIN | {f"test_b/{name}.png": IMAGE for name in TEST},
+        "2 places may hold the test images of the sample submission; choose one:",
+        ["test_images: 'test/{id}.png'", "test_images: 'test_b/{id}.png'"],
+    ),
+    "two folders that could be train": (
+        PLAIN | {f"train_b/{name}.png": IMAGE for name in TRAIN},
+        "2 places may hold the train images of train.csv; choose one:",
+        ["train_images: 'train/{id}.png'", "train_images: 'train_b/{id}.png'"],
+    ),
+    "two sample submissions": (
+        PLAIN | {"sample_submission_stage2.csv": PLAIN["sample_submission.csv"]},
+        "2 files may be the sample submission; choose one:",
+        ["sample: sample_submission.csv", "sample: sample_submission_stage2.csv"],
+    ),
+    "two train tables": (
+        PLAIN | {"train_cleaned.csv": SECOND},
+        "2 tables may be that of the training images; choose one:",
+        ["train_table: train.csv", "train_table: train_cleaned.csv"],
+    ),
+    "two test tables": (
+        PLAIN | {name: csv_bytes(("id", "site"), [(row, "x") for row in TEST]) for name in ("test.csv", "test_b.csv")},
+        "2 tables may be that of the test images; choose one:",
+        ["test_table: test.csv", "test_table: test_b.csv"],
+    ),
+    "the positive class of a score": (
+        competition(train=(("label",), lambda n: (("cat", "dog")[n % 2],)), sample=("label", "0.5")),
+        "the sample's column 'label' holds one score an image; which class does 1 mean? Choose one:",
+        ["positive: cat", "positive: dog"],
+    ),
+    "several images an id": (
+        competition(train=(("label",), animals), places=("train/{}_red.png", "test/{}_red.png"),
+                    more={f"train/{name}_blue.png": IMAGE for name in TRAIN}),
+        "2 places may hold the train images of train.csv; choose one:",
+        ["train_images: 'train/{id}_blue.png'", "train_images: 'train/{id}_red.png'"],
+    ),
+    "a number where a label was to be expected": (
+        competition(train=(("label",), lambda n: (n % 9,)), sample=("label", "4.5")),
+        "the sample writes '4.5' in 'label', a number where one of 9 labels, such as '0', was to be expected: regression",
+        ["submission: label"],
+    ),
+    "a label with something beside it": (
+        competition(train=(("label",), animals), sample=("label", "cat 0.7")),
+        "the sample writes 'cat 0.7' in 'label', of which a part is a training label",
+        ["submission: label", "submission: ranked"],
+    ),
+}  # fmt: skip
+
+
+def layout_of(path, settings):
+    with open_archive(path) as archive:
+        return read_layout(archive, Problems(), Wishes.among(settings))
+
+
+@pytest.mark.parametrize("name", AMBIGUOUS)
+def test_two_readings_stop_and_each_line_of_the_message_settles_it(tmp_path, name):
+    files, message, lines = AMBIGUOUS[name]
+    path = write_zip(tmp_path / "raw.zip", files)
+    with pytest.raises(ValueError) as error:
+        layout_of(path, {})
+    assert message in str(error.value)
+    offered = [line.strip() for line in str(error.value).splitlines() if line.startswith("    competition.")]
+    assert offered == [f"competition.{line}" for line in lines]
+    for line in lines:
+        wish = yaml.safe_load(line)
+        key, value = next(iter(wish.items()))
+        assert layout_of(path, wish).settings[key] == value
+
+
+# -- faults
+
+
+def changed(old, new, *, table="train.csv"):
+    files = competition_files()
+    assert old in files[table]
+    return files | {table: files[table].replace(old, new, 1)}
+
+
+def without(name):
+    return {key: content for key, content in competition_files().items() if key != name}
+
+
+# fault -> (files, the message), in the order of README.md's table
+FAULTS = {
+    "missing image": (without("train/007.png"), r"id without image in train/: 1 \(007\)"),
+    "corrupt image": (
+        competition_files() | {"train/004.png": competition_files()["train/004.png"][:80]},
+        r"unreadable image: 1 \(train/004.png: OSError: .*\)",
+    ),
+    "duplicate id": (changed(b"004,a cat\n", b"004,a cat\n004,bird\n"), r"duplicate id: 1 \(004 x2 in train.csv\)"),
+    "label with trailing space": (changed(b"000,bird", b"000,bird "), r"label with outer spaces: 1 \(000 = 'bird '\)"),
+    "NaN label": (changed(b"000,bird", b"000,NaN"), r"empty label: 1 \(000 = 'NaN'\)"),
+    "an id differing in case": (
+        {name.replace("train/0", "train/A0"): content for name, content in competition_files().items()}
+        | {"train.csv": re.sub(rb"(?m)^00([0-2]),", rb"a00\1,", re.sub(rb"(?m)^0", b"A0", competition_files()["train.csv"])).replace(b"A007,", b"a007,")},
+        r"id without image in train/: 1 \(a007 \(there is train/A007.png: case differs\)\)",
+    ),
+    "an id differing in leading zeros": (
+        without("train/007.png") | {"train/00007.png": competition_files()["train/007.png"]},
+        r"id without image in train/: 1 \(007 \(there is train/00007.png: leading zeros differ\)\)",
+    ),
+    "two ids for one image": (
+        changed(b"007,a cat\n", b"007,a cat\n7,bird\n"), r"several ids for one image: 1 \(train/007.png: 007, 7\)",
+    ),
+    "stale sample": (
+        changed(b"907,bird\n908,bird\n", b"", table="sample_submission.csv"),
+        r"image without row: 2 \(test/907.png, test/908.png\)\n.*add its row to the sample submission, or, .* competition.allow: \[image without row\]",
+    ),
+    "cp949-encoded CSV": (
+        changed(b"bird", b"bird") | {"train.csv": competition_files()["train.csv"].replace(b"bird", "새".encode("cp949"))},
+        r"train.csv is not UTF-8 .*; it would decode as cp949, .*; if that is right: competition.encoding: cp949",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_stops_ingest_and_is_named(workplace, fault):
+    files, message = FAULTS[fault]
+    write_zip(workplace.raw, files)
+    with pytest.raises(ValueError) as error:
+        workplace.run("ingest")
+    assert re.search(message, str(error.value)), error.value
+    assert not workplace.path("data/competition/schema.json").exists()
+
+
+def test_an_unknown_label_in_the_sample_is_a_placeholder_and_a_warning(workplace, capsys):
+    write_zip(workplace.raw, changed(b",bird", b",wolf", table="sample_submission.csv"))
+    workplace.run("ingest")
+    out = capsys.readouterr().out
+    assert "the sample writes 'wolf', no training label (such as 'a cat', 'bird', 'dog, large'): taken for a" in out
+    assert "wolf" not in read_json(workplace.path("data/competition/schema.json"))["target"]["classes"]
+
+
+def test_the_line_for_the_encoding_works(workplace):
+    files, _ = FAULTS["cp949-encoded CSV"]
+    write_zip(workplace.raw, files)
+    workplace.params["competition"]["encoding"] = "cp949"
+    workplace.run("ingest")
+    assert (
+        "새"
+        in read_table(workplace.path("data/competition/train.csv"), ("image_id", "path", "sha256", "label", "group"))[
+            "label"
+        ]
+    )
+
+
+def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_path):
+    lost = re.sub(rb"(?m)^0+(\d)", rb"\1", competition_files()["train.csv"])
+    layout = layout_of(write_zip(tmp_path / "raw.zip", competition_files() | {"train.csv": lost}), {})
+    assert layout.settings["train_images"] == "train/{id:03d}.png"
+    assert [(image_id, member) for image_id, member, _ in layout.train][7] == ("7", "train/007.png")
+
+
+def test_the_line_for_a_stale_sample_works(workplace):
+    write_zip(workplace.raw, FAULTS["stale sample"][0])
+    workplace.params["competition"]["allow"] = ["image without row"]
+    workplace.run("ingest")
+
+
+def test_7z_without_its_package_says_what_to_install(workplace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    workplace.raw = workplace.raw.with_suffix(".7z")
+    workplace.raw.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    with pytest.raises(
+        ValueError,
+        match=r"7z archive; pip install py7zr==.* \(requirements-extra.txt\) or unpack it and give the folder",
+    ):
+        workplace.run("ingest")
