@@ -563,7 +563,7 @@ def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):
     workplace.params["competition"] |= {"allow": ["image without row"], "positive": "x", "label": ["x", "y"]}
     workplace.save()
     raw, params = write_zip(tmp_path / "raw.zip", plain()), tmp_path / "params.yaml"
-    write_settings(params, raw, inspect_competition(raw, params)[1])
+    write_settings(params, raw, inspect_competition(raw, params).settings)
     section = yaml.safe_load(params.read_text())["competition"]
     assert section["allow"] == [] and section["label"] == "label" and section["encoding"] == "auto"
     assert (section["test_images"], section["test_table"], section["positive"]) == ("test/{id}.png", "none", "auto")
