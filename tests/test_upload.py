@@ -88,7 +88,7 @@ def project(tmp_path):
         write_json(tmp_path / "submissions/receipt.json", receipt)
         shipped = (ROOT / "params.yaml").read_text().replace("data/demo/digits.zip ", "data/raw/digits.zip  ")
         (tmp_path / "params.yaml").write_text(
-            "# mine\n" + shipped.replace("# the organiser's zip or folder", "# theirs")
+            "# mine\n" + shipped.replace("# the organiser's archive or folder", "# theirs")
         )
         yield place
         secrets = (TOKEN, "signed-secret")
