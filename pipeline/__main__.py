@@ -46,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     inspect = commands.add_parser(
         "inspect",
-        help="say what is understood of a competition's zip or folder; --write puts it into params.yaml",
+        help="say what is understood of a competition's archive or folder; --write puts it into params.yaml",
     )
-    inspect.add_argument("raw", type=Path, help="zip or folder from the organiser")
+    inspect.add_argument("raw", type=Path, help="archive or folder from the organiser")
     inspect.add_argument("--write", action="store_true", help="fill section `competition` of the params file")
     inspect.add_argument("--recipe", action="store_true", help="write the suggested recipe too")
     inspect.add_argument("--demo", default="data/demo/digits.zip", help=argparse.SUPPRESS)

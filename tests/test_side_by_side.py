@@ -32,7 +32,16 @@ def trained(output):
 
 def start_folds(project):
     """A run of which every fold has ended its first epoch."""
-    run = subprocess.Popen(FOLDS, cwd=project.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    run = subprocess.Popen(
+        FOLDS,
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
+    )
     logs, deadline = [project.root / f"data/logs/{fold}.log" for fold in "01"], time.monotonic() + 60
     started = time.time()
     while not all(
