@@ -17,8 +17,8 @@ ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = {False: (32, 16), True: (64, 32)}  # of resnet9, by whether there is a GPU
 EPOCHS = (10, 40)  # at least and at most
 SEEN_IMAGES = 40_000  # images to see in a training, short of which a network that starts from nothing learns little
-# images; below it smaller batches give enough steps, at a lower rate. 480 made-up photographs of 4 classes (64 px, width
-# 32, 40 epochs of 6 steps), accuracy held out in folds 0 and 1: 0.67, 0.92 at a peak of 0.1; 0.97, 0.99 at 0.03
+# images; below it smaller batches give enough steps, at a lower rate. 480 made-up photographs of 4 classes (64 px,
+# width 32, 40 epochs of 6 steps), accuracy held out in folds 0 and 1: 0.67, 0.92 at a peak of 0.1; 0.97, 0.99 at 0.03
 SMALL_SET = 5_000
 # what params.yaml ships with, for the demo's 8-pixel digits; to be replaced for any other competition
 DEMO_RECIPE: dict[str, dict[str, Any]] = {
