@@ -440,24 +440,26 @@ def _remove_parts(stage: Any, pid: int | None) -> None:
 def _terminated_as_interrupted() -> Iterator[None]:
     """SIGTERM, and SIGHUP but under nohup, raise KeyboardInterrupt too: as for Ctrl-C, finished folds are recorded."""
     numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
-    kept = [signal.signal(number, signal.default_int_handler) for number in numbers]
-    try:
+    with _handled_by(signal.default_int_handler, numbers):
         yield
-    finally:
-        for number, handler in zip(numbers, kept, strict=True):
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
     """No second Ctrl-C while the first is obeyed, or while dvc.lock is written."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    kept = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    with _handled_by(signal.SIG_IGN, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    """These signals go to `handler`; afterwards to whom they went before."""
+    kept = [signal.signal(number, handler) for number in numbers]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, kept, strict=True):
-            signal.signal(number, handler)
+        for number, before in zip(numbers, kept, strict=True):
+            signal.signal(number, before)
 
 
 def _report(failures: Sequence[Failure], logs: Path) -> None:

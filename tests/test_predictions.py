@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.competition.metrics import label_scores, log_loss, mean_and_standard_error
+from pipeline.competition.answers import Answers
+from pipeline.competition.metrics import log_loss, mean_and_standard_error, score
 from pipeline.competition.predictions import confusion_counts, ensemble, gather_oof
+from pipeline.competition.schema import Target
 from pipeline.files import write_arrays
 
 
@@ -87,9 +89,10 @@ def test_the_ensemble_is_the_mean_and_needs_the_same_images_in_the_same_order(tm
 
 
 def test_scores_by_hand():
-    scores = label_scores(["a", "a", "b", "c"], ["a", "b", "b", "b"])
-    assert scores["accuracy"] == 0.5
-    assert scores["macro_f1"] == pytest.approx((2 / 3 + 0.5 + 0) / 3)
+    target = Target(kind="single_label", columns=("label",), classes=("a", "b", "c"))
+    truth, answers = np.array([0, 0, 1, 2]), Answers(labels=["a", "b", "b", "b"])
+    assert score("accuracy", truth, answers, target) == 0.5
+    assert score("macro_f1", truth, answers, target) == pytest.approx((2 / 3 + 0.5 + 0) / 3)
     probs = np.array([[0.5, 0.5], [0.25, 0.75]], dtype=np.float32)
     assert log_loss(np.array([0, 1]), probs) == pytest.approx(-(np.log(0.5) + np.log(0.75)) / 2)
     assert np.isfinite(log_loss(np.array([1, 1]), np.array([[1, 0], [0, 1]], dtype=np.float32)))

@@ -106,16 +106,6 @@ def score(
     return float(value)
 
 
-def label_scores(labels: Sequence[str], predicted: Sequence[str]) -> dict[str, float]:
-    """`accuracy` and `macro_f1` of labels against labels, both 0 to 1, higher is better."""
-    from sklearn.metrics import accuracy_score, f1_score
-
-    return {
-        "accuracy": float(accuracy_score(labels, predicted)),
-        "macro_f1": float(f1_score(labels, predicted, average="macro", zero_division=0)),
-    }
-
-
 def log_loss(class_indices: np.ndarray, probs: np.ndarray) -> float:
     """Mean negative log probability of the true class, as Kaggle computes it; lower is better.
 

@@ -133,15 +133,18 @@ def _labels_of(layout: Layout) -> list[tuple[str, ...]]:
     return [tuple(several_labels(label)) for _, _, label in layout.train]
 
 
+def _class_sizes(layout: Layout) -> dict[str, int]:
+    """Label -> number of training images that have it, in the order of the classes."""
+    counts = label_counts([label for _, _, label in layout.train], several=not layout.target.exclusive)
+    return {label: counts[label] for label in layout.target.classes}
+
+
 def _findings_without_pixels(layout: Layout, train: StoreReport, test: StoreReport) -> list[AuditFinding]:
-    target = layout.target
-    counts = label_counts([label for _, _, label in layout.train], several=not target.exclusive)
-    sizes = {label: counts[label] for label in target.classes}
     train_names, test_names = [name for _, name, _ in layout.train], [name for _, name in layout.test]
     return [
         *audit.name_findings(train_names),
         *audit.name_findings(test_names),
-        *audit.class_findings(sizes, exclusive=target.exclusive),
+        *audit.class_findings(_class_sizes(layout), exclusive=layout.target.exclusive),
         *audit.format_findings(train.oddities, train_names),
         *audit.format_findings(test.oddities, test_names),
     ]
@@ -234,11 +237,10 @@ def _summary(
 ) -> dict[str, Any]:
     """audit.json: counts, formats, and everything found, the first three of each kind by name."""
     original: Counter[tuple[int, int]] = train.sizes + test.sizes
-    counts = label_counts([label for _, _, label in layout.train], several=not schema.target.exclusive)
     return {
         "num_train": len(layout.train),
         "num_test": len(layout.test),
-        "classes": {label: counts[label] for label in schema.target.classes},
+        "classes": _class_sizes(layout),
         "formats": dict((train.formats + test.formats).most_common()),
         "modes": dict((train.modes + test.modes).most_common()),
         "original_sizes": {f"{width}x{height}": count for (width, height), count in original.most_common(10)},
@@ -253,7 +255,7 @@ def _summary(
 
 def _say(raw: Path, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
     target = schema.target
-    counts = label_counts([label for _, _, label in layout.train], several=not target.exclusive).values()
+    counts = _class_sizes(layout).values()
     console.say(
         f"{raw}: {schema.train.num_images:,} labelled and {schema.test.num_images:,} test images, "
         f"{len(counts)} classes of {min(counts):,} to {max(counts):,} images, stored at {schema.train.size} px"
