@@ -1,0 +1,115 @@
+"""How time, memory and disk grow with the number of images: ingest, split, an epoch of training, infer and submit.
+
+For each N a made-up competition of N labelled and N / 10 other images of 32 px goes through the real stages, each in
+a process of its own. Memory is the peak of what a process holds for itself (RssAnon of /proc, sampled; pages of the
+mapped store, which the system takes back when it needs room, are not in it). An epoch is `epochs: 1` of fold 0
+without its one-off first pass where `--epoch-images` cuts it: then its time is that share of the images', scaled up.
+
+    python -m benchmarks.scale --images 10000 100000 1000000
+"""
+
+import argparse
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from benchmarks.made_up import write_competition
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_S = 0.02
+MEASURED = ("ingest", "split", "train", "infer", "evaluate", "submit")
+MB = 1_000_000
+
+
+def parse_args() -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="default: %(default)s")
+    parser.add_argument("--stages", nargs="+", default=list(MEASURED), choices=MEASURED, help="default: all")
+    parser.add_argument("--width", type=int, default=8, help="of ResNet9; default: %(default)s")
+    parser.add_argument("--folder", type=Path, help="keep everything here; default: a temporary folder")
+    return parser.parse_args()
+
+
+def commands(raw: Path, fold: str = "0") -> dict[str, list[str]]:
+    """Stage -> its command line in dvc.yaml."""
+    found = {}
+    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
+        text = stage.get("do", stage)["cmd"].replace("${competition.raw}", str(raw)).replace("${key}", fold)
+        found[name] = [sys.executable, *shlex.split(text)[1:]]
+    return found
+
+
+def write_params(folder: Path, raw: Path, width: int) -> None:
+    """params.yaml with two folds and one epoch."""
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["competition"]["raw"] = str(raw)
+    params["model"]["width"] = width
+    params["split"]["num_folds"] = 2
+    params["folds"] = {"0": {}, "1": {}}
+    params["train"] |= {"epochs": 1, "batch_size": 512, "valid_every": 1}
+    params["augment"] |= {"crop_padding": 4, "flip": True}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """(seconds, peak MB of its own, peak MB with mapped pages) of one stage, its children's share included."""
+    log = (folder / "log").open("a")
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=log, stderr=log)
+    own = resident = 0.0
+    while process.poll() is None:
+        anonymous, mapped = _memory(process.pid)
+        own, resident = max(own, anonymous), max(resident, anonymous + mapped)
+        time.sleep(SAMPLE_S)
+    if process.returncode:
+        raise SystemExit(f"{shlex.join(command)} ended with {process.returncode}; see {folder / 'log'}")
+    return time.perf_counter() - started, own, resident
+
+
+def _environment() -> dict[str, str]:
+    import os
+
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    """MB of anonymous and of file-backed pages that a process holds now."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0, 0.0
+    found = dict(line.split(":", 1) for line in lines)
+    pages = [found.get(name, "0 kB").split()[0] for name in ("RssAnon", "RssFile")]
+    return int(pages[0]) * 1024 / MB, int(pages[1]) * 1024 / MB
+
+
+def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[str, tuple[float, float, float]]:
+    """Stage -> what `measured` says, for a competition of so many images."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = folder / "raw.zip"
+    if not raw.exists():
+        write_competition(raw, num_images)
+    write_params(folder, raw, width)
+    found = {}
+    for stage in stages:
+        found[stage] = measured(commands(raw)[stage], folder)
+        print(f"  {num_images:>9,} {stage:9}{found[stage][0]:9.1f} s{found[stage][1]:9.0f} MB", file=sys.stderr)
+        if stage in ("train", "infer"):  # the second fold, for evaluate and submit
+            measured(commands(raw, fold="1")[stage], folder)
+    return found
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        root = args.folder or Path(temporary)
+        table = {count: run(root / str(count), count, args.stages, args.width) for count in args.images}
+    for count, found in table.items():
+        for stage, (seconds, own, resident) in found.items():
+            print(f"{count:>9,} {stage:9}{seconds:9.1f} s{own:9.0f} MB{resident:9.0f} MB")
