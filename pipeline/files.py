@@ -125,16 +125,43 @@ def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
     return text.getvalue().encode("utf-8")
 
 
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`."""
+def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`.
+
+    only: the columns to keep, if not all. Raises ValueError for another header and for lines that lack cells.
+    """
+    places = {name: columns.index(name) for name in only or columns}
+    cells: dict[str, list[str]] = {name: [] for name in places}
+    once = {name: _Once() for name in places}
+    ragged = []
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.reader(handle))
-    if not rows or rows[0] != list(columns):
-        raise ValueError(f"{path} has the columns {rows[0] if rows else []}, must be {list(columns)}; run `dvc repro`")
-    ragged = [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]
+        lines = csv.reader(handle)
+        header = next(lines, [])
+        if header != list(columns):
+            raise ValueError(f"{path} has the columns {header}, must be {list(columns)}; run `dvc repro`")
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(columns):
+                ragged.append(number)
+                continue
+            for name, place in places.items():
+                cells[name].append(once[name](line[place]))
     if ragged:
         raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
-    return {name: [row[position] for row in rows[1:]] for position, name in enumerate(columns)}
+    return cells
+
+
+class _Once:
+    """Keeps one copy of a text that comes again: a label stands in a million rows. Of ids it soon stops looking."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        if len(self._known) < self.MOST:
+            return self._known.setdefault(text, text)
+        return self._known.get(text, text)
 
 
 def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -168,12 +195,18 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes, read in 1 MiB pieces."""
-    digest = hashlib.sha256()
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """A file's bytes in pieces of 1 MiB."""
     with path.open("rb") as handle:
         while piece := handle.read(1 << 20):
-            digest.update(piece)
+            yield piece
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    for piece in pieces_of(path):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -106,7 +106,7 @@ def _tuples(found: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainRow:
     """A labelled image: row i of train.csv is row i of the train store."""
 
@@ -117,7 +117,7 @@ class TrainRow:
     group: str = ""  # images of one group are copies or near-copies of each other; empty: on its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TestRow:
     """An image to predict: row i of test.csv is row i of the test store."""
 
@@ -135,6 +135,17 @@ def read_train_rows(path: Path) -> list[TrainRow]:
     """The rows of data/competition/train.csv."""
     table = read_table(path, TRAIN_COLUMNS)
     return [TrainRow(*cells) for cells in zip(*table.values(), strict=True)]
+
+
+def read_train_labels(path: Path) -> tuple[list[str], list[str]]:
+    """(image ids, `label` cells) of data/competition/train.csv: what training needs, in a fifth of the memory."""
+    table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
+    return table["image_id"], table["label"]
+
+
+def read_test_ids(path: Path) -> list[str]:
+    """The image ids of data/competition/test.csv."""
+    return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
 
 
 def read_test_rows(path: Path) -> list[TestRow]:

@@ -23,7 +23,7 @@ from pipeline.competition.schema import (
     Schema,
     Target,
     read_schema,
-    read_train_rows,
+    read_train_labels,
     target_array,
 )
 from pipeline.files import fold_files, read_history, read_table, write_bytes, write_json, write_table
@@ -61,16 +61,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    rows = read_train_rows(args.train_table)
-    truth = target_array([row.label for row in rows], target)
-    fold_of = _fold_of(args.folds, [row.image_id for row in rows], folds)
+    image_ids, labels = read_train_labels(args.train_table)
+    truth = target_array(labels, target)
+    fold_of = _fold_of(args.folds, image_ids, folds)
     held_by = np.array(list(fold_of.values()))
 
     files = fold_files(args.oof, ".npz", folds)
     oof = gather_oof(files, fold_of, len(target.classes), exclusive=target.exclusive)
     decision = choose_decision(truth, oof, target, schema.metric)
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
-    scores = _scores(truth, oof, decided, schema, list(fold_of), held_by, folds)
+    scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)
     histories = {
         fold: read_history(path, CURVE_COLUMNS) for fold, path in fold_files(args.history, ".csv", folds).items()
@@ -88,13 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
     write_bytes(args.curves_figure, curves_figure(histories))
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
-    write_bytes(args.mistakes_figure, _mistakes(truth, decided, oof, store, target, list(fold_of)))
+    write_bytes(args.mistakes_figure, _mistakes(truth, decided, oof, store, target, image_ids))
     _say(scores, schema)
 
 
-def _fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
+def _fold_of(path: Path, image_ids: list[str], folds: Sequence[str]) -> dict[str, str]:
     table = read_table(path, FOLDS_COLUMNS)
-    if table["image_id"] != list(image_ids) or set(table["fold"]) != set(folds):
+    if table["image_id"] != image_ids or set(table["fold"]) != set(folds):
         raise ValueError(f"{path} is not about these {len(image_ids)} images and the folds {folds}; run `dvc repro`")
     return dict(zip(table["image_id"], table["fold"], strict=True))
 

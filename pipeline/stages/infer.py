@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import console
-from pipeline.competition.schema import read_schema, read_test_rows
+from pipeline.competition.schema import read_schema, read_test_ids
 from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     device = device_named(compute.device)
 
     schema = read_schema(args.schema)
-    rows = read_test_rows(args.test_table)
+    image_ids = np.array(read_test_ids(args.test_table))
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     refuse_altered(args.test_images, schema.test.sha256, stage="ingest")
     model, card = read_checkpoint(args.weights, args.card)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         title=f"fold {card.fold} test",
     )
     assert outcome.probs is not None
-    write_arrays(args.out, {"image_ids": np.array([row.image_id for row in rows]), "probs": outcome.probs})
+    write_arrays(args.out, {"image_ids": image_ids, "probs": outcome.probs})
     speed = outcome.num_images / outcome.seconds
     console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
 

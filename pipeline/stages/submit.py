@@ -17,7 +17,7 @@ from pipeline.competition.answers import answers_of, predicted_counts, row_cells
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
 from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.predictions import ensemble
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_ids
 from pipeline.files import fold_files, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.params import load_folds, load_params
 
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    image_ids = [row.image_id for row in read_test_rows(args.test_table)]
+    image_ids = read_test_ids(args.test_table)
 
     probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
     decided = decide(probs, target, read_decision(args.decision))
