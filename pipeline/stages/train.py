@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train_rows,
         valid_rows,
         targets,
-        schema.target.kind,
+        schema.target,
         device,
         dtype,
         saves,
@@ -197,12 +197,14 @@ def _train(
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
     targets: np.ndarray,
-    target_kind: str,
+    target: Target,
     device: torch.device,
     dtype: torch.dtype | None,
     saves: Saves,
 ) -> TrainedFold:
     fill = tuple(round(255 * channel) for channel in mean)
+    augment = dataclasses.asdict(sections["augment"])
+    mixing = {name: augment.pop(name) for name in ("mixup", "cutmix")}
     return train_fold(
         model,
         store_tensor(store, device),
@@ -210,8 +212,9 @@ def _train(
         train_rows=train_rows,
         valid_rows=valid_rows,
         targets=targets,
-        target_kind=target_kind,
-        augmentation=dataclasses.asdict(sections["augment"]) | {"fill": fill},
+        target_kind=target.kind,
+        augmentation=augment | {"fill": fill},
+        mixing=mixing | {"num_classes": len(target.classes)} if any(mixing.values()) else {},
         **dataclasses.asdict(sections["train"]),
         device=device,
         dtype=dtype,
