@@ -13,9 +13,9 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -111,18 +111,23 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`."""
-    write_bytes(path, table_bytes(columns, rows))
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`; rows are written as they come."""
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as handle:
+        _write_csv(handle, columns, rows)
 
 
-def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """The CSV that `write_table` writes."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    _write_csv(text, columns, rows)
+    return text.getvalue().encode("utf-8")
+
+
+def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(handle, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(rows)
-    return text.getvalue().encode("utf-8")
 
 
 def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -132,7 +137,7 @@ def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) 
     """
     places = {name: columns.index(name) for name in only or columns}
     cells: dict[str, list[str]] = {name: [] for name in places}
-    once = {name: _Once() for name in places}
+    once = {name: Once() for name in places}
     ragged = []
     with path.open(encoding="utf-8", newline="") as handle:
         lines = csv.reader(handle)
@@ -150,7 +155,7 @@ def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) 
     return cells
 
 
-class _Once:
+class Once:
     """Keeps one copy of a text that comes again: a label stands in a million rows. Of ids it soon stops looking."""
 
     MOST = 4096
@@ -159,6 +164,7 @@ class _Once:
         self._known: dict[str, str] = {}
 
     def __call__(self, text: str) -> str:
+        """The text, the same object for the same text (of the first `MOST` ones)."""
         if len(self._known) < self.MOST:
             return self._known.setdefault(text, text)
         return self._known.get(text, text)

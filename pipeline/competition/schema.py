@@ -1,9 +1,9 @@
 """What a competition asks, in one small record that ingest writes and every later stage reads."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ class TestRow:
 
 def write_rows(path: Path, rows: Iterable[TrainRow | TestRow], columns: tuple[str, ...]) -> None:
     """Write train.csv (`TRAIN_COLUMNS`) or test.csv (`TEST_COLUMNS`)."""
-    write_table(path, columns, [dataclasses.astuple(row) for row in rows])
+    write_table(path, columns, map(attrgetter(*columns), rows))
 
 
 def read_train_rows(path: Path) -> list[TrainRow]:
