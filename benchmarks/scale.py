@@ -1,14 +1,14 @@
-"""How time, memory and disk grow with the number of images: ingest, split, an epoch of training, infer and submit.
+"""How time, memory and disk grow with the number of images: ingest, split, an epoch of one fold, infer and submit.
 
 For each N a made-up competition of N labelled and N / 10 other images of 32 px goes through the real stages, each in
-a process of its own. Memory is the peak of what a process holds for itself (RssAnon of /proc, sampled; pages of the
-mapped store, which the system takes back when it needs room, are not in it). An epoch is `epochs: 1` of fold 0
-without its one-off first pass where `--epoch-images` cuts it: then its time is that share of the images', scaled up.
+a process of its own. `own MB` is the peak of what a process holds for itself (RssAnon of /proc, sampled); `with pages`
+adds those of mapped files, such as the image store, which the system takes back when it needs room.
 
     python -m benchmarks.scale --images 10000 100000 1000000
 """
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
     """(seconds, peak MB of its own, peak MB with mapped pages) of one stage, its children's share included."""
     log = (folder / "log").open("a")
     started = time.perf_counter()
-    process = subprocess.Popen(command, cwd=folder, env=_environment(), stdout=log, stderr=log)
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
     own = resident = 0.0
     while process.poll() is None:
         anonymous, mapped = _memory(process.pid)
@@ -70,12 +70,6 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
     if process.returncode:
         raise SystemExit(f"{shlex.join(command)} ended with {process.returncode}; see {folder / 'log'}")
     return time.perf_counter() - started, own, resident
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 def _memory(pid: int) -> tuple[float, float]:
@@ -96,20 +90,32 @@ def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[st
     if not raw.exists():
         write_competition(raw, num_images)
     write_params(folder, raw, width)
+    first, second = commands(raw), commands(raw, fold="1")
     found = {}
     for stage in stages:
-        found[stage] = measured(commands(raw)[stage], folder)
+        found[stage] = measured(first[stage], folder)
         print(f"  {num_images:>9,} {stage:9}{found[stage][0]:9.1f} s{found[stage][1]:9.0f} MB", file=sys.stderr)
-        if stage in ("train", "infer"):  # the second fold, for evaluate and submit
-            measured(commands(raw, fold="1")[stage], folder)
+        if stage in ("train", "infer") and "evaluate" in stages:
+            measured(second[stage], folder)
     return found
 
 
-if __name__ == "__main__":
+def disk(folder: Path) -> float:
+    """MB of the image stores and of all tables, weights and predictions."""
+    return sum(path.stat().st_size for path in (folder / "data").rglob("*") if path.is_file()) / MB
+
+
+def main() -> None:
+    """Measure, print the table."""
     args = parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = args.folder or Path(temporary)
-        table = {count: run(root / str(count), count, args.stages, args.width) for count in args.images}
-    for count, found in table.items():
-        for stage, (seconds, own, resident) in found.items():
-            print(f"{count:>9,} {stage:9}{seconds:9.1f} s{own:9.0f} MB{resident:9.0f} MB")
+        print(f"{'images':>10} {'stage':9}{'seconds':>9}{'own MB':>9}{'with pages':>12}")
+        for count in args.images:
+            for stage, (seconds, own, resident) in run(root / str(count), count, args.stages, args.width).items():
+                print(f"{count:>10,} {stage:9}{seconds:9.1f}{own:9.0f}{resident:12.0f}")
+            print(f"{count:>10,} disk     {disk(root / str(count)):18.0f} MB under data/")
+
+
+if __name__ == "__main__":
+    main()
