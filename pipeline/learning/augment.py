@@ -64,11 +64,14 @@ def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *,
     steps = np.arange(size)
     rows = offsets[:, :1] + steps
     columns = offsets[:, 1:] + np.where(mirrored[:, None], steps[::-1], steps)
-    inside = torch.from_numpy(_inside(rows, columns, size)) if fill == "zeros" else None
-    flat = _reflected(rows, size)[:, :, None] * size + _reflected(columns, size)[:, None, :]
-    index = torch.from_numpy(flat.reshape(num_images, size * size, 1)).to(images.device, non_blocking=True)
-    moved = images.reshape(num_images, size * size, 3).gather(1, index.expand(-1, -1, 3)).view_as(images)
-    return moved if inside is None else moved * inside.to(images.device)
+    firsts = size * size * np.arange(num_images)[:, None, None]
+    index = firsts + _reflected(rows, size)[:, :, None] * size + _reflected(columns, size)[:, None, :]
+    pixels = images.reshape(-1, 3)
+    if fill == "zeros":
+        pixels = torch.cat([pixels, pixels.new_zeros(1, 3)])  # the last is the black that lies outside
+        index = np.where(_inside(rows, columns, size), index, len(pixels) - 1)
+    moved = torch.from_numpy(index.ravel()).to(images.device, non_blocking=True)
+    return pixels.index_select(0, moved).view_as(images)
 
 
 def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int, int]) -> Tensor:
@@ -77,13 +80,15 @@ def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int
     images (n, S, S, 3) uint8; centres (n, 2) int (row, column); the square is rows centre - side // 2 to
     centre - side // 2 + side - 1, columns alike.
     """
-    size = images.shape[1]
+    num_images, size = images.shape[:2]
     starts = (centres - side // 2)[:, :, None]
-    steps = np.arange(size)
-    hit = (steps >= starts) & (steps < starts + side)  # (n, 2, S)
-    square = torch.from_numpy(hit[:, 0, :, None] & hit[:, 1, None, :]).to(images.device, non_blocking=True)
-    colour = torch.tensor(fill, dtype=torch.uint8, device=images.device)
-    return torch.where(square[..., None], colour, images)
+    ends = np.minimum(starts + side, size)
+    positions = np.minimum(np.maximum(starts, 0) + np.arange(min(side, size)), ends - 1)  # (n, 2, side), some twice
+    firsts = size * size * np.arange(num_images)[:, None, None]
+    index = firsts + positions[:, 0, :, None] * size + positions[:, 1, None, :]
+    hit = torch.from_numpy(index.ravel()).to(images.device, non_blocking=True)
+    colour = torch.tensor(fill, dtype=torch.uint8).to(images.device, non_blocking=True)
+    return images.reshape(-1, 3).index_copy(0, hit, colour.expand(len(hit), 3)).view_as(images)
 
 
 def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
@@ -96,4 +101,4 @@ def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
 def _inside(rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
     row_in = (rows >= 0) & (rows < size)
     column_in = (columns >= 0) & (columns < size)
-    return (row_in[:, :, None] & column_in[:, None, :])[..., None]
+    return row_in[:, :, None] & column_in[:, None, :]

@@ -185,18 +185,18 @@ def equalize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Flatten each channel's histogram, as Pillow does; a channel too flat for a step stays."""
     num_rows = 3 * len(images)
     offsets = 256 * torch.arange(num_rows, device=images.device).view(-1, 1, 1, 3)
-    levels = images + offsets
-    ones = torch.ones_like(levels).flatten()
+    levels = images.long().add_(offsets).flatten()
     histogram = torch.zeros(256 * num_rows, dtype=levels.dtype, device=images.device)
-    histogram = histogram.scatter_add_(0, levels.flatten(), ones).view(num_rows, 256)  # bincount waits for a GPU
-    last = 255 - (histogram.flip(1) != 0).int().argmax(dim=1, keepdim=True)
-    step = (histogram.sum(dim=1, keepdim=True) - histogram.gather(1, last)) // 255
+    histogram.scatter_add_(0, levels, torch.ones_like(levels))  # bincount waits for a GPU
+    histogram = histogram.view(num_rows, 256).int()
+    last = images.amax(dim=(1, 2)).view(num_rows, 1).long()
+    step = (histogram.sum(dim=1, keepdim=True, dtype=torch.int32) - histogram.gather(1, last)) // 255
     safe = step.clamp(min=1)
-    before = torch.cumsum(histogram, dim=1) - histogram  # of darker pixels: the table is shifted by one level
-    table = ((before + safe // 2) // safe).clamp_(0, 255)
+    before = torch.cumsum(histogram, dim=1, dtype=torch.int32) - histogram  # of darker pixels: a table moved by one
+    table = before.add_(safe // 2).floor_divide_(safe).clamp_(0, 255)
     table[:, 0] = 0
-    table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
-    return table.flatten()[levels]
+    table = torch.where(step == 0, torch.arange(256, dtype=torch.int32, device=images.device), table)
+    return table.to(torch.uint8).flatten().gather(0, levels).view_as(images)
 
 
 def invert(images: Tensor, magnitudes: np.ndarray) -> Tensor:
@@ -256,9 +256,10 @@ def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
     column = source(theta[:, 0], theta[:, 1], theta[:, 2], width)
     row = source(theta[:, 3], theta[:, 4], theta[:, 5], height)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    index = torch.where(inside, row * width + column, 0.0).long().view(num_images, -1, 1)
-    moved = images.reshape(num_images, height * width, 3).gather(1, index.expand(-1, -1, 3))
-    return moved.view_as(images) * inside.unsqueeze(3)
+    firsts = (height * width * torch.arange(num_images, device=device)).view(-1, 1, 1)
+    pixels = torch.cat([images.reshape(-1, 3), images.new_zeros(1, 3)])  # the last is the black that lies outside
+    index = torch.where(inside, row.mul_(width).add_(column).long().add_(firsts), len(pixels) - 1)
+    return pixels.index_select(0, index.flatten()).view_as(images)
 
 
 OPERATIONS: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {
