@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.learning.device import sent
+
 # AutoAugment's CIFAR-10 policy (Cubuk et al. 2018, table 7): two (operation, probability, magnitude bin of 10) each
 AUTOAUGMENT_CIFAR10 = (
     (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
@@ -109,14 +111,14 @@ def _apply_by_operation(
     for name in sorted(set(names.tolist()) - {"Identity"}):
         rows = np.flatnonzero(names == name)
         values = magnitudes[name][bins[rows]] * (signs[rows] if name in SIGNED else 1.0)
-        index = torch.from_numpy(rows).to(images.device, non_blocking=True)
+        index = sent(torch.from_numpy(rows), images.device)
         images.index_copy_(0, index, OPERATIONS[name](images.index_select(0, index), values))
     return images
 
 
 def _column(values: np.ndarray, like: Tensor) -> Tensor:
     """(n,) -> (n, 1, 1, 1) float32 on the device of `like`."""
-    return torch.from_numpy(values.astype(np.float32)).to(like.device, non_blocking=True).view(-1, 1, 1, 1)
+    return sent(torch.from_numpy(values.astype(np.float32)), like.device).view(-1, 1, 1, 1)
 
 
 def _blend(images: Tensor, other: Tensor | None, magnitudes: np.ndarray) -> Tensor:
@@ -164,7 +166,7 @@ def sharpness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
 def posterize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Keep the magnitude's number of high bits."""
     masks = torch.from_numpy((256 - 2 ** (8 - magnitudes.astype(np.int64))).astype(np.uint8))
-    return images & masks.to(images.device).view(-1, 1, 1, 1)
+    return images & sent(masks, images.device).view(-1, 1, 1, 1)
 
 
 def solarize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
@@ -186,9 +188,9 @@ def equalize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     num_rows = 3 * len(images)
     offsets = 256 * torch.arange(num_rows, device=images.device).view(-1, 1, 1, 3)
     levels = images.long().add_(offsets).flatten()
-    histogram = torch.zeros(256 * num_rows, dtype=levels.dtype, device=images.device)
-    histogram.scatter_add_(0, levels, torch.ones_like(levels))  # bincount waits for a GPU
-    histogram = histogram.view(num_rows, 256).int()
+    histogram = torch.zeros(256 * num_rows, dtype=torch.int32, device=images.device)
+    ones = torch.ones((), dtype=torch.int32, device=images.device).expand_as(levels)
+    histogram = histogram.scatter_add_(0, levels, ones).view(num_rows, 256)  # bincount waits for a GPU
     last = images.amax(dim=(1, 2)).view(num_rows, 1).long()
     step = (histogram.sum(dim=1, keepdim=True, dtype=torch.int32) - histogram.gather(1, last)) // 255
     safe = step.clamp(min=1)
@@ -245,7 +247,7 @@ def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
     """
     num_images, height, width = images.shape[:3]
     device = images.device
-    theta = torch.tensor(matrices, dtype=torch.float32).to(device, non_blocking=True)[:, :, None, None]
+    theta = sent(torch.tensor(matrices, dtype=torch.float32), device)[:, :, None, None]
     x = torch.linspace(-width * 0.5 + 0.5, width * 0.5 - 0.5, width, device=device).view(1, 1, -1)
     y = torch.linspace(-height * 0.5 + 0.5, height * 0.5 - 0.5, height, device=device).view(1, -1, 1)
 
