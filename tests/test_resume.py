@@ -38,6 +38,7 @@ def ready(request, tmp_path):
 
 
 def made_ready(root, recipe):
+    root.mkdir(exist_ok=True)
     place = Workplace(root)
     for section, values in recipe.items():
         place.params[section] |= values
