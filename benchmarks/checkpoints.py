@@ -65,6 +65,7 @@ def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, s
         fit_memory=False,
         device=device,
         dtype=autocast_dtype("auto", device),
+        compiled=False,
         report=lambda record, outcome: None,
         saves=saves,
     )

@@ -134,7 +134,8 @@ class ComputeParams:
     """Section `compute`: where, and in what precision."""
 
     device: str  # auto, cpu, cuda, cuda:1, mps
-    precision: str = one_of("auto", "bf16", "fp32")
+    precision: str = one_of("auto", "bf16", "tf32", "fp32")
+    compile: bool = False  # the network by torch.compile: minutes at the start of each stage, then faster on CUDA
 
 
 @dataclass(frozen=True, kw_only=True)

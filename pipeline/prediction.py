@@ -24,7 +24,7 @@ from pipeline.files import read_json, write_arrays, write_bytes
 from pipeline.images.store import read_store, write_store
 from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
 
@@ -117,6 +117,7 @@ def _predictions(
 ) -> dict[str, Path]:
     """Fold -> its probabilities, as infer writes them."""
     where = device_named(device)
+    set_tf32(settings["precision"], where)
     pixels = store_tensor(store, where)
     files = {}
     for fold in settings["folds"]:
@@ -131,6 +132,7 @@ def _predictions(
             dtype=autocast_dtype(
                 settings["precision"], where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
             ),
+            compiled=False,
             title=f"fold {fold} test",
         )
         assert outcome.probs is not None

@@ -80,6 +80,11 @@ class Workplace:
     def run(self, stage, **items):
         """Call a stage's main with the command line of dvc.yaml, paths moved under this folder."""
         import importlib
+
+        importlib.import_module(f"pipeline.stages.{stage}").main(self.arguments(stage, **items))
+
+    def arguments(self, stage, **items):
+        """That command line, params.yaml written."""
         import shlex
 
         self.save()
@@ -87,10 +92,9 @@ class Workplace:
         command = found.get("do", found)["cmd"].replace("${competition.raw}", str(self.raw))
         for name, value in items.items():
             command = command.replace("${" + name + "}", value)
-        words = shlex.split(command)[3:]
         places = ("data/", "submissions/", "params.yaml", "dvc.lock")
-        words = [str(self.root / word) if word.startswith(places) else word for word in words]
-        importlib.import_module(f"pipeline.stages.{stage}").main(words)
+        words = shlex.split(command)[3:]
+        return [str(self.root / word) if word.startswith(places) else word for word in words]
 
     def run_all(self):
         self.run("ingest")

@@ -1,10 +1,14 @@
 """From the store to batches."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
+from pipeline.learning.augment import Augmentation
 from pipeline.learning.batches import Batches, channel_statistics, epoch_order
+from pipeline.learning.prefetch import prefetched
 
 CPU = torch.device("cpu")
 
@@ -67,3 +71,54 @@ def test_channel_statistics_are_those_of_the_rows_named(store):
 def test_a_flat_channel_is_not_divided_by_zero():
     flat = np.full((4, 8, 8, 3), 9, dtype=np.uint8)
     assert channel_statistics(flat, np.arange(4))[1] == (1.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("skip", [0, 7])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_prefetched_batches_are_the_same_in_the_same_order(store, labelled, skip):
+    rows = np.random.default_rng(0).permutation(1300)
+    transform = Augmentation(crop_padding=1, flip=True, policy="trivialaugment")
+    options = {"batch_size": 100, "device": CPU, "transform": transform, "skip": skip}
+    targets = rows % 7 if labelled else None
+    plain, ahead = (list(Batches(store, rows, targets, prefetch=prefetch, **options)) for prefetch in (False, True))
+    assert len(plain) == len(ahead) == 13 - skip
+    for one, other in zip(plain, ahead, strict=True):
+        pairs = zip(one, other, strict=True) if labelled else [(one, other)]
+        assert all(torch.equal(first, second) for first, second in pairs)
+
+
+def prefetch_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
+
+
+def test_prefetching_stays_a_bounded_number_ahead_and_a_closed_generator_leaves_no_thread():
+    made = []
+    results = prefetched(made.append, range(100), ahead=2)
+    for taken in range(1, 6):
+        next(results)
+        assert taken <= len(made) <= taken + 2
+    assert prefetch_threads()
+    results.close()
+    assert len(made) <= 7
+    assert prefetch_threads() == []
+
+
+def test_batches_dropped_half_way_leave_no_thread(store):
+    batches = iter(Batches(store, np.arange(1300), None, batch_size=100, device=CPU, prefetch=True))
+    next(batches)
+    assert prefetch_threads()
+    batches.close()
+    assert prefetch_threads() == []
+
+
+def test_what_fails_in_the_thread_fails_in_the_caller_in_its_turn():
+    def make(number):
+        if number == 3:
+            raise OSError("the disk is gone")
+        return number
+
+    results = prefetched(make, range(100))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+    assert prefetch_threads() == []

@@ -7,7 +7,10 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from pipeline.learning import augment, engine, policies
+from pipeline.learning import batches as batches_module
 from pipeline.learning.batches import Batches
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.models import MirrorAveraged, Normalised
@@ -196,3 +199,57 @@ def test_the_loop_waits_for_nothing_within_an_epoch_off_the_cpu(store, model, mo
     with pytest.raises((NotImplementedError, RuntimeError), match=r"no data|meta"):
         run_model(model, Listed(on_meta(), NUM_IMAGES), mode, device=meta, optimizer=optimizer)
     assert sum(seen) == NUM_IMAGES
+
+
+class Watch(TorchDispatchMode):
+    """Counts copies from the CPU to the meta device, and notes tensors of 64-bit floats there."""
+
+    def __init__(self):
+        super().__init__()
+        self.copies = 0
+        self.doubles = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.device.type == "meta":
+            came = [arg for arg in args if isinstance(arg, torch.Tensor) and arg.device.type == "cpu" and arg.ndim]
+            self.copies += function.overloadpacket is torch.ops.aten._to_copy and bool(came)
+            if result.dtype is torch.float64:
+                self.doubles.append(function)
+        return result
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize("policy", ["none", "autoaugment", "trivialaugment"])
+def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_float64(
+    store, model, monkeypatch, policy, resident
+):
+    """The whole TRAIN path on the meta device, whose tensors have no values; MPS has no float64."""
+    meta, sends, steps = torch.device("meta"), [], []
+
+    def counted(tensor, device):
+        sends.append(tensor.device != device)
+        return send(tensor, device)
+
+    send = engine.sent
+    for module in (augment, batches_module, engine, policies):
+        monkeypatch.setattr(module, "sent", counted)
+    model = model.to(meta)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    source = store.repeat(7, 1, 1, 1)  # two chunks
+    rows = np.arange(len(source))
+    with Watch() as watch:
+        train = Batches(
+            source.to(meta) if resident else source, rows, rows % 4, batch_size=100, device=meta,
+            transform=augment.Augmentation(crop_padding=2, crop_fill="zeros", flip=True, cutout=3, policy=policy),
+        )  # fmt: skip
+        watch.copies = 0
+        sends.clear()
+        with pytest.raises((NotImplementedError, RuntimeError), match=r"no data|meta"):
+            run_model(
+                model, train, Mode.TRAIN, device=meta, optimizer=optimizer, clip_norm=1.0,
+                after_step=lambda: steps.append(None),
+            )  # fmt: skip
+    assert len(steps) == train.num_batches, "only the end of the epoch asked for values"
+    assert watch.copies == sum(sends) > 0
+    assert watch.doubles == []

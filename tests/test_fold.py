@@ -78,6 +78,7 @@ def test_infer_reads_the_card_not_params(finished):
         flip_tta=card.flip_tta,
         device=CPU,
         dtype=autocast_dtype("auto", CPU),
+        compiled=False,
         title="",
     )
     assert np.array_equal(outcome.probs, read_arrays(finished.path("data/test/0.npz"), ("probs",))["probs"])

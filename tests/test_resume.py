@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Workplace, competition_files, write_zip
+from safetensors.torch import load_file
 
+from pipeline.files import read_arrays
 from pipeline.learning import resume
 
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
@@ -35,6 +38,7 @@ def ready(request, tmp_path):
 
 
 def made_ready(root, recipe):
+    root.mkdir(exist_ok=True)
     place = Workplace(root)
     for section, values in recipe.items():
         place.params[section] |= values
@@ -85,6 +89,26 @@ def test_a_fold_cut_short_at_any_step_ends_with_the_same_bytes(ready, monkeypatc
         assert outputs(ready) == ready.whole, f"after step {step}"
         assert f"fold 0: resumed at step {step} of {num_steps}\n" in capsys.readouterr().out
         assert states(ready) == [], "removed on success"
+
+
+@pytest.mark.slow
+def test_a_compiled_fold_resumes_with_the_same_bytes_and_differs_from_an_eager_one_by_rounding(tmp_path, monkeypatch):
+    recipe = {"train": {"ema_decay": 0.9, "flip_tta": True, "epochs": 2}, "compute": {"precision": "fp32"}}
+    eager = made_ready(tmp_path / "eager", recipe)
+    recipe["compute"]["compile"] = True
+    compiled = made_ready(tmp_path / "compiled", recipe)
+    torch._dynamo.reset()
+    cut_short(compiled, monkeypatch)
+    compiled.run("train", key="0")
+    assert outputs(compiled) == compiled.whole
+    probs = []
+    for place in (eager, compiled):
+        place.run("infer", key="0")
+        probs.append(read_arrays(place.path("data/test/0.npz"), ("probs",))["probs"])
+    assert not np.array_equal(*probs), "it was compiled"
+    assert np.abs(probs[0] - probs[1]).max() < 1e-3
+    names = [set(load_file(place.path("data/models/0.safetensors"))) for place in (eager, compiled)]
+    assert names[0] == names[1]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.learning import policies
+from pipeline.learning.device import sent
 
 
 class Augmentation:
@@ -60,15 +61,18 @@ def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *,
     images (n, S, S, 3) uint8; offsets (n, 2) int, (row, column) of the crop relative to the image; mirrored (n,)
     bool, left-right after the crop; fill `reflect` or `zeros` for what lies outside.
     """
-    num_images, size = images.shape[:2]
-    steps = np.arange(size)
-    rows = offsets[:, :1] + steps
-    columns = offsets[:, 1:] + np.where(mirrored[:, None], steps[::-1], steps)
-    inside = torch.from_numpy(_inside(rows, columns, size)) if fill == "zeros" else None
-    flat = _reflected(rows, size)[:, :, None] * size + _reflected(columns, size)[:, None, :]
-    index = torch.from_numpy(flat.reshape(num_images, size * size, 1)).to(images.device, non_blocking=True)
-    moved = images.reshape(num_images, size * size, 3).gather(1, index.expand(-1, -1, 3)).view_as(images)
-    return moved if inside is None else moved * inside.to(images.device)
+    size = images.shape[1]
+    moves = sent(torch.from_numpy(offsets), images.device)
+    turned = sent(torch.from_numpy(mirrored), images.device)
+    steps = torch.arange(size, device=images.device)
+    rows = moves[:, :1] + steps
+    columns = moves[:, 1:] + torch.where(turned[:, None], steps.flip(0), steps)
+    index = _first_pixels(images) + (_reflected(rows, size) * size)[:, :, None] + _reflected(columns, size)[:, None]
+    pixels = images.reshape(-1, 3)
+    if fill == "zeros":
+        pixels = torch.cat([pixels, pixels.new_zeros(1, 3)])  # the last is the black that lies outside
+        index = torch.where(_inside(rows, size)[:, :, None] & _inside(columns, size)[:, None], index, len(pixels) - 1)
+    return pixels.index_select(0, index.flatten()).view_as(images)
 
 
 def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int, int]) -> Tensor:
@@ -78,22 +82,27 @@ def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int
     centre - side // 2 + side - 1, columns alike.
     """
     size = images.shape[1]
-    starts = (centres - side // 2)[:, :, None]
-    steps = np.arange(size)
-    hit = (steps >= starts) & (steps < starts + side)  # (n, 2, S)
-    square = torch.from_numpy(hit[:, 0, :, None] & hit[:, 1, None, :]).to(images.device, non_blocking=True)
-    colour = torch.tensor(fill, dtype=torch.uint8, device=images.device)
-    return torch.where(square[..., None], colour, images)
+    starts = sent(torch.from_numpy(centres - side // 2), images.device)[:, :, None]
+    ends = (starts + side).clamp(max=size)
+    steps = torch.arange(min(side, size), device=images.device)
+    positions = torch.minimum(starts.clamp(min=0) + steps, ends - 1)  # (n, 2, side), at the border some twice
+    index = _first_pixels(images) + (positions[:, 0] * size)[:, :, None] + positions[:, 1, None]
+    colour = sent(torch.tensor(fill, dtype=torch.uint8), images.device)
+    pixels = images.reshape(-1, 3)
+    return pixels.index_copy(0, index.flatten(), colour.expand(index.numel(), 3)).view_as(images)
 
 
-def _reflected(positions: np.ndarray, size: int) -> np.ndarray:
+def _first_pixels(images: Tensor) -> Tensor:
+    """(n, 1, 1) int64: where each of (n, S, S, 3) images begins in a list of all their pixels."""
+    return (torch.arange(len(images), device=images.device) * images.shape[1] * images.shape[2])[:, None, None]
+
+
+def _reflected(positions: Tensor, size: int) -> Tensor:
     """Positions outside 0..size-1 folded back as in a mirror whose edge pixel is not repeated."""
     period = max(1, 2 * (size - 1))
-    folded = np.abs(positions) % period
-    return np.minimum(folded, period - folded)
+    folded = positions.abs() % period
+    return torch.minimum(folded, period - folded)
 
 
-def _inside(rows: np.ndarray, columns: np.ndarray, size: int) -> np.ndarray:
-    row_in = (rows >= 0) & (rows < size)
-    column_in = (columns >= 0) & (columns < size)
-    return (row_in[:, :, None] & column_in[:, None, :])[..., None]
+def _inside(positions: Tensor, size: int) -> Tensor:
+    return (positions >= 0) & (positions < size)

@@ -1,12 +1,16 @@
 """Batches out of the uint8 store: gather, augment many images at once, hand on in batches."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pipeline.learning.device import sent
+from pipeline.learning.prefetch import prefetched
 
 CHUNK_IMAGES = 512  # augmentation groups images by operation: under this, groups are too small to pay
 CHUNK_BYTES = 64 << 20
@@ -24,6 +28,8 @@ class Batches:
     at most, none above `batch_size`): no image is left out. With `pairs` no batch has one image, which a batch norm
     could not take: of an odd number of rows in batches of 2, one has 3.
     `skip`: leave out so many batches of the start; those that follow are what they would have been.
+    `prefetch`: a thread gathers the next chunk of images while the present one is computed; None: where the store lies
+    elsewhere than the device. Batches are the same either way.
     """
 
     def __init__(
@@ -37,10 +43,11 @@ class Batches:
         transform: Transform | None = None,
         pairs: bool = False,
         skip: int = 0,
+        prefetch: bool | None = None,
     ) -> None:
         self.store = store
         self.rows = torch.from_numpy(rows.astype(np.int64))
-        self.targets = None if targets is None else torch.from_numpy(targets).to(device)
+        self.targets = None if targets is None else sent(torch.from_numpy(targets), device)
         self.device = device
         self.transform = transform
         self.num_images = len(rows)
@@ -48,6 +55,7 @@ class Batches:
         if pairs and len(rows) > 1:
             self.num_batches = min(self.num_batches, len(rows) // 2)
         self.skip = skip
+        self.prefetch = store.device != device if prefetch is None else prefetch
         self.batches_a_chunk = _batches_a_chunk(store, batch_size)
 
     def __len__(self) -> int:
@@ -55,25 +63,33 @@ class Batches:
 
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         ends = [(step * self.num_images) // self.num_batches for step in range(self.num_batches + 1)]
-        for chunk, first in enumerate(range(0, self.num_batches, self.batches_a_chunk)):
-            bounds = ends[first : first + self.batches_a_chunk + 1]
-            left_out = max(0, self.skip - first)
-            if left_out >= len(bounds) - 1:
-                continue
-            images = self._gather(self.rows[bounds[0] : bounds[-1]])
-            if self.transform is not None:
-                images = self.transform(images, chunk)
-            for start, end in itertools.pairwise(bounds[left_out:]):
-                batch = images[start - bounds[0] : end - bounds[0]].permute(0, 3, 1, 2)
-                yield batch if self.targets is None else (batch, self.targets[start:end])
+        firsts = range(self.skip - self.skip % self.batches_a_chunk, self.num_batches, self.batches_a_chunk)
+        chunks = [ends[first : first + self.batches_a_chunk + 1] for first in firsts]
+        rows = [self.rows[bounds[0] : bounds[-1]] for bounds in chunks]
+        with contextlib.closing(self._gathered(rows)) as gathered:
+            for first, bounds, images in zip(firsts, chunks, gathered, strict=True):
+                if self.transform is not None:
+                    images = self.transform(images, first // self.batches_a_chunk)
+                for start, end in itertools.pairwise(bounds[max(0, self.skip - first) :]):
+                    batch = images[start - bounds[0] : end - bounds[0]].permute(0, 3, 1, 2)
+                    yield batch if self.targets is None else (batch, self.targets[start:end])
 
-    def _gather(self, rows: Tensor) -> Tensor:
-        if self.store.device == self.device:
-            return self.store.index_select(0, rows.to(self.device, non_blocking=True))
-        images = self.store.index_select(0, rows)
-        if self.device.type == "cuda":
-            images = images.pin_memory()
-        return images.to(self.device, non_blocking=True)
+    def _gathered(self, parts: list[Tensor]) -> Generator[Tensor]:
+        """The images of each of these lists of rows, on the device."""
+        if not self.prefetch:
+            for rows in parts:
+                yield self.store.index_select(0, sent(rows, self.device))
+            return
+        for images in prefetched(self._fetch, parts):
+            yield sent(images, self.device)
+
+    def _fetch(self, rows: Tensor) -> Tensor:
+        """Rows of a store in memory or on disk, for CUDA in pinned memory. Runs in a thread."""
+        if self.device.type != "cuda":
+            return self.store.index_select(0, rows)
+        with torch.cuda.device(self.device):  # a thread starts on device 0, and pinning would occupy that
+            images = torch.empty((len(rows), *self.store.shape[1:]), dtype=torch.uint8, pin_memory=True)
+            return torch.index_select(self.store, 0, rows, out=images)
 
 
 def store_tensor(store: np.ndarray, device: torch.device) -> Tensor:

@@ -27,11 +27,11 @@ def device_named(name: str) -> torch.device:
 def autocast_dtype(precision: str, device: torch.device, *, bf16_sound: bool = True) -> torch.dtype | None:
     """The dtype to autocast to, None for plain float32.
 
-    `auto` is bfloat16 where the hardware multiplies it natively: CUDA from compute capability 8.0, CPUs with
-    AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is slower than float32), if `bf16_sound`
-    (see `models.bf16_sound_on_cpu`).
+    `fp32` and `tf32` (see `set_tf32`) are float32. `auto` is bfloat16 where the hardware multiplies it natively: CUDA
+    from compute capability 8.0, CPUs with AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is
+    slower than float32), if `bf16_sound` (see `models.bf16_sound_on_cpu`).
     """
-    if precision == "fp32":
+    if precision in ("fp32", "tf32"):
         return None
     if precision == "bf16":
         return torch.bfloat16
@@ -50,6 +50,29 @@ def num_accelerators(name: str) -> int:
     if name in ("auto", "cuda") and torch.cuda.device_count():
         return torch.cuda.device_count()
     return int(torch.backends.mps.is_available()) if name == "auto" else int(name != "cpu")
+
+
+def set_tf32(precision: str, device: torch.device) -> None:
+    """Whether CUDA may multiply float32 as TF32 (10 bits of mantissa instead of 23): unless precision is `fp32`.
+
+    It has an effect on compute capability 8.0 and up. On a CPU nothing is set: the same switch would make oneDNN
+    round float32 there.
+    """
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+        torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor` on `device`, without a wait on CUDA.
+
+    From pageable memory CUDA would first wait for all work given to it; from pinned memory it copies in its turn, and
+    torch keeps the pinned block until then. Elsewhere the copy is done on return (on MPS one that is not may read
+    memory that is no longer the tensor's).
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return (tensor.pin_memory() if tensor.device.type == "cpu" else tensor).to(device, non_blocking=True)
 
 
 def limit_threads(num_threads: int) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipeline.learning.device import random_state, set_random_state
+from pipeline.learning.device import random_state, sent, set_random_state
 from pipeline.learning.memory import Parts, has_batch_norm
 from pipeline.learning.objective import CrossEntropy, Objective
 from pipeline.learning.tally import Outcome, Tally
@@ -169,12 +169,12 @@ class _Forward:
 
     def _one(self, images: Tensor, targets: Tensor | None, batch_size: int) -> Batch:
         with torch.autocast(self.device.type, dtype=self.dtype) if self.dtype else contextlib.nullcontext():
-            logits = self.model(images.to(self.device, non_blocking=True))
+            logits = self.model(sent(images, self.device))
         logits = logits.float()
         probs = self.objective.probs(logits.detach())
         if targets is None:
             return probs, None, None
-        targets = targets.to(self.device, non_blocking=True)
+        targets = sent(targets, self.device)
         losses = self.objective.losses(logits, targets, training=self.training)
         if self.training:
             mean = losses.mean() if len(losses) == batch_size else losses.sum() / batch_size

@@ -16,7 +16,7 @@ from pipeline.learning.checkpoint import on_device
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.memory import Parts
 from pipeline.learning.mixing import Mixed, Mixing
-from pipeline.learning.models import MirrorAveraged, Normalised
+from pipeline.learning.models import MirrorAveraged, Normalised, compile_forward
 from pipeline.learning.objective import objective_for
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
 from pipeline.learning.resume import Moving, Saves
@@ -80,6 +80,7 @@ def train_fold(
     fit_memory: bool,
     device: torch.device,
     dtype: torch.dtype | None,
+    compiled: bool,
     report: Callable[[EpochRecord, Outcome], None],
     saves: Saves | None = None,
 ) -> TrainedFold:
@@ -101,6 +102,8 @@ def train_fold(
     num_steps = epochs * steps_per_epoch
     schedule = one_cycle(moves, peak_lr=peak_lr, num_steps=num_steps, warmup=warmup)
     kept, average = averaging(network, ema_decay)
+    if compiled:
+        compile_forward(*{network, kept})
     valid = Batches(store, valid_rows, targets[valid_rows], batch_size=2 * batch_size, device=device)
     loop: dict[str, Any] = {"device": device, "dtype": dtype, "objective": objective}
     moving = Moving(
@@ -159,10 +162,13 @@ def predict(
     flip_tta: bool,
     device: torch.device,
     dtype: torch.dtype | None,
+    compiled: bool,
     title: str,
 ) -> Outcome:
     """Class indices and probabilities for every row of `store` (N, S, S, 3) uint8, in order."""
     network = on_device(model, device)
+    if compiled:
+        compile_forward(network)
     objective = objective_for(target_kind)
     predictor = MirrorAveraged(network, objective) if flip_tta else network
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)

@@ -70,6 +70,15 @@ class Normalised(nn.Module):
         return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
 
 
+def compile_forward(*models: nn.Module) -> None:
+    """From its next call on, each computes by `torch.compile`; modules, weights and their names stay as they are.
+
+    The first batch of each size and mode then takes as long as compiling does.
+    """
+    for model in models:
+        model.compile()
+
+
 class MirrorAveraged(nn.Module):
     """Test-time augmentation: the mean of the probabilities of an image and of its left-right mirror image."""
 

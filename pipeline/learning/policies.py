@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.learning.device import sent
+
 # AutoAugment's CIFAR-10 policy (Cubuk et al. 2018, table 7): two (operation, probability, magnitude bin of 10) each
 AUTOAUGMENT_CIFAR10 = (
     (("Invert", 0.1, 0), ("Contrast", 0.2, 6)),
@@ -109,14 +111,14 @@ def _apply_by_operation(
     for name in sorted(set(names.tolist()) - {"Identity"}):
         rows = np.flatnonzero(names == name)
         values = magnitudes[name][bins[rows]] * (signs[rows] if name in SIGNED else 1.0)
-        index = torch.from_numpy(rows).to(images.device, non_blocking=True)
+        index = sent(torch.from_numpy(rows), images.device)
         images.index_copy_(0, index, OPERATIONS[name](images.index_select(0, index), values))
     return images
 
 
 def _column(values: np.ndarray, like: Tensor) -> Tensor:
     """(n,) -> (n, 1, 1, 1) float32 on the device of `like`."""
-    return torch.from_numpy(values.astype(np.float32)).to(like.device, non_blocking=True).view(-1, 1, 1, 1)
+    return sent(torch.from_numpy(values.astype(np.float32)), like.device).view(-1, 1, 1, 1)
 
 
 def _blend(images: Tensor, other: Tensor | None, magnitudes: np.ndarray) -> Tensor:
@@ -164,7 +166,7 @@ def sharpness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
 def posterize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Keep the magnitude's number of high bits."""
     masks = torch.from_numpy((256 - 2 ** (8 - magnitudes.astype(np.int64))).astype(np.uint8))
-    return images & masks.to(images.device).view(-1, 1, 1, 1)
+    return images & sent(masks, images.device).view(-1, 1, 1, 1)
 
 
 def solarize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
@@ -185,18 +187,18 @@ def equalize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Flatten each channel's histogram, as Pillow does; a channel too flat for a step stays."""
     num_rows = 3 * len(images)
     offsets = 256 * torch.arange(num_rows, device=images.device).view(-1, 1, 1, 3)
-    levels = images + offsets
-    ones = torch.ones_like(levels).flatten()
-    histogram = torch.zeros(256 * num_rows, dtype=levels.dtype, device=images.device)
-    histogram = histogram.scatter_add_(0, levels.flatten(), ones).view(num_rows, 256)  # bincount waits for a GPU
-    last = 255 - (histogram.flip(1) != 0).int().argmax(dim=1, keepdim=True)
-    step = (histogram.sum(dim=1, keepdim=True) - histogram.gather(1, last)) // 255
+    levels = images.long().add_(offsets).flatten()
+    histogram = torch.zeros(256 * num_rows, dtype=torch.int32, device=images.device)
+    ones = torch.ones((), dtype=torch.int32, device=images.device).expand_as(levels)
+    histogram = histogram.scatter_add_(0, levels, ones).view(num_rows, 256)  # bincount waits for a GPU
+    last = images.amax(dim=(1, 2)).view(num_rows, 1).long()
+    step = (histogram.sum(dim=1, keepdim=True, dtype=torch.int32) - histogram.gather(1, last)) // 255
     safe = step.clamp(min=1)
-    before = torch.cumsum(histogram, dim=1) - histogram  # of darker pixels: the table is shifted by one level
-    table = ((before + safe // 2) // safe).clamp_(0, 255)
+    before = torch.cumsum(histogram, dim=1, dtype=torch.int32) - histogram  # of darker pixels: a table moved by one
+    table = before.add_(safe // 2).floor_divide_(safe).clamp_(0, 255)
     table[:, 0] = 0
-    table = torch.where(step == 0, torch.arange(256, device=images.device), table).to(torch.uint8)
-    return table.flatten()[levels]
+    table = torch.where(step == 0, torch.arange(256, dtype=torch.int32, device=images.device), table)
+    return table.to(torch.uint8).flatten().gather(0, levels).view_as(images)
 
 
 def invert(images: Tensor, magnitudes: np.ndarray) -> Tensor:
@@ -245,7 +247,7 @@ def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
     """
     num_images, height, width = images.shape[:3]
     device = images.device
-    theta = torch.tensor(matrices, dtype=torch.float32).to(device, non_blocking=True)[:, :, None, None]
+    theta = sent(torch.tensor(matrices, dtype=torch.float32), device)[:, :, None, None]
     x = torch.linspace(-width * 0.5 + 0.5, width * 0.5 - 0.5, width, device=device).view(1, 1, -1)
     y = torch.linspace(-height * 0.5 + 0.5, height * 0.5 - 0.5, height, device=device).view(1, -1, 1)
 
@@ -256,9 +258,10 @@ def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
     column = source(theta[:, 0], theta[:, 1], theta[:, 2], width)
     row = source(theta[:, 3], theta[:, 4], theta[:, 5], height)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    index = torch.where(inside, row * width + column, 0.0).long().view(num_images, -1, 1)
-    moved = images.reshape(num_images, height * width, 3).gather(1, index.expand(-1, -1, 3))
-    return moved.view_as(images) * inside.unsqueeze(3)
+    firsts = (height * width * torch.arange(num_images, device=device)).view(-1, 1, 1)
+    pixels = torch.cat([images.reshape(-1, 3), images.new_zeros(1, 3)])  # the last is the black that lies outside
+    index = torch.where(inside, row.mul_(width).add_(column).long().add_(firsts), len(pixels) - 1)
+    return pixels.index_select(0, index.flatten()).view_as(images)
 
 
 OPERATIONS: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {

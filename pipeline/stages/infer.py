@@ -16,7 +16,7 @@ from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
 from pipeline.params import ComputeParams, InferParams, load_section
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = load_section(args.params, "infer", InferParams)
     keep_freed_memory()
     device = device_named(compute.device)
+    set_tf32(compute.precision, device)
 
     schema = read_schema(args.schema)
     image_ids = np.array(read_test_ids(args.test_table))
@@ -59,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         dtype=autocast_dtype(
             compute.precision, device, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
         ),
+        compiled=compute.compile,
         title=f"fold {card.fold} test",
     )
     assert outcome.probs is not None

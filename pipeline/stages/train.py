@@ -29,7 +29,7 @@ from pipeline.files import (
 from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     keep_freed_memory()
     device = device_named(sections["compute"].device)
+    set_tf32(sections["compute"].precision, device)
     schema = read_schema(args.schema)
     sound = bf16_sound_on_cpu(sections["model"].name, schema.train.size)
     dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
@@ -218,6 +219,7 @@ def _train(
         **dataclasses.asdict(sections["train"]),
         device=device,
         dtype=dtype,
+        compiled=sections["compute"].compile,
         report=_say_epoch,
         saves=saves,
     )
