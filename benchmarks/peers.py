@@ -28,7 +28,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from tqdm import tqdm
 
 from benchmarks.made_up import NUM_CLASSES, write_competition
 from benchmarks.peer_loops import common
@@ -160,8 +159,12 @@ def _write_params(folder: Path, args: argparse.Namespace) -> None:
 
 def _run(command: list[str], folder: Path) -> str:
     """Standard output. Raises CalledProcessError."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = _environment()
     return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
 
 
 @dataclass(frozen=True)
@@ -217,19 +220,27 @@ def measured(contender: Contender, folder: Path) -> Result:
     return Result(seconds, statistics.median(speeds[1:]), accuracy)
 
 
+def warm_up(entries: list[Contender], folder: Path) -> None:
+    """Read every contender's modules from disk once, so that the first turn does not pay for it."""
+    for python, module in sorted({(entry.command[0], entry.command[2]) for entry in entries}):
+        subprocess.run([python, "-c", f"import {module}"], cwd=folder, env=_environment(), capture_output=True)
+
+
 def take_turns(entries: list[Contender], folder: Path, rounds: int) -> tuple[dict, dict[str, str]]:
     """({(name, setting): {workers: median Result}}, {what failed: why})."""
     results: dict[tuple, list[Result]] = {}
     failures = {}
-    bar = tqdm([entry for _ in range(rounds) for entry in entries], unit=" runs", disable=None)
-    for entry in bar:
-        bar.set_description(f"{entry.name} {entry.setting} {entry.workers}")
+    for entry in [entry for _ in range(rounds) for entry in entries]:
+        title = f"{entry.name} {entry.setting}" + ("" if entry.workers is None else f", {entry.workers} workers")
         try:
-            results.setdefault((entry.name, entry.setting, entry.workers), []).append(measured(entry, folder))
+            result = measured(entry, folder)
         except subprocess.CalledProcessError as error:
             if entry.name == OURS:
                 raise SystemExit(error.stderr) from error
-            failures[f"{entry.name} {entry.setting}, {entry.workers} workers"] = _last_line(error.stderr)
+            failures[title] = _last_line(error.stderr)
+            continue
+        results.setdefault((entry.name, entry.setting, entry.workers), []).append(result)
+        print(f"  {title:32}{result.seconds:8.1f} s{result.images_per_s:8,.0f} images/s", file=sys.stderr)
     by_setting: dict[tuple[str, str], dict] = {}
     for (name, setting, workers), found in results.items():
         medians = (statistics.median(getattr(result, field) for result in found) for field in Result.__annotations__)
@@ -282,8 +293,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         ingest_s = lay_out(folder, args)
-        measured(contenders(folder, args, python, [])[0], folder)  # warms the page cache
-        results, failed = take_turns(contenders(folder, args, python, peers), folder, args.rounds)
+        entries = contenders(folder, args, python, peers)
+        warm_up(entries, folder)
+        results, failed = take_turns(entries, folder, args.rounds)
         precision = json.loads((folder / f"data/models/{HELD_OUT}.json").read_text())["precision"]
     print_table(results, ingest_s)
     print(f"Foldboard's ingest, once: {ingest_s:.1f} s; column `+ ingest` counts it as Foldboard's")
