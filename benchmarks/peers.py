@@ -35,6 +35,7 @@ from benchmarks.scale import ROOT, commands
 from pipeline.competition.schema import FOLDS_COLUMNS, read_train_rows
 from pipeline.files import write_table
 from pipeline.learning.batches import channel_statistics
+from pipeline.learning.device import autocast_dtype, device_named
 
 LOOPS = ROOT / "benchmarks" / "peer_loops"
 CONSTRAINTS = LOOPS / "constraints.txt"
@@ -61,8 +62,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=PEERS, default=list(PEERS), help="peers; default: all")
     parser.add_argument("--rounds", type=int, default=1, help="turns for each; default: %(default)s")
     parser.add_argument("--width", type=int, default=16, help="of ResNet9; default: %(default)s")
-    parser.add_argument("--train", type=int, default=4096, help="images; default: %(default)s")
-    parser.add_argument("--valid", type=int, default=1024, help="held-out images; default: %(default)s")
+    parser.add_argument("--train", type=int, default=3072, help="images; default: %(default)s")
+    parser.add_argument("--valid", type=int, default=768, help="held-out images; default: %(default)s")
     parser.add_argument("--batch-size", type=int, default=128, help="default: %(default)s")
     parser.add_argument("--epochs", type=int, default=3, help="at least 2; default: %(default)s")
     args = parser.parse_args()
@@ -296,10 +297,9 @@ def main() -> None:
         entries = contenders(folder, args, python, peers)
         warm_up(entries, folder)
         results, failed = take_turns(entries, folder, args.rounds)
-        precision = json.loads((folder / f"data/models/{HELD_OUT}.json").read_text())["precision"]
     print_table(results, ingest_s)
     print(f"Foldboard's ingest, once: {ingest_s:.1f} s; column `+ ingest` counts it as Foldboard's")
-    print(f"precision of the last Foldboard run: {precision}")
+    print(f"{OURS}: channels_last; by default in {autocast_dtype('auto', device_named('auto')) or 'fp32'} here")
     for peer in peers:
         print(f"{peer}: {NOTES[peer]}")
     for what, why in (failures | failed).items():
