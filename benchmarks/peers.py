@@ -82,12 +82,7 @@ def install(venv: Path, peers: list[str]) -> tuple[Path, dict[str, str]]:
     wanted = {"pins": CONSTRAINTS.read_text(), "torch from": sysconfig.get_path("purelib")}
     known = json.loads(done.read_text()) if done.exists() else {}
     if {key: known.get(key) for key in wanted} != wanted:
-        print(f"making {venv}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        own = subprocess.check_output(
-            [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
-        )
-        (Path(own.strip()) / "pipeline.pth").write_text(wanted["torch from"] + "\n")
+        _make(venv, wanted["torch from"])
         known = wanted | {"peers": []}
     failures = {}
     for peer in peers:
@@ -96,11 +91,23 @@ def install(venv: Path, peers: list[str]) -> tuple[Path, dict[str, str]]:
         command = [python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, peer]
         tried = subprocess.run(command, capture_output=True, text=True)
         if tried.returncode:
-            failures[peer] = f"pip install {peer}: {_last_line(tried.stderr)}"
+            errors = [line for line in tried.stderr.splitlines() if line.startswith("ERROR")]
+            failures[peer] = f"pip install {peer}: {errors[0] if errors else _last_line(tried.stderr)}"
         else:
             known["peers"].append(peer)
     done.write_text(json.dumps(known))
     return python, failures
+
+
+def _make(venv: Path, packages: str) -> None:
+    """An empty environment that sees the folder `packages`. Replaces an older environment, and no other folder."""
+    if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
+        raise SystemExit(f"error: --venv {venv} holds other files; name a new folder")
+    print(f"making {venv}", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
+    where = [venv / "bin" / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    own = Path(subprocess.check_output(where, text=True).strip())
+    (own / "pipeline.pth").write_text(packages + "\n")
 
 
 def _last_line(text: str) -> str:
