@@ -1,0 +1,251 @@
+"""SIGKILL the real `python -m pipeline folds` and the real `dvc repro`, run them again, and compare.
+
+In a finished checkout some stages are made stale: their outputs, their entries in dvc.lock, in DVC's cache and in its
+run-cache are gone. A command is killed while it makes them again, and another brings the rest up to date.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import yaml
+
+from tests.conftest import competition_files, write_zip
+from tests.test_dvc import Project
+
+FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
+REPRO = [sys.executable, "-m", "dvc", "repro"]
+FOLD_STAGES = ("train@0", "train@1", "infer@0", "infer@1")
+ALL_STAGES = ("ingest", "split", *FOLD_STAGES, "evaluate", "submit")
+FOLDS_VICTIMS = ("parent", "worker", "server", "group", "all")
+DVC_VICTIMS = ("parent", "group")
+EDITS = (
+    ("pipeline/learning/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
+    ("pipeline/learning/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
+    ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
+)
+SHARE = {"folds": 0.6, "dvc": 1.0}  # of the stages' time in `dvc repro`
+NOT_HANDED_OVER = ("scratch", "archive", "logs")
+NO_HASH = "0" * 32
+TORN = (
+    "dvc.lock",
+    "RWLock-file",
+    "join() argument",
+)  # in DVC's message when it stops at what a killed DVC left cut off
+
+
+def handed_over(root):
+    """Path -> sha256 of all that stages hand on."""
+    paths = [path for folder in ("data", "submissions") for path in (root / folder).rglob("*")]
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if path.is_file() and not set(NOT_HANDED_OVER) & set(path.relative_to(root).parts)
+    }
+
+
+class Checkout(Project):
+    """A clone with a small competition of two folds, one thread each, in which everything has run."""
+
+    def __init__(self, root, recipe):
+        super().__init__(root)
+        self.params["folds"], self.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+        self.params["train"]["epochs"] = 4
+        for section, values in recipe.items():
+            self.params[section] |= values
+        write_zip(root / "raw.zip", competition_files(per_class=20))
+        self.save()
+        for name, pattern, text in EDITS:
+            path = root / name
+            changed, count = re.subn(pattern, text, path.read_text(), flags=re.DOTALL)
+            assert count == 1, (name, pattern)
+            path.write_text(changed)
+        self.environment = os.environ | {
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(root / ".dvc/site"),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        self.seconds = self._run_whole()
+        self.whole = self.result()
+
+    def _run_whole(self):
+        """Stage -> seconds, of an uninterrupted `dvc repro`, and `start` for what comes before the first."""
+        run, seconds, stage, since = self.start(REPRO), {}, "start", time.monotonic()
+        for line in run.stdout:
+            found = re.match("Running stage '(.+?)'", line)
+            if found:
+                seconds[stage] = time.monotonic() - since
+                stage, since = found[1], time.monotonic()
+        assert run.wait() == 0
+        seconds[stage] = time.monotonic() - since
+        return seconds
+
+    def start(self, command):
+        """The command at work, the first of a process group of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def call(self, command):
+        """(exit code, output)."""
+        run = self.start(command)
+        output = run.communicate()[0]
+        return run.returncode, output
+
+    def must(self, command):
+        """The output of a command that must succeed."""
+        code, output = self.call(command)
+        assert code == 0, f"{command[2:]} ended with {code}:\n{output}"
+        return output
+
+    def make_stale(self, stages):
+        """Forget that `stages` ran, everywhere that DVC knows it."""
+        from dvc.utils.serialize import modify_yaml
+
+        commands, outs = set(), []
+        with modify_yaml(self.root / "dvc.lock") as lock:
+            for stage in stages:
+                entry = lock["stages"][stage]
+                commands.add(entry["cmd"])
+                outs += [(out["path"], out["md5"]) for out in entry["outs"]]
+                for out in entry["outs"]:
+                    out["md5"] = NO_HASH
+            if "submit" in stages:
+                del lock["stages"]["submit"]  # the last: receipt.json has the sha256 of dvc.lock as it was before
+        for path, md5 in outs:
+            (self.root / path).unlink()
+            (self.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink(missing_ok=True)  # metrics are not there
+        for run in list((self.root / ".dvc/cache/runs").rglob("*")):
+            if run.is_file() and yaml.safe_load(run.read_text())["cmd"] in commands:
+                shutil.rmtree(run.parent)
+
+    def result(self):
+        """What must be the same: hand-over files and dvc.lock, by sha256."""
+        return handed_over(self.root) | {"dvc.lock": hashlib.sha256((self.root / "dvc.lock").read_bytes()).hexdigest()}
+
+    def processes(self):
+        """Those at work in the checkout."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_ZOMBIE and process.cwd() == str(self.root):
+                    found.append(process)
+        return found
+
+    def finish(self, commands):
+        """Bring everything up to date. The number of times that `folds` had to clear away what a killed DVC left."""
+        mended = 0
+        for command in commands:
+            code, output = self.call(command)
+            if code and command == REPRO and any(name in output for name in TORN):
+                self.must(FOLDS)  # as the README says
+                self.must(REPRO)
+                mended += 1
+            else:
+                assert code == 0, f"{command[2:]} ended with {code}:\n{output}"
+        return mended
+
+    def compare(self):
+        """Raise AssertionError unless all is as in the uninterrupted run, and nobody works on."""
+        found = self.result()
+        differing = sorted(name for name in self.whole.keys() | found.keys() if self.whole.get(name) != found.get(name))
+        assert not differing, differing
+        status = self.must([sys.executable, "-m", "dvc", "status"])
+        assert "up to date" in status, status
+        assert not list((self.root / "data/scratch").glob("*")), "a state outlived its success"
+        assert not self.processes()
+        for blob in (self.root / ".dvc/cache/files/md5").glob("??/*"):
+            if len(blob.name) == len(NO_HASH) - 2:  # else a temporary name
+                assert hashlib.md5(blob.read_bytes()).hexdigest() == blob.parent.name + blob.name, blob
+
+
+def _kill(run, victim, draws):
+    """SIGKILL; what was killed, or `too late`."""
+    if run.poll() is not None:
+        return "too late"
+    parent = psutil.Process(run.pid)
+    below = parent.children(recursive=True)
+    servers = [child for child in parent.children() if any("forkserver" in word for word in child.cmdline())]
+    workers = [child for server in servers for child in server.children()]
+    targets = {
+        "parent": [parent],
+        "worker": [draws.choice(workers)] if workers else [],
+        "server": servers,
+        "group": [process for process in (parent, *below) if os.getpgid(process.pid) == run.pid],
+        "all": [parent, *below],
+    }[victim]
+    if not targets:
+        return "none yet"
+    for target in targets:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            target.kill()
+    return victim
+
+
+def kill_once(checkout, command, victim, *, seconds, draws):
+    """How the kill of `victim` went, at a random moment of the `seconds` that `command` takes."""
+    run = checkout.start(command)
+    time.sleep(draws.uniform(0.2, seconds))
+    try:
+        how = _kill(run, victim, draws)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        how = "too late"
+    if how == "none yet":
+        run.kill()
+        how = "parent"
+    if how not in ("worker", "server"):
+        run.wait()
+        run.stdout.close()  # a worker may hold it open
+        return how
+    output = run.communicate()[0]
+    if run.returncode == 0:
+        return "too late"
+    assert run.returncode in (1, 2), f"{how}: {output}"
+    assert re.search("(?m)^error: ", output), f"{how}: {output}"
+    return how
+
+
+def campaign(checkout, kind, times, draws, deadline=float("inf")):
+    """(victim or outcome) -> count, of `times` kills of `folds` or `dvc repro`. AssertionError at a difference.
+
+    `mended`: how often `dvc repro` stopped at what a killed DVC had left cut off, and `folds` cleared it away.
+    """
+    counts = Counter()
+    command, names, victims = {"folds": (FOLDS, FOLD_STAGES, FOLDS_VICTIMS), "dvc": (REPRO, ALL_STAGES, DVC_VICTIMS)}[
+        kind
+    ]
+    while counts["kills"] < times and time.time() < deadline:
+        stale = draws.sample(names, draws.randint(1, len(names) if kind == "folds" else 2))
+        checkout.make_stale(stale)
+        seconds = checkout.seconds["start"] + SHARE[kind] * sum(checkout.seconds[stage] for stage in stale)
+        victim = victims[counts["kills"] % len(victims)]
+        how = kill_once(checkout, command, victim, seconds=seconds, draws=draws)
+        again = [FOLDS, REPRO] if kind == "folds" and draws.random() < 0.5 else [REPRO]
+        try:
+            counts["mended"] += checkout.finish(again)
+            checkout.compare()
+        except AssertionError as error:
+            raise AssertionError(f"after {how} of {kind} was killed with {stale} stale: {error}") from error
+        counts[how] += 1
+        counts["kills"] += how != "too late"
+    return counts
+
+
+def verified(checkout):
+    """The last line of `python -m pipeline verify`, which must pass."""
+    return checkout.must([sys.executable, "-m", "pipeline", "verify"]).splitlines()[-1]
