@@ -29,7 +29,6 @@ from tqdm import tqdm
 from pipeline import console
 from pipeline.files import whole_file
 
-LOCK_FILE = "dvc.lock"
 TORN = ".torn"
 UPSTREAM = "split"  # the last stage that all folds share
 FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer@0`, ...
@@ -168,7 +167,7 @@ class Record:
 
         Whole or not at all, where DVC would empty the file first.
         """
-        from dvc.dvcfile import Lockfile
+        from dvc.dvcfile import LOCK_FILE, Lockfile
 
         done = [stage for stage in self.stages if stage in self._done]
         if not done:
@@ -183,12 +182,13 @@ class Record:
 def _mend(repo: Any) -> None:
     """Clear away what a killed DVC left half-written, for DVC would stop at it for ever; needs the repository's lock.
 
-    dvc.lock can be done without: DVC's run-cache knows what had been run. One with git's conflict markers is left alone.
+    dvc.lock can be done without: DVC's run-cache knows what had been run. One with git's conflict markers stays.
     """
-    from dvc.dvcfile import Lockfile
+    from dvc.dvcfile import LOCK_FILE, Lockfile
     from dvc.exceptions import DvcException
+    from dvc.rwlock import RWLOCK_FILE
 
-    lock, in_use = Path(repo.root_dir) / LOCK_FILE, Path(repo.tmp_dir) / "rwlock"
+    lock, in_use = Path(repo.root_dir) / LOCK_FILE, Path(repo.tmp_dir) / RWLOCK_FILE
     try:
         Lockfile(repo, str(lock)).load()
     except DvcException:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tests.conftest import ROOT, Workplace, competition_files, write_zip
 
 pytestmark = pytest.mark.slow
