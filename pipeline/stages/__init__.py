@@ -5,7 +5,5 @@ import os
 
 from pipeline import console
 
-if (
-    False and "DVC_STAGE" in os.environ and multiprocessing.parent_process() is None
-):  # else a worker of `folds`, which sees to it
+if "DVC_STAGE" in os.environ and multiprocessing.parent_process() is None:  # else a worker of `folds`, which sees to it
     console.end_with_parent()
