@@ -26,14 +26,16 @@ FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 FOLD_STAGES = ("train@0", "train@1", "infer@0", "infer@1")
 ALL_STAGES = ("ingest", "split", *FOLD_STAGES, "evaluate", "submit")
-FOLDS_VICTIMS = ("parent", "worker", "server", "group", "all")
-DVC_VICTIMS = ("parent", "group")
+KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take
+    "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
+    "dvc": (REPRO, ALL_STAGES, ("parent", "group"), 1.0),
+}
+MOST_STALE = 3  # stages at once
 EDITS = (
     ("pipeline/learning/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
     ("pipeline/learning/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
     ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
 )
-SHARE = {"folds": 0.6, "dvc": 1.0}  # of the stages' time in `dvc repro`
 NOT_HANDED_OVER = ("scratch", "archive", "logs")
 NO_HASH = "0" * 32
 TORN = (
@@ -175,48 +177,52 @@ class Checkout(Project):
                 assert hashlib.md5(blob.read_bytes()).hexdigest() == blob.parent.name + blob.name, blob
 
 
-def _kill(run, victim, draws):
-    """SIGKILL; what was killed, or `too late`."""
-    if run.poll() is not None:
-        return "too late"
+def _family(run):
+    """(parent, servers, workers) of a `folds` at work, as psutil's processes."""
     parent = psutil.Process(run.pid)
-    below = parent.children(recursive=True)
     servers = [child for child in parent.children() if any("forkserver" in word for word in child.cmdline())]
-    workers = [child for server in servers for child in server.children()]
+    return parent, servers, [child for server in servers for child in server.children()]
+
+
+def _wait_for_worker(run):
+    while run.poll() is None and not _family(run)[2]:
+        time.sleep(0.02)
+
+
+def _kill(run, victim, draws):
+    """SIGKILL. Raises psutil.Error or ProcessLookupError where what should be killed has ended."""
+    parent, servers, workers = _family(run)
+    everyone = [parent, *parent.children(recursive=True)]
     targets = {
         "parent": [parent],
         "worker": [draws.choice(workers)] if workers else [],
         "server": servers,
-        "group": [process for process in (parent, *below) if os.getpgid(process.pid) == run.pid],
-        "all": [parent, *below],
+        "group": [process for process in everyone if os.getpgid(process.pid) == run.pid],
+        "all": everyone,
     }[victim]
-    if not targets:
-        return "none yet"
     for target in targets:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            target.kill()
-    return victim
+        target.kill()
 
 
 def kill_once(checkout, command, victim, *, seconds, draws):
-    """How the kill of `victim` went, at a random moment of the `seconds` that `command` takes."""
+    """Kill `victim` at a random moment of the `seconds` that `command` takes. Whether it came to that."""
     log = checkout.root / "log"
     with log.open("wb") as output:  # no pipe: an orphan may also end because nobody reads what it writes
         run = checkout.start(command, output)
-    time.sleep(draws.uniform(0.2, seconds))
     try:
-        how = _kill(run, victim, draws)
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        how = "too late"
-    if how == "none yet":
-        run.kill()
-        how = "parent"
-    code = run.wait()
-    if code == 0:
-        return "too late"
-    said = log.read_text()
-    assert code == -signal.SIGKILL or (code in (1, 2) and re.search("(?m)^error: ", said)), f"{how}: {code} {said}"
-    return how
+        if victim in ("worker", "server"):
+            _wait_for_worker(run)
+            time.sleep(draws.uniform(0.0, seconds / 2))
+        else:
+            time.sleep(draws.uniform(0.2, seconds))
+        _kill(run, victim, draws)
+    except (psutil.Error, ProcessLookupError):
+        pass  # the one to be killed was through
+    code, said = run.wait(), log.read_text()
+    if code not in (0, -signal.SIGKILL):
+        assert code in (1, 2), f"{code}: {said}"
+        assert re.search("(?m)^error: ", said), f"{code}: {said}"
+    return code != 0
 
 
 def campaign(checkout, kind, times, draws, deadline=float("inf")):
@@ -225,23 +231,21 @@ def campaign(checkout, kind, times, draws, deadline=float("inf")):
     `mended`: how often `dvc repro` stopped at what a killed DVC had left cut off, and `folds` cleared it away.
     """
     counts = Counter()
-    command, names, victims = {"folds": (FOLDS, FOLD_STAGES, FOLDS_VICTIMS), "dvc": (REPRO, ALL_STAGES, DVC_VICTIMS)}[
-        kind
-    ]
+    command, names, victims, share = KINDS[kind]
     while counts["kills"] < times and time.time() < deadline:
-        stale = draws.sample(names, draws.randint(1, len(names) if kind == "folds" else 2))
+        stale = draws.sample(names, draws.randint(1, MOST_STALE))
         checkout.make_stale(stale)
-        seconds = checkout.seconds["start"] + SHARE[kind] * sum(checkout.seconds[stage] for stage in stale)
+        seconds = checkout.seconds["start"] + share * sum(checkout.seconds[stage] for stage in stale)
         victim = victims[counts["kills"] % len(victims)]
-        how = kill_once(checkout, command, victim, seconds=seconds, draws=draws)
+        killed = kill_once(checkout, command, victim, seconds=seconds, draws=draws)
         again = [FOLDS, REPRO] if kind == "folds" and draws.random() < 0.5 else [REPRO]
         try:
             counts["mended"] += checkout.finish(again)
             checkout.compare()
         except AssertionError as error:
-            raise AssertionError(f"after {how} of {kind} was killed with {stale} stale: {error}") from error
-        counts[how] += 1
-        counts["kills"] += how != "too late"
+            raise AssertionError(f"after {victim} of {kind} was killed with {stale} stale: {error}") from error
+        counts[victim if killed else "too late"] += 1
+        counts["kills"] += killed
     return counts
 
 

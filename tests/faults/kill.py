@@ -168,6 +168,8 @@ def campaign(root, recipe, *, times, draws, deadline=float("inf")):
 
 def kill_stages(recipe, args, deadline):
     """Kill single stages, and print how it went."""
+    if not args.times:
+        return
     with tempfile.TemporaryDirectory() as folder:
         times = args.times // len(RECIPES)
         counts = campaign(Path(folder), recipe, times=times, draws=random.Random(args.seed), deadline=deadline)
