@@ -38,11 +38,8 @@ EDITS = (
 )
 NOT_HANDED_OVER = ("scratch", "archive", "logs")
 NO_HASH = "0" * 32
-TORN = (
-    "dvc.lock",
-    "RWLock-file",
-    "join() argument",
-)  # in DVC's message when it stops at what a killed DVC left cut off
+# what DVC's message has when it stops at what a killed DVC left cut off
+TORN = ("dvc.lock", "RWLock-file", "join() argument")
 
 
 def handed_over(root):
