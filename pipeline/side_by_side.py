@@ -85,13 +85,14 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
             repo.reproduce([UPSTREAM])
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
                 failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
-    except LockError as error:
-        reason = "\n".join(dict.fromkeys(str(error).splitlines()))  # DVC repeats a line for every file
+    except DvcException as error:
+        busy = next((cause for cause in (error, error.__cause__) if isinstance(cause, LockError)), None)
+        if busy is None:
+            raise ValueError(str(error)) from error
+        reason = "\n".join(dict.fromkeys(str(busy).splitlines()))  # DVC repeats a line for every file
         raise ValueError(
             f"another DVC command is at work in this project; wait until it has ended. {reason}"
         ) from error
-    except DvcException as error:
-        raise ValueError(str(error)) from error
     except (EOFError, ConnectionError) as error:
         raise ValueError(
             "the process that workers are forked from was killed, perhaps for want of memory; what had finished is "
