@@ -28,7 +28,7 @@ FOLD_STAGES = ("train@0", "train@1", "infer@0", "infer@1")
 ALL_STAGES = ("ingest", "split", *FOLD_STAGES, "evaluate", "submit")
 KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take
     "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
-    "dvc": (REPRO, ALL_STAGES, ("parent", "group"), 1.0),
+    "dvc": (REPRO, ALL_STAGES, ("parent", "group", "writer"), 1.0),  # writer: while it writes dvc.lock
 }
 MOST_STALE = 3  # stages at once
 EDITS = (
@@ -186,12 +186,19 @@ def _wait_for_worker(run):
         time.sleep(0.02)
 
 
+def _wait_for_writing(run, lock):
+    size = lock.stat().st_size
+    while run.poll() is None and lock.stat().st_size >= size:
+        time.sleep(0.001)
+
+
 def _kill(run, victim, draws):
     """SIGKILL. Raises psutil.Error or ProcessLookupError where what should be killed has ended."""
     parent, servers, workers = _family(run)
     everyone = [parent, *parent.children(recursive=True)]
     targets = {
         "parent": [parent],
+        "writer": [parent],
         "worker": [draws.choice(workers)] if workers else [],
         "server": servers,
         "group": [process for process in everyone if os.getpgid(process.pid) == run.pid],
@@ -210,6 +217,8 @@ def kill_once(checkout, command, victim, *, seconds, draws):
         if victim in ("worker", "server"):
             _wait_for_worker(run)
             time.sleep(draws.uniform(0.0, seconds / 2))
+        elif victim == "writer":
+            _wait_for_writing(run, checkout.root / "dvc.lock")
         else:
             time.sleep(draws.uniform(0.2, seconds))
         _kill(run, victim, draws)
