@@ -188,7 +188,7 @@ def kill_commands(recipe, args, deadline):
         checkout = commands.Checkout(Path(folder), recipe)
         for kind, times in wanted.items():
             counts = commands.campaign(checkout, kind, times, random.Random(args.seed), deadline)
-            kills, how = counts.pop("kills"), ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            kills, how = counts.pop("kills", 0), ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
             print(f"  {kind}: {kills} kills, every hand-over file and dvc.lock as in the uninterrupted run; {how}")
         print(f"  verify: {commands.verified(checkout)}", flush=True)
 
