@@ -1,9 +1,15 @@
-"""How a command speaks: plain lines out, one clear message and exit code 2 for what the user can mend."""
+"""How a command speaks and ends: plain lines out, one clear message and exit code 2 for what the user can mend."""
 
+import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 USER_ERROR = 2
+PARENT_POLL_S = 0.1
+ORPHAN_GRACE_S = 1.0  # for an orphan to remove its half-written files in
 
 
 def say(line: str) -> None:
@@ -24,3 +30,25 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted: nothing half-written was left behind", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
+
+
+def end_with_parent() -> None:
+    """From now on, end as by Ctrl-C when the process that started this one is gone.
+
+    DVC may be killed alone, and a stage that went on would write beside the next run. Asking who the parent is works on
+    every system, wherever the parent is DVC or a shell that replaced itself by this process (sh, bash, zsh).
+    """
+    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    end_orphan()
+
+
+def end_orphan() -> None:
+    """End this process; the main thread may remove its half-written files first. Call it in another thread."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(ORPHAN_GRACE_S)
+    os.kill(os.getpid(), signal.SIGKILL)  # SIGINT may be ignored, or wait for a long call to return

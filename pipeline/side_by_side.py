@@ -7,6 +7,7 @@ dvc.lock is written once, at the end, in the order of `dvc repro`.
 
 import contextlib
 import itertools
+import json
 import logging
 import multiprocessing
 import os
@@ -26,7 +27,9 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from pipeline import console
+from pipeline.files import whole_file
 
+TORN = ".torn"
 UPSTREAM = "split"  # the last stage that all folds share
 FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer@0`, ...
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
@@ -73,6 +76,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
         with Repo() as repo:
             repo.scm_context.quiet = True
             with lock_repo(repo):
+                _mend(repo)
                 stages = Record(repo).stages
                 if not any(stage.changed() for stage in stages):
                     console.say("all folds are up to date")
@@ -81,13 +85,19 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
             repo.reproduce([UPSTREAM])
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
                 failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
-    except LockError as error:
-        reason = "\n".join(dict.fromkeys(str(error).splitlines()))  # DVC repeats a line for every file
+    except DvcException as error:
+        busy = next((cause for cause in (error, error.__cause__) if isinstance(cause, LockError)), None)
+        if busy is None:
+            raise ValueError(str(error)) from error
+        reason = "\n".join(dict.fromkeys(str(busy).splitlines()))  # DVC repeats a line for every file
         raise ValueError(
             f"another DVC command is at work in this project; wait until it has ended. {reason}"
         ) from error
-    except DvcException as error:
-        raise ValueError(str(error)) from error
+    except (EOFError, ConnectionError) as error:
+        raise ValueError(
+            "the process that workers are forked from was killed, perhaps for want of memory; what had finished is "
+            "recorded. Run `python -m pipeline folds` again"
+        ) from error
     _report(failures, logs)
 
 
@@ -154,10 +164,49 @@ class Record:
         return [stage.addressing for stage in self.stages if stage in self._done]
 
     def write(self) -> None:
-        """Enter what was recorded into dvc.lock, in one go: 0.6 s for ten stages, one by one 5.1 s."""
+        """Enter what was recorded into dvc.lock, in one go: 0.6 s for ten stages, one by one 5.1 s.
+
+        Whole or not at all, where DVC would empty the file first.
+        """
+        from dvc.dvcfile import LOCK_FILE, Lockfile
+
         done = [stage for stage in self.stages if stage in self._done]
-        if done:
-            done[0].dvcfile.dump_stages(done, update_pipeline=False)
+        if not done:
+            return
+        path = Path(done[0].repo.root_dir) / LOCK_FILE
+        with whole_file(path) as part:
+            if path.exists():
+                shutil.copyfile(path, part)
+            Lockfile(done[0].repo, str(part)).dump_stages(done)
+
+
+def _mend(repo: Any) -> None:
+    """Clear away what a killed DVC left half-written, for DVC would stop at it for ever; needs the repository's lock.
+
+    dvc.lock can be done without: DVC's run-cache knows what had been run. One with git's conflict markers stays.
+    """
+    from dvc.dvcfile import LOCK_FILE, Lockfile
+    from dvc.exceptions import DvcException
+    from dvc.rwlock import RWLOCK_FILE
+
+    lock, in_use = Path(repo.root_dir) / LOCK_FILE, Path(repo.tmp_dir) / RWLOCK_FILE
+    try:
+        Lockfile(repo, str(lock)).load()
+    except DvcException:
+        if b"<<<<<<<" not in lock.read_bytes():
+            _set_aside(lock, "what had been run is taken from DVC's cache")
+    try:
+        json.loads(in_use.read_bytes() if in_use.exists() else b"{}")
+    except ValueError:
+        _set_aside(in_use, "it only said which files a run was using")
+    for run in Path(repo.stage_cache.cache_dir).glob("??/*"):
+        if not any(run.iterdir()):  # made, and then killed; DVC: join() argument must be str, ... not 'NoneType'
+            run.rmdir()
+
+
+def _set_aside(path: Path, why: str) -> None:
+    console.say(f"{path} was cut off by a crash and is now {path.name}{TORN}; {why}")
+    path.replace(f"{path}{TORN}")
 
 
 def _of_folds(stages: Sequence[Any]) -> list[Any]:
@@ -406,10 +455,12 @@ def _work(module: str, argv: list[str], *, log: Path, threads: int, environment:
 
 
 def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
+    """End with `folds`, and with the server that this worker was forked from: without it nobody learns how we end."""
+    parent, server = multiprocessing.parent_process(), os.getppid()
     assert parent
-    connection.wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGINT)
+    while os.getppid() == server and not connection.wait([parent.sentinel], console.PARENT_POLL_S):
+        pass
+    console.end_orphan()
 
 
 def _interrupt(fold: Fold) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Workplace, competition_files, write_zip
+
+from tests.conftest import ROOT, Workplace, competition_files, write_zip
 
 pytestmark = pytest.mark.slow
 

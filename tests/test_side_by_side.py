@@ -78,6 +78,13 @@ def processes_in(project):
     return found
 
 
+def wait_until_alone(project):
+    deadline = time.monotonic() + 20
+    while processes_in(project):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def change(project, **settings):
     """Set keys of `train`, and overrides of folds (`fold_1={...}`)."""
     for name, value in settings.items():
@@ -115,6 +122,22 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_a_killed_dvc_left_cut_off_is_cleared_away(project):
+    before = lock_bytes(project)
+    (project.root / "dvc.lock").write_bytes(before[: before.rindex(b"outs:") + 3])
+    (project.root / ".dvc/tmp/rwlock").write_text('{"write": {')
+    run = next(path for path in cache_of(project) if path.startswith("runs/"))
+    (project.root / ".dvc/cache" / run).unlink()  # its folder stays, empty
+    project.dvc("repro", fails=True)
+    output = run_folds(project)
+    assert re.findall(r"(\S+) was cut off by a crash and is now", output) == [
+        str(project.root / "dvc.lock"),
+        str(project.root / ".dvc/tmp/rwlock"),
+    ]
+    assert lock_bytes(project) == before
+
+
+@pytest.mark.slow
 def test_one_folds_override_trains_that_fold_alone_and_going_back_trains_none(project):
     before = lock_bytes(project)
     change(project, fold_1={"seed": 7})
@@ -149,12 +172,27 @@ def test_an_interruption_records_nothing_unfinished_and_leaves_no_worker(project
     output = run.communicate(timeout=30)[0]
     assert run.returncode == (-number if number == signal.SIGKILL else 130), output
     assert number == signal.SIGKILL or "recorded before the interruption: no stage" in output
-    deadline = time.monotonic() + 20
-    while processes_in(project):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until_alone(project)
     assert lock_bytes(project) == before
     assert cache_of(project) == cached
+    assert not parts_of(project)
+
+
+@pytest.mark.slow
+def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(project):
+    change(project, seed=4, epochs=100_000)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    words, output = [sys.executable, "-m", "dvc", "repro", "-s", "train@0"], project.root / "output"
+    with output.open("wb") as handle:  # no pipe: a stage may also end because nobody reads what it writes
+        run = subprocess.Popen(words, cwd=project.root, env=os.environ | {"PATH": path}, stdout=handle)
+    deadline = time.monotonic() + 60
+    while "epoch 1:" not in output.read_text():
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    wait_until_alone(project)
     assert not parts_of(project)
 
 

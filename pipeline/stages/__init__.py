@@ -1,0 +1,9 @@
+"""One module a stage. Here, before a stage imports anything heavy: it ends when the DVC that started it is killed."""
+
+import multiprocessing
+import os
+
+from pipeline import console
+
+if "DVC_STAGE" in os.environ and multiprocessing.parent_process() is None:  # else a worker of `folds`, which sees to it
+    console.end_with_parent()

@@ -1,14 +1,13 @@
 """SIGKILL stages at random moments, run them again, and compare every hand-over file with a run never interrupted.
 
-    python -m tests.faults.kill --times 100
+    python -m tests.faults.kill --times 80 --folds-times 20 --dvc-times 20
 
 A stage runs in a forked process that has torch imported but none of our modules; before it runs, its outputs are
 deleted, as DVC does. Half of the kills come after a random time, half at a random fsync, that is while a file or a
-state is being written.
+state is being written. `commands.py` does the same to whole commands: `folds` and `dvc repro` themselves.
 """
 
 import argparse
-import hashlib
 import importlib
 import os
 import random
@@ -24,6 +23,7 @@ from pathlib import Path
 import yaml
 
 from tests.conftest import ROOT, Workplace, competition_files, write_zip
+from tests.faults import commands
 
 RECIPES = {
     "sgd": {"augment": {"flip": True, "cutout": 3}},
@@ -35,7 +35,6 @@ RECIPES = {
 STAGES = ("ingest", "split", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
 PRELOAD = ("torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "timm.utils", "sklearn.metrics",
            "matplotlib.pyplot", "sklearn.model_selection")  # fmt: skip
-NOT_HANDED_OVER = ("scratch", "archive")
 
 
 class Project(Workplace):
@@ -97,12 +96,7 @@ class Project(Workplace):
 
     def handed_over(self):
         """Path -> sha256 of all that stages hand on."""
-        paths = [path for folder in ("data", "submissions") for path in (self.root / folder).rglob("*")]
-        return {
-            path.relative_to(self.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in paths
-            if path.is_file() and not set(NOT_HANDED_OVER) & set(path.relative_to(self.root).parts)
-        }
+        return commands.handed_over(self.root)
 
 
 def _kill_at(number):
@@ -172,30 +166,48 @@ def campaign(root, recipe, *, times, draws, deadline=float("inf")):
     return counts
 
 
+def kill_stages(recipe, args, deadline):
+    """Kill single stages, and print how it went."""
+    if not args.times:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        times = args.times // len(RECIPES)
+        counts = campaign(Path(folder), recipe, times=times, draws=random.Random(args.seed), deadline=deadline)
+    killed = sum(count for (_, how), count in counts.items() if how == "killed")
+    print(f"  stages: {killed} kills, every hand-over file as in the uninterrupted run")
+    for stage in dict.fromkeys(STAGES):
+        print(f"    {stage:9}" + ", ".join(f"{how} {counts[stage, how]}" for how in ("killed", "resumed", "too late")))
+
+
+def kill_commands(recipe, args, deadline):
+    """Kill `folds` and `dvc repro`, and print how it went."""
+    wanted = {"folds": args.folds_times // len(RECIPES), "dvc": args.dvc_times // len(RECIPES)}
+    if not any(wanted.values()):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        checkout = commands.Checkout(Path(folder), recipe)
+        for kind, times in wanted.items():
+            counts = commands.campaign(checkout, kind, times, random.Random(args.seed), deadline)
+            kills, how = counts.pop("kills", 0), ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+            print(f"  {kind}: {kills} kills, every hand-over file and dvc.lock as in the uninterrupted run; {how}")
+        print(f"  verify: {commands.verified(checkout)}", flush=True)
+
+
 def main():
     """Run the campaign for each recipe in turn."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kill", description=__doc__)
-    parser.add_argument("--times", type=int, default=100, help="kills in all; default: %(default)s")
+    parser.add_argument("--times", type=int, default=80, help="kills of single stages in all; default: %(default)s")
+    parser.add_argument("--folds-times", type=int, default=20, help="kills in `folds`; default: %(default)s")
+    parser.add_argument("--dvc-times", type=int, default=20, help="kills of `dvc repro`; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long")
     args = parser.parse_args()
     started = time.time()
     for number, (name, recipe) in enumerate(RECIPES.items(), start=1):
         deadline = started + 60 * args.minutes * number / len(RECIPES)
-        with tempfile.TemporaryDirectory() as folder:
-            counts = campaign(
-                Path(folder),
-                recipe,
-                times=args.times // len(RECIPES),
-                draws=random.Random(args.seed),
-                deadline=deadline,
-            )
-        killed = sum(count for (_, how), count in counts.items() if how == "killed")
-        print(f"{name}: {killed} kills, every hand-over file as in the uninterrupted run")
-        for stage in dict.fromkeys(STAGES):
-            print(
-                f"  {stage:9}" + ", ".join(f"{how} {counts[stage, how]}" for how in ("killed", "resumed", "too late"))
-            )
+        print(f"{name}:", flush=True)
+        kill_stages(recipe, args, deadline)
+        kill_commands(recipe, args, deadline)
     print(f"{time.time() - started:.0f} s")
 
 

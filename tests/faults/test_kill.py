@@ -1,6 +1,7 @@
 """A sample of tests/faults/kill.py."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,9 +11,14 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
-def test_killed_stages_run_again_end_with_the_same_bytes():
+def test_killed_stages_and_commands_run_again_end_with_the_same_bytes():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.kill", "--times", "20", "--seed", "1"],
+        [
+            sys.executable,
+            "-m",
+            "tests.faults.kill",
+            *["--times", "20", "--folds-times", "2", "--dvc-times", "2", "--seed", "1"],
+        ],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -20,6 +26,6 @@ def test_killed_stages_run_again_end_with_the_same_bytes():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (
-        done.stdout.count("10 kills, every hand-over file") + done.stdout.count("11 kills, every hand-over file") == 2
-    )
+    kills = re.findall(r"(stages|folds|dvc): (\d+) kills, every hand-over file", done.stdout)
+    assert [name for name, _ in kills] == ["stages", "folds", "dvc"] * 2
+    assert all(int(count) >= (10 if name == "stages" else 1) for name, count in kills)
