@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
+
+INTEGER = r"-?\d{1,300}"  # int() refuses more than 4,300 digits
 
 TARGET_KINDS = ("single_label", "binary", "multi_label", "ordinal")
 SUBMISSION_KINDS = ("label", "score", "columns", "list", "ranked", "long")
@@ -146,7 +149,7 @@ def read_test_rows(path: Path) -> list[TestRow]:
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """Distinct labels in order: by value if all are integers ('2' before '10'), else by text."""
     distinct = set(labels)
-    numeric = all(label.lstrip("-").isdecimal() for label in distinct)
+    numeric = all(re.fullmatch(INTEGER, label) for label in distinct)
     return tuple(sorted(distinct, key=lambda label: (int(label), label) if numeric else (0, label)))
 
 

@@ -22,7 +22,7 @@ NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d+)d|(stem)))?\}")
+FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d{1,3})d|(stem)))?\}")
 SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
 
 
@@ -51,7 +51,7 @@ class ImageIndex:
                 self._by_name.setdefault(key, []).append(path)
             stem = without_suffix(name)
             self._by_folded.setdefault(stem.casefold(), path)
-            if stem.isascii() and stem.isdigit():
+            if stem.isascii() and stem.isdigit() and len(stem) < 18:
                 self._by_number.setdefault(int(stem), []).append(path)
 
     def without(self, used: set[str]) -> "ImageIndex":
