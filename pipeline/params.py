@@ -16,7 +16,6 @@ from typing import Any
 
 import yaml
 
-
 MOST_VALUES = 100_000  # in params.yaml, aliases followed
 # what PyYAML lets through beside its own errors: bytes that are not UTF-8, a date of month 13, `!!bool x`, …
 LEAKS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
