@@ -126,8 +126,8 @@ def _refuse_one_class(layout: Layout) -> None:
     classes = layout.target.classes
     if layout.target.exclusive and len(classes) < 2:
         raise ValueError(
-            f"all {len(layout.train)} labelled images are of one class, {classes[0]!r}: there is nothing to tell apart; "
-            "see competition.label and competition.train_table"
+            f"all {len(layout.train)} labelled images are of one class, {classes[0]!r}: there is nothing to tell "
+            "apart; see competition.label and competition.train_table"
         )
 
 
