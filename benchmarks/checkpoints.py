@@ -48,6 +48,7 @@ def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, s
         targets=rows % NUM_CLASSES,
         target_kind="single_label",
         augmentation={"flip": True},
+        mixing={},
         seed=0,
         epochs=args.epochs,
         batch_size=128,

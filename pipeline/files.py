@@ -13,9 +13,9 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -90,6 +90,22 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+@contextlib.contextmanager
+def made_by(stage: str, path: Path) -> Iterator[None]:
+    """Around the reading of `path`: whatever is wrong with it becomes a ValueError that says to run `stage` again.
+
+    stage: as `dvc repro -f` takes it. By itself `dvc repro` would not make a file again that its cache holds damaged.
+    """
+    try:
+        yield
+    except (ValueError, csv.Error, RecursionError) as error:
+        said = str(error).partition("; run `dvc repro`")[0]
+        if "run `dvc repro -f" in said:
+            raise
+        where = "" if str(path) in said else f"{path} is damaged: "
+        raise ValueError(f"{where}{said}; run `dvc repro -f {stage}`") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with whole_file(path, len(content)) as part:
@@ -111,30 +127,63 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
 
 
-def write_table(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`."""
-    write_bytes(path, table_bytes(columns, rows))
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`; rows are written as they come."""
+    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as handle:
+        _write_csv(handle, columns, rows)
 
 
-def table_bytes(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> bytes:
+def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
     """The CSV that `write_table` writes."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    _write_csv(text, columns, rows)
     return text.getvalue().encode("utf-8")
 
 
-def read_table(path: Path, columns: Sequence[str]) -> dict[str, list[str]]:
-    """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`."""
+def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(handle, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+
+
+def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`.
+
+    only: the columns to keep, if not all. Raises ValueError for another header and for lines that lack cells.
+    """
+    places = {name: columns.index(name) for name in only or columns}
+    cells: dict[str, list[str]] = {name: [] for name in places}
+    once = {name: Once() for name in places}
+    ragged = []
     with path.open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.reader(handle))
-    if not rows or rows[0] != list(columns):
-        raise ValueError(f"{path} has the columns {rows[0] if rows else []}, must be {list(columns)}; run `dvc repro`")
-    ragged = [number for number, row in enumerate(rows, start=1) if len(row) != len(columns)]
+        lines = csv.reader(handle)
+        header = next(lines, [])
+        if header != list(columns):
+            raise ValueError(f"{path} has the columns {header}, must be {list(columns)}; run `dvc repro`")
+        for number, line in enumerate(lines, start=2):
+            if len(line) != len(columns):
+                ragged.append(number)
+                continue
+            for name, place in places.items():
+                cells[name].append(once[name](line[place]))
     if ragged:
         raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
-    return {name: [row[position] for row in rows[1:]] for position, name in enumerate(columns)}
+    return cells
+
+
+class Once:
+    """Keeps one copy of a text that comes again: a label stands in a million rows. Of ids it soon stops looking."""
+
+    MOST = 4096
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """The text, the same object for the same text (of the first `MOST` ones)."""
+        if len(self._known) < self.MOST:
+            return self._known.setdefault(text, text)
+        return self._known.get(text, text)
 
 
 def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -168,12 +217,18 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
 
 
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes, read in 1 MiB pieces."""
-    digest = hashlib.sha256()
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """A file's bytes in pieces of 1 MiB."""
     with path.open("rb") as handle:
         while piece := handle.read(1 << 20):
-            digest.update(piece)
+            yield piece
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    for piece in pieces_of(path):
+        digest.update(piece)
     return digest.hexdigest()
 
 

@@ -109,6 +109,8 @@ class AugmentParams:
     flip: bool  # left-right, half of the time
     cutout: int = between(0, 4096)  # side of the blanked square in pixels; 0 = off
     policy: str = one_of("none", "autoaugment", "trivialaugment")
+    mixup: float = between(0.0, 100.0, default=0.0)  # alpha of Beta(alpha, alpha), 0 = off
+    cutmix: float = between(0.0, 100.0, default=0.0)  # the same; with both on, one of them by batch
 
 
 @dataclass(frozen=True, kw_only=True)

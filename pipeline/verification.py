@@ -18,8 +18,9 @@ from pipeline.competition.schema import (
     Schema,
     Store,
     read_schema,
-    read_test_rows,
-    read_train_rows,
+    read_test_ids,
+    read_train_labels,
+    refuse_rows,
     target_array,
 )
 from pipeline.files import fold_files, read_json, read_table, refuse_altered, sha256_of
@@ -56,19 +57,19 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     yield "train store", _store(places.train_images, schema.train)
     yield "test store", _store(places.test_images, schema.test)
 
-    rows = read_train_rows(places.train_table)
-    test_ids = [row.image_id for row in read_test_rows(places.test_table)]
-    _refuse_rows(places.train_table, len(rows), schema.train)
-    _refuse_rows(places.test_table, len(test_ids), schema.test)
-    yield "tables", f"{len(rows):,} labelled images, {len(test_ids):,} to predict"
+    train_ids, labels = read_train_labels(places.train_table)
+    test_ids = read_test_ids(places.test_table)
+    refuse_rows(places.train_table, len(train_ids), schema.train)
+    refuse_rows(places.test_table, len(test_ids), schema.test)
+    yield "tables", f"{len(train_ids):,} labelled images, {len(test_ids):,} to predict"
 
-    fold_of = _partition(places.folds, [row.image_id for row in rows], folds)
+    fold_of = _partition(places.folds, train_ids, folds)
     yield "folds", f"each image in one of {len(folds)}"
     for fold in folds:
         _weights(places, fold)
     yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
 
-    truth = target_array([row.label for row in rows], target)
+    truth = target_array(labels, target)
     oof_files = fold_files(places.oof, ".npz", folds)
     oof = gather_oof(oof_files, fold_of, len(target.classes), exclusive=target.exclusive)
     yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
@@ -89,11 +90,6 @@ def _store(path: Path, store: Store) -> str:
     read_store(path, num_images=store.num_images, size=store.size)
     refuse_altered(path, store.sha256, stage="ingest")
     return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
-
-
-def _refuse_rows(table: Path, num_rows: int, store: Store) -> None:
-    if num_rows != store.num_images:
-        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
 
 
 def _partition(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:

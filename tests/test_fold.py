@@ -32,7 +32,10 @@ def outputs(place):
     "recipe",
     [
         {"train": {}, "augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
-        {"train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True}, "augment": {}},
+        {
+            "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True},
+            "augment": {"mixup": 0.4, "cutmix": 1.0},
+        },
     ],
     ids=["sgd with a policy", "adamw with averaging"],
 )

@@ -11,9 +11,9 @@ from pipeline.learning import resume
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
 RECIPES = {
     "sgd": {"augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
-    "adamw with averaging": {
+    "adamw with averaging, mixed": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True, "clip_norm": 1.0},
-        "augment": {"policy": "autoaugment"},
+        "augment": {"policy": "autoaugment", "mixup": 0.4, "cutmix": 1.0},
     },
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": {"drop_rate": 0.4, "drop_path_rate": 0.2}},
@@ -21,7 +21,7 @@ RECIPES = {
         "compute": {"precision": "fp32"},  # in bfloat16 oneDNN gives this network other bytes (or NaN) at every run
     },
 }
-NUM_STEPS = {"sgd": 12, "adamw with averaging": 12, "timm with dropout": 6}
+NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "timm with dropout": 6}
 
 
 class KilledError(BaseException):

@@ -13,7 +13,7 @@ from pipeline.competition.regions import OpenFile, Region, Scratch
 MAX_NESTING = 2  # archives around a member, beside the one that was given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where a member of the competition lies: in which container, under which name there."""
 

@@ -1,6 +1,7 @@
 """One container at a time (folder, zip, tar, 7z, compressed file): its members by name, checked before any is read."""
 
 import bz2
+import itertools
 import lzma
 import os
 import stat
@@ -8,9 +9,10 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from tqdm import tqdm
 
@@ -157,46 +159,68 @@ class Zip(Container):
     def __init__(self, region: Region, where: str, scratch: Scratch) -> None:
         self.where = where
         self._region, self._scratch = region, scratch
-        self._handle = _zip_file(region, where)
-        infos = [info for info in self._handle.infolist() if not info.filename.endswith("/")]
+        infos = [info for info in _zip_file(region, where).infolist() if not info.filename.endswith("/")]
         names = checked_names(where, _zip_names(where, infos))
         for name, info in zip(names, infos, strict=True):
             _check_zip_member(where, name, info)
-        self._infos = {name: info for name, info in zip(names, infos, strict=True) if not is_junk(name)}
-        self.sizes = {name: info.file_size for name, info in self._infos.items()}
+        kept = [(name, info) for name, info in zip(names, infos, strict=True) if not is_junk(name)]
+        # five numbers a member, in one array: zipfile's own records are a dozen times larger
+        self._rows = {name: row for row, (name, _) in enumerate(kept)}
+        self._numbers = array("Q", itertools.chain.from_iterable(_ZipMember.of(info) for _, info in kept))
+        self.sizes = {name: info.file_size for name, info in kept}
         check_total(where, sum(self.sizes.values()), region.length)
 
     def region(self, name: str) -> Region:
         """The member itself where it is stored, else a copy in the scratch file, made anew each time."""
-        info, where = self._infos[name], f"{self.where}/{name}"
+        member, where = self._member(name), f"{self.where}/{name}"
         with broken_is_an_error(where):
-            if info.compress_type == zipfile.ZIP_STORED:
-                return self._packed(info)
-            if info.compress_type != zipfile.ZIP_DEFLATED:  # zipfile's streams of these know no bound
-                return self._scratch.keep(self._read(info), where=where)
-            stream = cast(BinaryIO, self._handle.open(info))
+            if member.method == zipfile.ZIP_STORED:
+                return self._packed(member)
+            if member.method != zipfile.ZIP_DEFLATED:  # zipfile's streams of these know no bound
+                return self._scratch.keep(self._read(member), where=where)
+            handle = _zip_file(self._region, self.where)
+            info = next(info for info in handle.infolist() if info.header_offset == member.offset)
+            stream = cast(BinaryIO, handle.open(info))
         with stream:
-            return self._scratch.unpack(stream, where=where, packed=info.compress_size, declared=info.file_size)
+            return self._scratch.unpack(stream, where=where, packed=member.packed, declared=member.size)
 
     def read(self, name: str) -> bytes:
         """A member's bytes, checked against its checksum."""
         try:
-            return self._read(self._infos[name])
+            return self._read(self._member(name))
         except BROKEN_STREAM as error:
             raise OSError(f"{self.where}: member {name} cannot be read: {error}; download it again") from error
 
-    def _read(self, info: zipfile.ZipInfo) -> bytes:
-        content = UNZIP[info.compress_type](self._packed(info).read(), info.file_size + 1)
-        if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
+    def _member(self, name: str) -> "_ZipMember":
+        start = self._rows[name] * len(_ZipMember._fields)
+        return _ZipMember(*self._numbers[start : start + len(_ZipMember._fields)])
+
+    def _read(self, member: "_ZipMember") -> bytes:
+        content = UNZIP[member.method](self._packed(member).read(), member.size + 1)
+        if len(content) != member.size or zlib.crc32(content) != member.crc:
             raise OSError("its length or checksum is not the one noted")
         return content
 
-    def _packed(self, info: zipfile.ZipInfo) -> Region:
-        header = self._region.read(info.header_offset, ZIP_HEADER)
+    def _packed(self, member: "_ZipMember") -> Region:
+        header = self._region.read(member.offset, ZIP_HEADER)
         if not header.startswith(LOCAL_HEADER):
             raise OSError("it is not where the zip's directory says")
         name_and_extra = sum(struct.unpack("<HH", header[26:30]))
-        return self._region.part(info.header_offset + ZIP_HEADER + name_and_extra, info.compress_size)
+        return self._region.part(member.offset + ZIP_HEADER + name_and_extra, member.packed)
+
+
+class _ZipMember(NamedTuple):
+    """Where a member lies, and what it must unpack to."""
+
+    method: int  # of the zip format
+    offset: int  # of its header
+    packed: int  # bytes
+    size: int  # bytes unpacked
+    crc: int
+
+    @classmethod
+    def of(cls, info: zipfile.ZipInfo) -> "_ZipMember":
+        return cls(info.compress_type, info.header_offset, info.compress_size, info.file_size, info.CRC)
 
 
 def _unzip_lzma(packed: bytes, most: int) -> bytes:

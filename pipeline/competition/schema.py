@@ -1,16 +1,16 @@
 """What a competition asks, in one small record that ingest writes and every later stage reads."""
 
-import dataclasses
 import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.files import read_json, read_table, write_json, write_table
+from pipeline.files import made_by, read_json, read_table, write_json, write_table
 
 TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
@@ -35,6 +35,10 @@ class Target:
     columns: tuple[str, ...]  # of the organiser's train table, that the labels were read from
     classes: tuple[str, ...]  # classes[class_index] == label, as the organiser spells it; of grades: lowest first
     positive: str = ""  # of `binary`
+
+    def __post_init__(self) -> None:
+        if self.kind not in TARGET_KINDS or not self.classes:
+            raise TypeError(f"target {self.kind!r} of {len(self.classes)} classes")
 
     @property
     def exclusive(self) -> bool:
@@ -71,6 +75,10 @@ class Store:
     size: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_images, int) or not isinstance(self.size, int):
+            raise TypeError(f"a store of {self.num_images!r} images of {self.size!r} pixels")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
@@ -91,25 +99,26 @@ def write_schema(path: Path, schema: Schema) -> None:
 
 def read_schema(path: Path) -> Schema:
     """The schema that ingest wrote. Raises ValueError where the file is not one."""
-    found = read_json(path)
-    try:
-        return Schema(
-            id_column=found["id_column"],
-            target=Target(**_tuples(found["target"])),
-            submission=SubmissionFormat(**_tuples(found["submission"])),
-            metric=found["metric"],
-            train=Store(**found["train"]),
-            test=Store(**found["test"]),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a schema of this version ({error}); run `dvc repro -f ingest`") from error
+    with made_by("ingest", path):
+        found = read_json(path)
+        try:
+            return Schema(
+                id_column=found["id_column"],
+                target=Target(**_tuples(found["target"])),
+                submission=SubmissionFormat(**_tuples(found["submission"])),
+                metric=found["metric"],
+                train=Store(**found["train"]),
+                test=Store(**found["test"]),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a schema of this version ({error})") from error
 
 
 def _tuples(found: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainRow:
     """A labelled image: row i of train.csv is row i of the train store."""
 
@@ -120,7 +129,7 @@ class TrainRow:
     group: str = ""  # images of one group are copies or near-copies of each other; empty: on its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TestRow:
     """An image to predict: row i of test.csv is row i of the test store."""
 
@@ -131,18 +140,39 @@ class TestRow:
 
 def write_rows(path: Path, rows: Iterable[TrainRow | TestRow], columns: tuple[str, ...]) -> None:
     """Write train.csv (`TRAIN_COLUMNS`) or test.csv (`TEST_COLUMNS`)."""
-    write_table(path, columns, [dataclasses.astuple(row) for row in rows])
+    write_table(path, columns, map(attrgetter(*columns), rows))
 
 
 def read_train_rows(path: Path) -> list[TrainRow]:
     """The rows of data/competition/train.csv."""
-    table = read_table(path, TRAIN_COLUMNS)
+    with made_by("ingest", path):
+        table = read_table(path, TRAIN_COLUMNS)
     return [TrainRow(*cells) for cells in zip(*table.values(), strict=True)]
+
+
+def read_train_labels(path: Path) -> tuple[list[str], list[str]]:
+    """(image ids, `label` cells) of data/competition/train.csv: what training needs, in a fifth of the memory."""
+    with made_by("ingest", path):
+        table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
+    return table["image_id"], table["label"]
+
+
+def read_test_ids(path: Path) -> list[str]:
+    """The image ids of data/competition/test.csv."""
+    with made_by("ingest", path):
+        return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
+
+
+def refuse_rows(table: Path, num_rows: int, store: Store) -> None:
+    """Raise ValueError unless the table has a row for each image of its store."""
+    if num_rows != store.num_images:
+        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
 
 
 def read_test_rows(path: Path) -> list[TestRow]:
     """The rows of data/competition/test.csv."""
-    table = read_table(path, TEST_COLUMNS)
+    with made_by("ingest", path):
+        table = read_table(path, TEST_COLUMNS)
     return [TestRow(*cells) for cells in zip(*table.values(), strict=True)]
 
 

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.competition.archive import Archive
+from pipeline.files import Once
 
 AUTO, NONE = "auto", "none"
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -68,13 +69,21 @@ def read_csv(archive: Archive, name: str, encoding: str = AUTO) -> Table:
         raise ValueError(f"{where} holds NUL bytes; it is not a CSV table")
     first_line = text.split("\n", 1)[0]
     separator = next((mark for mark in ",\t;" if mark in first_line), ",")
+    lines = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator) if row)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator) if row]
+        header = tuple(cell.strip() for cell in next(lines, []))
+        once = [Once() for _ in header]
+        rows = [_kept_once(row, once) for row in lines]
     except csv.Error as error:
         raise ValueError(f"{where} is not a readable CSV: {error}") from error
-    if len(rows) < 2:
-        raise ValueError(f"{where} has {len(rows)} lines; it must have a header and at least one row")
-    return _checked(Table(name, tuple(cell.strip() for cell in rows[0]), [tuple(row) for row in rows[1:]]), where)
+    if not rows:
+        raise ValueError(f"{where} has {int(bool(header))} lines; it must have a header and at least one row")
+    return _checked(Table(name, header, rows), where)
+
+
+def _kept_once(row: list[str], once: list[Once]) -> tuple[str, ...]:
+    """The cells, equal ones of a column as one text; a row of another length stays as it is, for the error."""
+    return tuple(row) if len(row) != len(once) else tuple(keep(cell) for keep, cell in zip(once, row, strict=True))
 
 
 def _checked(table: Table, where: str) -> Table:

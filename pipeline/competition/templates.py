@@ -10,8 +10,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import PurePosixPath
 
+from pipeline.competition.lookup import Lookup
 from pipeline.competition.tables import Table
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
@@ -40,19 +42,17 @@ class ImageIndex:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
         self.by_path = {plain(name): name for name in self.names}
-        self.by_stem_path: dict[str, list[str]] = {}
-        self._by_name: dict[str, list[str]] = {}
-        self._by_number: dict[int, list[str]] = {}
-        self._by_folded: dict[str, str] = {}
-        for path in self.by_path:
-            self.by_stem_path.setdefault(without_suffix(path), []).append(path)
-            name = path.rsplit("/", 1)[-1]
-            for key in {name, without_suffix(name)}:
-                self._by_name.setdefault(key, []).append(path)
-            stem = without_suffix(name)
-            self._by_folded.setdefault(stem.casefold(), path)
-            if stem.isascii() and stem.isdigit() and len(stem) < 18:
-                self._by_number.setdefault(int(stem), []).append(path)
+        self._paths = list(self.by_path)
+        self._by_stem_path = Lookup(self._paths, lambda path: (without_suffix(path),))
+        self._by_name = Lookup(self._paths, _names_of)
+
+    @cached_property
+    def _by_number(self) -> Lookup:
+        return Lookup(self._paths, _number_of)
+
+    @cached_property
+    def _by_folded(self) -> Lookup:
+        return Lookup(self._paths, lambda path: (stem_of(path).casefold(),))
 
     def without(self, used: set[str]) -> "ImageIndex":
         """The index of the images whose member names are not in `used`."""
@@ -60,7 +60,7 @@ class ImageIndex:
 
     def exact(self, cell: str) -> list[str]:
         """Paths that end in this cell, with or without their suffix."""
-        found = self._by_name.get(cell.rsplit("/", 1)[-1], [])
+        found = self._by_name.find(cell.rsplit("/", 1)[-1])
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
@@ -75,7 +75,7 @@ class ImageIndex:
     def anywhere(self, path: str) -> list[str]:
         """Paths that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
         folder, _, name = path.rpartition(ANYWHERE)
-        found = self._by_name.get(name.removesuffix(".*"), [])
+        found = self._by_name.find(name.removesuffix(".*"))
         return [
             hit for hit in found if hit.startswith(folder) and (name.endswith(".*") or ("/" + hit).endswith("/" + name))
         ]
@@ -84,12 +84,16 @@ class ImageIndex:
         """Paths whose stem is this cell's number, written with leading zeros."""
         if not (cell.isascii() and cell.isdigit() and len(cell) < 18):
             return []
-        return [path for path in self._by_number.get(int(cell), []) if without_suffix(path).rsplit("/", 1)[-1] != cell]
+        return [path for path in self._by_number.find(int(cell)) if without_suffix(path).rsplit("/", 1)[-1] != cell]
 
     def folded(self, cell: str) -> str | None:
         """A path whose stem is this cell but for upper and lower case."""
-        path = self._by_folded.get(without_suffix(plain(cell).rsplit("/", 1)[-1]).casefold())
-        return path if path is not None and not self.exact(plain(cell)) else None
+        paths = self._by_folded.find(stem_of(plain(cell)).casefold())
+        return paths[0] if paths and not self.exact(plain(cell)) else None
+
+    def with_stem_path(self, path: str) -> list[str]:
+        """Paths that are this one with some image suffix."""
+        return self._by_stem_path.find(path)
 
     def holding(self, cell: str) -> list[str]:
         """Paths whose name holds this cell as a word or number of its own."""
@@ -97,6 +101,18 @@ class ImageIndex:
         after = "[0-9]" if cell[-1].isdigit() else "[0-9A-Za-z]"
         pattern = re.compile(rf"(?<!{before}){re.escape(cell)}(?!{after})")
         return [path for path in self.by_path if pattern.search(path.rsplit("/", 1)[-1])]
+
+
+def _names_of(path: str) -> set[str]:
+    """The file's name, with and without its suffix."""
+    name = path.rsplit("/", 1)[-1]
+    return {name, without_suffix(name)}
+
+
+def _number_of(path: str) -> list[int]:
+    """The number that the file's stem is, if it is one."""
+    stem = stem_of(path)
+    return [int(stem)] if stem.isascii() and stem.isdigit() and len(stem) < 18 else []
 
 
 def stem_of(path: str) -> str:
@@ -170,7 +186,7 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
         elif ANYWHERE in path:
             found.append([index.by_path[hit] for hit in index.anywhere(path)])
         elif template.endswith(".*"):
-            found.append([index.by_path[hit] for hit in index.by_stem_path.get(path[:-2], [])])
+            found.append([index.by_path[hit] for hit in index.with_stem_path(path[:-2])])
         else:
             found.append([index.by_path[path]] if path in index.by_path else [])
     return found

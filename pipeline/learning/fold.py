@@ -15,6 +15,7 @@ from pipeline.learning.batches import Batches, epoch_order
 from pipeline.learning.checkpoint import on_device
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.memory import Parts
+from pipeline.learning.mixing import Mixed, Mixing
 from pipeline.learning.models import MirrorAveraged, Normalised
 from pipeline.learning.objective import objective_for
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
@@ -62,6 +63,7 @@ def train_fold(
     targets: np.ndarray,
     target_kind: str,
     augmentation: dict[str, Any],
+    mixing: dict[str, Any],
     seed: int,
     epochs: int,
     batch_size: int,
@@ -85,6 +87,7 @@ def train_fold(
 
     store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: a row for each row of
     the store, as `objective_for(target_kind)` takes them.
+    mixing: arguments of `Mixing`, empty = images are not mixed.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
     the same bytes. With `saves` it goes on where an earlier run of the same fold was cut short.
     Raises NonFiniteLossError and OutOfMemoryError.
@@ -128,9 +131,10 @@ def train_fold(
             store, rows, targets[rows], batch_size=batch_size, device=device, transform=transform, pairs=True,
             skip=moving.tally.num_steps,
         )  # fmt: skip
+        source = Mixed(train, Mixing(**mixing, key=key)) if mixing else train
         title = f"fold {fold} epoch {epoch}/{epochs}"
         trained = run_model(
-            network, train, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, clip_norm=clip_norm,
+            network, source, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, clip_norm=clip_norm,
             parts=moving.parts, tally=moving.tally, title=title, **loop,
         )  # fmt: skip
         validated = None

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+SMALLEST_SHARE = 1e-12  # of a grade, to divide by
+
 
 class Objective(Protocol):
     """One kind of target, for the shared loop. Logits come as float32 (B, num_outputs)."""
@@ -57,8 +59,7 @@ class CrossEntropy:
 
     def correct(self, probs: Tensor, targets: Tensor) -> Tensor:
         """(B,) argmax equals the target (or the target's largest part)."""
-        answers = targets.argmax(dim=1) if targets.ndim == 2 else targets
-        return probs.argmax(dim=1) == answers
+        return probs.argmax(dim=1) == _largest(targets)
 
     def mean(self, logits: Tensor) -> Tensor:
         """(B, C) log of the mean softmax."""
@@ -68,7 +69,8 @@ class CrossEntropy:
 class IndependentLabels:
     """C labels, each there or not: sigmoid, binary cross-entropy averaged over labels, 0.5.
 
-    targets (B, C) float32 of 0 and 1. Smoothing by e draws targets to e / 2 and 1 - e / 2, in training only.
+    targets (B, C) float32 of 0 and 1 (of mixed images: between). Smoothing by e draws targets to e / 2 and 1 - e / 2,
+    in training only.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -96,7 +98,8 @@ class Grades:
     """K grades in order, by K - 1 steps: logit k says whether a grade that reached k goes on to k + 1.
 
     The continuation-ratio model (Agresti, "Analysis of Ordinal Categorical Data"; CORN, Shi et al. 2021): the loss is
-    the exact negative log likelihood, and probabilities of higher grades never cross. targets (B,) int64, 0 to K - 1.
+    the exact negative log likelihood, and probabilities of higher grades never cross. targets (B,) int64, 0 to K - 1,
+    or (B, K) float rows that sum to 1 (mixed images).
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -104,19 +107,20 @@ class Grades:
 
     def losses(self, logits: Tensor, targets: Tensor, *, training: bool) -> Tensor:
         """(B,) summed over the steps that the grade reached."""
-        steps = torch.arange(logits.shape[1], device=logits.device)
-        went_on = (targets[:, None] > steps).float()
-        soft = _smoothed(went_on, self.label_smoothing if training else 0.0)
-        losses = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
-        return torch.where(targets[:, None] >= steps, losses, 0.0).sum(dim=1)
+        if targets.ndim == 1:
+            targets = F.one_hot(targets, logits.shape[1] + 1).float()
+        reached = targets.flip(1).cumsum(1).flip(1)[:, :-1]  # (B, K - 1): share of the grades from k on
+        went_on = reached - targets[:, :-1]
+        soft = _smoothed(went_on / reached.clamp_min(SMALLEST_SHARE), self.label_smoothing if training else 0.0)
+        return (reached * F.binary_cross_entropy_with_logits(logits, soft, reduction="none")).sum(dim=1)
 
     def probs(self, logits: Tensor) -> Tensor:
         """(B, K): reached by every step before, and stayed."""
         return self._log_probs(logits).exp()
 
     def correct(self, probs: Tensor, targets: Tensor) -> Tensor:
-        """(B,) the likeliest grade is the target."""
-        return probs.argmax(dim=1) == targets
+        """(B,) the likeliest grade is the target (or the target's largest part)."""
+        return probs.argmax(dim=1) == _largest(targets)
 
     def mean(self, logits: Tensor) -> Tensor:
         """(B, K - 1) the steps of the mean probabilities: log of those that went on over those that stayed."""
@@ -132,6 +136,10 @@ class Grades:
         reached = torch.cat([start, F.logsigmoid(logits).cumsum(dim=1)], dim=1)
         stayed = torch.cat([F.logsigmoid(-logits), start], dim=1)
         return reached + stayed
+
+
+def _largest(targets: Tensor) -> Tensor:
+    return targets.argmax(dim=1) if targets.ndim == 2 else targets
 
 
 def _smoothed(targets: Tensor, smoothing: float) -> Tensor:

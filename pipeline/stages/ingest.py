@@ -92,14 +92,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     copies = _copies(layout, (train_store, test_store), train, test, near=competition.near_copies == "group")
     findings += copies.findings
     group_of = _group_of(copies.groups, [image_id for image_id, _, _ in layout.train])
-    train_rows = [
+    train_rows = (
         TrainRow(image_id, member, digest, label, group_of.get(row, ""))
         for row, ((image_id, member, label), digest) in enumerate(zip(layout.train, train.sha256, strict=True))
-    ]
-    test_rows = [TestRow(*row, digest) for row, digest in zip(layout.test, test.sha256, strict=True)]
+    )
+    test_rows = (TestRow(*row, digest) for row, digest in zip(layout.test, test.sha256, strict=True))
 
     write_rows(args.train_table, train_rows, TRAIN_COLUMNS)
-    own_rows = [[row.image_id, *cells] for row, cells in zip(train_rows, layout.column_rows, strict=True)]
+    own_rows = ([row[0], *cells] for row, cells in zip(layout.train, layout.column_rows, strict=True))
     write_table(args.train_columns, ("image_id", *layout.columns), own_rows)
     write_rows(args.test_table, test_rows, TEST_COLUMNS)
     write_bytes(args.sample, layout.sample)

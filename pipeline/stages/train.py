@@ -16,8 +16,17 @@ import numpy as np
 import torch
 
 from pipeline import console
-from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_rows, target_array
-from pipeline.files import code_fingerprint, read_table, refuse_altered, write_arrays, write_json, write_table
+from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_labels, refuse_rows, target_array
+from pipeline.files import (
+    code_fingerprint,
+    made_by,
+    pieces_of,
+    read_table,
+    refuse_altered,
+    write_arrays,
+    write_json,
+    write_table,
+)
 from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
@@ -69,10 +78,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     schema = read_schema(args.schema)
     sound = bf16_sound_on_cpu(sections["model"].name, schema.train.size)
     dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
-    rows = read_train_rows(args.train_table)
-    targets = target_array([row.label for row in rows], schema.target)
-    image_ids = [row.image_id for row in rows]
+    image_ids, labels = read_train_labels(args.train_table)
+    with made_by("ingest", args.train_table):
+        targets = target_array(labels, schema.target)
+    refuse_rows(args.train_table, len(image_ids), schema.train)
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
+    held_out_ids = np.array([image_ids[row] for row in valid_rows])
+    del image_ids, labels  # of a million images they are most of what this process would hold
     _check_classes(targets[train_rows], schema.target, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
     refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
@@ -94,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         train_rows,
         valid_rows,
         targets,
-        schema.target.kind,
+        schema.target,
         device,
         dtype,
         saves,
@@ -114,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         torch_version=torch.__version__,
         **dataclasses.asdict(record),
     )
-    _write(args, card, trained, [image_ids[row] for row in valid_rows])
+    _write(args, card, trained, held_out_ids)
     saves.clear()
 
 
@@ -135,14 +147,17 @@ def _load_train(params: Path, fold: str) -> TrainParams:
     return load_train(params, fold)
 
 
-def _split_rows(folds: Path, image_ids: Sequence[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
+def _split_rows(folds: Path, image_ids: list[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
-    table = read_table(folds, FOLDS_COLUMNS)
-    if table["image_id"] != list(image_ids):
-        raise ValueError(f"{folds} is not about the images of the train table; run `dvc repro`")
+    with made_by("split", folds):
+        table = read_table(folds, FOLDS_COLUMNS)
+        if table["image_id"] != image_ids:
+            raise ValueError(f"{folds} is not about the images of the train table")
     held_out = np.array(table["fold"]) == fold
     if not held_out.any():
-        raise ValueError(f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro`")
+        raise ValueError(
+            f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro -f split`"
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
@@ -188,12 +203,14 @@ def _train(
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
     targets: np.ndarray,
-    target_kind: str,
+    target: Target,
     device: torch.device,
     dtype: torch.dtype | None,
     saves: Saves,
 ) -> TrainedFold:
     fill = tuple(round(255 * channel) for channel in mean)
+    augment = dataclasses.asdict(sections["augment"])
+    mixing = {name: augment.pop(name) for name in ("mixup", "cutmix")}
     return train_fold(
         model,
         store_tensor(store, device),
@@ -201,8 +218,9 @@ def _train(
         train_rows=train_rows,
         valid_rows=valid_rows,
         targets=targets,
-        target_kind=target_kind,
-        augmentation=dataclasses.asdict(sections["augment"]) | {"fill": fill},
+        target_kind=target.kind,
+        augmentation=augment | {"fill": fill},
+        mixing=mixing | {"num_classes": len(target.classes)} if any(mixing.values()) else {},
         **dataclasses.asdict(sections["train"]),
         device=device,
         dtype=dtype,
@@ -226,15 +244,16 @@ def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
 def _fingerprint(*paths: Path) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.read_bytes())
+        for piece in pieces_of(path):
+            digest.update(piece)
     return digest.hexdigest()
 
 
-def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, image_ids: Sequence[str]) -> None:
+def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, image_ids: np.ndarray) -> None:
     held_out = trained.held_out
     assert held_out.probs is not None
     write_checkpoint(trained.model, card, args.weights, args.card)
-    write_arrays(args.oof, {"image_ids": np.array(image_ids), "probs": held_out.probs})
+    write_arrays(args.oof, {"image_ids": image_ids, "probs": held_out.probs})
     columns = [item.name for item in dataclasses.fields(EpochRecord)]
     cells = [["" if value is None else value for value in dataclasses.astuple(record)] for record in trained.history]
     write_table(args.history, columns, cells)

@@ -281,7 +281,7 @@ FOREIGN = {
     "other classes": (
         nothing, {"classes": ["a", "b", "c"]}, ["was trained on", "'a', 'b', 'c'", "'a cat', 'bird', 'dog, large'"],
     ),
-    "another target": (nothing, {"target_kind": "ordinal"}, ["ordinal", "single_label"]),
+    "another target": (nothing, {"target_kind": "multi_label"}, ["multi_label", "single_label"]),
     "another image size": (nothing, {"image_size": 99}, ["at 99 px", "at 12 px"]),
     "another version": (nothing, {"version": 99}, ["is not a model.json of this version", "99"]),
     "a mean of text": (nothing, {"mean": ["a", "b", "c"]}, ["is not a model.json of this version"]),
