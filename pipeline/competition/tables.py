@@ -116,8 +116,10 @@ def _decoded(content: bytes, encoding: str, where: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fitting = [name for name in GUESSED_ENCODINGS if _decodes(content, name)]
-        hint = f"it would decode as {', '.join(fitting)}; if that is right: competition.encoding: {fitting[0]}"
-        raise ValueError(f"{where} is not UTF-8 ({error}); {hint if fitting else 'save it as UTF-8'}") from error
+        hint = "save it as UTF-8"
+        if fitting:
+            hint = f"it would decode as {', '.join(fitting)}; if that is right: competition.encoding: {fitting[0]}"
+        raise ValueError(f"{where} is not UTF-8 ({error}); {hint}") from error
 
 
 def _decodes(content: bytes, encoding: str) -> bool:

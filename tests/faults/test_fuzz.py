@@ -164,7 +164,9 @@ def check_params(text):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         path.write_bytes(text.encode("utf-8", "surrogateescape"))
-        readers = [lambda name=name: params.load_section(path, name, kind) for name, kind in SECTIONS.items()]
+        readers = [
+            lambda name=name, kind=kind: params.load_section(path, name, kind) for name, kind in SECTIONS.items()
+        ]
         for read in [*readers, lambda: params.load_folds(path), lambda: params.load_train(path, "0")]:
             try:
                 read()
