@@ -90,6 +90,22 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+@contextlib.contextmanager
+def made_by(stage: str, path: Path) -> Iterator[None]:
+    """Around the reading of `path`: whatever is wrong with it becomes a ValueError that says to run `stage` again.
+
+    stage: as `dvc repro -f` takes it. By itself `dvc repro` would not make a file again that its cache holds damaged.
+    """
+    try:
+        yield
+    except (ValueError, csv.Error, RecursionError) as error:
+        said = str(error).partition("; run `dvc repro`")[0]
+        if "run `dvc repro -f" in said:
+            raise
+        where = "" if str(path) in said else f"{path} is damaged: "
+        raise ValueError(f"{where}{said}; run `dvc repro -f {stage}`") from error
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with whole_file(path, len(content)) as part:

@@ -16,6 +16,10 @@ from typing import Any
 
 import yaml
 
+MOST_VALUES = 100_000  # in params.yaml, aliases followed
+# what PyYAML lets through beside its own errors: bytes that are not UTF-8, a date of month 13, `!!bool x`, …
+LEAKS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+
 
 def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
     """A number (int or float by the annotation), low <= value <= high."""
@@ -159,14 +163,52 @@ Section = typing.TypeVar(
 
 
 def load_params(path: Path) -> dict[str, Any]:
-    """The whole of params.yaml, unchecked but for being a mapping."""
+    """The whole of params.yaml, unchecked but for being a mapping in which no key stands twice."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        try:
+            found = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, *LEAKS) as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
+    except RecursionError:
+        raise ValueError(f"{path} is not valid YAML: it is nested too deep") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of sections")
     return found
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader; also refuses a key that stands twice (the last would count) and aliases without end."""
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        """Called once a file, with its tree."""
+        if _num_values(node, {}) > MOST_VALUES:
+            raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES:,} values")
+        return super().construct_document(node)
+
+
+def _num_values(node: yaml.Node, known: dict[int, float]) -> float:
+    """Values under `node`, those behind an alias as often as it stands there: inf where one holds itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = float("inf")  # until it is counted
+        pairs = node.value if isinstance(node, yaml.MappingNode) else [(part,) for part in node.value]
+        _refuse_twice([pair[0] for pair in pairs if len(pair) > 1])
+        known[id(node)] = 1 + sum(_num_values(part, known) for pair in pairs for part in pair)
+    return known[id(node)]
+
+
+def _refuse_twice(keys: list[yaml.Node]) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for key in keys:
+        if isinstance(key, yaml.ScalarNode):
+            line = key.start_mark.line + 1
+            before = seen.setdefault((key.tag, key.value), line)
+            if before != line:
+                raise ValueError(f"key {key.value!r} stands twice, in lines {before} and {line}; delete one")
 
 
 def load_section(path: Path, name: str, section: type[Section]) -> Section:
@@ -281,10 +323,8 @@ def _checked(value: Any, where: str, section: type, key: str) -> Any:
     kinds = _kinds(section, key)
     wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}")
 
-    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if float in kinds and isinstance(value, str):
-        value = _exponent_number(value, wrong)  # YAML 1.1 reads 1e-3 as a string
+    if float in kinds and isinstance(value, int | str) and not isinstance(value, bool):
+        value = _as_float(value, wrong)  # YAML 1.1 reads 1e-3 as a string
     if tuple in kinds and isinstance(value, list):
         value = tuple(value)
         if not all(isinstance(part, str) for part in value):
@@ -300,8 +340,8 @@ def _checked(value: Any, where: str, section: type, key: str) -> Any:
     return value
 
 
-def _exponent_number(text: str, wrong: ValueError) -> float:
+def _as_float(value: int | str, wrong: ValueError) -> float:
     try:
-        return float(text)
-    except ValueError:
+        return float(value)
+    except (ValueError, OverflowError):
         raise wrong from None

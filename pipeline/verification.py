@@ -20,6 +20,7 @@ from pipeline.competition.schema import (
     read_schema,
     read_test_ids,
     read_train_labels,
+    refuse_rows,
     target_array,
 )
 from pipeline.files import fold_files, read_json, read_table, refuse_altered, sha256_of
@@ -58,8 +59,8 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
 
     train_ids, labels = read_train_labels(places.train_table)
     test_ids = read_test_ids(places.test_table)
-    _refuse_rows(places.train_table, len(train_ids), schema.train)
-    _refuse_rows(places.test_table, len(test_ids), schema.test)
+    refuse_rows(places.train_table, len(train_ids), schema.train)
+    refuse_rows(places.test_table, len(test_ids), schema.test)
     yield "tables", f"{len(train_ids):,} labelled images, {len(test_ids):,} to predict"
 
     fold_of = _partition(places.folds, train_ids, folds)
@@ -89,11 +90,6 @@ def _store(path: Path, store: Store) -> str:
     read_store(path, num_images=store.num_images, size=store.size)
     refuse_altered(path, store.sha256, stage="ingest")
     return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
-
-
-def _refuse_rows(table: Path, num_rows: int, store: Store) -> None:
-    if num_rows != store.num_images:
-        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
 
 
 def _partition(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:

@@ -77,17 +77,10 @@ class Workplace:
     def save(self):
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
 
-    def run(self, stage, **items):
-        """Call a stage's main with the command line of dvc.yaml, paths moved under this folder."""
-        import importlib
-
-        importlib.import_module(f"pipeline.stages.{stage}").main(self.arguments(stage, **items))
-
-    def arguments(self, stage, **items):
-        """That command line, params.yaml written."""
+    def words(self, stage, **items):
+        """A stage's command line as in dvc.yaml, after the module's name, paths moved under this folder."""
         import shlex
 
-        self.save()
         found = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"][stage]
         command = found.get("do", found)["cmd"].replace("${competition.raw}", str(self.raw))
         for name, value in items.items():
@@ -95,6 +88,13 @@ class Workplace:
         places = ("data/", "submissions/", "params.yaml", "dvc.lock")
         words = shlex.split(command)[3:]
         return [str(self.root / word) if word.startswith(places) else word for word in words]
+
+    def run(self, stage, **items):
+        """Call a stage's main with the command line of dvc.yaml."""
+        import importlib
+
+        self.save()
+        importlib.import_module(f"pipeline.stages.{stage}").main(self.words(stage, **items))
 
     def run_all(self):
         self.run("ingest")

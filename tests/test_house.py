@@ -108,7 +108,8 @@ def test_a_stage_that_runs_loads_exactly_the_heavy_packages_it_uses(stage, finis
         f"import sys\nfrom pipeline.stages.{stage} import main\nmain(sys.argv[1:])\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    words = [sys.executable, "-c", code, *place.arguments(stage, key="0")]
+    place.save()
+    words = [sys.executable, "-c", code, *place.words(stage, key="0")]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
     if "sklearn" in loaded:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.files import made_by
+
 IMAGE_ID = "image_id"
 
 
@@ -19,13 +21,17 @@ def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, list[s
 
     Of columns with the same name the first counts.
     """
-    with path.open(encoding="utf-8", newline="") as handle:
+    with made_by("ingest", path), path.open(encoding="utf-8", newline="") as handle:
         header, *rows = list(csv.reader(handle)) or [[]]
     if header[:1] != [IMAGE_ID]:
-        raise ValueError(f"{path} has the columns {header[:5]}, the first must be {IMAGE_ID}; run `dvc repro`")
+        raise ValueError(
+            f"{path} has the columns {header[:5]}, the first must be {IMAGE_ID}; run `dvc repro -f ingest`"
+        )
     ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     if ragged:
-        raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
+        raise ValueError(
+            f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro -f ingest`"
+        )
     if [row[0] for row in rows] != list(image_ids):
         raise ValueError(
             f"{path} has {len(rows)} rows that are not those of the train table ({len(image_ids)}) in its order; "

@@ -271,6 +271,8 @@ def _zip_names(where: str, infos: list[zipfile.ZipInfo]) -> list[str]:
 
 
 def _check_zip_member(where: str, name: str, info: zipfile.ZipInfo) -> None:
+    if not 0 <= info.header_offset < 1 << 63:
+        raise ValueError(f"{where}: member {name!r} lies outside the file, as its directory says; download it again")
     mode = info.external_attr >> 16
     if stat.S_ISLNK(mode):
         raise ValueError(f"{where}: member {name!r} {LINK}")

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.competition.answers import Answers
 from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import Target
-from pipeline.files import read_json, write_json
+from pipeline.files import made_by, read_json, write_json
 
 COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy")  # of two classes, worth a threshold
 SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
@@ -131,18 +131,19 @@ def write_decision(path: Path, decision: Decision) -> None:
 
 def read_decision(path: Path) -> Decision:
     """The decision that `write_decision` wrote. Raises ValueError where the file is not one."""
-    found = read_json(path)
-    names = [field.name for field in dataclasses.fields(Decision)]
-    try:
-        if list(found) != names:
-            raise ValueError(f"its keys are {list(found)}, must be {names}")
-        return Decision(
-            thresholds=tuple(map(float, found["thresholds"])),
-            cuts=tuple(map(float, found["cuts"])),
-            at_least=found["at_least"],
-        )
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not a decision of this version ({error}); run `dvc repro` to remake it") from error
+    with made_by("-s evaluate", path):
+        found = read_json(path)
+        names = [field.name for field in dataclasses.fields(Decision)]
+        try:
+            if list(found) != names:
+                raise ValueError(f"its keys are {list(found)}, must be {names}")
+            return Decision(
+                thresholds=tuple(map(float, found["thresholds"])),
+                cuts=tuple(map(float, found["cuts"])),
+                at_least=found["at_least"],
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a decision of this version ({error})") from error
 
 
 def _checked(probs: np.ndarray, target: Target) -> np.ndarray:

@@ -221,7 +221,10 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
     names = {name.lower() for name in (*labels.columns, *asked)}
     if labels.several or len(labels.columns) != 1 or not names & set(ORDINAL_NAMES):
         return False
-    if not all(label.isdecimal() for label in labels.classes) or not 3 <= len(labels.classes) <= MAX_GRADES:
+    if (
+        not all(label.isdecimal() and len(label) < 18 for label in labels.classes)
+        or not 3 <= len(labels.classes) <= MAX_GRADES
+    ):
         return False
     grades = [int(label) for label in labels.classes]
     return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.files import read_arrays
+from pipeline.files import made_by, read_arrays
 
 NAMES = ("image_ids", "probs")
 ROW_SUM_TOLERANCE = 1e-3  # float32 softmax rows sum to 1 within 1e-6; bfloat16 would miss by 1e-2
@@ -20,6 +20,8 @@ def read_predictions(path: Path, num_classes: int, *, exclusive: bool = True) ->
     """
     arrays = read_arrays(path, NAMES)
     probs, image_ids = arrays["probs"], arrays["image_ids"].tolist()
+    if not np.issubdtype(probs.dtype, np.floating):
+        raise ValueError(f"{path} holds {probs.dtype}, must be float32")
     if probs.shape != (len(image_ids), num_classes):
         raise ValueError(
             f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes; run `dvc repro`"
@@ -45,7 +47,8 @@ def gather_oof(
     row_of = {image_id: row for row, image_id in enumerate(fold_of)}
     oof = np.full((len(fold_of), num_classes), np.nan, dtype=np.float32)
     for fold, path in files.items():
-        image_ids, probs = read_predictions(path, num_classes, exclusive=exclusive)
+        with made_by(f"-s train@{fold}", path):
+            image_ids, probs = read_predictions(path, num_classes, exclusive=exclusive)
         expected = {image_id for image_id, held_out in fold_of.items() if held_out == fold}
         if set(image_ids) != expected or len(image_ids) != len(expected):
             strangers = sorted(set(image_ids) - expected)[:3]
@@ -71,7 +74,8 @@ def ensemble(
     """
     total = np.zeros((len(image_ids), num_classes))
     for fold, path in files.items():
-        found, probs = read_predictions(path, num_classes, exclusive=exclusive)
+        with made_by(f"-s infer@{fold}", path):
+            found, probs = read_predictions(path, num_classes, exclusive=exclusive)
         if found != list(image_ids):
             differing = next(
                 (row for row, pair in enumerate(zip(found, image_ids, strict=False)) if pair[0] != pair[1]),

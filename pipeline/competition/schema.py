@@ -1,6 +1,7 @@
 """What a competition asks, in one small record that ingest writes and every later stage reads."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -9,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import read_json, read_table, write_json, write_table
+from pipeline.files import made_by, read_json, read_table, write_json, write_table
 
 TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
+
+INTEGER = r"-?\d{1,300}"  # int() refuses more than 4,300 digits
 
 TARGET_KINDS = ("single_label", "binary", "multi_label", "ordinal")
 SUBMISSION_KINDS = ("label", "score", "columns", "list", "ranked", "long")
@@ -32,6 +35,10 @@ class Target:
     columns: tuple[str, ...]  # of the organiser's train table, that the labels were read from
     classes: tuple[str, ...]  # classes[class_index] == label, as the organiser spells it; of grades: lowest first
     positive: str = ""  # of `binary`
+
+    def __post_init__(self) -> None:
+        if self.kind not in TARGET_KINDS or not self.classes:
+            raise TypeError(f"target {self.kind!r} of {len(self.classes)} classes")
 
     @property
     def exclusive(self) -> bool:
@@ -68,6 +75,10 @@ class Store:
     size: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_images, int) or not isinstance(self.size, int):
+            raise TypeError(f"a store of {self.num_images!r} images of {self.size!r} pixels")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
@@ -88,18 +99,19 @@ def write_schema(path: Path, schema: Schema) -> None:
 
 def read_schema(path: Path) -> Schema:
     """The schema that ingest wrote. Raises ValueError where the file is not one."""
-    found = read_json(path)
-    try:
-        return Schema(
-            id_column=found["id_column"],
-            target=Target(**_tuples(found["target"])),
-            submission=SubmissionFormat(**_tuples(found["submission"])),
-            metric=found["metric"],
-            train=Store(**found["train"]),
-            test=Store(**found["test"]),
-        )
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a schema of this version ({error}); run `dvc repro -f ingest`") from error
+    with made_by("ingest", path):
+        found = read_json(path)
+        try:
+            return Schema(
+                id_column=found["id_column"],
+                target=Target(**_tuples(found["target"])),
+                submission=SubmissionFormat(**_tuples(found["submission"])),
+                metric=found["metric"],
+                train=Store(**found["train"]),
+                test=Store(**found["test"]),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a schema of this version ({error})") from error
 
 
 def _tuples(found: dict[str, Any]) -> dict[str, Any]:
@@ -133,31 +145,41 @@ def write_rows(path: Path, rows: Iterable[TrainRow | TestRow], columns: tuple[st
 
 def read_train_rows(path: Path) -> list[TrainRow]:
     """The rows of data/competition/train.csv."""
-    table = read_table(path, TRAIN_COLUMNS)
+    with made_by("ingest", path):
+        table = read_table(path, TRAIN_COLUMNS)
     return [TrainRow(*cells) for cells in zip(*table.values(), strict=True)]
 
 
 def read_train_labels(path: Path) -> tuple[list[str], list[str]]:
     """(image ids, `label` cells) of data/competition/train.csv: what training needs, in a fifth of the memory."""
-    table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
+    with made_by("ingest", path):
+        table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
     return table["image_id"], table["label"]
 
 
 def read_test_ids(path: Path) -> list[str]:
     """The image ids of data/competition/test.csv."""
-    return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
+    with made_by("ingest", path):
+        return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
+
+
+def refuse_rows(table: Path, num_rows: int, store: Store) -> None:
+    """Raise ValueError unless the table has a row for each image of its store."""
+    if num_rows != store.num_images:
+        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
 
 
 def read_test_rows(path: Path) -> list[TestRow]:
     """The rows of data/competition/test.csv."""
-    table = read_table(path, TEST_COLUMNS)
+    with made_by("ingest", path):
+        table = read_table(path, TEST_COLUMNS)
     return [TestRow(*cells) for cells in zip(*table.values(), strict=True)]
 
 
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """Distinct labels in order: by value if all are integers ('2' before '10'), else by text."""
     distinct = set(labels)
-    numeric = all(label.lstrip("-").isdecimal() for label in distinct)
+    numeric = all(re.fullmatch(INTEGER, label) for label in distinct)
     return tuple(sorted(distinct, key=lambda label: (int(label), label) if numeric else (0, label)))
 
 

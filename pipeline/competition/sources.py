@@ -47,7 +47,10 @@ def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) ->
 
     pattern: a regular expression with a group called `label`, searched in the name without folder and suffix.
     """
-    expression = re.compile(NAME_PATTERN if pattern == AUTO else pattern)
+    try:
+        expression = re.compile(NAME_PATTERN if pattern == AUTO else pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"competition.label {pattern!r} is no regular expression: {error}") from error
     if "label" not in expression.groupindex:
         raise ValueError(f"competition.label {pattern!r} must have a group (?P<label>…), or be a column of the table")
     paths = _training_paths(index, root)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -89,7 +90,7 @@ def _checked(table: Table, where: str) -> Table:
     header = table.header
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"{where} has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
-    twice = sorted({column for column in header if column and header.count(column) > 1})
+    twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
     if twice:
         raise ValueError(f"{where}: {len(twice)} columns have one name, first {twice[:3]}; rename one of each")
     ragged = [number for number, row in enumerate(table.rows, start=2) if len(row) != len(header)]
@@ -106,15 +107,19 @@ def _decoded(content: bytes, encoding: str, where: str) -> str:
         try:
             return content.decode(encoding)
         except (UnicodeDecodeError, LookupError) as error:
-            raise ValueError(f"{where} cannot be read as competition.encoding {encoding!r} ({error})") from error
+            raise ValueError(
+                f"{where} cannot be read in the encoding {encoding!r} ({error}); see competition.encoding"
+            ) from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16")
+        return _decoded(content, "utf-16", where)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         fitting = [name for name in GUESSED_ENCODINGS if _decodes(content, name)]
-        hint = f"it would decode as {', '.join(fitting)}; if that is right: competition.encoding: {fitting[0]}"
-        raise ValueError(f"{where} is not UTF-8 ({error}); {hint if fitting else 'save it as UTF-8'}") from error
+        hint = "save it as UTF-8"
+        if fitting:
+            hint = f"it would decode as {', '.join(fitting)}; if that is right: competition.encoding: {fitting[0]}"
+        raise ValueError(f"{where} is not UTF-8 ({error}); {hint}") from error
 
 
 def _decodes(content: bytes, encoding: str) -> bool:
@@ -190,12 +195,16 @@ def _json_table(archive: Archive, name: str) -> Table | None:
     """
     try:
         found = json.loads(archive.read(name))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{archive.path}: {name} is not readable JSON ({error}); download it again") from error
     if isinstance(found, list):
         return _records_table(name, found)
     images = found.get("images") if isinstance(found, dict) else None
-    if not isinstance(images, list) or not images or not all("file_name" in image for image in images):
+    if (
+        not isinstance(images, list)
+        or not images
+        or not all(isinstance(image, dict) and "file_name" in image for image in images)
+    ):
         return None
     try:
         return _coco_rows(name, found)

@@ -24,7 +24,7 @@ NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d+)d|(stem)))?\}")
+FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d{1,3})d|(stem)))?\}")
 SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
 
 
@@ -112,7 +112,7 @@ def _names_of(path: str) -> set[str]:
 def _number_of(path: str) -> list[int]:
     """The number that the file's stem is, if it is one."""
     stem = stem_of(path)
-    return [int(stem)] if stem.isascii() and stem.isdigit() else []
+    return [int(stem)] if stem.isascii() and stem.isdigit() and len(stem) < 18 else []
 
 
 def stem_of(path: str) -> str:

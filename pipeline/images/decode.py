@@ -11,9 +11,20 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
+FORMATS = (
+    "AVIF",
+    "BMP",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # not EPS: Pillow runs Ghostscript for it
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
 FINE_SIDE = 128  # pixels; beyond it an image scaled by decoding alone is within 2 grey levels of Pillow's
@@ -42,7 +53,7 @@ class Decoded:
 def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
     """(width, height, format, mode) from the header alone, Pillow's names; None where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return image.width, image.height, image.format or "", image.mode
     except Exception:  # any decoder's error: `decode_image` reports it properly
         return None
@@ -61,9 +72,9 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
     if plain is not None:
         return plain
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels")
+                raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels; scale it down")
             num_frames = getattr(image, "n_frames", 1)
             if num_frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or depth map behind it
                 raise ValueError(f"it is animated ({num_frames} frames): which one counts cannot be known")
@@ -74,6 +85,10 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
             oddities = (*_mode_oddities(image), *_size_oddities(*oriented.size, size))
     except ValueError:
         raise
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"it is above {MAX_PIXELS:,} pixels ({error}); scale it down") from error
+    except UnidentifiedImageError:  # whose message is an address in memory
+        raise ValueError(f"cannot identify image file: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return Decoded(pixels, oriented.width, oriented.height, kind, mode, oddities)

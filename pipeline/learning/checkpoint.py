@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from pipeline.files import read_json, sha256_of, write_bytes, write_json
+from pipeline.files import made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.learning.models import Normalised, create_model
 from pipeline.learning.objective import num_outputs
 
@@ -84,11 +84,12 @@ def on_device(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _read_card(path: Path) -> ModelCard:
-    found = read_json(path)
-    try:
-        if found["version"] != VERSION:
-            raise KeyError(f"version {found['version']}")
-        tuples = {name: tuple(found[name]) for name in ("classes", "mean", "std")}
-        return ModelCard(**found | tuples)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a model.json of this version ({error}); run `dvc repro`") from error
+    with made_by(f"-s train@{path.stem}", path):
+        found = read_json(path)
+        try:
+            if found["version"] != VERSION:
+                raise KeyError(f"version {found['version']}")
+            numbers = {name: tuple(map(float, found[name])) for name in ("mean", "std")}
+            return ModelCard(**found | numbers | {"classes": tuple(found["classes"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a model.json of this version ({error})") from error

@@ -5,7 +5,7 @@ predictions written in the submission's format and read back.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,19 @@ from pipeline.competition.schema import (
     Target,
     read_schema,
     read_train_labels,
+    refuse_rows,
     target_array,
 )
-from pipeline.files import fold_files, read_history, read_table, write_bytes, write_json, write_table
+from pipeline.files import (
+    fold_files,
+    made_by,
+    read_history,
+    read_table,
+    refuse_altered,
+    write_bytes,
+    write_json,
+    write_table,
+)
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
 from pipeline.report.figures import confusion_figure, curves_figure, mistakes_figure, rates_figure
@@ -62,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     schema = read_schema(args.schema)
     target = schema.target
     image_ids, labels = read_train_labels(args.train_table)
-    truth = target_array(labels, target)
+    with made_by("ingest", args.train_table):
+        truth = target_array(labels, target)
+    refuse_rows(args.train_table, len(image_ids), schema.train)
+    store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
+    refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
     fold_of = _fold_of(args.folds, image_ids, folds)
     held_by = np.array(list(fold_of.values()))
 
@@ -72,9 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)
-    histories = {
-        fold: read_history(path, CURVE_COLUMNS) for fold, path in fold_files(args.history, ".csv", folds).items()
-    }
+    histories = _histories(fold_files(args.history, ".csv", folds))
 
     write_json(args.metrics, scores)
     write_decision(args.decision, decision)
@@ -87,15 +99,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
     write_bytes(args.curves_figure, curves_figure(histories))
-    store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
     write_bytes(args.mistakes_figure, _mistakes(truth, decided, oof, store, target, image_ids))
     _say(scores, schema)
 
 
+def _histories(files: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
+    histories = {}
+    for fold, path in files.items():
+        with made_by(f"-s train@{fold}", path):
+            histories[fold] = read_history(path, CURVE_COLUMNS)
+    return histories
+
+
 def _fold_of(path: Path, image_ids: list[str], folds: Sequence[str]) -> dict[str, str]:
-    table = read_table(path, FOLDS_COLUMNS)
-    if table["image_id"] != image_ids or set(table["fold"]) != set(folds):
-        raise ValueError(f"{path} is not about these {len(image_ids)} images and the folds {folds}; run `dvc repro`")
+    with made_by("split", path):
+        table = read_table(path, FOLDS_COLUMNS)
+        if table["image_id"] != image_ids or set(table["fold"]) != set(folds):
+            raise ValueError(f"{path} is not about these {len(image_ids)} images and the folds {folds}")
     return dict(zip(table["image_id"], table["fold"], strict=True))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import console
-from pipeline.competition.schema import read_schema, read_test_ids
+from pipeline.competition.schema import read_schema, read_test_ids, refuse_rows
 from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
@@ -20,6 +20,8 @@ from pipeline.learning.device import autocast_dtype, device_named, keep_freed_me
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
 from pipeline.params import ComputeParams, InferParams, load_section
+
+NUM_SHOWN = 6  # classes in a message
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,14 +43,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     schema = read_schema(args.schema)
     image_ids = np.array(read_test_ids(args.test_table))
+    refuse_rows(args.test_table, len(image_ids), schema.test)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     refuse_altered(args.test_images, schema.test.sha256, stage="ingest")
     model, card = read_checkpoint(args.weights, args.card)
     asked = (schema.target.kind, schema.target.classes, schema.test.size)
     if (card.target_kind, card.classes, card.image_size) != asked:
         raise ValueError(
-            f"{args.card} was trained on {len(card.classes)} classes ({card.target_kind}) at {card.image_size} px, the "
-            f"competition has {len(asked[1])} ({asked[0]}) at {asked[2]} px; run `dvc repro`"
+            f"{args.card} was trained on {_described(card.target_kind, card.classes, card.image_size)}; the "
+            f"competition has {_described(*asked)}; run `dvc repro -f -s train@{card.fold}`"
         )
     outcome = predict(
         model,
@@ -67,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_arrays(args.out, {"image_ids": image_ids, "probs": outcome.probs})
     speed = outcome.num_images / outcome.seconds
     console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
+
+
+def _described(kind: str, classes: Sequence[str], size: int) -> str:
+    more = ", …" if len(classes) > NUM_SHOWN else ""
+    names = ", ".join(map(repr, classes[:NUM_SHOWN]))
+    return f"{len(classes)} classes ({names}{more}; {kind}) at {size} px"
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         whole_file(args.test_images) as test_part,
     ):
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+        _refuse_one_class(layout)
         size = _image_size(archive, layout, images.size)
         train_names = [name for _, name, _ in layout.train]
         test_names = [name for _, name in layout.test]
@@ -119,6 +120,15 @@ def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
     if isinstance(size, int):
         return size
     return auto_size([name for _, name, _ in layout.train] + [name for _, name in layout.test], archive.read)
+
+
+def _refuse_one_class(layout: Layout) -> None:
+    classes = layout.target.classes
+    if layout.target.exclusive and len(classes) < 2:
+        raise ValueError(
+            f"all {len(layout.train)} labelled images are of one class, {classes[0]!r}: there is nothing to tell "
+            "apart; see competition.label and competition.train_table"
+        )
 
 
 def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport) -> None:

@@ -17,8 +17,8 @@ from pipeline.competition.answers import answers_of, predicted_counts, row_cells
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
 from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.predictions import ensemble
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_ids
-from pipeline.files import fold_files, read_json, read_table, sha256_of, write_bytes, write_json
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_ids, refuse_rows
+from pipeline.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.params import load_folds, load_params
 
 
@@ -42,12 +42,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     schema = read_schema(args.schema)
     target = schema.target
     image_ids = read_test_ids(args.test_table)
+    refuse_rows(args.test_table, len(image_ids), schema.test)
 
     probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
-    decided = decide(probs, target, read_decision(args.decision))
+    with made_by("-s evaluate", args.decision):
+        decided = decide(probs, target, read_decision(args.decision))
     answers = answers_of(probs, decided, target, schema.submission)
     sample = args.sample.read_bytes()
-    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+    with made_by("ingest", args.sample):
+        content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
     findings = check_submission(content, sample, schema, oof_counts=_predicted_counts(args.per_class))
     refuse(findings, str(args.out))
 
@@ -63,14 +66,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _predicted_counts(per_class: Path) -> dict[str, int]:
-    table = read_table(per_class, PER_CLASS_COLUMNS)
-    return dict(zip(table["label"], map(int, table["predicted"]), strict=True))
+    with made_by("-s evaluate", per_class):
+        table = read_table(per_class, PER_CLASS_COLUMNS)
+        return dict(zip(table["label"], map(int, table["predicted"]), strict=True))
 
 
 def _receipt(
     args: argparse.Namespace, content: bytes, schema: Schema, counts: dict[str, int], warnings: list[str]
 ) -> dict[str, Any]:
-    scores = read_json(args.metrics)
+    with made_by("-s evaluate", args.metrics):
+        scores = read_json(args.metrics)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(parse_table(content)[1]),

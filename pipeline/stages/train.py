@@ -16,9 +16,10 @@ import numpy as np
 import torch
 
 from pipeline import console
-from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_labels, target_array
+from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_labels, refuse_rows, target_array
 from pipeline.files import (
     code_fingerprint,
+    made_by,
     pieces_of,
     read_table,
     refuse_altered,
@@ -79,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     sound = bf16_sound_on_cpu(sections["model"].name, schema.train.size)
     dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
     image_ids, labels = read_train_labels(args.train_table)
-    targets = target_array(labels, schema.target)
+    with made_by("ingest", args.train_table):
+        targets = target_array(labels, schema.target)
+    refuse_rows(args.train_table, len(image_ids), schema.train)
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
     held_out_ids = np.array([image_ids[row] for row in valid_rows])
     del image_ids, labels  # of a million images they are most of what this process would hold
@@ -147,12 +150,15 @@ def _load_train(params: Path, fold: str) -> TrainParams:
 
 def _split_rows(folds: Path, image_ids: list[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
-    table = read_table(folds, FOLDS_COLUMNS)
-    if table["image_id"] != image_ids:
-        raise ValueError(f"{folds} is not about the images of the train table; run `dvc repro`")
+    with made_by("split", folds):
+        table = read_table(folds, FOLDS_COLUMNS)
+        if table["image_id"] != image_ids:
+            raise ValueError(f"{folds} is not about the images of the train table")
     held_out = np.array(table["fold"]) == fold
     if not held_out.any():
-        raise ValueError(f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro`")
+        raise ValueError(
+            f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro -f split`"
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 

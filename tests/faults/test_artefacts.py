@@ -1,0 +1,297 @@
+"""A file between two stages that is cut short, altered or another's: the next stage finds it and names the way out."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from refusals import copy_of, refusal
+from safetensors.torch import load_file, save_file
+
+from pipeline.files import read_arrays, sha256_of, write_arrays
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(content)
+
+
+def drop_a_line(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def drop_a_cell(path):
+    path.write_text(path.read_text().rstrip("\n").rpartition(",")[0] + "\n")
+
+
+def not_utf8(path):
+    path.write_bytes(path.read_bytes()[:-4] + b"\xff\xfe\n")
+
+
+def nul(path):
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\n")
+
+
+def binary(path):
+    path.write_bytes(bytes(range(256)))
+
+
+def json_list(path):
+    path.write_text("[]")
+
+
+def other_dtype(path):
+    np.save(path, np.load(path).astype(np.int16))
+
+
+def other_label(path):
+    path.write_text(path.read_text().replace("bird", "wolf"))
+
+
+def objects(path):
+    """As numpy pickles them."""
+    if path.suffix == ".npy":
+        np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        stored = read_arrays(path, ("image_ids", "probs"))
+        np.savez(path, allow_pickle=True, image_ids=stored["image_ids"].astype(object), probs=stored["probs"])
+
+
+def changed_probs(change):
+    def spoil(path):
+        stored = read_arrays(path, ("image_ids", "probs"))
+        write_arrays(path, change(stored["image_ids"], stored["probs"]))
+
+    return spoil
+
+
+def with_nan(image_ids, probs):
+    probs[3, 0] = np.nan
+    return {"image_ids": image_ids, "probs": probs}
+
+
+def with_inf(image_ids, probs):
+    probs[0] = np.inf
+    return {"image_ids": image_ids, "probs": probs}
+
+
+def doubled(image_ids, probs):
+    return {"image_ids": image_ids, "probs": 2 * probs}
+
+
+def a_row_less(image_ids, probs):
+    return {"image_ids": image_ids[1:], "probs": probs[1:]}
+
+
+def a_class_less(image_ids, probs):
+    return {"image_ids": image_ids, "probs": probs[:, 1:]}
+
+
+def flat(image_ids, probs):
+    return {"image_ids": image_ids, "probs": probs[:, 0]}
+
+
+def texts(image_ids, probs):
+    return {"image_ids": image_ids, "probs": probs.astype(str)}
+
+
+def reversed_rows(image_ids, probs):
+    return {"image_ids": image_ids[::-1].copy(), "probs": probs}
+
+
+def other_ids(image_ids, probs):
+    return {"image_ids": np.arange(len(image_ids)), "probs": probs}
+
+
+def other_cell(column, value):
+    """The first row's cell of a CSV."""
+
+    def spoil(path):
+        header, first, *rest = path.read_text().splitlines()
+        cells = first.split(",")
+        cells[header.split(",").index(column)] = value
+        path.write_text("\n".join([header, ",".join(cells), *rest]) + "\n")
+
+    return spoil
+
+
+def other_key(key, value):
+    def spoil(path):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+
+    return spoil
+
+
+INGEST, TRAIN, INFER, EVALUATE = "-f ingest`", "-f -s train@0`", "-f -s infer@0`", "-f -s evaluate`"
+TRAIN_STORE, TEST_STORE = "data/images/train.npy", "data/images/test.npy"
+SCHEMA, TABLE, COLUMNS = (f"data/competition/{name}" for name in ("schema.json", "train.csv", "train_columns.csv"))
+TEST_TABLE, SAMPLE = "data/competition/test.csv", "data/competition/sample_submission.csv"
+FOLDS, WEIGHTS, CARD = "data/folds.csv", "data/models/0.safetensors", "data/models/0.json"
+OOF, HISTORY, TEST, DECISION = "data/oof/0.npz", "data/history/0.csv", "data/test/0.npz", "data/report/decision.json"
+
+# (file, damage, the stage that must notice, what its message says beside the file's name)
+DAMAGE = [
+    (TRAIN_STORE, truncate, "train", INGEST),
+    (TRAIN_STORE, empty, "train", INGEST),
+    (TRAIN_STORE, flip, "train", INGEST),
+    (TRAIN_STORE, other_dtype, "train", INGEST),
+    (TRAIN_STORE, objects, "train", INGEST),
+    (TRAIN_STORE, truncate, "evaluate", INGEST),
+    (TRAIN_STORE, flip, "evaluate", INGEST),
+    (TEST_STORE, truncate, "infer", INGEST),
+    (TEST_STORE, flip, "infer", INGEST),
+    (TEST_STORE, objects, "infer", INGEST),
+    (SCHEMA, truncate, "split", INGEST),
+    (SCHEMA, empty, "train", INGEST),
+    (SCHEMA, json_list, "train", INGEST),
+    (SCHEMA, not_utf8, "infer", INGEST),
+    (SCHEMA, other_key("target", None), "evaluate", INGEST),
+    (SCHEMA, other_key("train", {"num_images": "30", "size": 12, "sha256": ""}), "train", INGEST),
+    (SCHEMA, other_key("target", {"kind": "other", "columns": [], "classes": []}), "submit", INGEST),
+    (TABLE, truncate, "split", INGEST),
+    (TABLE, drop_a_cell, "split", INGEST),
+    (TABLE, empty, "train", INGEST),
+    (TABLE, not_utf8, "train", INGEST),
+    (TABLE, drop_a_line, "evaluate", "dvc repro"),
+    (TABLE, other_label, "train", INGEST),
+    (COLUMNS, drop_a_line, "split", INGEST),
+    (COLUMNS, not_utf8, "split", INGEST),
+    (TEST_TABLE, drop_a_line, "infer", INGEST),
+    (TEST_TABLE, drop_a_line, "submit", "dvc repro"),
+    (TEST_TABLE, binary, "infer", INGEST),
+    (FOLDS, truncate, "train", "-f split`"),
+    (FOLDS, drop_a_line, "train", "-f split`"),
+    (FOLDS, empty, "evaluate", "-f split`"),
+    (FOLDS, nul, "train", "-f split`"),
+    (FOLDS, other_cell("fold", "9"), "evaluate", "-f split`"),
+    (FOLDS, other_cell("image_id", "9"), "train", "-f split`"),
+    (WEIGHTS, truncate, "infer", TRAIN),
+    (WEIGHTS, flip, "infer", TRAIN),
+    (WEIGHTS, empty, "infer", TRAIN),
+    (CARD, truncate, "infer", TRAIN),
+    (CARD, json_list, "infer", TRAIN),
+    (CARD, other_key("mean", 3), "infer", TRAIN),
+    (OOF, truncate, "evaluate", TRAIN),
+    (OOF, empty, "evaluate", TRAIN),
+    (OOF, flip, "evaluate", TRAIN),
+    (OOF, objects, "evaluate", TRAIN),
+    (OOF, changed_probs(with_nan), "evaluate", TRAIN),
+    (OOF, changed_probs(with_inf), "evaluate", TRAIN),
+    (OOF, changed_probs(doubled), "evaluate", TRAIN),
+    (OOF, changed_probs(a_row_less), "evaluate", TRAIN),
+    (OOF, changed_probs(a_class_less), "evaluate", TRAIN),
+    (OOF, changed_probs(flat), "evaluate", TRAIN),
+    (OOF, changed_probs(texts), "evaluate", TRAIN),
+    (OOF, changed_probs(other_ids), "evaluate", TRAIN),
+    (HISTORY, truncate, "evaluate", TRAIN),
+    (HISTORY, empty, "evaluate", TRAIN),
+    (HISTORY, other_cell("train_loss", "many"), "evaluate", TRAIN),
+    (HISTORY, other_cell("epoch", "1.5"), "evaluate", TRAIN),
+    (TEST, truncate, "submit", INFER),
+    (TEST, empty, "submit", INFER),
+    (TEST, objects, "submit", INFER),
+    (TEST, changed_probs(with_nan), "submit", INFER),
+    (TEST, changed_probs(a_row_less), "submit", INFER),
+    (TEST, changed_probs(a_class_less), "submit", INFER),
+    (TEST, changed_probs(reversed_rows), "submit", INFER),
+    (DECISION, truncate, "submit", EVALUATE),
+    (DECISION, json_list, "submit", EVALUATE),
+    (DECISION, other_key("cuts", [0.5]), "submit", EVALUATE),
+    ("data/report/metrics.json", truncate, "submit", EVALUATE),
+    ("data/report/per_class.csv", truncate, "submit", EVALUATE),
+    ("data/report/per_class.csv", other_cell("predicted", "x"), "submit", EVALUATE),
+    (SAMPLE, truncate, "submit", INGEST),
+    (SAMPLE, empty, "submit", INGEST),
+    (SAMPLE, not_utf8, "submit", INGEST),
+]
+
+
+def name_of(case):
+    path, damage, stage, _ = case
+    spoil = damage.__qualname__ if "<locals>" not in damage.__qualname__ else damage.__closure__[0].cell_contents
+    how = getattr(spoil, "__name__", str(spoil))
+    return f"{path.removeprefix('data/')} {how} {stage}"
+
+
+@pytest.mark.parametrize("case", DAMAGE, ids=name_of)
+def test_damage_is_found_by_the_stage_that_reads_it(finished, tmp_path, capsys, monkeypatch, case):
+    path, damage, stage, said = case
+    place = copy_of(finished, tmp_path)
+    damage(place.path(path))
+    place.save()
+    message = refusal(place, stage, capsys, monkeypatch, key="0")
+    assert path in message and said in message, message
+
+
+def foreign(finished, tmp_path, change, **card):
+    """Weights altered by `change`, and a card that fits them but for `card`."""
+    place = copy_of(finished, tmp_path)
+    weights = place.path(WEIGHTS)
+    state = load_file(weights)
+    change(state)
+    save_file(state, weights)
+    found = json.loads(place.path(CARD).read_text()) | {"weights_sha256": sha256_of(weights)} | card
+    place.path(CARD).write_text(json.dumps(found))
+    place.save()
+    return place
+
+
+def nothing(state):
+    pass
+
+
+def spoilt_by(value):
+    def spoil(state):
+        state["head.weight"].view(-1)[0] = value
+
+    return spoil
+
+
+def without_head(state):
+    del state["head.weight"]
+
+
+def with_more(state):
+    state["more.weight"] = torch.zeros(3)
+
+
+def wider_head(state):
+    state["head.weight"] = torch.zeros(7, state["head.weight"].shape[1])
+
+
+# name -> (change of the weights, change of the card, texts of the message)
+FOREIGN = {
+    "NaN weights": (spoilt_by(float("nan")), {}, ["1 tensors hold NaN or inf, first ['head.weight']"]),
+    "infinite weights": (spoilt_by(float("inf")), {}, ["1 tensors hold NaN or inf, first ['head.weight']"]),
+    "a tensor missing": (without_head, {}, ["does not fit resnet9", "head.weight", "data/models/0.json"]),
+    "a tensor too many": (with_more, {}, ["does not fit resnet9", "more.weight"]),
+    "another shape": (wider_head, {}, ["does not fit resnet9", "7", "3"]),
+    "another width": (nothing, {"width": 16}, ["does not fit resnet9"]),
+    "another architecture": (nothing, {"architecture": "resnet10t"}, ["does not fit resnet10t"]),
+    "an architecture nobody knows": (nothing, {"architecture": "no_such"}, ["no_such"]),
+    "other classes": (
+        nothing, {"classes": ["a", "b", "c"]}, ["was trained on", "'a', 'b', 'c'", "'a cat', 'bird', 'dog, large'"],
+    ),
+    "another target": (nothing, {"target_kind": "multi_label"}, ["multi_label", "single_label"]),
+    "another image size": (nothing, {"image_size": 99}, ["at 99 px", "at 12 px"]),
+    "another version": (nothing, {"version": 99}, ["is not a model.json of this version", "99"]),
+    "a mean of text": (nothing, {"mean": ["a", "b", "c"]}, ["is not a model.json of this version"]),
+    "options that no model takes": (nothing, {"architecture": "resnet10t", "options": {"no_such": 1}}, ["no_such"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_checkpoint_is_refused_with_both_sides(finished, tmp_path, capsys, monkeypatch, name):
+    change, card, said = FOREIGN[name]
+    place = foreign(finished, tmp_path, change, **card)
+    message = refusal(place, "infer", capsys, monkeypatch, key="0")
+    assert all(text in message for text in said), message
