@@ -187,8 +187,9 @@ def prepared(name: str, args: argparse.Namespace, folder: Path) -> Pass:
     return bare(args, folder) if name == BARE else ours(args, folder, "none" if name == OURS else "autoaugment")
 
 
-def contend(name: str, args: argparse.Namespace, folder: Path, pipe: Connection) -> None:
+def contend(name: str, args: argparse.Namespace, folder: Path, pipe: Connection, start_method: str) -> None:
     """In a process of its own: a pass for each mode that comes in, its seconds out, until the other end is closed."""
+    multiprocessing.set_start_method(start_method, force=True)  # for DataLoader's workers; ours is passed on otherwise
     torch.manual_seed(0)
     one_pass = prepared(name, args, folder)
     with contextlib.suppress(EOFError):
@@ -220,7 +221,9 @@ def started(name: str, args: argparse.Namespace, folder: Path) -> Connection:
     """Our end of the pipe to a new process of this contender; closing it ends the process."""
     context = multiprocessing.get_context("spawn")  # forked, all would have the settings of the first
     here, there = context.Pipe()
-    context.Process(target=contend, args=(name, args, folder, there), name=name).start()
+    context.Process(
+        target=contend, args=(name, args, folder, there, multiprocessing.get_start_method()), name=name
+    ).start()
     there.close()  # else we would wait for ever for a process that failed
     return here
 

@@ -139,7 +139,7 @@ class ComputeParams:
 
     device: str  # auto, cpu, cuda, cuda:1, mps
     precision: str = one_of("auto", "bf16", "tf32", "fp32")
-    compile: bool = False  # the network by torch.compile: minutes at the start of each stage, then faster on CUDA
+    compile: bool = False  # the network by torch.compile; each stage compiles anew
 
 
 @dataclass(frozen=True, kw_only=True)

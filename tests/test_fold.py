@@ -13,7 +13,7 @@ from pipeline.files import read_arrays, read_history
 from pipeline.images.store import read_store
 from pipeline.learning.batches import Batches
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named
+from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.fold import predict
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
@@ -192,7 +192,22 @@ def test_devices_by_name():
     with pytest.raises(ValueError, match="compute.device is 'gpu', which cannot be used here .*use auto"):
         device_named("gpu")
     assert autocast_dtype("fp32", CPU) is None
+    assert autocast_dtype("tf32", CPU) is None
     assert autocast_dtype("bf16", CPU) is torch.bfloat16
+
+
+def test_tf32_is_allowed_on_cuda_unless_float32_is_asked_for_and_never_changes_a_cpu():
+    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        for precision, allowed in (("auto", True), ("bf16", True), ("tf32", True), ("fp32", False)):
+            set_tf32(precision, torch.device("cuda"))
+            assert torch.backends.cuda.matmul.allow_tf32 == torch.backends.cudnn.allow_tf32 == allowed
+        set_tf32("tf32", CPU)
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = convolution
 
 
 def test_a_timm_model_goes_through_the_same_stages(workplace):

@@ -165,3 +165,7 @@ def test_yaml_that_would_run_code_is_refused(tmp_path):
     path.write_text("train: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ValueError, match="is not valid YAML"):
         p.load_params(path)
+
+
+def test_compiling_is_off_in_a_file_from_before_it():
+    assert p.parse_section({"device": "auto", "precision": "auto"}, "compute", p.ComputeParams).compile is False
