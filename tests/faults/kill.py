@@ -27,9 +27,9 @@ from tests.faults import commands
 
 RECIPES = {
     "sgd": {"augment": {"flip": True, "cutout": 3}},
-    "adamw, average, policy": {
+    "adamw, average, policy, mixup": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0},
-        "augment": {"policy": "trivialaugment", "flip": True},
+        "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
     },
 }
 STAGES = ("ingest", "split", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
