@@ -181,8 +181,9 @@ def kill_stages(recipe, args, deadline):
 
 def kill_commands(recipe, args, deadline):
     """Kill `folds` and `dvc repro`, and print how it went."""
-    wanted = {"folds": args.folds_times // len(RECIPES), "dvc": args.dvc_times // len(RECIPES)}
-    if not any(wanted.values()):
+    each = {"folds": args.folds_times // len(RECIPES), "dvc": args.dvc_times // len(RECIPES)}
+    wanted = {kind: times for kind, times in each.items() if times}
+    if not wanted:
         return
     with tempfile.TemporaryDirectory() as folder:
         checkout = commands.Checkout(Path(folder), recipe)
