@@ -271,7 +271,7 @@ def test_a_decision_is_read_as_it_was_written(decision, tmp_path):
         ('{"thresholds": []}', "its keys are ['thresholds']"),
         ('{"thresholds": 1, "cuts": [], "at_least": 0}', "decision.json is not a decision"),
         ('{"thresholds": ["x"], "cuts": [], "at_least": 0}', "could not convert string to float: 'x'"),
-        ('{"thresholds": [NaN], "cuts": [], "at_least": 0}', "must be finite numbers); run `dvc repro` to remake it"),
+        ('{"thresholds": [NaN], "cuts": [], "at_least": 0}', "must be finite numbers); run `dvc repro -f -s evaluate`"),
         ('{"thresholds": [], "cuts": [2, 1], "at_least": 0}', "cuts (2.0, 1.0) must increase"),
         ('{"thresholds": [], "cuts": [], "at_least": 2}', "at_least is 2; allowed: 0, 1"),
         ('{"thresholds": [1], "cuts": [1], "at_least": 0}', "1 thresholds and 1 cuts; one of them must be empty"),

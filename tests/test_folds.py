@@ -356,7 +356,7 @@ def test_the_prefix_is_the_shortest_that_tells_groups_apart():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("id,label\n1,a\n", "has the columns ['id', 'label'], the first must be image_id; run `dvc repro`"),
+        ("id,label\n1,a\n", "has the columns ['id', 'label'], the first must be image_id; run `dvc repro -f ingest`"),
         ("image_id,x\n1,a\n2\n", "is damaged: 1 lines lack cells, first [3]"),
         ("image_id,x\n2,a\n1,b\n", "has 2 rows that are not those of the train table (2) in its order"),
     ],

@@ -129,7 +129,7 @@ def test_infer_refuses_a_model_of_other_classes(copied):
     found["target"]["classes"] = ["a", "b"]
     schema.write_text(json.dumps(found))
     with pytest.raises(
-        ValueError, match="was trained on 3 classes .single_label. at 12 px, the competition has 2 .*at 12 px"
+        ValueError, match="was trained on 3 classes .*single_label. at 12 px; the competition has 2 .*at 12 px"
     ):
         copied.run("infer", key="0")
 
