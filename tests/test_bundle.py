@@ -117,7 +117,7 @@ def test_an_id_without_image_and_a_broken_image_stop_it_by_name(finished, bundle
     short = write_zip(tmp_path / "short.zip", {name: files[name] for name in list(files)[1:]})
     assert "1 of 9 ids of the sample have no image" in predicted(bundle, tmp_path / "a", short, sample, fails=True)
     broken = write_zip(tmp_path / "broken.zip", files | {"test/903.png": b"no image"})
-    assert "first 903.png: UnidentifiedImageError" in predicted(bundle, tmp_path / "b", broken, sample, fails=True)
+    assert "first 903.png: cannot identify image file" in predicted(bundle, tmp_path / "b", broken, sample, fails=True)
 
 
 def test_the_hook_refuses_every_connection(tmp_path):
