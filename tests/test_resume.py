@@ -1,5 +1,6 @@
 """Exact resume: wherever a fold is cut short, it ends with the bytes of a fold that was not."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from pipeline.files import read_arrays
 from pipeline.learning import resume
+from pipeline.learning.models import CXX_COMPILERS, compile_forward
 
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
 RECIPES = {
@@ -91,7 +93,17 @@ def test_a_fold_cut_short_at_any_step_ends_with_the_same_bytes(ready, monkeypatc
         assert states(ready) == [], "removed on success"
 
 
+def test_compiling_without_a_compiler_stops_with_the_way_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(
+        ValueError, match=r"a C\+\+ compiler \(g\+\+\) is missing; install it or set compute.compile: false"
+    ):
+        compile_forward(torch.nn.Identity(), device=torch.device("cpu"))
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, CXX_COMPILERS)), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_fold_resumes_with_the_same_bytes_and_differs_from_an_eager_one_by_rounding(tmp_path, monkeypatch):
     train = {"ema_decay": 0.9, "epochs": 4, "valid_every": 4, "batch_size": 15}  # one size to compile for
     recipe = {"train": train, "compute": {"precision": "fp32"}}

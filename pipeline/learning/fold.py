@@ -103,7 +103,7 @@ def train_fold(
     schedule = one_cycle(moves, peak_lr=peak_lr, num_steps=num_steps, warmup=warmup)
     kept, average = averaging(network, ema_decay)
     if compiled:
-        compile_forward(*{network, kept})
+        compile_forward(*{network, kept}, device=device)
     valid = Batches(store, valid_rows, targets[valid_rows], batch_size=2 * batch_size, device=device)
     loop: dict[str, Any] = {"device": device, "dtype": dtype, "objective": objective}
     moving = Moving(
@@ -168,7 +168,7 @@ def predict(
     """Class indices and probabilities for every row of `store` (N, S, S, 3) uint8, in order."""
     network = on_device(model, device)
     if compiled:
-        compile_forward(network)
+        compile_forward(network, device=device)
     objective = objective_for(target_kind)
     predictor = MirrorAveraged(network, objective) if flip_tta else network
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)

@@ -1,5 +1,8 @@
 """Networks by name, and what stands between uint8 images and a network."""
 
+import importlib.util
+import os
+import shutil
 from typing import Any
 
 import torch
@@ -7,6 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.learning.objective import Objective
 from pipeline.learning.resnet9 import ResNet9
+
+CXX_COMPILERS = ("g++", "clang++")
 
 
 def create_model(
@@ -70,11 +75,21 @@ class Normalised(nn.Module):
         return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
 
 
-def compile_forward(*models: nn.Module) -> None:
+def compile_forward(*models: nn.Module, device: torch.device) -> None:
     """From its next call on, each computes by `torch.compile`; modules, weights and their names stay as they are.
 
-    The first batch of each size and mode then takes as long as compiling does.
+    The first batch of each size and mode then takes as long as compiling does. Raises ValueError where what torch
+    compiles with is missing.
     """
+    if device.type == "cuda":
+        missing = None if importlib.util.find_spec("triton") else "the package triton"
+    else:
+        compilers = (os.environ.get("CXX"), *CXX_COMPILERS)
+        missing = None if any(map(shutil.which, filter(None, compilers))) else f"a C++ compiler ({compilers[1]})"
+    if missing:
+        raise ValueError(
+            f"compute.compile is true, but {missing} is not there; install it or set compute.compile: false"
+        )
     for model in models:
         model.compile()
 
