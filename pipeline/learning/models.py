@@ -87,9 +87,7 @@ def compile_forward(*models: nn.Module, device: torch.device) -> None:
         compilers = (os.environ.get("CXX"), *CXX_COMPILERS)
         missing = None if any(map(shutil.which, filter(None, compilers))) else f"a C++ compiler ({compilers[1]})"
     if missing:
-        raise ValueError(
-            f"compute.compile is true, but {missing} is not there; install it or set compute.compile: false"
-        )
+        raise ValueError(f"compute.compile is true, but {missing} is missing; install it or set compute.compile: false")
     for model in models:
         model.compile()
 
