@@ -96,3 +96,26 @@ def test_a_phones_jpeg_with_a_second_picture_behind_it_is_its_first():
     decoded = decode_image(stream.getvalue(), 32, "squash")
     alone = np.asarray(first.resize((32, 32), Image.Resampling.BILINEAR)).astype(int)
     assert np.abs(decoded.pixels - alone).mean() < 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", mode) for mode in ("RGB", "L", "LA", "P", "RGBA", "1", "I;16")]
+    + [("BMP", mode) for mode in ("RGB", "L", "P", "1")]
+    + [("TIFF", mode) for mode in ("RGB", "L", "P", "RGBA", "CMYK", "I;16")]
+    + [("WEBP", mode) for mode in ("RGB", "RGBA")]
+    + [("JPEG", "CMYK"), ("GIF", "P")],
+)
+def test_every_other_format_in_the_stores_size_has_pillows_pixels_bit_for_bit(kind, mode):
+    draws = np.random.default_rng(5)
+    deep = draws.integers(0, 1 << 16, (24, 24), dtype=np.uint16)
+    colours = Image.fromarray(draws.integers(0, 256, (24, 24, 4), dtype=np.uint8))
+    opaque = colours.convert("RGB")
+    image = {"I;16": Image.fromarray(deep), "RGBA": colours}.get(mode) or opaque.convert(mode)
+    stream = io.BytesIO()
+    image.save(stream, format=kind)
+    with Image.open(io.BytesIO(stream.getvalue())) as stored:
+        shown = (
+            stored.convert("RGB") if mode != "I;16" else Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
+        )
+    assert np.array_equal(decode_image(stream.getvalue(), 24, "squash").pixels, np.asarray(shown))
