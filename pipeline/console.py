@@ -6,9 +6,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 USER_ERROR = 2
 PARENT_POLL_S = 0.1
+STAGE_COMMAND = b"pipeline.stages."
 ORPHAN_GRACE_S = 1.0  # for an orphan to remove its half-written files in
 
 
@@ -35,16 +37,29 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
 def end_with_parent() -> None:
     """From now on, end as by Ctrl-C when the process that started this one is gone.
 
-    DVC may be killed alone, and a stage that went on would write beside the next run. Asking who the parent is works on
-    every system, wherever the parent is DVC or a shell that replaced itself by this process (sh, bash, zsh).
+    DVC may be killed alone, and a stage that went on would write beside the next run. Between DVC and a stage may stand
+    a shell, which outlives DVC (dash, fish; bash and zsh replace themselves by the command): on Linux the process
+    above it is watched then.
     """
-    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_after, args=(_starters(),), daemon=True).start()
 
 
-def _end_after(parent: int) -> None:
-    while os.getppid() == parent:
+def _end_after(starters: list[int]) -> None:
+    while _starters()[: len(starters)] == starters:
         time.sleep(PARENT_POLL_S)
     end_orphan()
+
+
+def _starters() -> list[int]:
+    """The process above this one, and the one above that where the first is a shell that runs a stage's command."""
+    parent = os.getppid()
+    try:
+        is_shell = STAGE_COMMAND in Path(f"/proc/{parent}/cmdline").read_bytes()
+        stat = Path(f"/proc/{parent}/stat").read_text()
+    except OSError:  # no such process any more, or not Linux
+        return [parent]
+    above = int(stat.rpartition(")")[2].split()[1])  # proc(5): pid (name) state ppid
+    return [parent, above] if is_shell else [parent]
 
 
 def end_orphan() -> None:

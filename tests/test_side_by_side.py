@@ -179,12 +179,13 @@ def test_an_interruption_records_nothing_unfinished_and_leaves_no_worker(project
 
 
 @pytest.mark.slow
-def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(project):
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # dash stays between DVC and the stage, bash does not
+def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(project, shell):
     change(project, seed=4, epochs=100_000)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     words, output = [sys.executable, "-m", "dvc", "repro", "-s", "train@0"], project.root / "output"
     with output.open("wb") as handle:  # no pipe: a stage may also end because nobody reads what it writes
-        run = subprocess.Popen(words, cwd=project.root, env=os.environ | {"PATH": path}, stdout=handle)
+        run = subprocess.Popen(words, cwd=project.root, env=os.environ | {"PATH": path, "SHELL": shell}, stdout=handle)
     deadline = time.monotonic() + 60
     while "epoch 1:" not in output.read_text():
         assert run.poll() is None
