@@ -1,7 +1,5 @@
 """A made-up competition of any size: small JPEG images whose class can be learnt, in the plain Kaggle layout."""
 
-import csv
-import io
 import zipfile
 from pathlib import Path
 
@@ -9,6 +7,9 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
+from pipeline.files import table_bytes
+
+COLUMNS = ("id", "label")
 NUM_CLASSES = 10
 QUALITY = 90
 
@@ -32,8 +33,8 @@ def write_competition(path: Path, num_train: int, *, size: int = 32, test_share:
             else:
                 test.append((name, "class 0"))
                 handle.writestr(f"test/{name}.jpg", content)
-        handle.writestr("train.csv", _csv(train))
-        handle.writestr("sample_submission.csv", _csv(test))
+        handle.writestr("train.csv", table_bytes(COLUMNS, train))
+        handle.writestr("sample_submission.csv", table_bytes(COLUMNS, test))
 
 
 def _patterns(size: int) -> np.ndarray:
@@ -54,11 +55,3 @@ def _image(pattern: np.ndarray, number: int) -> np.ndarray:
     moved = np.roll(pattern, (down, across), axis=(0, 1)) + draws.integers(-30, 31)
     noise = draws.integers(-40, 41, pattern.shape, dtype=np.int16)
     return np.clip(moved + noise, 0, 255).astype(np.uint8)
-
-
-def _csv(rows: list[tuple[str, str]]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("id", "label"))
-    writer.writerows(rows)
-    return text.getvalue()

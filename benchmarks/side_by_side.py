@@ -8,8 +8,6 @@ before the clock starts. Figures of one machine, one day: compare ratios, not nu
 """
 
 import argparse
-import csv
-import io
 import os
 import shutil
 import statistics
@@ -17,13 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import yaml
-from PIL import Image
 
+from benchmarks.made_up import write_competition
 from pipeline.side_by_side import num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +27,6 @@ COMMANDS = {
     "one after the other": ["dvc", "repro", "train", "infer"],
     "side by side": ["python", "-m", "pipeline", "folds"],
 }
-NUM_CLASSES = 10
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,25 +40,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def made_up_competition(path: Path, num_images: int, size: int) -> None:
-    """A zip of `num_images` labelled images and a tenth as many to predict: noise, one brightness for each class."""
-    rng = np.random.default_rng(0)
-    tables: dict[str, list[tuple[str, int]]] = {"train": [], "test": []}
-    with zipfile.ZipFile(path, "w") as handle:
-        for part, count in (("train", num_images), ("test", num_images // 10)):
-            for number in range(count):
-                label = number % NUM_CLASSES
-                pixels = rng.integers(0, 100, (size, size, 3), dtype=np.uint8) + np.uint8(15 * label)
-                stream = io.BytesIO()
-                Image.fromarray(pixels).save(stream, format="PNG")
-                handle.writestr(f"{part}/{part}{number}.png", stream.getvalue())
-                tables[part].append((f"{part}{number}", label))
-        for name, part in (("train.csv", "train"), ("sample_submission.csv", "test")):
-            text = io.StringIO(newline="")
-            csv.writer(text, lineterminator="\n").writerows([("id", "label"), *tables[part]])
-            handle.writestr(name, text.getvalue())
-
-
 def fresh_project(root: Path, args: argparse.Namespace) -> None:
     """The project's tracked files at `root`, its params as `args` asks, everything above the folds made."""
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -73,7 +49,7 @@ def fresh_project(root: Path, args: argparse.Namespace) -> None:
             shutil.copy2(ROOT / name, root / name)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     if args.images:
-        made_up_competition(root / "raw.zip", args.images, args.size)
+        write_competition(root / "raw.zip", args.images, size=args.size)
         params["competition"]["raw"] = "raw.zip"
     params["model"]["width"] = args.width or params["model"]["width"]
     params["train"]["epochs"] = args.epochs or params["train"]["epochs"]

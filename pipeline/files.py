@@ -19,6 +19,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+PIECE = 1 << 20  # bytes of a file in memory while it is hashed
 PART = ".part"  # <name>.<process>.part is being written
 
 
@@ -217,18 +218,13 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
 
 
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """A file's bytes in pieces of 1 MiB."""
-    with path.open("rb") as handle:
-        while piece := handle.read(1 << 20):
-            yield piece
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes."""
+def sha256_of(*paths: Path) -> str:
+    """Hex digest of the bytes of one file, or of several, one after the other."""
     digest = hashlib.sha256()
-    for piece in pieces_of(path):
-        digest.update(piece)
+    for path in paths:
+        with path.open("rb") as handle:
+            while piece := handle.read(PIECE):
+                digest.update(piece)
     return digest.hexdigest()
 
 

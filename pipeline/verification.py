@@ -14,16 +14,16 @@ from pipeline.competition.contract import make_submission
 from pipeline.competition.decision import choose_decision, decide, read_decision
 from pipeline.competition.predictions import ensemble, gather_oof
 from pipeline.competition.schema import (
-    FOLDS_COLUMNS,
     Schema,
     Store,
+    read_fold_of,
     read_schema,
     read_test_ids,
     read_train_labels,
     refuse_rows,
     target_array,
 )
-from pipeline.files import fold_files, read_json, read_table, refuse_altered, sha256_of
+from pipeline.files import fold_files, read_json, refuse_altered, sha256_of
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
 
@@ -63,7 +63,7 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     refuse_rows(places.test_table, len(test_ids), schema.test)
     yield "tables", f"{len(train_ids):,} labelled images, {len(test_ids):,} to predict"
 
-    fold_of = _partition(places.folds, train_ids, folds)
+    fold_of = read_fold_of(places.folds, train_ids, folds)
     yield "folds", f"each image in one of {len(folds)}"
     for fold in folds:
         _weights(places, fold)
@@ -92,16 +92,6 @@ def _store(path: Path, store: Store) -> str:
     return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
 
 
-def _partition(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
-    table = read_table(path, FOLDS_COLUMNS)
-    if table["image_id"] != list(image_ids) or set(table["fold"]) != set(folds):
-        raise ValueError(
-            f"{path} deals {len(table['image_id'])} images into the folds {sorted(set(table['fold']))}; it must deal "
-            f"the {len(image_ids)} images of the train table into {list(folds)}; run `dvc repro -f split`"
-        )
-    return dict(zip(table["image_id"], table["fold"], strict=True))
-
-
 def _weights(places: Places, fold: str) -> None:
     """The card belongs to the weights, and to the schema, table and folds that are there now."""
     card, again = read_json(places.models / f"{fold}.json"), f"run `dvc repro -f -s train@{fold}`"
@@ -111,10 +101,7 @@ def _weights(places: Places, fold: str) -> None:
     found = sha256_of(path)
     if found != card.get("weights_sha256"):
         raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card; {again}")
-    digest = hashlib.sha256()
-    for part in (places.schema, places.train_table, places.folds):
-        digest.update(part.read_bytes())
-    if digest.hexdigest() != card.get("data_fingerprint"):
+    if sha256_of(places.schema, places.train_table, places.folds) != card.get("data_fingerprint"):
         raise ValueError(f"{path} was trained on another schema, train table or folds than are there now; {again}")
 
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -178,11 +179,16 @@ class Zip(Container):
                 return self._packed(member)
             if member.method != zipfile.ZIP_DEFLATED:  # zipfile's streams of these know no bound
                 return self._scratch.keep(self._read(member), where=where)
-            handle = _zip_file(self._region, self.where)
-            info = next(info for info in handle.infolist() if info.header_offset == member.offset)
-            stream = cast(BinaryIO, handle.open(info))
+            handle, info_at = self._directory
+            stream = cast(BinaryIO, handle.open(info_at[member.offset]))
         with stream:
             return self._scratch.unpack(stream, where=where, packed=member.packed, declared=member.size)
+
+    @cached_property
+    def _directory(self) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
+        """zipfile's own view, and its members by offset: for packed archives inside, of which most zips have none."""
+        handle = _zip_file(self._region, self.where)
+        return handle, {info.header_offset: info for info in handle.infolist()}
 
     def read(self, name: str) -> bytes:
         """A member's bytes, checked against its checksum."""

@@ -176,6 +176,29 @@ def read_test_rows(path: Path) -> list[TestRow]:
     return [TestRow(*cells) for cells in zip(*table.values(), strict=True)]
 
 
+def read_folds(path: Path, image_ids: list[str]) -> list[str]:
+    """The fold that holds out each of `image_ids`, as data/folds.csv says; ValueError if it is about others."""
+    with made_by("split", path):
+        table = read_table(path, FOLDS_COLUMNS)
+        if table["image_id"] != image_ids:
+            raise ValueError(
+                f"{path} deals {len(table['image_id'])} images into folds, which are not the {len(image_ids)} of the "
+                "train table in its order"
+            )
+    return table["fold"]
+
+
+def read_fold_of(path: Path, image_ids: list[str], folds: Sequence[str]) -> dict[str, str]:
+    """Image id -> the fold that holds it out. Raises ValueError unless `folds`, and no others, hold out images."""
+    held_by = read_folds(path, image_ids)
+    if set(held_by) != set(folds):
+        raise ValueError(
+            f"{path} deals the images into the folds {sorted(set(held_by))}; it must deal them into {list(folds)}; "
+            "run `dvc repro -f split`"
+        )
+    return dict(zip(image_ids, held_by, strict=True))
+
+
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """Distinct labels in order: by value if all are integers ('2' before '10'), else by text."""
     distinct = set(labels)

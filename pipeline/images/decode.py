@@ -14,17 +14,8 @@ import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
-FORMATS = (
-    "AVIF",
-    "BMP",
-    "GIF",
-    "JPEG",
-    "JPEG2000",
-    "PNG",
-    "PPM",
-    "TIFF",
-    "WEBP",
-)  # not EPS: Pillow runs Ghostscript for it
+# not EPS: Pillow runs Ghostscript for it
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
 FINE_SIDE = 128  # pixels; beyond it an image scaled by decoding alone is within 2 grey levels of Pillow's

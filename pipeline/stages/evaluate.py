@@ -18,10 +18,10 @@ from pipeline.competition.decision import choose_decision, cross_fitted, decided
 from pipeline.competition.metrics import mean_and_standard_error, metric_named, score
 from pipeline.competition.predictions import confusion_counts, gather_oof
 from pipeline.competition.schema import (
-    FOLDS_COLUMNS,
     PER_CLASS_COLUMNS,
     Schema,
     Target,
+    read_fold_of,
     read_schema,
     read_train_labels,
     refuse_rows,
@@ -31,7 +31,6 @@ from pipeline.files import (
     fold_files,
     made_by,
     read_history,
-    read_table,
     refuse_altered,
     write_bytes,
     write_json,
@@ -77,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_rows(args.train_table, len(image_ids), schema.train)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
     refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
-    fold_of = _fold_of(args.folds, image_ids, folds)
+    fold_of = read_fold_of(args.folds, image_ids, folds)
     held_by = np.array(list(fold_of.values()))
 
     files = fold_files(args.oof, ".npz", folds)
@@ -109,14 +108,6 @@ def _histories(files: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
         with made_by(f"-s train@{fold}", path):
             histories[fold] = read_history(path, CURVE_COLUMNS)
     return histories
-
-
-def _fold_of(path: Path, image_ids: list[str], folds: Sequence[str]) -> dict[str, str]:
-    with made_by("split", path):
-        table = read_table(path, FOLDS_COLUMNS)
-        if table["image_id"] != image_ids or set(table["fold"]) != set(folds):
-            raise ValueError(f"{path} is not about these {len(image_ids)} images and the folds {folds}")
-    return dict(zip(table["image_id"], table["fold"], strict=True))
 
 
 def _scores(

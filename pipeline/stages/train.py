@@ -6,7 +6,6 @@ A fold that was killed goes on at its last saved step, and gives the same bytes.
 
 import argparse
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ import numpy as np
 import torch
 
 from pipeline import console
-from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_schema, read_train_labels, refuse_rows, target_array
+from pipeline.competition.schema import Target, read_folds, read_schema, read_train_labels, refuse_rows, target_array
 from pipeline.files import (
     code_fingerprint,
     made_by,
-    pieces_of,
-    read_table,
     refuse_altered,
+    sha256_of,
     write_arrays,
     write_json,
     write_table,
@@ -93,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows)
     record = _Record(
         params={name: dataclasses.asdict(section) for name, section in sections.items()},
-        data_fingerprint=_fingerprint(args.schema, args.train_table, args.folds),
+        data_fingerprint=sha256_of(args.schema, args.train_table, args.folds),
         device=device.type,
         precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
     )
@@ -150,14 +148,11 @@ def _load_train(params: Path, fold: str) -> TrainParams:
 
 def _split_rows(folds: Path, image_ids: list[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
-    with made_by("split", folds):
-        table = read_table(folds, FOLDS_COLUMNS)
-        if table["image_id"] != image_ids:
-            raise ValueError(f"{folds} is not about the images of the train table")
-    held_out = np.array(table["fold"]) == fold
+    fold_of_row = read_folds(folds, image_ids)
+    held_out = np.array(fold_of_row) == fold
     if not held_out.any():
         raise ValueError(
-            f"{folds} has no image of fold {fold}, only of {sorted(set(table['fold']))}; run `dvc repro -f split`"
+            f"{folds} has no image of fold {fold}, only of {sorted(set(fold_of_row))}; run `dvc repro -f split`"
         )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
@@ -241,14 +236,6 @@ def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
         f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
         f"train_accuracy {record.train_accuracy:.4f}{valid}, {trained.num_images / trained.seconds:,.0f} images/s"
     )
-
-
-def _fingerprint(*paths: Path) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        for piece in pieces_of(path):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, image_ids: np.ndarray) -> None:
