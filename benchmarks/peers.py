@@ -32,7 +32,7 @@ import yaml
 from benchmarks.made_up import NUM_CLASSES, write_competition
 from benchmarks.peer_loops import common
 from benchmarks.scale import ROOT, commands
-from pipeline.competition.schema import FOLDS_COLUMNS, read_train_rows
+from pipeline.competition.schema import FOLDS_COLUMNS, read_train_table
 from pipeline.files import write_table
 from pipeline.learning.batches import channel_statistics
 from pipeline.learning.device import autocast_dtype, device_named
@@ -127,17 +127,15 @@ def lay_out(folder: Path, args: argparse.Namespace) -> float:
     _run(commands(raw)["ingest"], folder)
     seconds = time.perf_counter() - started
 
-    rows = read_train_rows(folder / "data/competition/train.csv")
+    train = read_train_table(folder / "data/competition/train.csv")
     folds = [TRAINED_ON] * args.train + [HELD_OUT] * args.valid
-    write_table(
-        folder / "data/folds.csv", FOLDS_COLUMNS, [(row.image_id, fold) for row, fold in zip(rows, folds, strict=True)]
-    )
+    write_table(folder / "data/folds.csv", FOLDS_COLUMNS, zip(train.image_ids, folds, strict=True))
     part_of = {TRAINED_ON: "train", HELD_OUT: "valid"}
     with zipfile.ZipFile(raw) as archive:
-        for row, fold in zip(rows, folds, strict=True):
-            path = folder / "images" / part_of[fold] / row.label / f"{row.image_id}.jpg"
+        for image_id, member, label, fold in zip(train.image_ids, train.paths, train.labels, folds, strict=True):
+            path = folder / "images" / part_of[fold] / label / f"{image_id}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(archive.read(row.path))
+            path.write_bytes(archive.read(member))
     return seconds
 
 

@@ -19,6 +19,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from pipeline.texts import Texts, columns_of_rows
+
 PIECE = 1 << 20  # bytes of a file in memory while it is hashed
 PART = ".part"  # <name>.<process>.part is being written
 
@@ -147,44 +149,29 @@ def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[A
     writer.writerows(rows)
 
 
-def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, list[str]]:
+def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, Texts]:
     """Column name -> cells as text, for a CSV that one of our stages wrote with exactly `columns`.
 
     only: the columns to keep, if not all. Raises ValueError for another header and for lines that lack cells.
     """
-    places = {name: columns.index(name) for name in only or columns}
-    cells: dict[str, list[str]] = {name: [] for name in places}
-    once = {name: Once() for name in places}
-    ragged = []
     with path.open(encoding="utf-8", newline="") as handle:
         lines = csv.reader(handle)
         header = next(lines, [])
         if header != list(columns):
             raise ValueError(f"{path} has the columns {header}, must be {list(columns)}; run `dvc repro`")
-        for number, line in enumerate(lines, start=2):
-            if len(line) != len(columns):
-                ragged.append(number)
-                continue
-            for name, place in places.items():
-                cells[name].append(once[name](line[place]))
-    if ragged:
-        raise ValueError(f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro`")
+        names = only or columns
+        return dict(
+            zip(names, read_cells(path, lines, len(header), [columns.index(name) for name in names]), strict=True)
+        )
+
+
+def read_cells(path: Path, lines: Iterable[Sequence[str]], width: int, keep: Sequence[int] = ()) -> list[Texts]:
+    """The columns below a header of `width` names; ValueError for lines that lack cells. keep: as `columns_of_rows`."""
+    cells, odd = columns_of_rows(lines, width, keep)
+    if odd:
+        numbers = [number + 2 for number in odd[:3]]
+        raise ValueError(f"{path} is damaged: {len(odd)} lines lack cells, first {numbers}; run `dvc repro`")
     return cells
-
-
-class Once:
-    """Keeps one copy of a text that comes again: a label stands in a million rows. Of ids it soon stops looking."""
-
-    MOST = 4096
-
-    def __init__(self) -> None:
-        self._known: dict[str, str] = {}
-
-    def __call__(self, text: str) -> str:
-        """The text, the same object for the same text (of the first `MOST` ones)."""
-        if len(self._known) < self.MOST:
-            return self._known.setdefault(text, text)
-        return self._known.get(text, text)
 
 
 def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from pipeline.images.decode import shown_kind
 from pipeline.images.store import AUTO_LARGEST
 from pipeline.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
+from pipeline.texts import joined_texts
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -70,8 +71,8 @@ def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
 
 def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
     """(width, height, format, mode) of images spread over training and test."""
-    members = [member for _, member, _ in layout.train if member] + [member for _, member in layout.test if member]
-    chosen = members[:: max(1, len(members) // NUM_LOOKED_AT)]
+    members = joined_texts([layout.train_members, layout.test_members])
+    chosen = [member for member in members[:: max(1, len(members) // NUM_LOOKED_AT)] if member]
     return [kind for kind in (shown_kind(archive.read(member)) for member in chosen) if kind is not None]
 
 
@@ -79,7 +80,7 @@ def _recipe(
     layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int
 ) -> tuple[dict[str, dict[str, Any]], float]:
     return suggested_recipe(
-        num_train=len(layout.train),
+        num_train=len(layout.train_ids),
         side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_LARGEST,
         classes=layout.target.classes,
         metric=layout.metric,
@@ -117,7 +118,7 @@ def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[
     more = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
     formats = ", ".join(f"{name} {mode}" for (name, mode), _ in Counter(kind[2:] for kind in kinds).most_common(4))
     return [
-        f"images       {len(layout.train):,} labelled, {len(layout.test):,} to predict",
+        f"images       {len(layout.train_ids):,} labelled, {len(layout.test_ids):,} to predict",
         f"             of {len(kinds)} looked at: {shown}{more}; {formats}",
         *(f"             {note}" for note in layout.notes),
     ]
@@ -125,7 +126,7 @@ def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[
 
 def _target(layout: Layout) -> list[str]:
     target = layout.target
-    counts = label_counts([label for _, _, label in layout.train], several=not target.exclusive)
+    counts = label_counts(layout.train_labels, several=not target.exclusive)
     sizes = [f"{label} {counts[label]:,}" for label in target.classes]
     more = f", … ({len(sizes)} in all)" if len(sizes) > NUM_CLASSES_SHOWN else ""
     positive = f", positive: {target.positive}" if target.positive else ""

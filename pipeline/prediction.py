@@ -17,9 +17,9 @@ from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
 from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.predictions import ensemble
-from pipeline.competition.schema import Schema, read_schema, read_test_rows
-from pipeline.competition.tables import Table
+from pipeline.competition.schema import Schema, read_schema, read_test_table
 from pipeline.competition.templates import ImageIndex, find_matches, images_of
+from pipeline.competition.testing import id_table
 from pipeline.files import read_json, write_arrays, write_bytes
 from pipeline.images.store import read_store, write_store
 from pipeline.learning.batches import store_tensor
@@ -27,6 +27,7 @@ from pipeline.learning.checkpoint import read_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
+from pipeline.texts import Texts
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -83,21 +84,23 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
 
     Raises ValueError unless each id has exactly one.
     """
-    path_of = {row.image_id: row.path for row in read_test_rows(known)}
-    found = [[path_of[name]] if path_of.get(name, "") in archive else [] for name in image_ids]
-    if not all(found):
-        table = Table("the sample submission", ("id",), [(image_id,) for image_id in image_ids])
+    table = read_test_table(known)
+    path_of = dict(zip(table.image_ids, table.paths, strict=True))
+    members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
+    if not all(members):
+        asked = id_table("id", Texts(image_ids))
         index = ImageIndex(archive.names)
-        matches = find_matches(table, index, role="test")
+        matches = find_matches(asked, index, role="test")
         if matches:
-            found = images_of(matches[0].template, table, index)
-    odd = [image_id for image_id, names in zip(image_ids, found, strict=True) if len(names) != 1]
+            numbers = images_of(matches[0].template, asked, index)
+            members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
+    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not member]
     if odd:
         raise ValueError(
             f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, first "
             f"{odd[:3]}; give the folder or archive that holds the test images"
         )
-    return [names[0] for names in found]
+    return members
 
 
 def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str) -> np.ndarray:

@@ -197,7 +197,7 @@ def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_pa
     lost = re.sub(rb"(?m)^0+(\d)", rb"\1", competition_files()["train.csv"])
     layout = layout_of(write_zip(tmp_path / "raw.zip", competition_files() | {"train.csv": lost}), {})
     assert layout.settings["train_images"] == "train/{id:03d}.png"
-    assert [(image_id, member) for image_id, member, _ in layout.train][7] == ("7", "train/007.png")
+    assert (layout.train_ids[7], layout.train_members[7]) == ("7", "train/007.png")
 
 
 def test_the_line_for_a_stale_sample_works(workplace):

@@ -216,7 +216,7 @@ def test_a_compressed_file_that_is_no_table_stays_as_it_is(tmp_path):
 @pytest.mark.parametrize("kind", ["zip deflated", "tar.gz", "zips in a deflated zip", "zips stored in a stored zip"])
 def test_threads_read_the_same_bytes(kind, tmp_path):
     with open_archive(written(tmp_path, ONE_FILE[kind]())) as archive, ThreadPoolExecutor(8) as pool:
-        names = archive.names * 40
+        names = list(archive.names) * 40
         assert list(pool.map(archive.read, names)) == [FILES[name] for name in names]
 
 

@@ -26,12 +26,12 @@ from pipeline.competition.schema import (
     Store,
     SubmissionFormat,
     Target,
-    TrainRow,
+    TrainTable,
     label_cell,
-    write_rows,
     write_schema,
 )
 from pipeline.files import read_table, write_table
+from pipeline.texts import Texts
 
 
 def labels_of(sizes):
@@ -39,12 +39,14 @@ def labels_of(sizes):
 
 
 def rows_of(labels, *, near=None, sha256=None):
-    return [
-        TrainRow(
-            f"{row:04d}", f"train/{row:04d}.png", (sha256 or {}).get(row, f"sha{row}"), label, (near or {}).get(row, "")
-        )
-        for row, label in enumerate(labels)
-    ]
+    rows = range(len(labels))
+    return TrainTable(
+        Texts(f"{row:04d}" for row in rows),
+        Texts(f"train/{row:04d}.png" for row in rows),
+        Texts((sha256 or {}).get(row, f"sha{row}") for row in rows),
+        Texts(labels),
+        Texts((near or {}).get(row, "") for row in rows),
+    )
 
 
 def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, **keys):
@@ -56,7 +58,8 @@ def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, *
         "fold_column": "none",
         "small_classes": "stop",
     }
-    return deal_rows(rows_of(labels, near=near, sha256=sha256), columns or {}, kind=kind, **(defaults | keys))
+    columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
+    return deal_rows(rows_of(labels, near=near, sha256=sha256), columns, kind=kind, **(defaults | keys))
 
 
 def straddling(groups, dealt):
@@ -145,8 +148,14 @@ def test_without_new_keys_the_deal_is_the_one_of_before():
 
 
 def test_rows_that_share_any_key_share_a_group():
-    assert merged_groups(["a", "b", "a", "c", "d"], ["", "x", "", "x", ""], ["", "", "", "p", "p"]) == [0, 1, 0, 1, 1]
-    assert merged_groups(["", "", ""]) == [0, 1, 2]
+    assert merged_groups(["a", "b", "a", "c", "d"], ["", "x", "", "x", ""], ["", "", "", "p", "p"]).tolist() == [
+        0,
+        1,
+        0,
+        1,
+        1,
+    ]
+    assert merged_groups(["", "", ""]).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("kind", ["single_label", "ordinal", "multi_label"])
@@ -158,8 +167,8 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
     sha256 = dict.fromkeys((3, 150, 299), "same")
     cells = [label_cell([label, "d"]) for label in labels] if kind == "multi_label" else labels
     dealt = deal(cells, {"patient": patients}, kind=kind, near=near, sha256=sha256, group="patient")
-    rows = rows_of(cells, near=near, sha256=sha256)
-    merged = merged_groups([row.sha256 for row in rows], [row.group for row in rows], patients)
+    table = rows_of(cells, near=near, sha256=sha256)
+    merged = merged_groups(table.sha256, table.groups, patients)
     assert set(dealt.fold_of_row) == set(range(5)) and len(dealt.fold_of_row) == 300
     assert not straddling(merged, dealt.fold_of_row)
     assert len(set(merged)) < len(set(patients))  # the copies did tie patients together
@@ -379,14 +388,15 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
     labels = ["a", "b"] * 60
     folder = workplace.path("data/competition")
     folder.mkdir(parents=True)
-    rows = rows_of(labels)
+    table = rows_of(labels)
     submission = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
     store = Store(num_images=120, size=8, sha256="")
     target = Target(kind="single_label", columns=("label",), classes=("a", "b"))
     schema = Schema(id_column="id", target=target, submission=submission, metric="accuracy", train=store, test=store)
     write_schema(folder / "schema.json", schema)
-    write_rows(folder / "train.csv", rows, TRAIN_COLUMNS)
-    cells = [(row.image_id, row.label, f"p{number // 4}") for number, row in enumerate(rows)]
+    columns = (table.image_ids, table.paths, table.sha256, table.labels, table.groups)
+    write_table(folder / "train.csv", TRAIN_COLUMNS, zip(*columns, strict=True))
+    cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(zip(*columns[::3], strict=True))]
     write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
 
     workplace.run("split")

@@ -10,7 +10,7 @@ import pytest
 from conftest import competition_files, encoded, image_of, write_zip
 from PIL import Image
 
-from pipeline.competition.schema import read_schema, read_test_rows, read_train_rows
+from pipeline.competition.schema import read_schema, read_test_table, read_train_table
 from pipeline.images.decode import decode_image
 from pipeline.images.store import read_store
 
@@ -36,14 +36,12 @@ def with_rows(files, table, change):
 def test_rows_tables_and_stores_agree(workplace):
     workplace.run("ingest")
     schema = read_schema(workplace.path("data/competition/schema.json"))
-    train = read_train_rows(workplace.path("data/competition/train.csv"))
-    test = read_test_rows(workplace.path("data/competition/test.csv"))
+    train = read_train_table(workplace.path("data/competition/train.csv"))
+    test = read_test_table(workplace.path("data/competition/test.csv"))
     files = competition_files()
     assert schema.target.classes == ("a cat", "bird", "dog, large")
-    assert [row.image_id for row in train] == [f"{number:03d}" for number in range(30)], (
-        "leading zeros kept, order kept"
-    )
-    assert [row.image_id for row in test] == [f"9{number:02d}" for number in range(9)]
+    assert list(train.image_ids) == [f"{number:03d}" for number in range(30)], "leading zeros kept, order kept"
+    assert list(test.image_ids) == [f"9{number:02d}" for number in range(9)]
     for part, rows in (("train", train), ("test", test)):
         store = read_store(workplace.path(f"data/images/{part}.npy"), num_images=len(rows), size=12)
         for row, pixels in zip(rows, store, strict=True):
@@ -180,8 +178,8 @@ def test_one_id_in_both_tables_means_two_images(workplace):
     files["test/001.png"] = encoded(image_of(2, 77))
     write_zip(workplace.raw, files)
     workplace.run("ingest")
-    assert read_test_rows(workplace.path("data/competition/test.csv"))[-1].path == "test/001.png"
-    assert read_train_rows(workplace.path("data/competition/train.csv"))[1].path == "train/001.png"
+    assert read_test_table(workplace.path("data/competition/test.csv")).paths[-1] == "test/001.png"
+    assert read_train_table(workplace.path("data/competition/train.csv")).paths[1] == "train/001.png"
 
 
 def test_unknown_columns_are_named(workplace):
@@ -269,9 +267,9 @@ def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
     assert first_of["copies with other labels"] == (1, ["001 (a cat) / 000 (bird)"])
     assert first_of["test images also in train"] == (1, ["900 = 000"])
     assert "warning: copies with other labels: 1" in capsys.readouterr().out
-    rows = read_train_rows(workplace.path("data/competition/train.csv"))
-    assert {row.image_id for row in rows if row.group == "000"} == {"000", "001", "003"}
-    assert {row.group for row in rows} == {"", "000"}
+    train = read_train_table(workplace.path("data/competition/train.csv"))
+    assert set(train.image_ids.take(train.groups.array == "000")) == {"000", "001", "003"}
+    assert set(train.groups) == {"", "000"}
     assert b"test images also in train" in workplace.path("data/report/audit.html").read_bytes()
 
 

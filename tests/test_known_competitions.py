@@ -442,10 +442,13 @@ def test_a_known_schema_is_read(tmp_path, name):
     layout = layout_of(path, known.needs)
     assert (layout.target.kind, layout.submission.kind, layout.metric) == known.reads
     assert set(layout.target.classes) == set(known.classes)
-    assert sorted((image_id, member, labels_in(label, layout)) for image_id, member, label in layout.train) == sorted(
+    train = zip(layout.train_ids, layout.train_members, layout.train_labels, strict=True)
+    assert sorted((image_id, member, labels_in(label, layout)) for image_id, member, label in train) == sorted(
         (known.read_id.format(**fields), fields["path"], sorted(fields["labels"])) for fields in replica.train
     )
-    assert layout.test == [(replica.test_id(fields), fields["path"]) for fields in replica.test]
+    assert list(zip(layout.test_ids, layout.test_members, strict=True)) == [
+        (replica.test_id(fields), fields["path"]) for fields in replica.test
+    ]
     assert layout.sample == replica.sample
 
 
@@ -468,7 +471,7 @@ def test_right_probabilities_become_a_submission_without_fault(tmp_path, name):
     if layout.target.exclusive:
         probs /= probs.sum(axis=1, keepdims=True)
     answers = answers_of(probs, decide(probs, layout.target, Decision()), layout.target, layout.submission)
-    cells = row_cells(answers, [image_id for image_id, _ in layout.test], schema)
+    cells = row_cells(answers, layout.test_ids, schema)
     content = make_submission(layout.sample, schema, cells)
     assert not [finding for finding in check_submission(content, layout.sample, schema) if finding.refused]
     if len(replica.test) > 1:
@@ -549,8 +552,8 @@ def test_a_form_of_table_or_folder_is_read(tmp_path, name):
     layout = layout_of(write_zip(tmp_path / "raw.zip", files), {})
     assert (layout.settings["train_images"], layout.settings["test_images"]) == (train, test)
     assert (layout.target.kind, layout.submission.kind) == (target, submission)
-    assert len({member for _, member, _ in layout.train}) == 18 and len({member for _, member in layout.test}) == 5
-    assert all(member.startswith("train") for _, member, _ in layout.train)
+    assert len(set(layout.train_members)) == 18 and len(set(layout.test_members)) == 5
+    assert all(member.startswith("train") for member in layout.train_members)
 
 
 def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):

@@ -12,7 +12,7 @@ from conftest import ROOT, Workplace
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from pipeline import __main__ as command
-from pipeline.competition.schema import read_schema, read_train_rows
+from pipeline.competition.schema import read_schema, read_train_labels
 from pipeline.files import read_arrays, read_json, write_arrays
 
 
@@ -40,7 +40,7 @@ def test_a_learnable_competition_is_learnt_and_submitted(finished):
 
 def test_scores_are_scikit_learns_on_the_stored_probabilities(finished):
     classes = read_schema(finished.path("data/competition/schema.json")).target.classes
-    label_of = {row.image_id: row.label for row in read_train_rows(finished.path("data/competition/train.csv"))}
+    label_of = dict(zip(*read_train_labels(finished.path("data/competition/train.csv")), strict=True))
     truth, probs = [], []
     for fold in ("0", "1"):
         stored = read_arrays(finished.path(f"data/oof/{fold}.npz"), ("image_ids", "probs"))

@@ -1,32 +1,41 @@
 """The organiser's files, read in place: folders, archives, archives inside them, as one mapping of names."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+
 from pipeline.competition.containers import Container, Folder, open_container
+from pipeline.competition.lookup import Lookup
 from pipeline.competition.members import archive_stem, check_not_in_parts, check_total
 from pipeline.competition.regions import OpenFile, Region, Scratch
+from pipeline.texts import Texts, joined_texts, rows_of_equals
 
 MAX_NESTING = 2  # archives around a member, beside the one that was given
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a member of the competition lies: in which container, under which name there."""
+@dataclass(frozen=True)
+class _Part:
+    """Members of one container, under the names they have in the competition."""
 
     container: Container
-    name: str
+    names: Texts
+    rows: np.ndarray  # (N,) int64, where the container has them
 
-    def __str__(self) -> str:
-        return f"{self.container.where}/{self.name}"
+    def where(self, at: int) -> str:
+        """How errors call one of them."""
+        return f"{self.container.where}/{self.container.names[int(self.rows[at])]}"
 
-    @property
-    def size(self) -> int:
-        """Bytes unpacked."""
-        return self.container.sizes[self.name]
+    def sizes(self) -> np.ndarray:
+        """(N,) int64 bytes unpacked."""
+        return self.container.sizes[self.rows]
+
+    def within(self, folder: str) -> "_Part":
+        """The same under names that begin with `folder`."""
+        return _Part(self.container, Texts(folder + name for name in self.names), self.rows) if folder else self
 
 
 class Archive:
@@ -35,14 +44,20 @@ class Archive:
     Closing it frees the scratch file that some kinds need; so does letting go of it, and the end of the process.
     """
 
-    def __init__(self, path: Path, places: dict[str, Place], closing: contextlib.ExitStack) -> None:
+    def __init__(self, path: Path, names: Texts, parts: Sequence[_Part], closing: contextlib.ExitStack) -> None:
+        """names: of all members of all `parts`, in their order."""
+        order = np.argsort(names.array, kind="stable")
         self.path = path
-        self.names = sorted(places)
-        self._places = places
+        self.names = names.take(order)
+        self._lookup = Lookup(self.names, lambda name: (name,))
+        self._containers = [part.container for part in parts]
+        numbers = [np.full(len(part.rows), number, dtype=np.int32) for number, part in enumerate(parts)]
+        self._container_of = np.concatenate(numbers)[order]
+        self._row_of = np.concatenate([part.rows for part in parts])[order].astype(np.int32)
         self._closing = closing
 
     def __contains__(self, name: str) -> bool:
-        return name in self._places
+        return bool(self._lookup.rows(name))
 
     def __enter__(self) -> "Archive":
         return self
@@ -52,12 +67,13 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """The bytes of one member. Raises OSError where it cannot be read. Any thread may call it."""
-        place = self._places[name]
-        return place.container.read(place.name)
+        container, row = self._place(name)
+        return container.read(row)
 
     def size(self, name: str) -> int:
         """The number of bytes that `read` gives."""
-        return self._places[name].size
+        container, row = self._place(name)
+        return int(container.sizes[row])
 
     def under(self, folder: str) -> Iterator[str]:
         """Names of the members directly or deeper in `folder`, in order."""
@@ -66,6 +82,13 @@ class Archive:
     def close(self) -> None:
         """Free the scratch space; to be called after the last `read`."""
         self._closing.close()
+
+    def _place(self, name: str) -> tuple[Container, int]:
+        """Raises KeyError for a name that is none of them."""
+        rows = self._lookup.rows(name)
+        if not rows:
+            raise KeyError(name)
+        return self._containers[self._container_of[rows[0]]], int(self._row_of[rows[0]])
 
 
 def open_archive(path: Path) -> Archive:
@@ -87,11 +110,15 @@ def open_archive(path: Path) -> Archive:
         scratch = Scratch(packed)
         closing.callback(scratch.close)
         outer = _outermost(path, scratch, closing)
-        places = _unique(path, _members(outer, scratch, depth=0))
-        unpacked = sum(place.size for place in places.values() if not isinstance(place.container, Folder))
+        parts = _parts(outer, scratch, depth=0)
+        names = joined_texts(part.names for part in parts)
+        _refuse_twice(path, names, parts)
+        unpacked = sum(float(part.sizes().sum()) for part in parts if not isinstance(part.container, Folder))
         check_total(str(path), unpacked, packed)
-        prefix = _common_folder(list(places))
-        return Archive(path, {name.removeprefix(prefix): place for name, place in places.items()}, closing.pop_all())
+        prefix = _common_folder(names)
+        if prefix:
+            names = Texts(name.removeprefix(prefix) for name in names)
+        return Archive(path, names, parts, closing.pop_all())
 
 
 def _packed_bytes(path: Path) -> int:
@@ -104,7 +131,7 @@ def _packed_bytes(path: Path) -> int:
 def _outermost(path: Path, scratch: Scratch, closing: contextlib.ExitStack) -> Container:
     if path.is_dir():
         folder = Folder(path)
-        if not folder.sizes:
+        if not len(folder.names):
             raise ValueError(f"{path} is empty: no file in it; give the organiser's zip or folder")
         return folder
     file = OpenFile.at(path)
@@ -113,61 +140,63 @@ def _outermost(path: Path, scratch: Scratch, closing: contextlib.ExitStack) -> C
     return open_container(region, where=str(path), name=archive_stem(path.name) or path.name, scratch=scratch)
 
 
-def _members(container: Container, scratch: Scratch, depth: int) -> Iterator[tuple[str, Place]]:
-    """(name relative to `container`, place) of all members, those of archives inside it included.
+def _parts(container: Container, scratch: Scratch, depth: int) -> list[_Part]:
+    """All members, those of archives inside included, under names relative to `container`.
 
     `depth` is the number of archives around `container`.
     """
-    if not container.sizes:
+    if not len(container.names):
         raise ValueError(f"{container.where} is empty: no file in it; download it again")
-    for name in container.sizes:
-        place = Place(container, name)
-        check_not_in_parts(str(place), name)
+    inside: list[_Part] = []
+    own = np.ones(len(container.names), dtype=bool)
+    for row, name in enumerate(container.names):
+        place = f"{container.where}/{name}"
+        check_not_in_parts(place, name)
         stem = archive_stem(name)
         if stem is None:
-            yield name, place
             continue
+        own[row] = False
         if depth == MAX_NESTING:
             raise ValueError(
                 f"{place} lies {depth + 1} archives deep; {MAX_NESTING} are looked into; unpack the outer ones and "
                 "give the folder"
             )
-        region = container.region(name)
-        inner = open_container(region, where=str(place), name=stem, scratch=scratch)
-        folder = name.rpartition("/")[0]
-        for inner_name, inner_place in _inside(stem, list(_members(inner, scratch, depth + 1))):
-            yield f"{folder}/{inner_name}".removeprefix("/"), inner_place
+        inner = open_container(container.region(row), where=place, name=stem, scratch=scratch)
+        parts = _parts(inner, scratch, depth + 1)
+        folder = name[: name.rfind("/") + 1]
+        inside += [part.within(folder + _folder_around(stem, parts)) for part in parts]
+    return [_Part(container, container.names.take(own), np.flatnonzero(own)), *inside]
 
 
-def _inside(stem: str, members: list[tuple[str, Place]]) -> list[tuple[str, Place]]:
-    """The members of the archive called `stem`, under the names they have beside it."""
+def _folder_around(stem: str, parts: Sequence[_Part]) -> str:
+    """The folder that stands for the archive called `stem`; none where its one file, or its folder, is called so."""
     around = stem + "/"
-    is_named_alike = [name for name, _ in members] == [stem]
-    has_folder_around = all(name.startswith(around) for name, _ in members)
-    return members if is_named_alike or has_folder_around else [(around + name, place) for name, place in members]
+    is_named_alike = [name for part in parts for name in part.names[:2]] == [stem]
+    has_folder_around = all(name.startswith(around) for part in parts for name in part.names)
+    return "" if is_named_alike or has_folder_around else around
 
 
-def _unique(path: Path, members: Iterator[tuple[str, Place]]) -> dict[str, Place]:
-    """The members by name. Raises ValueError where two archives, or an archive and a folder, hold the same."""
-    places: dict[str, Place] = {}
-    twice: list[tuple[str, Place, Place]] = []
-    for name, place in members:
-        if name in places:
-            twice.append((name, places[name], place))
-        places[name] = place
+def _refuse_twice(path: Path, names: Texts, parts: Sequence[_Part]) -> None:
+    """Raise ValueError where two archives, or an archive and a folder, hold the same."""
+    twice = rows_of_equals(names)
     if twice:
-        name, first, second = twice[0]
-        alike = sum(one.size == other.size for _, one, other in twice)
+        starts = np.cumsum([0, *(len(part.names) for part in parts)])
+        sizes = np.concatenate([part.sizes() for part in parts])
+        first, second = (
+            parts[number].where(row - int(starts[number]))
+            for row in twice[0][:2]
+            for number in [int(np.searchsorted(starts, row, side="right")) - 1]
+        )
+        alike = sum(sizes[rows[0]] == sizes[rows[1]] for rows in twice)
         raise ValueError(
-            f"{path}: {len(twice)} members are there twice ({alike} of the same size), first {name!r}: "
+            f"{path}: {len(twice)} members are there twice ({alike} of the same size), first {names[twice[0][0]]!r}: "
             f"as {first} and as {second}; delete one of the two (the archive or the folder)"
         )
-    return places
 
 
-def _common_folder(names: list[str]) -> str:
+def _common_folder(names: Texts) -> str:
     """`mycomp/` where every member lies in that one folder and it holds files of its own, else ''."""
     first = names[0].split("/")[0] + "/"
-    inside = [name for name in names if name.startswith(first)]
-    holds_files = any("/" not in name.removeprefix(first) for name in inside)
-    return first if len(inside) == len(names) and "/" in names[0] and holds_files else ""
+    if "/" not in names[0] or not all(name.startswith(first) for name in names):
+        return ""
+    return first if any("/" not in name.removeprefix(first) for name in names) else ""

@@ -1,11 +1,15 @@
 """What may spoil a competition though every file is readable: names, classes, copies and formats. No pixels here."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
+
+from pipeline.texts import Texts, rows_of_equals
 
 Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
 
@@ -35,7 +39,7 @@ class AuditFinding:
 
 def name_findings(paths: Iterable[str]) -> list[AuditFinding]:
     """Image paths that a file system or an editor may take for one another."""
-    paths = sorted(set(paths))
+    paths = Texts(paths).distinct()
     by_form = _alike(paths, _composed)
     by_case = [names for names in _alike(paths, _folded) if len({_composed(name) for name in names}) > 1]
     by_leaf = _alike(paths, lambda path: _folded(PurePosixPath(path).name))
@@ -81,12 +85,14 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
 
 def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:
     """Groups of byte-identical images, from the sha256 of each row of train and of test; '' is no digest."""
-    places: dict[str, list[Place]] = {}
-    for part, of_rows in enumerate(digests):
-        for row, digest in enumerate(of_rows):
-            if digest:
-                places.setdefault(digest, []).append((part, row))
-    return [group for group in places.values() if len(group) > 1]
+    flat = list(chain.from_iterable(digests))
+    starts = np.cumsum([0, *map(len, digests)])
+    groups = [
+        [(part, row - int(starts[part])) for row in rows for part in [int(np.searchsorted(starts, row, "right")) - 1]]
+        for rows in rows_of_equals(flat)
+        if flat[rows[0]]
+    ]
+    return groups
 
 
 def joined(*groupings: Sequence[Sequence[Place]]) -> list[list[Place]]:
@@ -157,17 +163,22 @@ def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str])
     ]
 
 
-def class_examples(labels: Sequence[tuple[str, ...]], classes: Sequence[str], *, seed: int) -> dict[str, int]:
+def class_examples(labels: Collection[Sequence[str]], classes: Sequence[str], *, seed: int) -> dict[str, int]:
     """Class -> the row of one image of it, drawn by `seed`; labels[row] holds one or several. Without, left out."""
-    rows: dict[str, list[int]] = {label: [] for label in classes}
+    counts = Counter(label for of_row in labels for label in of_row)
+    wanted = {
+        label: int(np.random.default_rng([seed, index]).integers(counts[label]))
+        for index, label in enumerate(classes)
+        if counts[label]
+    }
+    seen: Counter[str] = Counter()
+    found: dict[str, int] = {}
     for row, of_row in enumerate(labels):
         for label in of_row:
-            rows[label].append(row)
-    return {
-        label: int(np.random.default_rng([seed, index]).choice(rows[label]))
-        for index, label in enumerate(classes)
-        if rows[label]
-    }
+            if seen[label] == wanted.get(label):
+                found[label] = row
+            seen[label] += 1
+    return {label: found[label] for label in wanted}
 
 
 def _finding(kind: str, severity: str, offenders: Sequence[str], remedy: str) -> AuditFinding:
@@ -188,7 +199,4 @@ def _folded(name: str) -> str:
 
 def _alike(names: Sequence[str], key: Callable[[str], str]) -> list[list[str]]:
     """Groups of two and more names that have one key, in order."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(key(name), []).append(name)
-    return [group for group in groups.values() if len(group) > 1]
+    return [[names[row] for row in rows] for rows in rows_of_equals(names, key)]

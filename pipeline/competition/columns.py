@@ -11,40 +11,35 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import made_by
+from pipeline.files import made_by, read_cells
+from pipeline.texts import Texts
 
 IMAGE_ID = "image_id"
 
 
-def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, list[str]]:
+def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, Texts]:
     """Column name -> cells, rows in the order of `image_ids`; the ids that ingest puts first are left out.
 
     Of columns with the same name the first counts.
     """
     with made_by("ingest", path), path.open(encoding="utf-8", newline="") as handle:
-        header, *rows = list(csv.reader(handle)) or [[]]
-    if header[:1] != [IMAGE_ID]:
+        lines = csv.reader(handle)
+        header = next(lines, [])
+        if header[:1] != [IMAGE_ID]:
+            raise ValueError(f"{path} has the columns {header[:5]}, the first must be {IMAGE_ID}")
+        ids, *cells = read_cells(path, lines, len(header))
+    if ids != image_ids:
         raise ValueError(
-            f"{path} has the columns {header[:5]}, the first must be {IMAGE_ID}; run `dvc repro -f ingest`"
-        )
-    ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
-    if ragged:
-        raise ValueError(
-            f"{path} is damaged: {len(ragged)} lines lack cells, first {ragged[:3]}; run `dvc repro -f ingest`"
-        )
-    if [row[0] for row in rows] != list(image_ids):
-        raise ValueError(
-            f"{path} has {len(rows)} rows that are not those of the train table ({len(image_ids)}) in its order; "
+            f"{path} has {len(ids)} rows that are not those of the train table ({len(image_ids)}) in its order; "
             "run `dvc repro -f ingest`"
         )
-    cells = zip(*rows, strict=True) if rows else ([] for _ in header)
-    columns: dict[str, list[str]] = {}
-    for name, column in list(zip(header, cells, strict=True))[1:]:
-        columns.setdefault(name, list(column))
+    columns: dict[str, Texts] = {}
+    for name, column in zip(header[1:], cells, strict=True):
+        columns.setdefault(name, column)
     return columns
 
 
-def column_named(columns: Mapping[str, list[str]], name: str, key: str) -> list[str]:
+def column_named(columns: Mapping[str, Texts], name: str, key: str) -> Texts:
     """The cells of the column that params key `key` names."""
     if name in columns:
         return columns[name]

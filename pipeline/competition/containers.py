@@ -1,7 +1,7 @@
 """One container at a time (folder, zip, tar, 7z, compressed file): its members by name, checked before any is read."""
 
 import bz2
-import itertools
+import io
 import lzma
 import os
 import stat
@@ -10,11 +10,12 @@ import tarfile
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
+import numpy as np
 from tqdm import tqdm
 
 from pipeline.competition.members import (
@@ -36,6 +37,7 @@ from pipeline.competition.regions import (
     broken_is_an_error,
     progress,
 )
+from pipeline.texts import Texts
 
 # DEFLATE's bound is 1:1032, which constant bytes reach; a sample submission of 1,000 equal columns packs to 1:356
 # (measured), images to about 1:1. What many members add up to has the stricter bound of `limit_of`.
@@ -50,23 +52,30 @@ MAGIC = {
 BLOCK = 512  # of a tar
 LOCAL_HEADER = b"PK\x03\x04"  # before each member of a zip
 ZIP_HEADER = 30  # bytes before a member's name
+ZIP_END, ZIP_END_MAGIC = "<4s4H2LH", b"PK\5\6"
+ZIP64_END, ZIP64_END_MAGIC = "<4sQ2H2L4Q", b"PK\6\6"
+ZIP64_LOCATOR, ZIP64_LOCATOR_MAGIC = "<4sLQL", b"PK\6\7"
+DIRECTORY_RECORD, DIRECTORY_MAGIC = 46, b"PK\1\2"  # bytes of a record in a zip's directory before its name
+DIRECTORY_PIECE = 1 << 18  # bytes, more than a record can have
+FURTHEST = 1 << 60  # bytes from a file's start
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1
 UNIX = 3  # the system that wrote a zip's attributes
 
 
 class Container:
-    """Files kept together. `sizes`: checked name -> bytes unpacked, junk left out; `where`: how errors call it."""
+    """Files kept together, each known by its row. `where` is how errors call it."""
 
     where: str
-    sizes: dict[str, int]
+    names: Texts  # checked, junk left out
+    sizes: np.ndarray  # (N,) int64, bytes unpacked
 
-    def region(self, name: str) -> Region:
+    def region(self, row: int) -> Region:
         """Where a member's unpacked bytes lie."""
         raise NotImplementedError
 
-    def read(self, name: str) -> bytes:
+    def read(self, row: int) -> bytes:
         """A member's bytes. Raises OSError where it cannot be read. Any thread may call it."""
-        return self.region(name).read()
+        return self.region(row).read()
 
 
 def open_container(region: Region, *, where: str, name: str, scratch: Scratch) -> Container:
@@ -113,32 +122,49 @@ class Folder(Container):
 
     def __init__(self, root: Path) -> None:
         self.where = str(root)
-        found = sorted(_walk(root))
-        raw = [os.fsencode(path.relative_to(root).as_posix()) for path in found]
-        names = decoded(self.where, raw)
-        self._paths = {name: path for name, path in zip(names, found, strict=True) if not is_junk(name)}
-        self.sizes = {name: path.stat().st_size for name, path in self._paths.items()}
+        self._root = root
+        sizes, odd = array("q"), {}
 
-    def region(self, name: str) -> Region:
+        def names() -> Iterator[bytes]:
+            for row, path in enumerate(_walk(root)):
+                sizes.append((root / path).stat().st_size)
+                if not path.isascii():
+                    odd[row] = path
+                yield os.fsencode(path)
+
+        found = decoded(self.where, names())
+        kept = _not_junk(found)
+        self.names, self.sizes = found.take(kept), np.array(sizes, dtype=np.int64)[kept]
+        row_of = np.cumsum(kept) - 1
+        self._paths = {int(row_of[row]): path for row, path in odd.items()}  # as the disk spells them, not `names`
+
+    def region(self, row: int) -> Region:
         """The file, opened for as long as the region is held."""
-        file = OpenFile.at(self._paths[name])
+        file = OpenFile.at(self._path(row))
         return Region(file, 0, file.length())
 
-    def read(self, name: str) -> bytes:
+    def read(self, row: int) -> bytes:
         """The file's bytes."""
-        return self._paths[name].read_bytes()
+        return self._path(row).read_bytes()
+
+    def _path(self, row: int) -> Path:
+        return self._root / self._paths.get(row, self.names[row])
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path) -> Iterator[str]:
+    """The paths of all files, relative to `root`, with forward slashes."""
     real_root = root.resolve()
     for folder, folders, files in os.walk(root, onerror=_raise):
-        for name in [*files, *(name for name in folders if (Path(folder) / name).is_symlink())]:
-            path = Path(folder) / name
+        folders.sort()
+        for path in [Path(folder, name) for name in sorted(files)] + [Path(folder, name) for name in folders]:
             if path.is_symlink():
                 _check_link(path, real_root)
+            elif path.name in folders:
+                continue
+            inside = path.relative_to(root).as_posix()
             if not path.is_file():
-                raise ValueError(f"{root}: {path.relative_to(root).as_posix()!r} {DEVICE}")
-            yield path
+                raise ValueError(f"{root}: {inside!r} {DEVICE}")
+            yield inside
 
 
 def _raise(error: OSError) -> None:
@@ -154,26 +180,36 @@ def _check_link(path: Path, root: Path) -> None:
         raise ValueError(f"{path} is a link to {target}, which is no file; put what it stands for in its place")
 
 
+def _not_junk(names: Texts) -> np.ndarray:
+    return np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names))
+
+
 class Zip(Container):
     """Members are read where they lie, without a lock or a handle a thread."""
 
     def __init__(self, region: Region, where: str, scratch: Scratch) -> None:
         self.where = where
         self._region, self._scratch = region, scratch
-        infos = [info for info in _zip_file(region, where).infolist() if not info.filename.endswith("/")]
-        names = checked_names(where, _zip_names(where, infos))
-        for name, info in zip(names, infos, strict=True):
-            _check_zip_member(where, name, info)
-        kept = [(name, info) for name, info in zip(names, infos, strict=True) if not is_junk(name)]
-        # five numbers a member, in one array: zipfile's own records are a dozen times larger
-        self._rows = {name: row for row, (name, _) in enumerate(kept)}
-        self._numbers = array("Q", itertools.chain.from_iterable(_ZipMember.of(info) for _, info in kept))
-        self.sizes = {name: info.file_size for name, info in kept}
-        check_total(where, sum(self.sizes.values()), region.length)
+        pieces = [np.empty(0, dtype=ZIP_MEMBER)]
 
-    def region(self, name: str) -> Region:
+        def names() -> Iterator[bytes | str]:
+            """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last."""
+            for infos in _zip_directory(region, where):
+                files = [info for info in infos if not info.filename.endswith("/")]
+                pieces.append(np.array([_zip_member(where, info) for info in files], dtype=ZIP_MEMBER))
+                for info in files:
+                    flagged = info.flag_bits & UTF8_FLAG or info.orig_filename.isascii()
+                    yield info.orig_filename if flagged else info.orig_filename.encode("cp437")
+
+        found = checked_names(where, decoded(where, names(), otherwise="cp437"))
+        kept = _not_junk(found)
+        self.names, self._members = found.take(kept), np.concatenate(pieces)[kept]
+        self.sizes = self._members["size"]
+        check_total(where, float(self.sizes.sum(dtype=np.float64)), region.length)
+
+    def region(self, row: int) -> Region:
         """The member itself where it is stored, else a copy in the scratch file, made anew each time."""
-        member, where = self._member(name), f"{self.where}/{name}"
+        member, where = self._member(row), f"{self.where}/{self.names[row]}"
         with broken_is_an_error(where):
             if member.method == zipfile.ZIP_STORED:
                 return self._packed(member)
@@ -187,19 +223,20 @@ class Zip(Container):
     @cached_property
     def _directory(self) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
         """zipfile's own view, and its members by offset: for packed archives inside, of which most zips have none."""
-        handle = _zip_file(self._region, self.where)
+        handle = zipfile.ZipFile(self._region.opened())
         return handle, {info.header_offset: info for info in handle.infolist()}
 
-    def read(self, name: str) -> bytes:
+    def read(self, row: int) -> bytes:
         """A member's bytes, checked against its checksum."""
         try:
-            return self._read(self._member(name))
+            return self._read(self._member(row))
         except BROKEN_STREAM as error:
-            raise OSError(f"{self.where}: member {name} cannot be read: {error}; download it again") from error
+            raise OSError(
+                f"{self.where}: member {self.names[row]} cannot be read: {error}; download it again"
+            ) from error
 
-    def _member(self, name: str) -> "_ZipMember":
-        start = self._rows[name] * len(_ZipMember._fields)
-        return _ZipMember(*self._numbers[start : start + len(_ZipMember._fields)])
+    def _member(self, row: int) -> "_ZipMember":
+        return _ZipMember(*self._members[row].tolist())
 
     def _read(self, member: "_ZipMember") -> bytes:
         content = UNZIP[member.method](self._packed(member).read(), member.size + 1)
@@ -224,9 +261,14 @@ class _ZipMember(NamedTuple):
     size: int  # bytes unpacked
     crc: int
 
-    @classmethod
-    def of(cls, info: zipfile.ZipInfo) -> "_ZipMember":
-        return cls(info.compress_type, info.header_offset, info.compress_size, info.file_size, info.CRC)
+
+# the same for many: zipfile's own records take twenty times the memory
+ZIP_MEMBER = np.dtype([("method", "<u2"), ("offset", "<i8"), ("packed", "<i8"), ("size", "<i8"), ("crc", "<u4")])
+
+
+def _zip_member(where: str, info: zipfile.ZipInfo) -> _ZipMember:
+    _check_zip_member(where, info)
+    return _ZipMember(info.compress_type, info.header_offset, info.compress_size, info.file_size, info.CRC)
 
 
 def _unzip_lzma(packed: bytes, most: int) -> bytes:
@@ -246,38 +288,87 @@ UNZIP: dict[int, Callable[[bytes, int], bytes]] = {
 }
 
 
-def _zip_file(region: Region, where: str) -> zipfile.ZipFile:
-    tail = region.read(max(0, region.length - (1 << 16) - 22))
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0:
+def _zip_directory(region: Region, where: str) -> Iterator[list[zipfile.ZipInfo]]:
+    """zipfile's records of all members, in pieces: whole, its directory takes 600 bytes a member."""
+    try:
+        start, length, before = _directory_place(region, where)
+        least = None
+        for piece in _directory_pieces(region.part(start, length)):
+            end = struct.pack(ZIP_END, ZIP_END_MAGIC, 0, 0, 0, 0, len(piece), 0, 0)
+            infos = zipfile.ZipFile(io.BytesIO(piece + end)).infolist()
+            for info in infos:
+                info.header_offset += before
+            least = min([info.header_offset for info in infos] + ([] if least is None else [least]))
+            yield infos
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError, EOFError, struct.error) as error:
+        raise ValueError(f"{where} is a broken zip ({error}); download it again") from error
+    if least and region.head(4) == LOCAL_HEADER:
+        raise ValueError(
+            f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing of "
+            f"the first {least:,} bytes; download it again"
+        )
+
+
+def _directory_place(region: Region, where: str) -> tuple[int, int, int]:
+    """(first byte of the directory, bytes in it, bytes before the zip: a program, say), by the end record or zip64's.
+
+    APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16; as zipfile does, zip64's is looked for right before the other.
+    """
+    end_length = struct.calcsize(ZIP_END)
+    tail_start = max(0, region.length - (1 << 16) - end_length)
+    tail = region.read(tail_start)
+    at = tail.rfind(ZIP_END_MAGIC)
+    if at < 0:
         raise ValueError(f"{where} is a zip without its end ({region.length:,} bytes are here); download it again")
-    if tail[end + 4 : end + 6] not in (b"\0\0", b"\xff\xff", b""):  # the number of this disk; zip64 has it elsewhere
+    if tail[at + 4 : at + 6] not in (b"\0\0", b"\xff\xff", b""):  # this disk's number; zip64 has it elsewhere
         raise ValueError(
             f"{where} is the last part of a zip in several files (.z01, .z02, …); put all of them into one folder, "
             "unpack them with `7z x` on this one, and give the folder with the result"
         )
-    try:
-        handle = zipfile.ZipFile(region.opened())
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError, EOFError, struct.error) as error:
-        raise ValueError(f"{where} is a broken zip ({error}); download it again") from error
-    left_out = min((info.header_offset for info in handle.infolist()), default=0)
-    if left_out and region.head(4) == LOCAL_HEADER:
-        raise ValueError(
-            f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing of "
-            f"the first {left_out:,} bytes; download it again"
-        )
-    return handle
+    *_, length, offset, _ = struct.unpack_from(ZIP_END, tail, at)
+    after = tail_start + at
+    wide_length, locator_length = struct.calcsize(ZIP64_END), struct.calcsize(ZIP64_LOCATOR)
+    wide_start = after - locator_length - wide_length
+    if wide_start >= 0 and region.read(after - locator_length, 4) == ZIP64_LOCATOR_MAGIC:
+        wide = struct.unpack(ZIP64_END, region.read(wide_start, wide_length))
+        if wide[0] == ZIP64_END_MAGIC:
+            *_, length, offset = wide
+            after = wide_start
+    if offset + length > after:
+        raise zipfile.BadZipFile("Bad offset for central directory")
+    return after - length, length, after - length - offset
 
 
-def _zip_names(where: str, infos: list[zipfile.ZipInfo]) -> list[str]:
-    """Names with the UTF-8 flag as they are, the others by `decoded`, at last in cp437, which the format demands."""
-    unflagged = [info.orig_filename.encode("cp437") for info in infos if not info.flag_bits & UTF8_FLAG]
-    rest = iter(decoded(where, unflagged, otherwise="cp437"))
-    return [info.orig_filename if info.flag_bits & UTF8_FLAG else next(rest) for info in infos]
+def _directory_pieces(region: Region) -> Iterator[bytes]:
+    """The directory in runs of whole records."""
+    done, rest = 0, b""
+    while done < region.length or rest:
+        more = region.read(done, min(DIRECTORY_PIECE, region.length - done))
+        done += len(more)
+        rest += more
+        until = _whole_records(rest)
+        if not until:
+            raise zipfile.BadZipFile("Truncated central directory")
+        yield rest[:until]
+        rest = rest[until:]
 
 
-def _check_zip_member(where: str, name: str, info: zipfile.ZipInfo) -> None:
-    if not 0 <= info.header_offset < 1 << 63:
+def _whole_records(content: bytes) -> int:
+    """How many of these bytes are whole records of a zip's directory."""
+    at = 0
+    while at + DIRECTORY_RECORD <= len(content):
+        if content[at : at + 4] != DIRECTORY_MAGIC:
+            raise zipfile.BadZipFile("Bad magic number for central directory")
+        end = at + DIRECTORY_RECORD + sum(struct.unpack_from("<3H", content, at + 28))
+        if end > len(content):
+            break
+        at = end
+    return at
+
+
+def _check_zip_member(where: str, info: zipfile.ZipInfo) -> None:
+    name = info.orig_filename
+    if not 0 <= info.header_offset <= FURTHEST or max(info.compress_size, info.file_size) > FURTHEST:
         raise ValueError(f"{where}: member {name!r} lies outside the file, as its directory says; download it again")
     mode = info.external_attr >> 16
     if stat.S_ISLNK(mode):
@@ -300,16 +391,18 @@ def _check_zip_member(where: str, name: str, info: zipfile.ZipInfo) -> None:
 
 
 class Pieces(Container):
-    """Members that each are a region: of a tar, whose offsets are noted once, or of what was unpacked."""
+    """Members that lie whole in one region: of a tar, whose offsets are noted once, or of what was unpacked."""
 
-    def __init__(self, where: str, regions: dict[str, Region]) -> None:
+    def __init__(self, where: str, names: Texts, region: Region, offsets: Sequence[int], sizes: Sequence[int]) -> None:
         self.where = where
-        self._regions = {name: region for name, region in regions.items() if not is_junk(name)}
-        self.sizes = {name: region.length for name, region in self._regions.items()}
+        self._region = region
+        kept = _not_junk(names)
+        self.names = names.take(kept)
+        self._offsets, self.sizes = (np.array(numbers, dtype=np.int64)[kept] for numbers in (offsets, sizes))
 
-    def region(self, name: str) -> Region:
+    def region(self, row: int) -> Region:
         """Where the member lies."""
-        return self._regions[name]
+        return self._region.part(int(self._offsets[row]), int(self.sizes[row]))
 
 
 def _open_compressed(region: Region, kind: str, *, where: str, name: str, scratch: Scratch) -> Container:
@@ -318,30 +411,37 @@ def _open_compressed(region: Region, kind: str, *, where: str, name: str, scratc
         head = stream.read(BLOCK)
     with DECOMPRESSORS[kind](region.opened()) as stream:
         unpacked = scratch.unpack(cast(BinaryIO, stream), where=where, packed=region.length)
-    return _open_tar(unpacked, where) if _is_tar_header(head) else Pieces(where, {name: unpacked})
+    if _is_tar_header(head):
+        return _open_tar(unpacked, where)
+    return Pieces(where, Texts([name]), unpacked, [0], [unpacked.length])
 
 
 def _open_tar(region: Region, where: str) -> Pieces:
-    members = [member for member in _tar_members(region, where) if not member.isdir()]
-    raw = [member.name.encode("utf-8", "surrogateescape") for member in members]
-    names = checked_names(where, decoded(where, raw))
-    for name, member in zip(names, members, strict=True):
-        _check_tar_member(where, name, member)
-    pairs = zip(names, members, strict=True)
-    return Pieces(where, {name: region.part(member.offset_data, member.size) for name, member in pairs})
+    offsets, sizes = array("q"), array("q")
+
+    def names() -> Iterator[bytes]:
+        for member in _tar_members(region, where):
+            if not member.isdir():
+                _check_tar_member(where, member.name, member)
+                offsets.append(member.offset_data)
+                sizes.append(member.size)
+                yield member.name.encode("utf-8", "surrogateescape")
+
+    return Pieces(where, checked_names(where, decoded(where, names())), region, offsets, sizes)
 
 
-def _tar_members(region: Region, where: str) -> list[tarfile.TarInfo]:
+def _tar_members(region: Region, where: str) -> Iterator[tarfile.TarInfo]:
     """All members. tarfile takes a missing end and a damaged header for the end of the tar; here both are errors."""
     try:
         with tarfile.open(fileobj=region.opened(buffer=8 * BLOCK), mode="r:", encoding="utf-8") as handle:
-            members = handle.getmembers()
+            while (member := handle.next()) is not None:
+                yield member
+                handle.members.clear()  # type: ignore[attr-defined]  # it would keep 1 kB of each
             end = region.part(handle.offset, BLOCK).read()
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError) as error:
         raise ValueError(f"{where} is a tar that is cut off or damaged ({error}); download it again") from error
     if any(end):
         raise ValueError(f"{where} is a tar with a damaged header at byte {handle.offset:,}; download it again")
-    return members
 
 
 def _check_tar_member(where: str, name: str, member: tarfile.TarInfo) -> None:
@@ -356,6 +456,7 @@ def _check_tar_member(where: str, name: str, member: tarfile.TarInfo) -> None:
 def _open_seven_zip(region: Region, where: str, scratch: Scratch) -> Pieces:
     """Its members, unpacked once, as 7z packs many into one stream as a rule."""
     _check_seven_zip_length(region, where)
+    packed = region.length
     try:
         import py7zr
     except ImportError:
@@ -366,14 +467,15 @@ def _open_seven_zip(region: Region, where: str, scratch: Scratch) -> Pieces:
         with py7zr.SevenZipFile(region.opened()) as handle:
             if handle.needs_password():
                 raise py7zr.PasswordRequired
-            places = _places(handle.list(), region.length, where=where, scratch=scratch)
-            with progress(where, total=sum(place.length for place in places.values()), packed=region.length) as bar:
+            places, region = _places(handle.list(), region.length, where=where, scratch=scratch)
+            with progress(where, total=region.length, packed=packed) as bar:
                 handle.extractall(factory=_Writers(places, bar))  # noqa: S202  # into regions, not to paths
     except py7zr.PasswordRequired:
         raise ValueError(f"{where} {ENCRYPTED}") from None
     except (py7zr.exceptions.ArchiveError, *BROKEN_STREAM) as error:
         raise ValueError(f"{where} is a broken 7z archive ({error}); download it again") from error
-    return Pieces(where, places)
+    offsets = [place.start - region.start for place in places.values()]
+    return Pieces(where, Texts(places), region, offsets, [place.length for place in places.values()])
 
 
 def _check_seven_zip_length(region: Region, where: str) -> None:
@@ -385,8 +487,8 @@ def _check_seven_zip_length(region: Region, where: str) -> None:
         )
 
 
-def _places(files: list[Any], packed: int, *, where: str, scratch: Scratch) -> dict[str, Region]:
-    """Name -> where its bytes shall go, for py7zr's list of `files`."""
+def _places(files: list[Any], packed: int, *, where: str, scratch: Scratch) -> tuple[dict[str, Region], Region]:
+    """(name -> where its bytes shall go, for py7zr's list of `files`; the region of all of them)."""
     files = [file for file in files if not file.is_directory]
     names = checked_names(where, [file.filename for file in files])
     for name, file in zip(names, files, strict=True):
@@ -398,7 +500,7 @@ def _places(files: list[Any], packed: int, *, where: str, scratch: Scratch) -> d
     for name, file in zip(names, files, strict=True):
         places[name] = region.part(offset, file.uncompressed)
         offset += file.uncompressed
-    return places
+    return places, region
 
 
 class _Writers:

@@ -1,15 +1,16 @@
 """Dealing training images into folds."""
 
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.competition.columns import column_named, order_in_time
 from pipeline.competition.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups
-from pipeline.competition.schema import TrainRow, several_labels, sorted_classes
-from pipeline.competition.stratify import iterative_folds
+from pipeline.competition.schema import LabelSets, TrainTable, sorted_classes
+from pipeline.competition.stratify import iterative_folds, label_pairs
+from pipeline.texts import Texts
 
 NONE = "none"  # of a params key that names a column: there is none
 
@@ -24,8 +25,8 @@ class Deal:
 
 
 def deal_rows(
-    rows: Sequence[TrainRow],
-    columns: Mapping[str, list[str]],
+    train: TrainTable,
+    columns: Mapping[str, Texts],
     *,
     kind: str,
     num_folds: int,
@@ -35,13 +36,13 @@ def deal_rows(
     fold_column: str,
     small_classes: str,
 ) -> Deal:
-    """Deal the rows of train.csv as section `split` says; `columns` are the organiser's, `kind` is the target's.
+    """Deal the rows of `train` as section `split` says; `columns` are the organiser's, `kind` is the target's.
 
     Copies and near-copies never straddle folds, except where the user's own `fold_column` puts them so.
     """
-    label_sets = [several_labels(row.label) if kind == "multi_label" else [row.label] for row in rows]
-    grouped = _group_cells(group, columns, rows, num_folds)
-    groups = merged_groups([row.sha256 for row in rows], [row.group for row in rows], grouped)
+    label_sets = LabelSets(train.labels, several=kind == "multi_label")
+    grouped = _group_cells(group, columns, train, num_folds)
+    groups = merged_groups(train.sha256, train.groups, grouped)
     unit = "distinct images" if group == NONE else "groups"
     suffix = "" if group == NONE else f", grouped by {group}"
     warnings = _without_group(grouped, group)
@@ -51,7 +52,7 @@ def deal_rows(
         method = f"your own column {fold_column}"
         warnings += _straddling_copies(groups, dealt, fold_column)
     elif time != NONE:
-        _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
+        _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
         moments = order_in_time(column_named(columns, time, "split.time"), time)
         dealt = time_blocks(moments, groups, num_folds=num_folds)
         method = f"blocks of time by {time}{suffix}"
@@ -63,14 +64,19 @@ def deal_rows(
         method = f"iterative stratification by label{suffix}"
     else:
         deal = deal_folds if group == NONE else deal_groups
-        dealt = deal([row.label for row in rows], groups, num_folds=num_folds, seed=seed, small_classes=small_classes)
+        dealt = deal(train.labels, groups, num_folds=num_folds, seed=seed, small_classes=small_classes)
         method = f"stratified by label{suffix}"
     refuse_empty_folds(dealt, groups, num_folds)
     return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
 
 
 def deal_folds(
-    labels: Sequence[str], groups: Sequence[Hashable], *, num_folds: int, seed: int, small_classes: str = "stop"
+    labels: Sequence[str],
+    groups: Sequence[Hashable] | np.ndarray,
+    *,
+    num_folds: int,
+    seed: int,
+    small_classes: str = "stop",
 ) -> np.ndarray:
     """(N,) int fold numbers, 0 to num_folds - 1, for images with these labels.
 
@@ -80,25 +86,30 @@ def deal_folds(
     """
     from sklearn.model_selection import StratifiedKFold
 
-    first_of: dict[Hashable, int] = {}
-    for row, group in enumerate(groups):
-        first_of.setdefault(group, row)
-    leaders = np.fromiter(first_of.values(), dtype=np.int64)
-    leader_labels = [labels[row] for row in leaders]
-    leader_sets, label_sets = [[label] for label in leader_labels], [[label] for label in labels]
+    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    leaders, codes = np.sort(first), _codes(labels)
+    leader_sets = LabelSets(Texts(labels).take(leaders), several=False)
+    leader_counts = Counter(label for (label,) in leader_sets)
 
     fold_of_row = np.full(len(labels), -1, dtype=np.int64)
-    if _find_small_classes(leader_sets, label_sets, num_folds, small_classes, "distinct images"):
+    if _find_small_classes(
+        leader_counts, LabelSets(labels, several=False), num_folds, small_classes, "distinct images"
+    ):
         fold_of_row[leaders] = iterative_folds(leader_sets, range(len(leaders)), num_folds=num_folds, seed=seed)
     else:
         splitter = StratifiedKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-        for fold, (_, held_out) in enumerate(splitter.split(leaders, leader_labels)):
+        for fold, (_, held_out) in enumerate(splitter.split(leaders, codes[leaders])):
             fold_of_row[leaders[held_out]] = fold
-    return fold_of_row[[first_of[group] for group in groups]]
+    return fold_of_row[first[number]]
+
+
+def _codes(labels: Sequence[str]) -> np.ndarray:
+    """(N,) int64: each label's place among the sorted ones."""
+    return np.unique(Texts(labels).array, return_inverse=True)[1]
 
 
 def deal_groups(
-    labels: Sequence[str], groups: Sequence[int], *, num_folds: int, seed: int, small_classes: str = "stop"
+    labels: Sequence[str], groups: Sequence[int] | np.ndarray, *, num_folds: int, seed: int, small_classes: str = "stop"
 ) -> np.ndarray:
     """As `deal_folds`, for groups of images with different labels: scikit-learn's StratifiedGroupKFold.
 
@@ -106,20 +117,20 @@ def deal_groups(
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    label_sets = [[label] for label in labels]
+    label_sets = LabelSets(labels, several=False)
     refuse_few_groups(groups, num_folds)
-    if _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, "groups"):
+    if _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, "groups"):
         return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
     fold_of_row = np.full(len(labels), -1, dtype=np.int64)
     splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), _codes(labels), groups)):
         fold_of_row[held_out] = fold
     return fold_of_row
 
 
 def deal_label_sets(
     label_sets: Sequence[Sequence[str]],
-    groups: Sequence[int],
+    groups: Sequence[int] | np.ndarray,
     *,
     num_folds: int,
     seed: int,
@@ -128,11 +139,11 @@ def deal_label_sets(
 ) -> np.ndarray:
     """As `deal_groups`, for images with any number of labels: iterative stratification."""
     refuse_few_groups(groups, num_folds)
-    _find_small_classes(_label_sets_of_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
+    _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
     return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
 
 
-def time_blocks(moments: np.ndarray, groups: Sequence[int], *, num_folds: int) -> np.ndarray:
+def time_blocks(moments: np.ndarray, groups: Sequence[int] | np.ndarray, *, num_folds: int) -> np.ndarray:
     """(N,) int fold numbers: fold 0 the earliest block of time, about as many images in each.
 
     Images of one moment share a fold. A group lies where its earliest image does, even if others of it are later.
@@ -172,61 +183,62 @@ def own_folds(cells: Sequence[str], column: str, *, num_folds: int) -> np.ndarra
     return np.array([values.index(cell) for cell in cells], dtype=np.int64)
 
 
-def refuse_few_groups(groups: Sequence[int], num_folds: int) -> None:
+def refuse_few_groups(groups: Sequence[int] | np.ndarray, num_folds: int) -> None:
     """Raise ValueError if there are fewer groups than folds."""
-    images = Counter(groups)
+    images = np.bincount(groups)
     if len(images) < num_folds:
         raise ValueError(
             f"{len(groups)} images form {len(images)} groups, fewer than the {num_folds} folds; the largest has "
-            f"{max(images.values())} images; take folds out of params.yaml, or set split.group to a finer column"
+            f"{images.max()} images; take folds out of params.yaml, or set split.group to a finer column"
         )
 
 
-def refuse_empty_folds(dealt: np.ndarray, groups: Sequence[int], num_folds: int) -> None:
+def refuse_empty_folds(dealt: np.ndarray, groups: Sequence[int] | np.ndarray, num_folds: int) -> None:
     """Raise ValueError if a fold holds out no image."""
     images = np.bincount(dealt, minlength=num_folds)
     empty = np.flatnonzero(images == 0)
     if len(empty):
+        of_group = np.bincount(groups)
         raise ValueError(
             f"{len(empty)} of {num_folds} folds would be empty ({', '.join(map(str, empty[:5]))}): "
-            f"{len(dealt)} images form {len(set(groups))} groups, the largest has {max(Counter(groups).values())}; "
+            f"{len(dealt)} images form {len(of_group)} groups, the largest has {of_group.max()}; "
             "take folds out of params.yaml, or set split.group to a finer column"
         )
 
 
-def _group_cells(
-    group: str, columns: Mapping[str, list[str]], rows: Sequence[TrainRow], num_folds: int
-) -> Sequence[str]:
+def _group_cells(group: str, columns: Mapping[str, Texts], train: TrainTable, num_folds: int) -> Sequence[str]:
     """What `split.group` says of each row; an empty cell ties a row to no other."""
     if group == NONE:
-        return [""] * len(rows)
+        return [""] * len(train.image_ids)
     if group != FILE_NAME_PREFIX:
         return column_named(columns, group, "split.group")
-    prefixes = file_name_prefixes([row.image_id for row in rows], [row.label for row in rows], num_folds=num_folds)
-    if not prefixes:
+    prefixes = file_name_prefixes(train.image_ids, train.labels, num_folds=num_folds)
+    if not len(prefixes):
         raise ValueError(
-            f"split.group is {FILE_NAME_PREFIX}, but the {len(rows)} image names, first {rows[0].image_id!r}, have no "
+            f"split.group is {FILE_NAME_PREFIX}, but the {len(train.image_ids)} image names, first "
+            f"{train.image_ids[0]!r}, have no "
             f"prefix that groups of images share ({num_folds} groups or more, two images each on average)"
         )
     return prefixes
 
 
-def _label_sets_of_groups(label_sets: Sequence[Sequence[str]], groups: Sequence[int]) -> list[set[str]]:
-    sets: list[set[str]] = [set() for _ in range(max(groups) + 1)]
-    for labels, group in zip(label_sets, groups, strict=True):
-        sets[group].update(labels)
-    return sets
+def _num_groups(label_sets: Collection[Sequence[str]], groups: Sequence[int] | np.ndarray) -> dict[str, int]:
+    """Label -> in how many groups it is."""
+    labels, _, places, _ = label_pairs(label_sets, np.asarray(groups))
+    return dict(zip(labels, np.bincount(places).tolist(), strict=True))
 
 
 def _find_small_classes(
-    unit_sets: Sequence[Collection[str]],
-    label_sets: Sequence[Sequence[str]],
+    distinct: Mapping[str, int],
+    label_sets: Iterable[Sequence[str]],
     num_folds: int,
     small_classes: str,
     unit: str,
 ) -> bool:
-    """Whether a class is in fewer units (groups of images) than there are folds; ValueError unless allowed."""
-    distinct = Counter(label for labels in unit_sets for label in labels)
+    """Whether a class is in fewer units (groups of images) than there are folds; ValueError unless allowed.
+
+    distinct: label -> in how many units it is.
+    """
     images = Counter(label for labels in label_sets for label in labels)
     small = sorted((distinct[label], label) for label in images if distinct[label] < num_folds)
     if small and small_classes == "stop":
@@ -246,9 +258,9 @@ def _without_group(grouped: Sequence[str], group: str) -> list[str]:
     return [f"{group} is empty for {alone:,} of {len(grouped):,} images; each of these counts as a group of its own"]
 
 
-def _straddling_copies(groups: Sequence[int], dealt: np.ndarray, column: str) -> list[str]:
-    folds = Counter(group for group, _ in set(zip(groups, dealt.tolist(), strict=True)))
-    straddling = sum(count > 1 for count in folds.values())
+def _straddling_copies(groups: np.ndarray, dealt: np.ndarray, column: str) -> list[str]:
+    pairs = np.unique(np.stack([groups, dealt], axis=1), axis=0)
+    straddling = int((np.bincount(pairs[:, 0]) > 1).sum())
     if not straddling:
         return []
     return [f"{straddling:,} sets of copies or near-copies straddle the folds of {column}; the score flatters"]
@@ -262,7 +274,7 @@ def _out_of_block(moments: np.ndarray, dealt: np.ndarray, column: str) -> list[s
     return [f"{late:,} of {len(dealt):,} images lie in an earlier block of {column} than their own, with their group"]
 
 
-def _lacking_classes(label_sets: Sequence[Sequence[str]], dealt: np.ndarray, num_folds: int) -> list[str]:
+def _lacking_classes(label_sets: Iterable[Sequence[str]], dealt: np.ndarray, num_folds: int) -> list[str]:
     """Classes of which some fold holds out no image: their out-of-fold score rests on fewer folds."""
     folds_of: dict[str, set[int]] = {}
     for labels, fold in zip(label_sets, dealt.tolist(), strict=True):

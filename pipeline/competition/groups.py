@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.texts import Texts, rows_of_equals
+
 FILE_NAME_PREFIX = "file_name_prefix"  # what split.group may name beside a column
 
 GROUP_WORDS = (
@@ -15,6 +17,7 @@ GROUP_WORDS = (
     r"station|study|subject|user|vehicle|video|visit|well|writer"
 )
 NAMED_GROUP = re.compile(rf"(?:{GROUP_WORDS})s?(?:u?id)?|u?id")  # one word of a column's name
+CUT = re.compile(r"(?<=[^_\-./\\\s])[_\-./\\\s]")  # of a name, before what tells images of a group apart
 CODE = re.compile(r"[A-Za-z]+[-_]?\d[\w-]*|(?=.*\d)(?=.*[A-Fa-f])[0-9A-Fa-f-]{6,}")  # P001, site-3, ID_0a84, a uuid
 
 
@@ -36,30 +39,33 @@ class GroupFinding:
         )
 
 
-def merged_groups(*keys: Sequence[str]) -> list[int]:
-    """A group number for each row, in order of first appearance: rows that share a cell of any key share a group.
+def merged_groups(*keys: Sequence[str]) -> np.ndarray:
+    """(N,) int64 group numbers, by first appearance: rows that share a cell of any key share a group.
 
     Empty cells tie nothing together.
     """
-    parent = list(range(len(keys[0])))
+    parent: dict[int, int] = {}  # of rows that share a cell, the first of those known to belong together
 
     def root(row: int) -> int:
-        while parent[row] != row:
+        while parent.setdefault(row, row) != row:
             parent[row] = row = parent[parent[row]]
         return row
 
     for cells in keys:
-        first_of: dict[str, int] = {}
-        for row, cell in enumerate(cells):
-            if cell:
-                one, other = sorted((root(first_of.setdefault(cell, row)), root(row)))
-                parent[other] = one
-    number_of: dict[int, int] = {}
-    return [number_of.setdefault(root(row), len(number_of)) for row in range(len(parent))]
+        filled = np.fromiter((bool(cell) for cell in cells), dtype=bool, count=len(cells))
+        numbers = np.flatnonzero(filled)
+        for first, *others in rows_of_equals(Texts(cells).take(filled)):
+            for other in others:
+                one, two = sorted((root(int(numbers[first])), root(int(numbers[other]))))
+                parent[two] = one
+    root_of_row = np.arange(len(keys[0]))
+    for row in parent:
+        root_of_row[row] = root(row)
+    return np.unique(root_of_row, return_inverse=True)[1]
 
 
 def likely_groups(
-    columns: Mapping[str, Sequence[str]], image_ids: Sequence[str], folds: Sequence[int], *, labels: Sequence[str]
+    columns: Mapping[str, Texts], image_ids: Sequence[str], folds: np.ndarray, *, labels: Texts
 ) -> list[GroupFinding]:
     """Columns, and the file-name prefix, whose values look like groups of images and now straddle `folds`.
 
@@ -67,33 +73,36 @@ def likely_groups(
     and at least as many values as there are folds. What the label decides (a second spelling of the class, its family)
     is no group. Of columns that group the images alike the first is named.
     """
-    num_folds = len(set(folds))
+    num_folds = len(np.unique(folds))
     candidates = {
         name: cells
         for name, cells in columns.items()
         if (_named_like_a_group(name) or _holds_codes(cells)) and _has_group_shape(cells, labels, num_folds)
     }
     prefixes = file_name_prefixes(image_ids, labels, num_folds=num_folds)
-    if prefixes:
+    if len(prefixes):
         candidates[FILE_NAME_PREFIX] = prefixes
-    alike = {tuple(merged_groups(cells)): name for name, cells in reversed(candidates.items())}
+    alike = {merged_groups(cells).tobytes(): name for name, cells in reversed(candidates.items())}
     found = [_finding(name, cells, folds) for name, cells in candidates.items() if name in alike.values()]
     return [finding for finding in found if finding.num_straddling]
 
 
-def file_name_prefixes(image_ids: Sequence[str], labels: Sequence[str], *, num_folds: int) -> list[str]:
-    """The prefix of each image's name that looks like a group (`P001_03.png`: P001), or an empty list.
+def file_name_prefixes(image_ids: Sequence[str], labels: Texts, *, num_folds: int) -> Texts:
+    """The prefix of each image's name that looks like a group (`P001_03.png`: P001), or none at all.
 
     Names are cut at `_ - . / \\` and blanks. The prefix is the shortest that has the shape of a group: a word that all
     names begin with, or the class, is not one yet.
     """
-    names = [re.sub(r"\.[A-Za-z]{3,4}$", "", name) for name in image_ids]
-    cuts = [[match.start() for match in re.finditer(r"(?<=[^_\-./\\\s])[_\-./\\\s]", name)] for name in names]
-    for depth in range(max(map(len, cuts), default=0)):
-        prefixes = [name[: ends[depth]] if depth < len(ends) else name for name, ends in zip(names, cuts, strict=True)]
+    names = Texts(re.sub(r"\.[A-Za-z]{3,4}$", "", name) for name in image_ids)
+    for depth in range(max((len(_cuts(name)) for name in names), default=0)):
+        prefixes = Texts(name[: _cuts(name)[depth]] if depth < len(_cuts(name)) else name for name in names)
         if _has_group_shape(prefixes, labels, num_folds):
             return prefixes
-    return []
+    return Texts()
+
+
+def _cuts(name: str) -> list[int]:
+    return [match.start() for match in CUT.finditer(name)]
 
 
 def _named_like_a_group(name: str) -> bool:
@@ -101,26 +110,35 @@ def _named_like_a_group(name: str) -> bool:
     return any(NAMED_GROUP.fullmatch(word.lower()) for word in words)
 
 
-def _holds_codes(cells: Sequence[str]) -> bool:
-    distinct = set(cells) - {""}
+def _holds_codes(cells: Texts) -> bool:
+    distinct = [cell for cell in cells.distinct() if cell]
     return sum(CODE.fullmatch(cell) is not None for cell in distinct) >= max(10, 0.9 * len(distinct))
 
 
-def _has_group_shape(cells: Sequence[str], labels: Sequence[str], num_folds: int) -> bool:
-    filled = [cell for cell in cells if cell]
-    num_values = len(set(filled))
-    if num_values < max(2, num_folds) or len(filled) < 2 * num_values:
+def _has_group_shape(cells: Texts, labels: Texts, num_folds: int) -> bool:
+    num_filled = sum(bool(cell) for cell in cells)
+    num_values = sum(bool(cell) for cell in cells.distinct())
+    if num_values < max(2, num_folds) or num_filled < 2 * num_values:
         return False
-    classes = len(set(labels))
-    return len(set(zip(labels, cells, strict=True))) > classes or 2 * classes > len(labels)  # else the label decides
+    classes = len(labels.distinct())
+    return 2 * classes > len(labels) or _more_pairs_than(classes, labels, cells)  # else the label decides
 
 
-def _finding(name: str, cells: Sequence[str], folds: Sequence[int]) -> GroupFinding:
-    filled = np.array([cell != "" for cell in cells])
-    values, value_of_row = np.unique(np.array(cells)[filled], return_inverse=True)
+def _more_pairs_than(most: int, *columns: Texts) -> bool:
+    seen: set[tuple[str, ...]] = set()
+    for cells in zip(*columns, strict=True):
+        seen.add(cells)
+        if len(seen) > most:
+            return True
+    return False
+
+
+def _finding(name: str, cells: Texts, folds: np.ndarray) -> GroupFinding:
+    filled = np.fromiter((bool(cell) for cell in cells), dtype=bool, count=len(cells))
+    values, value_of_row = np.unique(cells.array[filled], return_inverse=True)
     lowest, highest = np.full(len(values), len(cells)), np.full(len(values), -1)
-    np.minimum.at(lowest, value_of_row, np.asarray(folds)[filled])
-    np.maximum.at(highest, value_of_row, np.asarray(folds)[filled])
+    np.minimum.at(lowest, value_of_row, folds[filled])
+    np.maximum.at(highest, value_of_row, folds[filled])
     straddling = lowest < highest
     return GroupFinding(
         name=name,

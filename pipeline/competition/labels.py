@@ -3,13 +3,14 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
 from pipeline.competition.schema import label_cell, several_labels, sorted_classes
 from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
+from pipeline.texts import Texts
 
 EMPTY_LABELS = ("", "nan")
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
@@ -38,7 +39,7 @@ class Labels:
 
     columns: tuple[str, ...]
     several: bool  # an image may have several labels, or none
-    cells: list[str]  # as train.csv holds them: the label, or a JSON list where `several`
+    cells: Texts  # as train.csv holds them: the label, or a JSON list where `several`
     classes: tuple[str, ...]
     delimiter: str  # between labels in the organiser's cells; '' where there is one label or one column for each
 
@@ -57,7 +58,7 @@ def label_choices(
     if len(names) > 1:
         return _columns_for_names(table, free, names)
     plausible = [column for column in free if _plausible(table.column(column))]
-    indicators = [column for column in free if set(table.column(column)) <= set(ONE)]
+    indicators = [column for column in free if all(cell in ONE for cell in table.column(column))]
     tokens = {token for cell in cells for mark in DELIMITERS for token in cell.split(mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
@@ -67,19 +68,19 @@ def label_choices(
 def _columns_for_names(table: Table, free: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
     choices: list[tuple[str, ...]] = []
     for column in free:
-        found = table.column(column)
+        found = table.column(column).distinct()
         delimiter = table.delimiter or found_delimiter(found)
         classes = {token for cell in found for token in _tokens(cell, delimiter)}
         if match_names(names, sorted(classes)):
             choices.append((column,))
-    indicators = [column for column in free if set(table.column(column)) <= set(ONE)]
+    indicators = [column for column in free if all(cell in ONE for cell in table.column(column))]
     if not choices and match_names(names, indicators):
         choices.append(tuple(indicators))
     return choices
 
 
-def _plausible(cells: Sequence[str]) -> bool:
-    distinct = {cell.strip() for cell in cells} - set(EMPTY_LABELS)
+def _plausible(cells: Texts) -> bool:
+    distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
     fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
@@ -94,7 +95,7 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked
     if len(columns) > 1:
         fitting = [column for column in columns if cells and _writes(table, column, cells)]
         columns = fitting or columns
-    if len(columns) > 1 and len({tuple(table.column(column)) for column in columns}) == 1:
+    if len(columns) > 1 and all(table.column(column) == table.column(columns[0]) for column in columns):
         columns = columns[:1]
     if len(columns) > 1 and not asked:
         named = [column for column in columns if column.lower() in LABEL_NAMES]
@@ -106,7 +107,7 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked
 
 def _writes(table: Table, column: str, cells: Collection[str]) -> bool:
     """Whether the sample's cells hold nothing but labels of this column, one or several in a cell."""
-    found = table.column(column)
+    found = table.column(column).distinct()
     delimiter = table.delimiter or found_delimiter(found)
     labels = {token for cell in found for token in _tokens(cell, delimiter)}
     return any(
@@ -144,42 +145,55 @@ def read_labels(
     if len(columns) > 1:
         return _indicator_labels(table, columns, ids, problems)
     cells = table.column(columns[0])
-    mark = table.delimiter or found_delimiter(cells) if delimiter == AUTO else "" if delimiter == NONE else delimiter
+    mark = (
+        table.delimiter or found_delimiter(cells.distinct())
+        if delimiter == AUTO
+        else ""
+        if delimiter == NONE
+        else delimiter
+    )
     if not mark:
         check_labels(table.name, ids, cells, problems)
-        return Labels(columns, False, cells, sorted_classes(cells), "")
-    lists = [_tokens(cell, mark) for cell in cells]
-    _note_unlabelled(table.name, ids, lists, problems)
-    classes = sorted_classes(token for tokens in lists for token in tokens)
+        return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
+    classes = sorted_classes(token for cell in cells for token in _tokens(cell, mark))
     order = {label: place for place, label in enumerate(classes)}
-    written = [label_cell(sorted(set(tokens), key=order.__getitem__)) for tokens in lists]
+    written = Texts(label_cell(sorted(set(_tokens(cell, mark)), key=order.__getitem__)) for cell in cells)
+    _note_unlabelled(table.name, ids, written, problems)
     return Labels(columns, True, written, classes, mark)
 
 
 def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
-    positions = [table.header.index(column) for column in columns]
-    strange = sorted({row[at] for row in table.rows for at in positions if row[at].strip() not in ONE})
-    if sum(any(row[at].strip() not in ONE for at in positions) for row in table.rows) > len(table.rows) / 2:
+    chosen = Table(table.name, columns, tuple(table.column(column) for column in columns))
+    strange = sorted({cell for cells in chosen.cells for cell in cells.distinct() if cell.strip() not in ONE})
+    if sum(any(cell.strip() not in ONE for cell in row) for row in chosen.rows()) > table.num_rows / 2:
         raise ValueError(
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
             "several targets an image, or numbers (regression), are not learnt here"
         )
-    lists = []
-    for image_id, row in zip(ids, table.rows, strict=True):
-        odd = [f"{image_id}: {table.header[at]} = {row[at]!r}" for at in positions if row[at].strip() not in ONE]
-        for offender in odd:
-            problems.add(
-                "label cell that is not 0 or 1", offender, f"columns {list(columns)[:3]} of {table.name} say 0 or 1"
-            )
-        lists.append([table.header[at] for at in positions if ONE.get(row[at].strip(), 0)])
-    if all(len(labels) == 1 for labels in lists):
-        return Labels(columns, False, [labels[0] for labels in lists], tuple(columns), "")
-    return Labels(columns, True, [label_cell(labels) for labels in lists], tuple(columns), "")
+    for image_id, row in zip(ids, chosen.rows(), strict=True):
+        for column, cell in zip(columns, row, strict=True):
+            if cell.strip() not in ONE:
+                problems.add(
+                    "label cell that is not 0 or 1",
+                    f"{image_id}: {column} = {cell!r}",
+                    f"columns {list(columns)[:3]} of {table.name} say 0 or 1",
+                )
+    if all(len(labels) == 1 for labels in _ones(chosen)):
+        return Labels(columns, False, Texts(labels[0] for labels in _ones(chosen)), tuple(columns), "")
+    return Labels(columns, True, Texts(map(label_cell, _ones(chosen))), tuple(columns), "")
 
 
-def _note_unlabelled(table: str, ids: Sequence[str], lists: Sequence[Sequence[str]], problems: Problems) -> None:
-    for image_id, labels in zip(ids, lists, strict=True):
-        if not labels:
+def _ones(table: Table) -> Iterator[list[str]]:
+    """The columns in which each row has 1."""
+    for row in table.rows():
+        yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip(), 0)]
+
+
+def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems) -> None:
+    """cells: as train.csv holds several labels."""
+    none = label_cell([])
+    for image_id, cell in zip(ids, cells, strict=True):
+        if cell == none:
             problems.add(
                 "image without label",
                 image_id,
@@ -187,7 +201,7 @@ def _note_unlabelled(table: str, ids: Sequence[str], lists: Sequence[Sequence[st
             )
 
 
-def check_labels(table: str, ids: Sequence[str], labels: Sequence[str], problems: Problems) -> None:
+def check_labels(table: str, ids: Sequence[str], labels: Texts, problems: Problems) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     for image_id, label in zip(ids, labels, strict=True):
         if label.strip().lower() in EMPTY_LABELS:
@@ -202,7 +216,7 @@ def check_labels(table: str, ids: Sequence[str], labels: Sequence[str], problems
             problems.add("label with outer spaces", f"{image_id} = {label!r}", f"take the spaces out of {table}")
 
     spellings: dict[str, set[str]] = {}
-    for label in labels:
+    for label in labels.distinct():
         spellings.setdefault(unicodedata.normalize("NFC", label).strip().casefold(), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1:
@@ -230,6 +244,6 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
     return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))
 
 
-def label_counts(cells: Sequence[str], *, several: bool) -> Counter[str]:
+def label_counts(cells: Iterable[str], *, several: bool) -> Counter[str]:
     """Label -> number of `label` cells of train.csv that have it."""
     return Counter(label for cell in cells for label in (several_labels(cell) if several else [cell]))

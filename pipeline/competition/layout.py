@@ -6,6 +6,8 @@ two readings are possible.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.competition.archive import Archive
 from pipeline.competition.demands import submission_format
 from pipeline.competition.labels import Labels, looks_ordinal
@@ -19,6 +21,7 @@ from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, beside_im
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
+from pipeline.texts import Texts
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
@@ -34,10 +37,12 @@ class Layout:
     target: Target
     submission: SubmissionFormat
     metric: str
-    train: list[tuple[str, str, str]]  # image_id, member name, label cell of train.csv
-    test: list[tuple[str, str]]  # image_id, member name
-    columns: tuple[str, ...]  # of the organiser's train table
-    column_rows: list[tuple[str, ...]]  # its cells, a row for each of `train`
+    train_ids: Texts
+    train_members: Texts  # name of each one's image
+    train_labels: Texts  # `label` cell of train.csv
+    test_ids: Texts
+    test_members: Texts
+    train_table: Table  # the organiser's, a row for each of `train_ids`
     sample: bytes  # the sample submission as the organiser wrote it
     settings: dict[str, str | list[str]]  # keys of section `competition` that say the same
     notes: list[str]  # how it was recognised
@@ -51,7 +56,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     """
     wishes = wishes or Wishes()
     reading = Reading(archive, problems, wishes, read_tables(archive, wishes.encoding), ImageIndex(archive.names))
-    if not reading.index.names:
+    if not len(reading.index.names):
         raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     _find_what_is_asked(reading)
@@ -60,18 +65,21 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     reading.test_table = find_test_table(reading, test_tables, parts)
 
     train, labels = training_side(reading, train_tables)
-    test = testing_side(reading, set(train.members))
-    _note_unused(reading, train, test)
+    used = reading.index.used_by(train.members)
+    test = testing_side(reading, used)
+    _note_unused(reading, train, test, used | reading.index.used_by(test.members))
     target, submission, metric = _demands(reading, labels)
     return Layout(
         id_column=train.id_column,
         target=target,
         submission=submission,
         metric=metric,
-        train=list(zip(train.ids, train.members, labels.cells, strict=True)),
-        test=list(zip(test.ids, test.members, strict=True)),
-        columns=train.table.header,
-        column_rows=train.table.rows,
+        train_ids=train.ids,
+        train_members=train.members,
+        train_labels=labels.cells,
+        test_ids=test.ids,
+        test_members=test.members,
+        train_table=train.table,
         sample=_sample_bytes(reading, submission, test),
         settings=reading.settings,
         notes=reading.notes,
@@ -113,10 +121,9 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
     return train, test
 
 
-def _note_unused(reading: Reading, train: Side, test: Side) -> None:
-    """Images that no row names: a problem in the folders that rows do name, else a warning."""
-    used = {*train.members, *test.members} - {""}
-    unused = [name for name in reading.index.names if name not in used]
+def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
+    """Images that no row names: a problem in the folders that rows do name, else a warning. used: (N,) bool."""
+    unused = reading.index.names.take(~used)
     places = [(common_folder(member for member in side.members if member), side) for side in (train, test)]
     elsewhere = []
     for name in unused:
@@ -169,7 +176,7 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
     """The sample submission as the organiser wrote it, or as UTF-8 with commas where it is of another make."""
     if reading.sample is None:
         blank = ["" for _ in submission.value_columns]
-        return table_bytes(submission.columns, [[image_id, *blank] for image_id in test.ids])
+        return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids))
     table = reading.sample.table
     content = reading.archive.read(table.name)
     if is_plain_csv(content, table):
@@ -177,4 +184,4 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
     reading.warnings.append(
         f"{table.name} is no CSV in UTF-8 with commas: the submission will be one; ask whether it is accepted"
     )
-    return table_bytes(table.header, table.rows)
+    return table_bytes(table.header, table.rows())

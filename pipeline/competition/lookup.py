@@ -21,13 +21,17 @@ class Lookup:
         self._hashes = array("q", np.frombuffer(hashes, dtype=np.int64)[order].tobytes() if hashes else b"")
         self._rows = array("i", np.frombuffer(rows, dtype=np.int32)[order].tobytes() if rows else b"")
 
-    def find(self, key: Hashable) -> list[str]:
-        """The items that have this key, in their order."""
+    def rows(self, key: Hashable) -> list[int]:
+        """The places of the items that have this key, in order."""
         sought, found = hash(key), []
         at = bisect_left(self._hashes, sought)
         while at < len(self._hashes) and self._hashes[at] == sought:
-            item = self._items[self._rows[at]]
-            if key in self._keys(item):
-                found.append(item)
+            row = self._rows[at]
+            if key in self._keys(self._items[row]):
+                found.append(row)
             at += 1
         return found
+
+    def find(self, key: Hashable) -> list[str]:
+        """The items that have this key, in their order."""
+        return [self._items[row] for row in self.rows(key)]

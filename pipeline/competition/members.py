@@ -1,11 +1,11 @@
 """What a member of the organiser's files may be called and may be: names decoded, checked, junk told apart."""
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
 from pipeline.competition.regions import bomb_message, limit_of
+from pipeline.texts import Texts, rows_of_equals
 
 JUNK_PARTS = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 LINK = "is a link; pack the file itself"
@@ -55,12 +55,12 @@ def is_junk(name: str) -> bool:
     return any(part in JUNK_PARTS or part.startswith("._") for part in name.split("/"))
 
 
-def checked_names(where: str, names: Sequence[str]) -> list[str]:
+def checked_names(where: str, names: Iterable[str]) -> Texts:
     """The names in the same order, `./` taken off. Raises ValueError for two that are equal or one that escapes."""
-    checked = [_checked_name(where, name) for name in names]
-    twice = [name for name, count in Counter(checked).items() if count > 1]
+    checked = Texts(_checked_name(where, name) for name in names)
+    twice = rows_of_equals(checked)
     if twice:
-        raise ValueError(f"{where}: two members are called {twice[0]!r}; which one counts cannot be known")
+        raise ValueError(f"{where}: two members are called {checked[twice[0][0]]!r}; which one counts cannot be known")
     return checked
 
 
@@ -74,12 +74,29 @@ def _checked_name(where: str, name: str) -> str:
     return "/".join(kept)
 
 
-def decoded(where: str, names: Sequence[bytes], otherwise: str | None = None) -> list[str]:
-    """The names of one container in one encoding, decided by all of them.
+def decoded(where: str, names: Iterable[bytes | str], otherwise: str | None = None) -> Texts:
+    """The names of one container; those that come as bytes are in one encoding, decided by all of them.
 
     UTF-8 if that fits all; else cp949 (Korean Windows) if that fits all and most of what is not ASCII then is
     among the 2,350 common syllables; else `otherwise`, or ValueError where there is none.
     """
+    odd: dict[int, bytes] = {}  # ASCII is the same in all of them
+
+    def texts() -> Iterator[str]:
+        for row, name in enumerate(names):
+            if isinstance(name, str) or name.isascii():
+                yield name if isinstance(name, str) else name.decode("ascii")
+            else:
+                odd[row] = name
+                yield ""
+
+    found = Texts(texts()).array
+    if odd:
+        found[list(odd)] = _decoded_together(where, list(odd.values()), otherwise)
+    return Texts.of_array(found)
+
+
+def _decoded_together(where: str, names: Sequence[bytes], otherwise: str | None) -> list[str]:
     for encoding in ("utf-8", "cp949", otherwise):
         if encoding is None:
             continue
@@ -89,8 +106,9 @@ def decoded(where: str, names: Sequence[bytes], otherwise: str | None = None) ->
             continue
         if encoding != "cp949" or _reads_as_korean(texts):
             return texts
-    odd = [name for name in names if not name.isascii()]
-    raise ValueError(f"{where}: {len(odd)} names are neither UTF-8 nor Korean (cp949), first {odd[:3]}; rename them")
+    raise ValueError(
+        f"{where}: {len(names)} names are neither UTF-8 nor Korean (cp949), first {names[:3]}; rename them"
+    )
 
 
 def _reads_as_korean(names: Sequence[str]) -> bool:
@@ -99,7 +117,7 @@ def _reads_as_korean(names: Sequence[str]) -> bool:
     return 2 * common > len(letters)
 
 
-def check_total(where: str, total: int, packed: int) -> None:
+def check_total(where: str, total: float, packed: int) -> None:
     """Raise ValueError if members of `total` bytes cannot honestly come from `packed` bytes."""
     if total > limit_of(packed):
         raise ValueError(bomb_message(where, packed, limit_of(packed)))

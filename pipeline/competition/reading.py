@@ -1,15 +1,25 @@
 """One recognition under way: what it looks at, what it has found out, and how it stops or notes a problem."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import LongIds, Sample
 from pipeline.competition.tables import AUTO, Table
-from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, Match, images_of, preference
+from pipeline.competition.templates import (
+    IMAGE_SUFFIXES,
+    MISSING,
+    ImageIndex,
+    Match,
+    candidates_of,
+    images_of,
+    preference,
+)
+from pipeline.texts import Texts, rows_of_equals
 
 LEAST_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
 
@@ -66,11 +76,11 @@ class Reading:
             return self.long.suffixes
         return self.sample.value_columns if self.sample else ()
 
-    def sample_ids(self) -> list[str]:
+    def sample_ids(self) -> Texts:
         """The image ids that the sample submission asks for."""
         if self.long is not None:
-            return list(self.long.prefixes)
-        return self.sample.ids() if self.sample else []
+            return self.long.prefixes
+        return self.sample.ids() if self.sample else Texts()
 
     def test_columns(self) -> set[str]:
         """Columns of the test table: a label is none of them."""
@@ -83,8 +93,8 @@ class Side:
 
     table: Table
     id_column: str
-    ids: list[str]
-    members: list[str]  # '' where there is none
+    ids: Texts
+    members: Texts  # '' where there is none
 
 
 def wished_table(reading: Reading, tables: Mapping[str, Table], key: str) -> Table:
@@ -97,7 +107,7 @@ def wished_table(reading: Reading, tables: Mapping[str, Table], key: str) -> Tab
 
 def column_holding(table: Table, ids: set[str]) -> str | None:
     """The column that holds these ids: all of them, or at least half, whichever column has most."""
-    counts = {column: len(ids & set(table.column(column))) for column in table.header if column}
+    counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
     best = max(counts, key=lambda column: counts[column], default=None)
     return best if best is not None and counts[best] >= LEAST_SHARE * len(ids) else None
 
@@ -119,17 +129,19 @@ def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: s
     return best
 
 
-def _lead_apart(first: Sequence[Sequence[str]], second: Sequence[Sequence[str]]) -> bool:
-    return any(mine and other and mine[0] != other[0] for mine, other in zip(first, second, strict=True))
+def _lead_apart(first: np.ndarray, second: np.ndarray) -> bool:
+    return bool(((first != second) & (first != MISSING) & (second != MISSING)).any())
 
 
-def checked_ids(reading: Reading, ids: list[str], table: str) -> list[str]:
+def checked_ids(reading: Reading, ids: Texts, table: str) -> Texts:
     """The ids; empty and repeated ones are noted as problems."""
-    for image_id, count in Counter(ids).items():
-        if not image_id.strip():
-            reading.problems.add("empty id", f"{count} rows of {table}", f"give each row of {table} its id")
-        elif count > 1:
-            reading.problems.add("duplicate id", f"{image_id} x{count} in {table}", "keep one row for each id")
+    empty = sum(not image_id.strip() for image_id in ids)
+    if empty:
+        reading.problems.add("empty id", f"{empty} rows of {table}", f"give each row of {table} its id")
+    for rows in rows_of_equals(ids):
+        image_id = ids[rows[0]]
+        if image_id.strip():
+            reading.problems.add("duplicate id", f"{image_id} x{len(rows)} in {table}", "keep one row for each id")
     return ids
 
 
@@ -137,35 +149,45 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
     """The side with the member that each row means, '' where there is none or several: both are problems."""
     found = images_of(template, side.table, index)
     reading.settings[f"{role}_images"] = template
-    for image_id, names in dict(zip(side.ids, found, strict=True)).items():
-        if not names:
+    unclear = np.flatnonzero(found < 0)
+    last_of = dict(zip(side.ids.take(unclear), unclear.tolist(), strict=True))  # of an id in several rows
+    candidates = candidates_of(template, side.table.take(unclear), index)
+    names_of = {
+        row: [index.names[number] for number in numbers[:3]]
+        for row, numbers in zip(unclear.tolist(), candidates, strict=True)
+    }
+    for image_id, row in last_of.items():
+        if names_of[row]:
+            reading.problems.add(
+                "id with several images",
+                f"{image_id}: {', '.join(names_of[row])}",
+                f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
+            )
+        else:
             reading.problems.add(
                 f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES)}); "
                 f"or name another place: competition.{role}_images",
             )
-        elif len(names) > 1:
-            reading.problems.add(
-                "id with several images",
-                f"{image_id}: {', '.join(names[:3])}",
-                f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
-            )
-    members = [names[0] if len(names) == 1 else "" for names in found]
-    _note_shared(reading, side, members)
+    _note_shared(reading, side, found, index)
+    members = Texts(index.names[number] if number >= 0 else "" for number in found.tolist())
     return Side(side.table, side.id_column, side.ids, members)
 
 
-def _note_shared(reading: Reading, side: Side, members: Sequence[str]) -> None:
-    ids_of: dict[str, list[str]] = {}
-    for image_id, member in dict(zip(side.ids, members, strict=True)).items():
-        if member:
-            ids_of.setdefault(member, []).append(image_id)
-    for member, ids in ids_of.items():
-        if len(ids) > 1:
+def _note_shared(reading: Reading, side: Side, found: np.ndarray, index: ImageIndex) -> None:
+    """Note images that several ids lead to, by the numbers `found` of each row."""
+    numbers, counts = np.unique(found[found >= 0], return_counts=True)
+    shared = np.flatnonzero(np.isin(found, numbers[counts > 1]))
+    ids_of: dict[int, list[str]] = {}
+    for row in shared.tolist():
+        ids_of.setdefault(int(found[row]), []).append(side.ids[row])
+    for number, ids in ids_of.items():
+        distinct = list(dict.fromkeys(ids))
+        if len(distinct) > 1:
             reading.problems.add(
                 "several ids for one image",
-                f"{member}: {', '.join(ids[:3])}",
+                f"{index.names[number]}: {', '.join(distinct[:3])}",
                 f"give {side.table.name} one row for each image",
             )
 

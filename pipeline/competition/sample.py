@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.competition.archive import Archive
-from pipeline.competition.tables import AUTO, NONE, Table
+from pipeline.competition.tables import AUTO, NONE, Table, counts_rows
+from pipeline.texts import Texts
 
 # stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
 NAME_LEVELS = (
@@ -28,13 +29,13 @@ class Sample:
     id_column: str
     value_columns: tuple[str, ...]
 
-    def ids(self) -> list[str]:
+    def ids(self) -> Texts:
         """The id cells, in order."""
         return self.table.column(self.id_column)
 
     def cells(self) -> set[str]:
         """Distinct cells of the value columns, empty ones left out."""
-        return {cell.strip() for column in self.value_columns for cell in self.table.column(column)} - {""}
+        return {cell.strip() for column in self.value_columns for cell in self.table.column(column).distinct()} - {""}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class LongIds:
 
     separator: str
     suffixes: tuple[str, ...]
-    prefixes: tuple[str, ...]  # image ids, in order of first appearance
+    prefixes: Texts  # image ids, in order of first appearance
 
 
 def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> str | None:
@@ -82,41 +83,46 @@ def read_sample(table: Table, wished_id: str) -> Sample:
     if (
         header.index(columns[0]) == 0
         and len(columns) > 2
-        and _counts(table.column(columns[0]))
+        and counts_rows(table.column(columns[0]))
         and columns[0] == "index"
     ):
         columns = columns[1:]
     if wished_id != AUTO and wished_id in columns:
         id_column = wished_id
     else:
-        distinct = [column for column in columns if len(set(table.column(column))) == len(table.rows)]
-        id_column = distinct[0] if distinct and len(table.rows) > 1 else columns[0]
+        distinct = [column for column in columns if table.column(column).all_distinct()]
+        id_column = distinct[0] if distinct and table.num_rows > 1 else columns[0]
     values = tuple(column for column in columns if column != id_column)
     if not values:
         raise ValueError(f"{table.name} has the columns {list(header)}; a sample submission has an id and another one")
     return Sample(table, id_column, values)
 
 
-def _counts(cells: Sequence[str]) -> bool:
-    return any(list(cells) == [str(start + row) for row in range(len(cells))] for start in (0, 1))
-
-
-def long_ids(ids: Sequence[str]) -> LongIds | None:
+def long_ids(ids: Texts) -> LongIds | None:
     """The ids taken apart, if every image id comes with the same suffixes, two or more; else None."""
     for splits in range(1, MAX_SPLITS + 1):
         for separator in SEPARATORS:
-            parts = [_split(name, separator, splits) for name in ids]
-            if any(part is None for part in parts):
+            suffixes_of = _suffixes_of(ids, separator, splits)
+            if not suffixes_of:
                 continue
-            suffixes_of: dict[str, set[str]] = {}
-            for prefix, suffix in (part for part in parts if part is not None):
-                suffixes_of.setdefault(prefix, set()).add(suffix)
             expected = next(iter(suffixes_of.values()))
             regular = all(found == expected for found in suffixes_of.values())
             if regular and len(expected) > 1 and len(suffixes_of) * len(expected) == len(ids) and len(suffixes_of) > 1:
-                ordered = tuple(dict.fromkeys(part[1] for part in parts if part is not None))
-                return LongIds(separator, ordered, tuple(suffixes_of))
+                parts = (_split(name, separator, splits) for name in ids)
+                ordered = dict.fromkeys(part[1] for part in parts if part is not None)
+                return LongIds(separator, tuple(ordered), Texts(suffixes_of))
     return None
+
+
+def _suffixes_of(ids: Texts, separator: str, splits: int) -> dict[str, set[str]]:
+    """Image id -> its suffixes; empty where an id has none."""
+    suffixes_of: dict[str, set[str]] = {}
+    for name in ids:
+        part = _split(name, separator, splits)
+        if part is None:
+            return {}
+        suffixes_of.setdefault(part[0], set()).add(part[1])
+    return suffixes_of
 
 
 def _split(name: str, separator: str, splits: int) -> tuple[str, str] | None:

@@ -2,15 +2,15 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline.files import made_by, read_json, read_table, write_json, write_table
+from pipeline.files import made_by, read_json, read_table, write_json
+from pipeline.texts import Texts
 
 TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
@@ -118,46 +118,43 @@ def _tuples(found: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class TrainRow:
-    """A labelled image: row i of train.csv is row i of the train store."""
+@dataclass(frozen=True)
+class TestTable:
+    """The images to predict: row i of test.csv is row i of the test store."""
 
-    image_id: str
-    path: str
-    sha256: str  # of the organiser's file: equal for byte-identical images
-    label: str  # of several labels: a JSON list, in the order of the classes
-    group: str = ""  # images of one group are copies or near-copies of each other; empty: on its own
+    image_ids: Texts
+    paths: Texts
+    sha256: Texts  # of the organiser's file: equal for byte-identical images
 
 
-@dataclass(frozen=True, slots=True)
-class TestRow:
-    """An image to predict: row i of test.csv is row i of the test store."""
+@dataclass(frozen=True)
+class TrainTable(TestTable):
+    """The labelled images: row i of train.csv is row i of the train store."""
 
-    image_id: str
-    path: str
-    sha256: str
-
-
-def write_rows(path: Path, rows: Iterable[TrainRow | TestRow], columns: tuple[str, ...]) -> None:
-    """Write train.csv (`TRAIN_COLUMNS`) or test.csv (`TEST_COLUMNS`)."""
-    write_table(path, columns, map(attrgetter(*columns), rows))
+    labels: Texts  # of several labels: a JSON list, in the order of the classes
+    groups: Texts  # images of one group are copies or near-copies of each other; empty: on its own
 
 
-def read_train_rows(path: Path) -> list[TrainRow]:
-    """The rows of data/competition/train.csv."""
+def read_train_table(path: Path) -> TrainTable:
+    """data/competition/train.csv."""
     with made_by("ingest", path):
-        table = read_table(path, TRAIN_COLUMNS)
-    return [TrainRow(*cells) for cells in zip(*table.values(), strict=True)]
+        return TrainTable(*read_table(path, TRAIN_COLUMNS).values())
 
 
-def read_train_labels(path: Path) -> tuple[list[str], list[str]]:
+def read_test_table(path: Path) -> TestTable:
+    """data/competition/test.csv."""
+    with made_by("ingest", path):
+        return TestTable(*read_table(path, TEST_COLUMNS).values())
+
+
+def read_train_labels(path: Path) -> tuple[Texts, Texts]:
     """(image ids, `label` cells) of data/competition/train.csv: what training needs, in a fifth of the memory."""
     with made_by("ingest", path):
         table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
     return table["image_id"], table["label"]
 
 
-def read_test_ids(path: Path) -> list[str]:
+def read_test_ids(path: Path) -> Texts:
     """The image ids of data/competition/test.csv."""
     with made_by("ingest", path):
         return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
@@ -169,14 +166,7 @@ def refuse_rows(table: Path, num_rows: int, store: Store) -> None:
         raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
 
 
-def read_test_rows(path: Path) -> list[TestRow]:
-    """The rows of data/competition/test.csv."""
-    with made_by("ingest", path):
-        table = read_table(path, TEST_COLUMNS)
-    return [TestRow(*cells) for cells in zip(*table.values(), strict=True)]
-
-
-def read_folds(path: Path, image_ids: list[str]) -> list[str]:
+def read_folds(path: Path, image_ids: Sequence[str]) -> Texts:
     """The fold that holds out each of `image_ids`, as data/folds.csv says; ValueError if it is about others."""
     with made_by("split", path):
         table = read_table(path, FOLDS_COLUMNS)
@@ -188,12 +178,13 @@ def read_folds(path: Path, image_ids: list[str]) -> list[str]:
     return table["fold"]
 
 
-def read_fold_of(path: Path, image_ids: list[str], folds: Sequence[str]) -> dict[str, str]:
+def read_fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
     """Image id -> the fold that holds it out. Raises ValueError unless `folds`, and no others, hold out images."""
     held_by = read_folds(path, image_ids)
-    if set(held_by) != set(folds):
+    found = held_by.distinct()
+    if set(found) != set(folds):
         raise ValueError(
-            f"{path} deals the images into the folds {sorted(set(held_by))}; it must deal them into {list(folds)}; "
+            f"{path} deals the images into the folds {list(found)}; it must deal them into {list(folds)}; "
             "run `dvc repro -f split`"
         )
     return dict(zip(image_ids, held_by, strict=True))
@@ -209,16 +200,39 @@ def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
 def class_indices(labels: Iterable[str], classes: Sequence[str]) -> list[int]:
     """The position of each label in `classes`. Raises ValueError for a label that is not there."""
     index_of = {label: index for index, label in enumerate(classes)}
-    labels = list(labels)
-    unknown = [label for label in labels if label not in index_of]
+    unknown: list[str] = []
+
+    def index(label: str) -> int:
+        if label not in index_of:
+            unknown.append(label)
+        return index_of.get(label, -1)
+
+    indices = [index(label) for label in labels]
     if unknown:
         raise ValueError(f"{len(unknown)} labels are not among the {len(classes)} classes, first {unknown[:3]}")
-    return [index_of[label] for label in labels]
+    return indices
 
 
 def several_labels(cell: str) -> list[str]:
     """The labels in a `label` cell of a multi_label train.csv."""
     return list(json.loads(cell))
+
+
+class LabelSets(Sequence[list[str]]):
+    """The labels of each row, read from its `label` cell when asked for."""
+
+    def __init__(self, cells: Sequence[str], *, several: bool) -> None:
+        self._cells, self._several = cells, several
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def __getitem__(self, row: Any) -> Any:
+        """Of one row: a slice has no use here."""
+        return several_labels(self._cells[row]) if self._several else [self._cells[row]]
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return map(several_labels, self._cells) if self._several else ([cell] for cell in self._cells)
 
 
 def label_cell(labels: Iterable[str]) -> str:

@@ -3,10 +3,11 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import ImageIndex, without_suffix
+from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
 PATH_COLUMN, LABEL_COLUMN = "path", "label"
@@ -23,8 +24,7 @@ def class_folder_table(index: ImageIndex, root: str = AUTO) -> Table | None:
     A label is the leaf folder's name; where two leaves share a name, every label is the path under the root.
     """
     paths = _training_paths(index, root)
-    folder_of = {path: path.rpartition("/")[0] for path in paths}
-    folders = sorted(set(folder_of.values()))
+    folders = sorted({_folder(path) for path in paths})
     if root == AUTO:
         root = _common_folder(folders)
     labelled = [folder for folder in folders if folder != root]
@@ -36,10 +36,8 @@ def class_folder_table(index: ImageIndex, root: str = AUTO) -> Table | None:
         folder: folder.removeprefix(root + "/" if root else "") if whole else folder.rpartition("/")[2]
         for folder in labelled
     }
-    rows: list[tuple[str, ...]] = [
-        (index.by_path[path], label_of[folder_of[path]]) for path in paths if folder_of[path] in label_of
-    ]
-    return Table(root, (PATH_COLUMN, LABEL_COLUMN), rows)
+    rows = ((index.names[index.number(path)], label_of[_folder(path)]) for path in paths if _folder(path) in label_of)
+    return Table.of_rows(root, (PATH_COLUMN, LABEL_COLUMN), rows)
 
 
 def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) -> Table | None:
@@ -54,14 +52,19 @@ def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) ->
     if "label" not in expression.groupindex:
         raise ValueError(f"competition.label {pattern!r} must have a group (?P<label>…), or be a column of the table")
     paths = _training_paths(index, root)
-    found = [(path, expression.search(without_suffix(path.rpartition("/")[2]))) for path in paths]
-    labelled = [(path, match["label"]) for path, match in found if match]
-    counts = Counter(label for _, label in labelled)
-    if pattern == AUTO and (len(counts) < 2 or min(counts.values()) < MIN_PER_LABEL or len(labelled) < len(found)):
+
+    def labelled() -> Iterator[tuple[str, str]]:
+        for path in paths:
+            match = expression.search(without_suffix(path.rpartition("/")[2]))
+            if match:
+                yield path, match["label"]
+
+    counts = Counter(label for _, label in labelled())
+    if pattern == AUTO and (len(counts) < 2 or min(counts.values()) < MIN_PER_LABEL or counts.total() < len(paths)):
         return None
-    rows: list[tuple[str, ...]] = [(index.by_path[path], label) for path, label in labelled]
-    where = root if root != AUTO else _common_folder(sorted({path.rpartition("/")[0] for path, _ in labelled}))
-    return Table(where, (PATH_COLUMN, LABEL_COLUMN), rows) if rows else None
+    where = root if root != AUTO else common_folder(path for path, _ in labelled())
+    rows = ((index.names[index.number(path)], label) for path, label in labelled())
+    return Table.of_rows(where, (PATH_COLUMN, LABEL_COLUMN), rows) if counts else None
 
 
 def test_like(path: str) -> bool:
@@ -70,15 +73,19 @@ def test_like(path: str) -> bool:
     return any(word in folder for folder in folders for word in TEST_WORDS)
 
 
-def _training_paths(index: ImageIndex, root: str) -> list[str]:
+def _training_paths(index: ImageIndex, root: str) -> Texts:
     if root != AUTO:
-        paths = [path for path in index.by_path if path.startswith(root + "/") or not root]
-        if not paths:
+        paths = Texts(path for path in index.paths if path.startswith(root + "/") or not root)
+        if not len(paths):
             raise ValueError(f"competition.train_images is {root!r}, where no image lies; write the folder's path")
         return paths
-    paths = [path for path in index.by_path if not test_like(path) and not _held_out(path)]
-    named = [path for path in paths if any("train" in folder for folder in path.lower().split("/")[:-1])]
-    return named or paths
+    paths = Texts(path for path in index.paths if not test_like(path) and not _held_out(path))
+    named = Texts(path for path in paths if any("train" in folder for folder in path.lower().split("/")[:-1]))
+    return named if len(named) else paths
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _held_out(path: str) -> bool:
@@ -91,4 +98,4 @@ def _common_folder(folders: Sequence[str]) -> str:
 
 def common_folder(paths: Iterable[str]) -> str:
     """The deepest folder that all these paths lie under; '' for none."""
-    return _common_folder(sorted({path.rpartition("/")[0] for path in paths}))
+    return _common_folder(sorted({_folder(path) for path in paths}))

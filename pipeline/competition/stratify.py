@@ -7,7 +7,7 @@ lacks all labels of the group most, each measured against its number of images, 
 images of 50 labels in 30,000 groups no fold is further than 1.2 images from its due, where the paper's rule gives 97.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -15,12 +15,12 @@ NO_LABEL = ""
 
 
 def iterative_folds(
-    label_sets: Sequence[Sequence[str]], groups: Sequence[int], *, num_folds: int, seed: int
+    label_sets: Collection[Sequence[str]], groups: Sequence[int] | np.ndarray, *, num_folds: int, seed: int
 ) -> np.ndarray:
     """(N,) int fold numbers; `groups` are numbered from 0 without gaps. Chance, from `seed`, decides between equals."""
     group_of_row = np.asarray(groups)
     sizes = np.bincount(group_of_row)
-    pair_group, pair_label, pair_images = _pairs(label_sets, group_of_row)
+    _, pair_group, pair_label, pair_images = label_pairs(label_sets, group_of_row)
     pairs_of_group = np.searchsorted(pair_group, np.arange(len(sizes) + 1))
     by_label = np.argsort(pair_label, kind="stable")
     remaining = np.bincount(pair_label)  # groups not yet dealt, by label
@@ -49,12 +49,17 @@ def iterative_folds(
     return fold_of_group[group_of_row]
 
 
-def _pairs(label_sets: Sequence[Sequence[str]], groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Group, label index and number of images, for each label of each group; sorted by group, then label."""
-    filled = [labels or (NO_LABEL,) for labels in label_sets]
-    index_of = {label: index for index, label in enumerate(sorted({label for labels in filled for label in labels}))}
-    flat = np.array([index_of[label] for labels in filled for label in labels], dtype=np.int64)
-    repeats = np.fromiter(map(len, filled), dtype=np.int64, count=len(filled))
-    keys, images = np.unique(np.repeat(groups, repeats) * len(index_of) + flat, return_counts=True)
-    group, label = np.divmod(keys, len(index_of))
-    return group, label, images
+def label_pairs(
+    label_sets: Collection[Sequence[str]], groups: np.ndarray
+) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """(labels, then for each label of each group: group, label's place, number of images), by group, then label.
+
+    `NO_LABEL` stands for an empty set.
+    """
+    names = sorted({label for labels in label_sets for label in labels or (NO_LABEL,)})
+    index_of = {label: index for index, label in enumerate(names)}
+    repeats = np.fromiter((len(labels) or 1 for labels in label_sets), dtype=np.int64, count=len(label_sets))
+    flat = (index_of[label] for labels in label_sets for label in labels or (NO_LABEL,))
+    keys = np.repeat(groups, repeats) * len(names) + np.fromiter(flat, dtype=np.int64, count=repeats.sum())
+    keys, images = np.unique(keys, return_counts=True)
+    return names, *np.divmod(keys, len(names)), images

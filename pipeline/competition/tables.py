@@ -1,16 +1,20 @@
 """The organiser's tables as text: CSV, TSV and COCO-style JSON, each as a header and rows of strings."""
 
 import csv
-import io
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from pipeline.competition.archive import Archive
-from pipeline.files import Once
+from pipeline.competition.lookup import Lookup
+from pipeline.texts import Texts, columns_of_rows
 
 AUTO, NONE = "auto", "none"
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -25,22 +29,50 @@ CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style f
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows of text cells; every row has as many as the header."""
+    """A header and text cells, column by column; every column has as many."""
 
     name: str  # of the member it was read from
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    cells: tuple[Texts, ...]
     delimiter: str = ""  # between the labels of a cell, where the source says so (JSON)
 
-    def column(self, name: str) -> list[str]:
-        """The cells of one column."""
-        position = self.header.index(name)
-        return [row[position] for row in self.rows]
+    @classmethod
+    def of_rows(cls, name: str, header: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str = "") -> "Table":
+        """The table with these rows. Raises ValueError for rows that do not fit the header, by line (header: 1)."""
+        cells, odd = columns_of_rows(rows, len(header))
+        if odd:
+            raise ValueError(
+                f"{len(odd)} rows have another number of cells than the header ({len(header)}), first lines "
+                f"{[number + 2 for number in odd[:3]]}"
+            )
+        return cls(name, tuple(header), tuple(cells), delimiter)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows below the header."""
+        return len(self.cells[0])
 
     @property
     def stem(self) -> str:
         """The file's name without folder and suffixes, lower case."""
         return PurePosixPath(self.name).name.split(".")[0].lower()
+
+    def column(self, name: str) -> Texts:
+        """The cells of one column."""
+        return self.cells[self.header.index(name)]
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """The cells of each row."""
+        return zip(*self.cells, strict=True)
+
+    def take(self, rows: np.ndarray) -> "Table":
+        """The table of these rows alone, as `Texts.take` takes them."""
+        return replace(self, cells=tuple(cells.take(rows) for cells in self.cells))
+
+    def thinned(self, about: int) -> "Table":
+        """Every so manieth row, so that `about` to twice as many stay."""
+        step = max(1, self.num_rows // about)
+        return replace(self, cells=tuple(cells[::step] for cells in self.cells))
 
 
 def read_tables(archive: Archive, encoding: str = AUTO) -> dict[str, Table]:
@@ -69,37 +101,31 @@ def read_csv(archive: Archive, name: str, encoding: str = AUTO) -> Table:
         raise ValueError(f"{where} holds NUL bytes; it is not a CSV table")
     first_line = text.split("\n", 1)[0]
     separator = next((mark for mark in ",\t;" if mark in first_line), ",")
-    lines = (row for row in csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator) if row)
+    lines = (row for row in csv.reader(_lines(text), strict=True, delimiter=separator) if row)
     try:
         header = tuple(cell.strip() for cell in next(lines, []))
-        once = [Once() for _ in header]
-        rows = [_kept_once(row, once) for row in lines]
+        _check_header(header)
+        table = Table.of_rows(name, header, lines) if header else None
     except csv.Error as error:
         raise ValueError(f"{where} is not a readable CSV: {error}") from error
-    if not rows:
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if table is None or not table.num_rows:
         raise ValueError(f"{where} has {int(bool(header))} lines; it must have a header and at least one row")
-    return _checked(Table(name, header, rows), where)
+    return table
 
 
-def _kept_once(row: list[str], once: list[Once]) -> tuple[str, ...]:
-    """The cells, equal ones of a column as one text; a row of another length stays as it is, for the error."""
-    return tuple(row) if len(row) != len(once) else tuple(keep(cell) for keep, cell in zip(once, row, strict=True))
+def _lines(text: str) -> Iterator[str]:
+    """The lines as csv takes them; io.StringIO would hold four bytes a letter."""
+    return (match[0] for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", text))
 
 
-def _checked(table: Table, where: str) -> Table:
-    header = table.header
+def _check_header(header: Sequence[str]) -> None:
     if len(header) > MAX_COLUMNS:
-        raise ValueError(f"{where} has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
+        raise ValueError(f"it has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
     twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
     if twice:
-        raise ValueError(f"{where}: {len(twice)} columns have one name, first {twice[:3]}; rename one of each")
-    ragged = [number for number, row in enumerate(table.rows, start=2) if len(row) != len(header)]
-    if ragged:
-        raise ValueError(
-            f"{where}: {len(ragged)} rows have another number of cells than the header "
-            f"({len(header)}), first lines {ragged[:3]}"
-        )
-    return table
+        raise ValueError(f"{len(twice)} columns have one name, first {twice[:3]}; rename one of each")
 
 
 def _decoded(content: bytes, encoding: str, where: str) -> str:
@@ -133,26 +159,35 @@ def _decodes(content: bytes, encoding: str) -> bool:
 def without_index(table: Table) -> Table:
     """The table less a column that only counts its rows: unnamed (pandas' `index=True`), 0, 1, 2, … or 1, 2, 3, …."""
     first = table.header[0]
-    cells = [row[0] for row in table.rows]
-    counts = [[str(start + number) for number in range(len(cells))] for start in (0, 1)]
-    if len(table.header) > 1 and (not first or first.startswith("Unnamed:")) and cells in counts:
-        return replace(table, header=table.header[1:], rows=[row[1:] for row in table.rows])
+    if len(table.header) > 1 and (not first or first.startswith("Unnamed:")) and counts_rows(table.cells[0]):
+        return replace(table, header=table.header[1:], cells=table.cells[1:])
     return table
+
+
+def counts_rows(cells: Sequence[str]) -> bool:
+    """Whether the cells are 0, 1, 2, … or 1, 2, 3, …."""
+    return any(all(cell == str(number) for number, cell in enumerate(cells, start)) for start in (0, 1))
 
 
 def joined(table: Table, others: Sequence[Table], key: str) -> Table:
     """`table` with the columns of those `others` that have a row for each of its keys, matched by column `key`."""
     for other in others:
-        if key not in other.header or len(set(other.column(key))) != len(other.rows):
-            continue
-        row_of = dict(zip(other.column(key), other.rows, strict=True))
         new = [at for at, column in enumerate(other.header) if column and column not in table.header]
-        keys = table.column(key)
-        if new and all(value in row_of for value in keys):
+        if not new or key not in other.header or not other.column(key).all_distinct():
+            continue
+        rows = rows_with(other.column(key), table.column(key))
+        if (rows >= 0).all():
+            added = other.take(rows)
             header = (*table.header, *(other.header[at] for at in new))
-            rows = [(*row, *(row_of[value][at] for at in new)) for row, value in zip(table.rows, keys, strict=True)]
-            table = replace(table, header=header, rows=rows)
+            table = replace(table, header=header, cells=(*table.cells, *(added.cells[at] for at in new)))
     return table
+
+
+def rows_with(cells: Texts, sought: Texts) -> np.ndarray:
+    """(N,) int64: in which row of `cells` each of the `sought` stands (the last, of several); -1 for none."""
+    lookup = Lookup(cells, lambda cell: (cell,))
+    rows = (lookup.rows(cell) for cell in sought)
+    return np.fromiter((found[-1] if found else -1 for found in rows), dtype=np.int64, count=len(sought))
 
 
 def parted(table: Table) -> tuple[Table, Table] | None:
@@ -160,23 +195,24 @@ def parted(table: Table) -> tuple[Table, Table] | None:
 
     Rows for validation are labelled: they are train rows.
     """
-    for column in table.header:
-        parts = [cell.strip().lower() for cell in table.column(column)]
-        distinct = set(parts)
-        if distinct <= TRAIN_PARTS | TEST_PARTS and distinct & TRAIN_PARTS and distinct & TEST_PARTS:
-            rows = list(zip(parts, table.rows, strict=True))
-            train = [row for part, row in rows if part in TRAIN_PARTS]
-            return replace(table, rows=train), replace(table, rows=[row for part, row in rows if part in TEST_PARTS])
+    for cells in table.cells:
+        parts = (cell.strip().lower() for cell in cells)
+        if not all(part in TRAIN_PARTS | TEST_PARTS for part in parts):
+            continue
+        parts = (cell.strip().lower() for cell in cells)
+        train = np.fromiter((part in TRAIN_PARTS for part in parts), dtype=bool, count=len(cells))
+        if train.any() and not train.all():
+            return table.take(train), table.take(~train)
     return None
 
 
 def is_plain_csv(content: bytes, table: Table) -> bool:
     """Whether these bytes are UTF-8 CSV with commas that gives this table."""
     try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+        found = csv.reader(_lines(content.decode("utf-8-sig")), strict=True)
+        return all(tuple(row or ()) == own for row, own in zip_longest(found, chain([table.header], table.rows())))
     except (UnicodeDecodeError, csv.Error):
         return False
-    return [tuple(row) for row in rows] == [table.header, *table.rows]
 
 
 def _records_table(name: str, found: list[Any]) -> Table | None:
@@ -184,8 +220,8 @@ def _records_table(name: str, found: list[Any]) -> Table | None:
     if not found or not all(isinstance(record, dict) and record.keys() == found[0].keys() for record in found):
         return None
     header = [field for field in found[0] if not any(isinstance(record[field], dict | list) for record in found)]
-    rows = [tuple(_text(record[field]) for field in header) for record in found]
-    return Table(name, tuple(header), rows) if header else None
+    rows = (tuple(_text(record[field]) for field in header) for record in found)
+    return Table.of_rows(name, header, rows) if header else None
 
 
 def _json_table(archive: Archive, name: str) -> Table | None:
@@ -239,7 +275,7 @@ def _coco_rows(name: str, found: dict[str, Any]) -> Table:
             row.append(COCO_DELIMITER.join(map(str, ids)))
             row += [COCO_DELIMITER.join(name_of[category] for category in ids)] if name_of else []
     several = any(len(ids) > 1 for ids in ids_of.values())
-    return Table(name, tuple(header), [tuple(row) for row in rows], COCO_DELIMITER if several else "")
+    return Table.of_rows(name, header, rows, COCO_DELIMITER if several else "")
 
 
 def _category_names(categories: Sequence[dict[str, Any]]) -> dict[Any, str]:

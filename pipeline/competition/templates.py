@@ -8,14 +8,19 @@ for whatever suffix the image has. Where `{column}` is all of it, folders of ano
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from pipeline.competition.lookup import Lookup
 from pipeline.competition.tables import Table
+from pipeline.texts import Texts
 
+MISSING, SEVERAL = -1, -2  # instead of an image's number
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
 NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
@@ -37,26 +42,49 @@ def plain(text: str) -> str:
 
 
 class ImageIndex:
-    """The images of an archive, to be found by path, by path without suffix, by name, by stem and by number."""
+    """The images of an archive, to be found by path, by path without suffix, by name, by stem and by number.
+
+    names: members' names; paths: the same as templates see them (`plain`). An image's number is its place in both.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = [name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
-        self.by_path = {plain(name): name for name in self.names}
-        self._paths = list(self.by_path)
-        self._by_stem_path = Lookup(self._paths, lambda path: (without_suffix(path),))
-        self._by_name = Lookup(self._paths, _names_of)
+        self.names = Texts(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+        alike = all(plain(name) == name for name in self.names)
+        self.paths = self.names if alike else Texts(map(plain, self.names))
+        self._by_path = Lookup(self.paths, lambda path: (path,))
+
+    @cached_property
+    def _by_stem_path(self) -> Lookup:
+        return Lookup(self.paths, lambda path: (without_suffix(path),))
+
+    @cached_property
+    def _by_name(self) -> Lookup:
+        return Lookup(self.paths, _names_of)
 
     @cached_property
     def _by_number(self) -> Lookup:
-        return Lookup(self._paths, _number_of)
+        return Lookup(self.paths, _number_of)
 
     @cached_property
     def _by_folded(self) -> Lookup:
-        return Lookup(self._paths, lambda path: (stem_of(path).casefold(),))
+        return Lookup(self.paths, lambda path: (stem_of(path).casefold(),))
 
-    def without(self, used: set[str]) -> "ImageIndex":
-        """The index of the images whose member names are not in `used`."""
-        return ImageIndex(name for name in self.names if name not in used)
+    def number(self, path: str) -> int:
+        """The number of the image with this path; `MISSING` for none."""
+        found = self._by_path.rows(path)
+        return found[-1] if found else MISSING
+
+    def used_by(self, members: Iterable[str]) -> np.ndarray:
+        """(N,) bool: which images are among these members."""
+        used = np.zeros(len(self.names), dtype=bool)
+        for member in members:
+            if member:
+                used[[row for row in self._by_path.rows(plain(member)) if self.names[row] == member]] = True
+        return used
+
+    def without(self, used: np.ndarray) -> "ImageIndex":
+        """The index of the images that are not `used`, (N,) bool."""
+        return ImageIndex(self.names.take(~used))
 
     def exact(self, cell: str) -> list[str]:
         """Paths that end in this cell, with or without their suffix."""
@@ -64,20 +92,22 @@ class ImageIndex:
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
-    def tail(self, path: str) -> str | None:
-        """The longest end of this path, cut between folders, that is an image's path."""
-        while path not in self.by_path:
+    def tail(self, path: str) -> int:
+        """The number of the image whose path is the longest end of this one, cut between folders, or `MISSING`."""
+        while (number := self.number(path)) == MISSING:
             _, cut, path = path.partition("/")
             if not cut:
-                return None
-        return path
+                break
+        return number
 
-    def anywhere(self, path: str) -> list[str]:
-        """Paths that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
+    def anywhere(self, path: str) -> list[int]:
+        """Numbers of the images that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
         folder, _, name = path.rpartition(ANYWHERE)
-        found = self._by_name.find(name.removesuffix(".*"))
+        found = [(number, self.paths[number]) for number in self._by_name.rows(name.removesuffix(".*"))]
         return [
-            hit for hit in found if hit.startswith(folder) and (name.endswith(".*") or ("/" + hit).endswith("/" + name))
+            number
+            for number, hit in found
+            if hit.startswith(folder) and (name.endswith(".*") or ("/" + hit).endswith("/" + name))
         ]
 
     def numbered(self, cell: str) -> list[str]:
@@ -91,16 +121,16 @@ class ImageIndex:
         paths = self._by_folded.find(stem_of(plain(cell)).casefold())
         return paths[0] if paths and not self.exact(plain(cell)) else None
 
-    def with_stem_path(self, path: str) -> list[str]:
-        """Paths that are this one with some image suffix."""
-        return self._by_stem_path.find(path)
+    def with_stem_path(self, path: str) -> list[int]:
+        """Numbers of the images whose paths are this one with some image suffix."""
+        return self._by_stem_path.rows(path)
 
     def holding(self, cell: str) -> list[str]:
         """Paths whose name holds this cell as a word or number of its own."""
         before = "[0-9]" if cell[0].isdigit() else "[0-9A-Za-z]"  # img7.png holds 7, img17.png does not
         after = "[0-9]" if cell[-1].isdigit() else "[0-9A-Za-z]"
         pattern = re.compile(rf"(?<!{before}){re.escape(cell)}(?!{after})")
-        return [path for path in self.by_path if pattern.search(path.rsplit("/", 1)[-1])]
+        return [path for path in self.paths if pattern.search(path.rsplit("/", 1)[-1])]
 
 
 def _names_of(path: str) -> set[str]:
@@ -135,16 +165,16 @@ class Match:
     num_found: int  # distinct images that the rows lead to
 
 
-def paths_of(template: str, table: Table) -> list[str | None]:
+def paths_of(template: str, table: Table) -> Iterator[str | None]:
     """The path that each row means; None where a numbered cell is no number."""
-    parts: list[list[str | None]] = []
+    parts: list[Iterable[str | None]] = []
     end = 0
     for field in FIELD.finditer(template):
-        parts.append([template[end : field.start()]] * len(table.rows))
-        parts.append([_spelled(plain(cell), field[2], field[3]) for cell in table.column(field[1])])
+        parts.append(repeat(template[end : field.start()], table.num_rows))
+        parts.append(_spelled(plain(cell), field[2], field[3]) for cell in table.column(field[1]))
         end = field.end()
-    parts.append([template[end:]] * len(table.rows))
-    return [None if None in pieces else "".join(map(str, pieces)) for pieces in zip(*parts, strict=True)]
+    parts.append(repeat(template[end:], table.num_rows))
+    return (None if None in pieces else "".join(map(str, pieces)) for pieces in zip(*parts, strict=True))
 
 
 def _spelled(cell: str, width: str | None, stem: str | None) -> str | None:
@@ -168,8 +198,17 @@ def columns_of(template: str) -> list[str]:
     return [field[1] for field in FIELD.finditer(template)]
 
 
-def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]:
-    """For each row the member names that it means: none, one, or (with `.*`) several."""
+def images_of(template: str, table: Table, index: ImageIndex) -> np.ndarray:
+    """(N,) int32: the number of the image that each row means, `MISSING` where there is none, `SEVERAL` (`.*`)."""
+    hits = (
+        MISSING if not found else SEVERAL if len(found) > 1 else found[0]
+        for found in candidates_of(template, table, index)
+    )
+    return np.fromiter(hits, dtype=np.int32, count=table.num_rows)
+
+
+def candidates_of(template: str, table: Table, index: ImageIndex) -> Iterator[list[int]]:
+    """For each row the numbers of the images that it may mean. Raises ValueError for columns that are not there."""
     columns = columns_of(template)
     unknown = [column for column in columns if column not in table.header]
     if unknown or not columns:
@@ -177,19 +216,18 @@ def images_of(template: str, table: Table, index: ImageIndex) -> list[list[str]]
             f"template {template!r} names {unknown or 'no column'}; {table.name} has the columns {list(table.header)}"
         )
     is_path = template == f"{{{columns[0]}}}"
-    found: list[list[str]] = []
-    for path in paths_of(template, table):
-        if path is not None and is_path:
-            path = index.tail(path)
-        if path is None:
-            found.append([])
-        elif ANYWHERE in path:
-            found.append([index.by_path[hit] for hit in index.anywhere(path)])
-        elif template.endswith(".*"):
-            found.append([index.by_path[hit] for hit in index.with_stem_path(path[:-2])])
-        else:
-            found.append([index.by_path[path]] if path in index.by_path else [])
-    return found
+    return (_candidates(path, template, index, is_path=is_path) for path in paths_of(template, table))
+
+
+def _candidates(path: str | None, template: str, index: ImageIndex, *, is_path: bool) -> list[int]:
+    if path is None:
+        return []
+    if not is_path and ANYWHERE in path:
+        return index.anywhere(path)
+    if not is_path and template.endswith(".*"):
+        return index.with_stem_path(path[:-2])
+    number = index.tail(path) if is_path else index.number(path)
+    return [] if number == MISSING else [number]
 
 
 def folder_of(template: str) -> str:
@@ -209,10 +247,10 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
         tried.update(_templates(table, column, index))
     matches = _tried_on(table, index, tried)
     most = max((match.num_found for match in matches), default=0)
-    if most < len(table.rows):
+    if most < table.num_rows:
         for match in _tried_on(table, index, _nested(tried)):
-            complete = match.num_found == len(table.rows) and role in folder_of(match.template).lower()
-            if complete or most < NEST_BELOW * len(table.rows):
+            complete = match.num_found == table.num_rows and role in folder_of(match.template).lower()
+            if complete or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
     return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
 
@@ -224,10 +262,10 @@ def beside_images(path: str) -> bool:
 
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
     """Templates with the number of images that they find: on some rows first, the best ones then on all."""
-    some = replace(table, rows=table.rows[:: max(1, len(table.rows) // NUM_THINNED)])
+    some = table.thinned(NUM_THINNED)
     counted = [(_num_found(template, some, index), template, column) for template, column in _first(tried, NUM_TRIED)]
     best = [entry for entry in counted if entry[0] * 4 >= max(counted)[0]]
-    if len(some.rows) < len(table.rows):
+    if some.num_rows < table.num_rows:
         best = sorted(best, key=lambda entry: -entry[0])[:NUM_COUNTED]
         best = [(_num_found(template, table, index), template, column) for _, template, column in best]
     return [Match(template, column, number) for number, template, column in best if number]
@@ -238,7 +276,8 @@ def _first(tried: Counter[tuple[str, str]], number: int) -> list[tuple[str, str]
 
 
 def _num_found(template: str, table: Table, index: ImageIndex) -> int:
-    return len({names[0] for names in images_of(template, table, index) if len(names) == 1})
+    found = images_of(template, table, index)
+    return len(np.unique(found[found >= 0]))
 
 
 def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
@@ -262,16 +301,15 @@ def preference(template: str, role: str) -> tuple[int, int, int, str]:
 
 def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[str, str]]:
     """(template, column) -> number of looked-at rows that suggest it."""
-    position = table.header.index(column)
-    rows = table.rows[:: max(1, len(table.rows) // NUM_LOOKED_AT)]
-    cells = [plain(row[position]) for row in rows]
+    some = table.thinned(NUM_LOOKED_AT)
+    cells = [plain(cell) for cell in some.column(column)]
     suggested: Counter[tuple[str, str]] = Counter()
     for cell in cells:
         suggested.update((template, column) for template in _numbered(cell, column, index))
-    for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
+    for row, (cell, paths, field) in zip(some.rows(), _hits(cells, column, index), strict=False):
         found = {variant for path in paths[:64] for variant in _variants(path, cell, field, table.header, row)}
         suggested.update((template, column) for template in found)
-    if any(index.tail(cell) for cell in cells if "/" in cell):
+    if any(index.tail(cell) != MISSING for cell in cells if "/" in cell):
         suggested[f"{{{column}}}", column] += len(cells)
     return suggested
 

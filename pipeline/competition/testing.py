@@ -1,7 +1,8 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from pipeline.competition.reading import (
     Reading,
@@ -14,8 +15,9 @@ from pipeline.competition.reading import (
 )
 from pipeline.competition.sample import Sample
 from pipeline.competition.sources import common_folder
-from pipeline.competition.tables import AUTO, NONE, Table
+from pipeline.competition.tables import AUTO, NONE, Table, rows_with
 from pipeline.competition.templates import (
+    MISSING,
     ImageIndex,
     Match,
     column_of,
@@ -24,11 +26,12 @@ from pipeline.competition.templates import (
     images_of,
     without_suffix,
 )
+from pipeline.texts import Texts, joined_texts
 
 
-def id_table(column: str, ids: Sequence[str]) -> Table:
+def id_table(column: str, ids: Texts) -> Table:
     """Ids alone, as a table."""
-    return Table("the sample submission", (column,), [(image_id,) for image_id in ids])
+    return Table("the sample submission", (column,), (ids,))
 
 
 def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
@@ -55,8 +58,8 @@ def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Seque
     return named[0] if named else None
 
 
-def testing_side(reading: Reading, used: set[str]) -> Side:
-    """The test images, in the order of the sample submission. used: members that are training images."""
+def testing_side(reading: Reading, used: np.ndarray) -> Side:
+    """The test images, in the order of the sample submission. used: which images are training images, (N,) bool."""
     index = reading.index.without(used)
     if reading.test_table is not None:
         reading.settings["test_table"] = reading.test_table.name
@@ -70,30 +73,29 @@ def testing_side(reading: Reading, used: set[str]) -> Side:
         column = column_holding(table, set(ids)) or match.column
         table = _rows_for(table, column, ids)
     reading.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
-    return members_of(reading, Side(table, column, ids, []), match.template, "test", index)
+    return members_of(reading, Side(table, column, ids, Texts()), match.template, "test", index)
 
 
-def _rows_for(table: Table, column: str, ids: Sequence[str]) -> Table:
+def _rows_for(table: Table, column: str, ids: Texts) -> Table:
     """The table's row of each id, in this order; blank where it has none."""
-    row_of = dict(zip(table.column(column), table.rows, strict=True))
-    blank = tuple("" for _ in table.header)
-    return Table(table.name, table.header, [row_of.get(image_id, blank) for image_id in ids])
+    rows = rows_with(table.column(column), ids)
+    with_blank = tuple(joined_texts([cells, Texts([""])]) for cells in table.cells)
+    return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
 
 
-def _test_match(reading: Reading, sample: Sample, ids: list[str], index: ImageIndex) -> tuple[Table, Match]:
+def _test_match(reading: Reading, sample: Sample, ids: Texts, index: ImageIndex) -> tuple[Table, Match]:
     """The table, sample or test, and the template that lead to most test images."""
     own, test_table = id_table(sample.id_column, ids), reading.test_table
     wished = reading.wishes.test_images
     if wished != AUTO:
         columns = set(columns_of(wished))
         table = own if columns <= {sample.id_column} or test_table is None else test_table
-        return table, Match(wished, column_of(wished), sum(map(len, images_of(wished, table, index))))
+        return table, Match(wished, column_of(wished), int((images_of(wished, table, index) != MISSING).sum()))
     matches = find_matches(own, index, role="test")
     best = matches[0].num_found if matches else 0
     column = column_holding(test_table, set(ids)) if test_table is not None else None
-    if test_table is not None and column is not None and best < len(set(ids)):
-        rows = [row for row in test_table.rows if row[test_table.header.index(column)] in set(ids)]
-        narrowed = dataclasses.replace(test_table, rows=rows)
+    if test_table is not None and column is not None and best < len(ids.distinct()):
+        narrowed = test_table.take(rows_with(ids, test_table.column(column)) >= 0)
         others = find_matches(narrowed, index, role="test")
         if others and others[0].num_found > best:
             return test_table, only_match(reading, others, narrowed, "test")
@@ -120,16 +122,16 @@ def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
                 [f"test_images: FOLDER/{{{table.header[0]}}}.jpg"],
             )
         match = only_match(reading, matches, table, "test")
-        distinct = [column for column in table.header if len(set(table.column(column))) == len(table.rows)]
+        distinct = [column for column in table.header if table.column(column).all_distinct()]
         column = distinct[0] if distinct else match.column
         ids = checked_ids(reading, table.column(column), table.name)
-        return members_of(reading, Side(table, column, ids, []), match.template, "test", index)
-    members = [name for name in index.names if "test" in name.lower().rpartition("/")[0]]
-    if not members:
+        return members_of(reading, Side(table, column, ids, Texts()), match.template, "test", index)
+    members = Texts(name for name in index.names if "test" in name.lower().rpartition("/")[0])
+    if not len(members):
         raise reading.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
             ["sample: FILE", "test_table: FILE"],
         )
     root = common_folder(members)
-    ids = [without_suffix(name.removeprefix(root + "/")) for name in members]
+    ids = Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
     return Side(id_table("id", ids), "id", ids, members)

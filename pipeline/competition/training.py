@@ -15,7 +15,8 @@ from pipeline.competition.reading import (
 from pipeline.competition.sample import LongIds, long_ids
 from pipeline.competition.sources import FOLDER, LABEL_COLUMN, PATH_COLUMN, class_folder_table, file_name_table
 from pipeline.competition.tables import AUTO, NONE, Table, joined
-from pipeline.competition.templates import Match, column_of, columns_of, find_matches, images_of
+from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
+from pipeline.texts import Texts
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
@@ -35,7 +36,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     id_column = _id_column(reading, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
     ids = checked_ids(reading, table.column(id_column), table.name)
-    side = members_of(reading, Side(table, id_column, ids, []), match.template, "train", reading.index)
+    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
     columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
     labels = read_labels(table, columns, ids, reading.problems, delimiter=reading.wishes.delimiter)
     reading.settings |= {
@@ -81,7 +82,7 @@ def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
 def _is_train_table(reading: Reading, table: Table) -> bool:
     table = _pivoted(reading, table)
     matches = find_matches(table, reading.index, role="train")
-    if not matches or matches[0].num_found < LEAST_SHARE * len(table.rows):
+    if not matches or matches[0].num_found < LEAST_SHARE * table.num_rows:
         return False
     return bool(_choices(reading, table, {matches[0].column}))
 
@@ -101,7 +102,7 @@ def _pivoted(reading: Reading, table: Table) -> Table:
     if reading.long is None or len(table.header) < 2:
         return table
     for column in table.header:
-        apart = long_ids(list(dict.fromkeys(table.column(column))))
+        apart = long_ids(Texts(dict.fromkeys(table.column(column))))
         if apart is not None and set(apart.suffixes) == set(reading.long.suffixes):
             return _wide(reading, table, column, apart)
     return table
@@ -109,7 +110,7 @@ def _pivoted(reading: Reading, table: Table) -> Table:
 
 def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
     rest = [other for other in table.header if other != column]
-    values = [other for other in rest if set(table.column(other)) <= {"0", "1", "0.0", "1.0"}]
+    values = [other for other in rest if all(cell in ("0", "1", "0.0", "1.0") for cell in table.column(other))]
     if len(values) != 1:
         raise reading.stop(
             f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
@@ -119,11 +120,11 @@ def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
     for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
         if cell_of.setdefault(row_id, cell) != cell:
             reading.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
-    rows: list[tuple[str, ...]] = [
+    rows = (
         (prefix, *(cell_of[f"{prefix}{apart.separator}{suffix}"] for suffix in apart.suffixes))
         for prefix in apart.prefixes
-    ]
-    return Table(table.name, (column, *apart.suffixes), rows)
+    )
+    return Table.of_rows(table.name, (column, *apart.suffixes), rows)
 
 
 # -- columns
@@ -133,7 +134,7 @@ def _train_match(reading: Reading, table: Table) -> Match:
     wished = reading.wishes.train_images
     if wished != AUTO:
         found = images_of(wished, table, reading.index)
-        return Match(wished, column_of(wished), sum(map(len, found)))
+        return Match(wished, column_of(wished), int((found != MISSING).sum()))
     matches = find_matches(table, reading.index, role="train")
     if not matches:
         raise reading.stop(
@@ -152,7 +153,7 @@ def _id_column(reading: Reading, table: Table, match: Match) -> str:
         return wished
     if reading.sample is not None and reading.sample.id_column in table.header:
         return reading.sample.id_column
-    distinct = [column for column in table.header if column and len(set(table.column(column))) == len(table.rows)]
+    distinct = [column for column in table.header if column and table.column(column).all_distinct()]
     named = [column for column in distinct if column.lower() in ID_NAMES]
     if named or match.column in distinct or not distinct:
         return named[0] if named else match.column
@@ -183,7 +184,7 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         )
     lines = []
     for columns in choices:
-        values = sorted(set(table.column(columns[0])))
+        values = table.column(columns[0]).distinct()
         lines.append(f"label: {columns[0]}    # {len(values)} values, such as {', '.join(values[:3])}")
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
 
@@ -196,7 +197,7 @@ def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
     table, source = _labels_of_names(reading)
     root = table.name
     paths = table.column(PATH_COLUMN)
-    ids = [path.removeprefix(root + "/") if root else path for path in paths]
+    ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE)
     named = "class folders" if source == FOLDER else "file names"
     reading.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_tf32(compute.precision, device)
 
     schema = read_schema(args.schema)
-    image_ids = np.array(read_test_ids(args.test_table))
+    image_ids = np.array(list(read_test_ids(args.test_table)))
     refuse_rows(args.test_table, len(image_ids), schema.test)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     refuse_altered(args.test_images, schema.test.sha256, stage="ingest")

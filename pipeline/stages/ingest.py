@@ -24,12 +24,9 @@ from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import (
     TEST_COLUMNS,
     TRAIN_COLUMNS,
+    LabelSets,
     Schema,
     Store,
-    TestRow,
-    TrainRow,
-    several_labels,
-    write_rows,
     write_schema,
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
@@ -37,6 +34,7 @@ from pipeline.images.duplicates import mirrored_copies, near_copies
 from pipeline.images.store import StoreReport, auto_size, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 from pipeline.report.audit_page import Gallery, Picture, audit_page
+from pipeline.texts import joined_texts
 
 NUM_CLASSES_PICTURED = 60
 
@@ -69,12 +67,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
         _refuse_one_class(layout)
         size = _image_size(archive, layout, images.size)
-        train_names = [name for _, name, _ in layout.train]
-        test_names = [name for _, name in layout.test]
-        train = write_store(train_part, train_names, archive.read, size=size, fit=images.fit, title="train images")
-        test = write_store(test_part, test_names, archive.read, size=size, fit=images.fit, title="test images")
-        _add_failures(problems, train_names, train)
-        _add_failures(problems, test_names, test)
+        train = write_store(
+            train_part, layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
+        )
+        test = write_store(test_part, layout.test_members, archive.read, size=size, fit=images.fit, title="test images")
+        _add_failures(problems, layout.train_members, train)
+        _add_failures(problems, layout.test_members, test)
         findings = _findings_without_pixels(layout, train, test)
         _add_stopping(problems, findings)
         problems.stop(str(args.raw), competition.allow)
@@ -84,24 +82,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         target=layout.target,
         submission=layout.submission,
         metric=layout.metric,
-        train=Store(num_images=len(layout.train), size=size, sha256=sha256_of(args.train_images)),
-        test=Store(num_images=len(layout.test), size=size, sha256=sha256_of(args.test_images)),
+        train=Store(num_images=len(layout.train_ids), size=size, sha256=sha256_of(args.train_images)),
+        test=Store(num_images=len(layout.test_ids), size=size, sha256=sha256_of(args.test_images)),
     )
-    train_store = read_store(args.train_images, num_images=len(layout.train), size=size)
-    test_store = read_store(args.test_images, num_images=len(layout.test), size=size)
+    train_store = read_store(args.train_images, num_images=len(layout.train_ids), size=size)
+    test_store = read_store(args.test_images, num_images=len(layout.test_ids), size=size)
     copies = _copies(layout, (train_store, test_store), train, test, near=competition.near_copies == "group")
     findings += copies.findings
-    group_of = _group_of(copies.groups, [image_id for image_id, _, _ in layout.train])
-    train_rows = (
-        TrainRow(image_id, member, digest, label, group_of.get(row, ""))
-        for row, ((image_id, member, label), digest) in enumerate(zip(layout.train, train.sha256, strict=True))
-    )
-    test_rows = (TestRow(*row, digest) for row, digest in zip(layout.test, test.sha256, strict=True))
+    group_of = _group_of(copies.groups, layout.train_ids)
+    groups = (group_of.get(row, "") for row in range(len(layout.train_ids)))
 
-    write_rows(args.train_table, train_rows, TRAIN_COLUMNS)
-    own_rows = ([row[0], *cells] for row, cells in zip(layout.train, layout.column_rows, strict=True))
-    write_table(args.train_columns, ("image_id", *layout.columns), own_rows)
-    write_rows(args.test_table, test_rows, TEST_COLUMNS)
+    of_train = (layout.train_ids, layout.train_members, train.sha256, layout.train_labels, groups)
+    write_table(args.train_table, TRAIN_COLUMNS, zip(*of_train, strict=True))
+    own = layout.train_table
+    write_table(args.train_columns, ("image_id", *own.header), zip(layout.train_ids, *own.cells, strict=True))
+    of_test = (layout.test_ids, layout.test_members, test.sha256)
+    write_table(args.test_table, TEST_COLUMNS, zip(*of_test, strict=True))
     write_bytes(args.sample, layout.sample)
     write_json(args.audit, _summary(schema, layout, train, test, problems, findings))
     galleries = _galleries(layout, copies, (train_store, test_store), train, test)
@@ -119,14 +115,14 @@ def _check_allow(allow: Sequence[str]) -> None:
 def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
     if isinstance(size, int):
         return size
-    return auto_size([name for _, name, _ in layout.train] + [name for _, name in layout.test], archive.read)
+    return auto_size(joined_texts([layout.train_members, layout.test_members]), archive.read)
 
 
 def _refuse_one_class(layout: Layout) -> None:
     classes = layout.target.classes
     if layout.target.exclusive and len(classes) < 2:
         raise ValueError(
-            f"all {len(layout.train)} labelled images are of one class, {classes[0]!r}: there is nothing to tell "
+            f"all {len(layout.train_ids)} labelled images are of one class, {classes[0]!r}: there is nothing to tell "
             "apart; see competition.label and competition.train_table"
         )
 
@@ -136,27 +132,19 @@ def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport)
         problems.add("unreadable image", f"{names[row]}: {reason}", "put a sound copy of the file in its place")
 
 
-def _labels_of(layout: Layout) -> list[tuple[str, ...]]:
-    """The labels of each training image."""
-    if layout.target.exclusive:
-        return [(label,) for _, _, label in layout.train]
-    return [tuple(several_labels(label)) for _, _, label in layout.train]
-
-
 def _class_sizes(layout: Layout) -> dict[str, int]:
     """Label -> number of training images that have it, in the order of the classes."""
-    counts = label_counts([label for _, _, label in layout.train], several=not layout.target.exclusive)
+    counts = label_counts(layout.train_labels, several=not layout.target.exclusive)
     return {label: counts[label] for label in layout.target.classes}
 
 
 def _findings_without_pixels(layout: Layout, train: StoreReport, test: StoreReport) -> list[AuditFinding]:
-    train_names, test_names = [name for _, name, _ in layout.train], [name for _, name in layout.test]
     return [
-        *audit.name_findings(train_names),
-        *audit.name_findings(test_names),
+        *audit.name_findings(layout.train_members),
+        *audit.name_findings(layout.test_members),
         *audit.class_findings(_class_sizes(layout), exclusive=layout.target.exclusive),
-        *audit.format_findings(train.oddities, train_names),
-        *audit.format_findings(test.oddities, test_names),
+        *audit.format_findings(train.oddities, layout.train_members),
+        *audit.format_findings(test.oddities, layout.test_members),
     ]
 
 
@@ -176,22 +164,20 @@ class _Copies:
 
     groups: list[list[Place]]
     mirrored: list[list[Place]]
-    labels: list[str]
     findings: list[AuditFinding]
 
 
 def _copies(
     layout: Layout, stores: tuple[np.ndarray, np.ndarray], train: StoreReport, test: StoreReport, *, near: bool
 ) -> _Copies:
-    train_ids, test_ids = [row[0] for row in layout.train], [row[0] for row in layout.test]
-    labels = [label for _, _, label in layout.train]
+    ids = {"train_ids": layout.train_ids, "test_ids": layout.test_ids}
     groups = audit.joined(audit.same_bytes([train.sha256, test.sha256]), near_copies(stores) if near else [])
     mirrored = mirrored_copies(stores) if near else []
     findings = [
-        *audit.copy_findings(groups, train_ids=train_ids, test_ids=test_ids, labels=labels),
-        *audit.mirror_findings(mirrored, train_ids=train_ids, test_ids=test_ids),
+        *audit.copy_findings(groups, **ids, labels=layout.train_labels),
+        *audit.mirror_findings(mirrored, **ids),
     ]
-    return _Copies(groups, mirrored, labels, findings)
+    return _Copies(groups, mirrored, findings)
 
 
 def _group_of(groups: Sequence[Sequence[Place]], train_ids: Sequence[str]) -> dict[int, str]:
@@ -205,14 +191,14 @@ def _group_of(groups: Sequence[Sequence[Place]], train_ids: Sequence[str]) -> di
 
 
 def _title(layout: Layout) -> str:
-    return f"Audit: {len(layout.train):,} labelled images, {len(layout.test):,} to predict"
+    return f"Audit: {len(layout.train_ids):,} labelled images, {len(layout.test_ids):,} to predict"
 
 
 def _galleries(
     layout: Layout, copies: _Copies, stores: tuple[np.ndarray, np.ndarray], train: StoreReport, test: StoreReport
 ) -> list[Gallery]:
-    ids = ([row[0] for row in layout.train], [row[0] for row in layout.test])
-    labels = _labels_of(layout)
+    ids = (layout.train_ids, layout.test_ids)
+    labels = LabelSets(layout.train_labels, several=not layout.target.exclusive)
 
     def picture(place: Place) -> Picture:
         part, row = place
@@ -228,7 +214,7 @@ def _galleries(
     examples = audit.class_examples(labels, layout.target.classes[:NUM_CLASSES_PICTURED], seed=0)
     by_class = [[picture((audit.TRAIN, row))] for row in examples.values()]
     return [
-        Gallery("Copies with other labels", "", pictures(audit.conflicting(copies.groups, copies.labels))),
+        Gallery("Copies with other labels", "", pictures(audit.conflicting(copies.groups, layout.train_labels))),
         Gallery("Test images also in train", "", pictures(audit.leaked(copies.groups))),
         Gallery("Copies", "byte-identical or nearly; those in train share a fold", pictures(copies.groups)),
         Gallery("Mirror images of one another", "", pictures(copies.mirrored)),
@@ -248,8 +234,8 @@ def _summary(
     """audit.json: counts, formats, and everything found, the first three of each kind by name."""
     original: Counter[tuple[int, int]] = train.sizes + test.sizes
     return {
-        "num_train": len(layout.train),
-        "num_test": len(layout.test),
+        "num_train": len(layout.train_ids),
+        "num_test": len(layout.test_ids),
         "classes": _class_sizes(layout),
         "formats": dict((train.formats + test.formats).most_common()),
         "modes": dict((train.modes + test.modes).most_common()),

@@ -12,7 +12,7 @@ from pipeline import console
 from pipeline.competition.columns import read_train_columns
 from pipeline.competition.folds import deal_rows
 from pipeline.competition.groups import likely_groups
-from pipeline.competition.schema import FOLDS_COLUMNS, read_schema, read_train_rows
+from pipeline.competition.schema import FOLDS_COLUMNS, read_schema, read_train_table
 from pipeline.files import refuse_leftovers, write_table
 from pipeline.params import SplitParams, load_folds, load_section
 
@@ -32,19 +32,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_leftovers(args.per_fold, folds)  # now, not when all folds have trained
 
     target = read_schema(args.schema).target
-    rows = read_train_rows(args.train_table)
-    image_ids, labels = [row.image_id for row in rows], [row.label for row in rows]
-    columns = read_train_columns(args.columns, image_ids)
-    deal = deal_rows(rows, columns, kind=target.kind, **dataclasses.asdict(params))
-    dealt = deal.fold_of_row.tolist()
-    write_table(args.out, FOLDS_COLUMNS, list(zip(image_ids, dealt, strict=True)))
+    train = read_train_table(args.train_table)
+    columns = read_train_columns(args.columns, train.image_ids)
+    deal = deal_rows(train, columns, kind=target.kind, **dataclasses.asdict(params))
+    dealt = deal.fold_of_row
+    write_table(args.out, FOLDS_COLUMNS, zip(train.image_ids, dealt, strict=True))
 
-    sizes = [dealt.count(int(fold)) for fold in folds]
-    console.say(f"{len(rows):,} images dealt into {len(folds)} folds of {min(sizes):,} to {max(sizes):,}")
+    sizes = [int((dealt == int(fold)).sum()) for fold in folds]
+    console.say(f"{len(dealt):,} images dealt into {len(folds)} folds of {min(sizes):,} to {max(sizes):,}")
     console.say(f"method: {deal.method}")
     console.say("images by fold: " + ", ".join(f"{fold}: {size:,}" for fold, size in zip(folds, sizes, strict=True)))
     beside_labels = {name: cells for name, cells in columns.items() if name not in target.columns}
-    overlooked = likely_groups(beside_labels, image_ids, dealt, labels=labels)
+    overlooked = likely_groups(beside_labels, train.image_ids, dealt, labels=train.labels)
     for warning in [*deal.warnings, *map(str, overlooked)]:
         console.say(f"warning: {warning}")
 

@@ -43,6 +43,7 @@ from pipeline.params import (
     load_section,
     load_train,
 )
+from pipeline.texts import Texts
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         targets = target_array(labels, schema.target)
     refuse_rows(args.train_table, len(image_ids), schema.train)
     train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
-    held_out_ids = np.array([image_ids[row] for row in valid_rows])
+    held_out_ids = np.array(list(image_ids.take(valid_rows)))
     del image_ids, labels  # of a million images they are most of what this process would hold
     _check_classes(targets[train_rows], schema.target, args.fold)
     store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
@@ -146,13 +147,13 @@ def _load_train(params: Path, fold: str) -> TrainParams:
     return load_train(params, fold)
 
 
-def _split_rows(folds: Path, image_ids: list[str], fold: str) -> tuple[np.ndarray, np.ndarray]:
+def _split_rows(folds: Path, image_ids: Texts, fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
     fold_of_row = read_folds(folds, image_ids)
-    held_out = np.array(fold_of_row) == fold
+    held_out = fold_of_row.array == fold
     if not held_out.any():
         raise ValueError(
-            f"{folds} has no image of fold {fold}, only of {sorted(set(fold_of_row))}; run `dvc repro -f split`"
+            f"{folds} has no image of fold {fold}, only of {list(fold_of_row.distinct())}; run `dvc repro -f split`"
         )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 

@@ -129,8 +129,8 @@ def check_tables(csv_content, json_content):
             assert "train.csv" in str(error) or "boxes.json" in str(error), error
             return
     for table in tables.values():
-        assert {len(row) for row in table.rows} <= {len(table.header)}
-        assert all(isinstance(cell, str) for row in table.rows for cell in row)
+        assert len(table.cells) == len(table.header) and {len(cells) for cells in table.cells} == {table.num_rows}
+        assert all(isinstance(cell, str) for row in table.rows() for cell in row)
 
 
 VALUES = st.recursive(
