@@ -329,12 +329,13 @@ def test_likely_groups_are_found_and_plain_columns_are_not():
         "dataset": ["one"] * 300,
         "origin": [f"S-{number:02d}" for number in draws.integers(0, 20, 300)],
     }
-    folds = deal(labels).fold_of_row.tolist()
+    folds = deal(labels).fold_of_row
+    columns, labels = {name: Texts(cells) for name, cells in columns.items()}, Texts(labels)
     found = {finding.name: finding for finding in likely_groups(columns, image_ids, folds, labels=labels)}
     assert list(found) == ["PatientID", "origin"]
-    names_alone = likely_groups({"id": image_ids}, image_ids, folds, labels=labels)
+    names_alone = likely_groups({"id": columns["id"]}, image_ids, folds, labels=labels)
     assert [finding.name for finding in names_alone] == ["file_name_prefix"]
-    counts = straddling(owners.tolist(), folds)
+    counts = straddling(owners.tolist(), folds.tolist())
     share = sum(owner in counts for owner in owners.tolist()) / 300
     for finding in (found["PatientID"], names_alone[0]):
         assert (finding.num_groups, finding.num_straddling) == (len(set(owners)), len(counts))
@@ -346,19 +347,21 @@ def test_likely_groups_are_found_and_plain_columns_are_not():
 
 def test_groups_that_are_heeded_are_not_pointed_out():
     patients = [f"p{row // 4}" for row in range(200)]
-    dealt = deal(["a", "b"] * 100, {"patient_id": patients}, group="patient_id").fold_of_row.tolist()
-    assert not likely_groups({"patient_id": patients}, patients, dealt, labels=["a", "b"] * 100)
+    labels = Texts(["a", "b"] * 100)
+    dealt = deal(labels, {"patient_id": patients}, group="patient_id").fold_of_row
+    assert not likely_groups({"patient_id": Texts(patients)}, patients, dealt, labels=labels)
 
 
 @pytest.mark.parametrize("form", ["{0:04d}", "img_{0:04d}.png", "{0:08x}-ab12", "{1}_{0:03d}.jpg", "train/{0}.png"])
 def test_plain_names_have_no_prefix(form):
     labels = ["cat", "dog", "cow", "owl", "ant"] * 40
-    assert not file_name_prefixes([form.format(row, label) for row, label in enumerate(labels)], labels, num_folds=5)
+    names = [form.format(row, label) for row, label in enumerate(labels)]
+    assert not len(file_name_prefixes(names, Texts(labels), num_folds=5))
 
 
 def test_the_prefix_is_the_shortest_that_tells_groups_apart():
     names = [f"train_P{row // 4:02d}_L_{row}.png" for row in range(80)]
-    prefixes = file_name_prefixes(names, ["a", "b"] * 40, num_folds=5)
+    prefixes = file_name_prefixes(names, Texts(["a", "b"] * 40), num_folds=5)
     assert (prefixes[0], prefixes[-1], len(set(prefixes))) == ("train_P00", "train_P19", 20)
 
 

@@ -42,10 +42,10 @@ def test_rows_tables_and_stores_agree(workplace):
     assert schema.target.classes == ("a cat", "bird", "dog, large")
     assert list(train.image_ids) == [f"{number:03d}" for number in range(30)], "leading zeros kept, order kept"
     assert list(test.image_ids) == [f"9{number:02d}" for number in range(9)]
-    for part, rows in (("train", train), ("test", test)):
-        store = read_store(workplace.path(f"data/images/{part}.npy"), num_images=len(rows), size=12)
-        for row, pixels in zip(rows, store, strict=True):
-            assert (pixels == np.asarray(Image.open(io.BytesIO(files[row.path])))).all()
+    for part, table in (("train", train), ("test", test)):
+        store = read_store(workplace.path(f"data/images/{part}.npy"), num_images=len(table.image_ids), size=12)
+        for path, pixels in zip(table.paths, store, strict=True):
+            assert (pixels == np.asarray(Image.open(io.BytesIO(files[path])))).all()
     assert workplace.path("data/competition/sample_submission.csv").read_bytes() == files["sample_submission.csv"]
 
 
