@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 PIECE = 4096  # texts that are Python's strings at once
-PIECE_OF_CELLS = 1 << 19  # the same for rows of a table
+PIECE_OF_CELLS, LEAST_ROWS = 1 << 16, 64  # the same for rows of a table
 
 
 class Texts(Sequence[str]):
@@ -51,9 +51,6 @@ class Texts(Sequence[str]):
         for start in range(0, len(self._array), PIECE):
             yield from self._array[start : start + PIECE].tolist()
 
-    def __contains__(self, text: object) -> bool:
-        return isinstance(text, str) and bool((self._array == text).any())
-
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Texts):
             return np.array_equal(self._array, other._array)
@@ -65,7 +62,18 @@ class Texts(Sequence[str]):
 
     def take(self, rows: np.ndarray) -> "Texts":
         """Those at the places `rows` (int), or where `rows` (bool) is true."""
-        return self if rows.dtype == bool and rows.all() else Texts.of_array(self._array[rows])
+        all_of_them = rows.all() if rows.dtype == bool else np.array_equal(rows, np.arange(len(self)))
+        return self if all_of_them else Texts.of_array(self._array[rows])
+
+    def with_others(self, rows: Sequence[int], texts: Sequence[str]) -> "Texts":
+        """The same but for the texts in these rows."""
+        array = self._array.copy()
+        array[list(rows)] = _array_of(list(texts))
+        return Texts.of_array(array)
+
+    def where(self, text: str) -> np.ndarray:
+        """(N,) bool: which of them are this one."""
+        return np.asarray(self._array == _array_of([text]))
 
     def distinct(self) -> "Texts":
         """Each text once, sorted."""
@@ -101,7 +109,7 @@ def columns_of_rows(
     pieces: list[list[np.ndarray]] = [[] for _ in places]
     odd: list[int] = []
     rest = enumerate(rows)
-    while piece := list(islice(rest, max(1, PIECE_OF_CELLS // max(width, 1)))):
+    while piece := list(islice(rest, max(LEAST_ROWS, PIECE_OF_CELLS // max(width, 1)))):
         odd += [number for number, row in piece if len(row) != width]
         columns = list(zip(*(row for _, row in piece if len(row) == width), strict=True)) or [()] * width
         for of_column, place in zip(pieces, places, strict=True):

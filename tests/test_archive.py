@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import struct
 import sys
 import tarfile
@@ -429,6 +430,31 @@ def test_a_wrong_length_or_checksum_is_told_when_it_is_read(tmp_path):
     assert archive.read("train/02.png") == FILES["train/02.png"]
     with pytest.raises(OSError, match=r"member train/03.png cannot be read: .*download it again"):
         archive.read("train/03.png")
+
+
+@pytest.mark.parametrize("before", [b"", b"#!/bin/sh\n" * 9])
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("comment", [b"", b"by the organiser" * 99])
+def test_a_zips_directory_is_read_in_pieces(before, wide, comment, tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "DIRECTORY_PIECE", 200)
+    if wide:
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", 2)  # more files than this, and zipfile writes zip64's end
+    stream = io.BytesIO(zip_bytes(FILES))
+    with zipfile.ZipFile(stream, "a") as handle:
+        handle.comment = comment
+        handle.writestr("one more.csv", b"id,label\n")
+    packed = stream.getvalue()
+    assert (b"PK\6\6" in packed) == wide
+    assert contents(open_archive(written(tmp_path, before + packed))) == FILES | {"one more.csv": b"id,label\n"}
+
+
+@pytest.mark.parametrize("at", ["directory", "length", "offset"])
+def test_a_zips_damaged_directory_is_told(at, tmp_path):
+    packed = bytearray(zip_bytes(FILES))
+    end = packed.rindex(b"PK\5\6")
+    place = {"directory": packed.rindex(b"PK\1\2"), "length": end + 12, "offset": end + 16}[at]
+    packed[place : place + 4] = b"\x7f\x7f\x7f\x7f"
+    assert re.search(r"is a broken zip \((Bad|Truncated).*download it again", message(written(tmp_path, packed)))
 
 
 def unflagged_zip(names):

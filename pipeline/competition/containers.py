@@ -66,7 +66,7 @@ class Container:
     """Files kept together, each known by its row. `where` is how errors call it."""
 
     where: str
-    names: Texts  # checked, junk left out
+    names: Texts  # checked, junk left out, sorted
     sizes: np.ndarray  # (N,) int64, bytes unpacked
 
     def region(self, row: int) -> Region:
@@ -133,10 +133,10 @@ class Folder(Container):
                 yield os.fsencode(path)
 
         found = decoded(self.where, names())
-        kept = _not_junk(found)
-        self.names, self.sizes = found.take(kept), np.array(sizes, dtype=np.int64)[kept]
-        row_of = np.cumsum(kept) - 1
-        self._paths = {int(row_of[row]): path for row, path in odd.items()}  # as the disk spells them, not `names`
+        rows = _rows_kept(found)
+        self.names, self.sizes = found.take(rows), np.array(sizes, dtype=np.int64)[rows]
+        # as the disk spells them, not `names`
+        self._paths = {row: odd[before] for row, before in enumerate(rows.tolist() if odd else []) if before in odd}
 
     def region(self, row: int) -> Region:
         """The file, opened for as long as the region is held."""
@@ -180,8 +180,10 @@ def _check_link(path: Path, root: Path) -> None:
         raise ValueError(f"{path} is a link to {target}, which is no file; put what it stands for in its place")
 
 
-def _not_junk(names: Texts) -> np.ndarray:
-    return np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names))
+def _rows_kept(names: Texts) -> np.ndarray:
+    """(N,) int64: where the names stand that are no junk, sorted by name."""
+    rows = np.flatnonzero(np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names)))
+    return rows[np.argsort(names.array[rows], kind="stable")]
 
 
 class Zip(Container):
@@ -202,8 +204,8 @@ class Zip(Container):
                     yield info.orig_filename if flagged else info.orig_filename.encode("cp437")
 
         found = checked_names(where, decoded(where, names(), otherwise="cp437"))
-        kept = _not_junk(found)
-        self.names, self._members = found.take(kept), np.concatenate(pieces)[kept]
+        rows = _rows_kept(found)
+        self.names, self._members = found.take(rows), np.concatenate(pieces)[rows]
         self.sizes = self._members["size"]
         check_total(where, float(self.sizes.sum(dtype=np.float64)), region.length)
 
@@ -396,9 +398,9 @@ class Pieces(Container):
     def __init__(self, where: str, names: Texts, region: Region, offsets: Sequence[int], sizes: Sequence[int]) -> None:
         self.where = where
         self._region = region
-        kept = _not_junk(names)
-        self.names = names.take(kept)
-        self._offsets, self.sizes = (np.array(numbers, dtype=np.int64)[kept] for numbers in (offsets, sizes))
+        rows = _rows_kept(names)
+        self.names = names.take(rows)
+        self._offsets, self.sizes = (np.array(numbers, dtype=np.int64)[rows] for numbers in (offsets, sizes))
 
     def region(self, row: int) -> Region:
         """Where the member lies."""

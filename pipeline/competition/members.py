@@ -30,7 +30,7 @@ def archive_stem(name: str) -> str | None:
     A compressed single file is looked into where it may be a table or a tar (`train.csv.gz`, `train.gz`); others
     (`scan.nii.gz`) stay the members that they are.
     """
-    base = PurePosixPath(name).name
+    base = name.rpartition("/")[2]
     suffix = next((suffix for suffix in SUFFIXES if base.lower().endswith(suffix) and len(base) > len(suffix)), None)
     if suffix is None:
         return None
@@ -90,10 +90,8 @@ def decoded(where: str, names: Iterable[bytes | str], otherwise: str | None = No
                 odd[row] = name
                 yield ""
 
-    found = Texts(texts()).array
-    if odd:
-        found[list(odd)] = _decoded_together(where, list(odd.values()), otherwise)
-    return Texts.of_array(found)
+    found = Texts(texts())
+    return found.with_others(list(odd), _decoded_together(where, list(odd.values()), otherwise)) if odd else found
 
 
 def _decoded_together(where: str, names: Sequence[bytes], otherwise: str | None) -> list[str]:

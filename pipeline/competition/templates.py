@@ -152,8 +152,8 @@ def stem_of(path: str) -> str:
 
 def without_suffix(path: str) -> str:
     """The path less an image suffix, if it has one (dots inside an id stay)."""
-    suffix = PurePosixPath(path).suffix
-    return path[: -len(suffix)] if suffix.lower() in IMAGE_SUFFIXES else path
+    dot = path.rfind(".")
+    return path[:dot] if dot > path.rfind("/") + 1 and path[dot:].lower() in IMAGE_SUFFIXES else path
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 Place = tuple[int, int]  # (number of the store, row in it)
 
 SMALLEST_SIZE = 16  # pixels: shrunk to 12 px CIFAR-10 gives 85 groups, to 16 px 24; 22 of each are groups at 32 px
-BUDGET = 1 << 21  # pixels in memory at once: 2,048 images of 32 px, 25 MB as float32
+BUDGET = 1 << 18  # pixels in memory at once: 256 images of 32 px, 3 MB as float32
 
 # Between copies and likenesses. Measured on CIFAR-10 (60,000 of 32 px), Sign Language Digits (2,062 of 64 px) and
 # scikit-learn's digits enlarged to 32 px; copies made by JPEG of quality 50, and 0.9 and 1.1 of the side and back.
@@ -35,6 +35,8 @@ GRID_STEP = 0.15  # of the deviation; a copy's waves move by 0.005
 NUM_GRIDS = 6  # each with other borders: a pair that one grid parts meets in another
 WINDOW = 32  # neighbours in a cell that an image is compared with: bounds the time where a cell is crowded
 CROWD = 24  # meetings of one image: with more it is one of a series (slices, frames, parts on a fixture), not a copy
+PAIRS = 1 << 16  # candidates that are compared at once
+PAIR_SHARE = 8  # comparing two images takes so many times the memory of shrinking one
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
 
@@ -70,11 +72,7 @@ def mirrored_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> li
     if not chunk:
         return []
     waves, numbers = _waves_of(stores, chunk)
-    # a mirror turns the sign of the waves that are odd across
-    odd = np.array([across % 2 for _, across in _lowest_waves()], dtype=bool)
-    pairs = _meeting(np.concatenate([waves, np.where(odd, -waves, waves)]))
-    pairs = pairs[(pairs[:, 0] < len(waves)) & (pairs[:, 1] >= len(waves))] - [0, len(waves)]
-    pairs = numbers[pairs[pairs[:, 0] < pairs[:, 1]]]
+    pairs = numbers[_meeting(waves, mirror=True)]
     return [_places(stores, pair) for pair in pairs[_alike(stores, pairs, chunk, mirror=True)].tolist()]
 
 
@@ -93,12 +91,14 @@ def _lowest_waves() -> list[tuple[int, int]]:
 
 
 def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M, W) float32 cosine amplitudes, lowest first, of the M images that are not flat; (M,) their numbers.
+    """(M, W) float16 cosine amplitudes, lowest first, of the M images that are not flat; (M,) int32 their numbers.
 
     An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out.
     """
     basis, lowest = _cosines(COARSE), _lowest_waves()
-    parts, numbers, start = [np.empty((0, len(lowest)), np.float32)], [np.empty(0, np.int64)], 0
+    num_images = sum(map(len, stores))
+    waves, numbers = np.empty((num_images, len(lowest)), np.float16), np.empty(num_images, np.int32)
+    start = until = 0
     for store in stores:
         shrink = _shrinking(store.shape[1], COARSE)
         for first in range(0, len(store), chunk):
@@ -106,34 +106,64 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
             deviation = cells.std(axis=(1, 2))
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
             kept = np.flatnonzero(deviation >= FLATTEST)
-            parts.append(np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1))
-            numbers.append(start + first + kept)
+            here = slice(until, until := until + len(kept))
+            waves[here] = np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1)
+            numbers[here] = start + first + kept
         start += len(store)
-    return np.concatenate(parts), np.concatenate(numbers)
+    return waves[:until], numbers[:until]
 
 
-def _meeting(waves: np.ndarray) -> np.ndarray:
-    """(P, 2) int64 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd."""
+def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
+    """(P, 2) int64 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd.
+
+    mirror: pairs of which the second agrees when it is mirrored left to right, which turns the waves odd across.
+    """
+    turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.float32)
+    signs = [np.ones_like(turned), turned] if mirror else [np.ones_like(turned)]
+    num_rows = len(waves)
+
+    def waves_at(rows: np.ndarray) -> np.ndarray:
+        """Row r from `num_rows` on is the mirror image of row r - num_rows."""
+        return waves[rows % num_rows] * np.stack(signs)[rows // num_rows]
+
     rng = np.random.default_rng(0)
     found = [np.empty(0, dtype=np.int64)]
     for grid in range(NUM_GRIDS):
-        cells = np.floor(waves[:, :GRID_WAVES] / GRID_STEP + rng.random(GRID_WAVES)).astype(np.int64)
-        keys = cells @ 1_000_003 ** np.arange(GRID_WAVES, dtype=np.int64)  # wraps around: a hash of the cell
-        order = np.lexsort((waves[:, GRID_WAVES + grid], keys))  # in a cell by a wave that the grid does not see
+        border = rng.random(GRID_WAVES)
+        keys = np.concatenate([_cells_of(waves, sign, border) for sign in signs])
+        apart = np.concatenate([waves[:, GRID_WAVES + grid] * sign[GRID_WAVES + grid] for sign in signs])
+        order = np.lexsort((apart, keys)).astype(np.int32)  # in a cell by a wave that the grid does not see
         for distance in range(1, WINDOW + 1):
-            one, two = order[:-distance], order[distance:]
-            same = np.flatnonzero(keys[one] == keys[two])
-            one, two = one[same], two[same]
-            near = np.abs(waves[one] - waves[two]).max(axis=1, initial=0) < FURTHEST_WAVE
-            found.append(np.minimum(one, two)[near] * len(waves) + np.maximum(one, two)[near])
-    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), len(waves) or 1), axis=1)
-    crowded = np.bincount(pairs.ravel(), minlength=len(waves)) > CROWD
-    return pairs[~crowded[pairs].any(axis=1)]
+            for first in range(0, len(order) - distance, PAIRS):
+                one = order[first : min(first + PAIRS, len(order) - distance)]
+                two = order[first + distance : first + distance + len(one)]
+                same = keys[one] == keys[two]
+                one, two = np.minimum(one, two)[same], np.maximum(one, two)[same]
+                near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < FURTHEST_WAVE
+                found.append(one[near].astype(np.int64) * len(order) + two[near])
+    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), len(signs) * num_rows or 1), axis=1)
+    crowded = np.bincount(pairs.ravel(), minlength=len(signs) * num_rows) > CROWD
+    pairs = pairs[~crowded[pairs].any(axis=1)]
+    if mirror:
+        pairs = pairs[(pairs[:, 0] < num_rows) & (pairs[:, 1] >= num_rows)] - [0, num_rows]
+        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    return pairs
+
+
+def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:
+    """(M,) int64: a hash of the grid's cell that each row lies in; border: where cells begin, of a cell."""
+    factors = 1_000_003 ** np.arange(GRID_WAVES, dtype=np.int64)
+    keys = np.empty(len(waves), np.int64)
+    for first in range(0, len(waves), PAIRS):
+        piece = waves[first : first + PAIRS, :GRID_WAVES] * sign[:GRID_WAVES]
+        keys[first : first + PAIRS] = np.floor(piece / GRID_STEP + border).astype(np.int64) @ factors  # wraps around
+    return keys
 
 
 def _alike(stores: Sequence[np.ndarray], pairs: np.ndarray, chunk: int, *, mirror: bool = False) -> np.ndarray:
     """(P,) bool: which pairs of image numbers are near-copies, by their pixels (`mirror`: the second mirrored)."""
     alike = np.zeros(len(pairs), dtype=bool)
+    chunk = max(1, chunk // PAIR_SHARE)
     for first in range(0, len(pairs), chunk):
         piece = pairs[first : first + chunk]
         ones, twos = _read(stores, piece[:, 0]), _read(stores, piece[:, 1])

@@ -59,6 +59,52 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check_allow(competition.allow)
 
     problems = Problems()
+    stored = _read(args, competition, images, problems)
+    layout, size, train, test, findings = stored.layout, stored.size, stored.train, stored.test, stored.findings
+    schema = Schema(
+        id_column=layout.id_column,
+        target=layout.target,
+        submission=layout.submission,
+        metric=layout.metric,
+        train=Store(num_images=len(layout.train_ids), size=size, sha256=sha256_of(args.train_images)),
+        test=Store(num_images=len(layout.test_ids), size=size, sha256=sha256_of(args.test_images)),
+    )
+    train_store = read_store(args.train_images, num_images=len(layout.train_ids), size=size)
+    test_store = read_store(args.test_images, num_images=len(layout.test_ids), size=size)
+    copies = _copies(layout, (train_store, test_store), train, test, near=competition.near_copies == "group")
+    findings = findings + copies.findings
+    group_of = _group_of(copies.groups, layout.train_ids)
+    groups = (group_of.get(row, "") for row in range(len(layout.train_ids)))
+
+    of_train = (layout.train_ids, layout.train_members, train.sha256, layout.train_labels, groups)
+    write_table(args.train_table, TRAIN_COLUMNS, zip(*of_train, strict=True))
+    own = layout.train_table
+    write_table(args.train_columns, ("image_id", *own.header), zip(layout.train_ids, *own.cells, strict=True))
+    of_test = (layout.test_ids, layout.test_members, test.sha256)
+    write_table(args.test_table, TEST_COLUMNS, zip(*of_test, strict=True))
+    write_bytes(args.sample, layout.sample)
+    write_json(args.audit, _summary(schema, layout, train, test, problems, findings))
+    galleries = _galleries(layout, copies, (train_store, test_store), train, test)
+    write_bytes(args.audit_page, audit_page(_title(layout), findings, galleries))
+    write_schema(args.schema, schema)
+    _say(args.raw, schema, layout, problems, findings)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What was read, when the stores are written."""
+
+    layout: Layout
+    size: int  # of the stores, pixels
+    train: StoreReport
+    test: StoreReport
+    findings: list[AuditFinding]  # those that need no pixels
+
+
+def _read(
+    args: argparse.Namespace, competition: CompetitionParams, images: ImagesParams, problems: Problems
+) -> _Stored:
+    """Recognise, decode and store. Raises ValueError with all problems at once."""
     with (
         open_archive(args.raw) as archive,
         whole_file(args.train_images) as train_part,
@@ -76,34 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         findings = _findings_without_pixels(layout, train, test)
         _add_stopping(problems, findings)
         problems.stop(str(args.raw), competition.allow)
-
-    schema = Schema(
-        id_column=layout.id_column,
-        target=layout.target,
-        submission=layout.submission,
-        metric=layout.metric,
-        train=Store(num_images=len(layout.train_ids), size=size, sha256=sha256_of(args.train_images)),
-        test=Store(num_images=len(layout.test_ids), size=size, sha256=sha256_of(args.test_images)),
-    )
-    train_store = read_store(args.train_images, num_images=len(layout.train_ids), size=size)
-    test_store = read_store(args.test_images, num_images=len(layout.test_ids), size=size)
-    copies = _copies(layout, (train_store, test_store), train, test, near=competition.near_copies == "group")
-    findings += copies.findings
-    group_of = _group_of(copies.groups, layout.train_ids)
-    groups = (group_of.get(row, "") for row in range(len(layout.train_ids)))
-
-    of_train = (layout.train_ids, layout.train_members, train.sha256, layout.train_labels, groups)
-    write_table(args.train_table, TRAIN_COLUMNS, zip(*of_train, strict=True))
-    own = layout.train_table
-    write_table(args.train_columns, ("image_id", *own.header), zip(layout.train_ids, *own.cells, strict=True))
-    of_test = (layout.test_ids, layout.test_members, test.sha256)
-    write_table(args.test_table, TEST_COLUMNS, zip(*of_test, strict=True))
-    write_bytes(args.sample, layout.sample)
-    write_json(args.audit, _summary(schema, layout, train, test, problems, findings))
-    galleries = _galleries(layout, copies, (train_store, test_store), train, test)
-    write_bytes(args.audit_page, audit_page(_title(layout), findings, galleries))
-    write_schema(args.schema, schema)
-    _say(args.raw, schema, layout, problems, findings)
+    return _Stored(layout, size, train, test, findings)
 
 
 def _check_allow(allow: Sequence[str]) -> None:

@@ -150,7 +150,7 @@ def _load_train(params: Path, fold: str) -> TrainParams:
 def _split_rows(folds: Path, image_ids: Texts, fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
     fold_of_row = read_folds(folds, image_ids)
-    held_out = fold_of_row.array == fold
+    held_out = fold_of_row.where(fold)
     if not held_out.any():
         raise ValueError(
             f"{folds} has no image of fold {fold}, only of {list(fold_of_row.distinct())}; run `dvc repro -f split`"
