@@ -129,8 +129,19 @@ class ImageIndex:
         """Paths whose name holds this cell as a word or number of its own."""
         before = "[0-9]" if cell[0].isdigit() else "[0-9A-Za-z]"  # img7.png holds 7, img17.png does not
         after = "[0-9]" if cell[-1].isdigit() else "[0-9A-Za-z]"
-        pattern = re.compile(rf"(?<!{before}){re.escape(cell)}(?!{after})")
-        return [path for path in self.paths if pattern.search(path.rsplit("/", 1)[-1])]
+        text, starts = self._all_names
+        if cell not in text:
+            return []
+        hits = re.finditer(rf"(?<!{before}){re.escape(cell)}(?!{after})", text)
+        rows = np.searchsorted(starts, [hit.start() for hit in hits], side="right") - 1
+        return [self.paths[row] for row in np.unique(rows).tolist()]
+
+    @cached_property
+    def _all_names(self) -> tuple[str, np.ndarray]:
+        """(all names less their folders, a line each; (N,) int64: where each line starts)."""
+        text = "\n".join(path.rpartition("/")[2] for path in self.paths)
+        lengths = np.fromiter((len(path.rpartition("/")[2]) + 1 for path in self.paths), np.int64, len(self.paths))
+        return text, np.concatenate([[0], np.cumsum(lengths)[:-1]])
 
 
 def _names_of(path: str) -> set[str]:
@@ -243,8 +254,10 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     first. columns: those to look at (default: all).
     """
     tried: Counter[tuple[str, str]] = Counter()
+    some = table.thinned(NUM_LOOKED_AT)
+    rows = list(some.rows())
     for column in columns or [column for column in table.header if column]:
-        tried.update(_templates(table, column, index))
+        tried.update(_templates(some.header, rows, column, index))
     matches = _tried_on(table, index, tried)
     most = max((match.num_found for match in matches), default=0)
     if most < table.num_rows:
@@ -299,15 +312,17 @@ def preference(template: str, role: str) -> tuple[int, int, int, str]:
     return (2 * wrong - (role in folder), template.endswith(".*"), len(columns_of(template)), template)
 
 
-def _templates(table: Table, column: str, index: ImageIndex) -> Counter[tuple[str, str]]:
-    """(template, column) -> number of looked-at rows that suggest it."""
-    some = table.thinned(NUM_LOOKED_AT)
-    cells = [plain(cell) for cell in some.column(column)]
+def _templates(
+    header: Sequence[str], rows: Sequence[Sequence[str]], column: str, index: ImageIndex
+) -> Counter[tuple[str, str]]:
+    """(template, column) -> number of rows that suggest it."""
+    position = header.index(column)
+    cells = [plain(row[position]) for row in rows]
     suggested: Counter[tuple[str, str]] = Counter()
     for cell in cells:
         suggested.update((template, column) for template in _numbered(cell, column, index))
-    for row, (cell, paths, field) in zip(some.rows(), _hits(cells, column, index), strict=False):
-        found = {variant for path in paths[:64] for variant in _variants(path, cell, field, table.header, row)}
+    for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
+        found = {variant for path in paths[:64] for variant in _variants(path, cell, field, header, row)}
         suggested.update((template, column) for template in found)
     if any(index.tail(cell) != MISSING for cell in cells if "/" in cell):
         suggested[f"{{{column}}}", column] += len(cells)
