@@ -5,19 +5,20 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.console import num_cores
 from pipeline.images.batch import Batch, Digests, StoreReport, decode_batch
 from pipeline.images.decode import shown_kind
-from pipeline.images.workers import Workers, num_cores
+from pipeline.images.workers import Workers
 
 BATCH_IMAGES, BATCH_BYTES = 256, 1 << 20  # whichever is reached first
-WORKERS_PAY_FROM = 0.4  # seconds of decoding that are left; a process is there after 0.15 s
+WORKERS_PAY_FROM = 0.25  # seconds of decoding that are left; a process is there after 0.15 s
 MOST_WORKERS = 15  # one thread reads the files for all: more would wait for it
 MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
 AUTO_SAMPLE = 256
@@ -94,7 +95,7 @@ def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
         return str(error) or type(error).__name__
 
 
-def _decoded(batches: Iterator[Batch], path: Path, pixels: np.ndarray, fit: str) -> Iterator[StoreReport]:
+def _decoded(batches: Iterator[Batch], path: Path, pixels: np.ndarray, fit: str) -> Generator[StoreReport, None, None]:
     """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
     started, others = time.perf_counter(), num_cores() - 1
     reports: deque[Future[StoreReport]] = deque()

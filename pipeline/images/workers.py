@@ -6,7 +6,6 @@ so none outlives the one that started it, however that one ends.
 """
 
 import contextlib
-import os
 import subprocess
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,11 +20,6 @@ from pipeline.images.batch import Batch, StoreReport, decode_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUED = 2  # batches for each process: one in work, one waiting
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Worker:
