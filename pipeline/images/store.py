@@ -13,11 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.console import num_cores
-from pipeline.images.batch import Batch, Digests, StoreReport, decode_batch
+from pipeline.images.batch import Batch, Digests, StoreFile, StoreReport, decode_batch
 from pipeline.images.decode import shown_kind
 from pipeline.images.workers import Workers
 
-BATCH_IMAGES, BATCH_BYTES = 256, 1 << 20  # whichever is reached first
+BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
 WORKERS_PAY_FROM = 0.25  # seconds of decoding that are left; a process is there after 0.15 s
 MOST_WORKERS = 15  # one thread reads the files for all: more would wait for it
 MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
@@ -40,30 +40,31 @@ def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
 def write_store(
     path: Path, names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str, title: str
 ) -> StoreReport:
-    """Decode `names` in order into a (N, size, size, 3) uint8 memory map, written straight to `path`.
+    """Decode `names` in order into a (N, size, size, 3) uint8 array, written straight to `path`.
 
-    Memory stays bounded: a few batches at a time, pages written back by the system. A file that cannot be read or
+    Memory stays bounded: a few batches at a time. A file that cannot be read or
     decoded is noted in the report with its row, and that row is left zero: a caller must not keep the file then.
     Empty names are passed over (the caller knows why they are empty). `read` is called in this thread alone. Other
     processes decode too where that saves time; nothing but the time depends on it. Raises OSError where one of them
     ends early, or the disk is full.
     """
     report = StoreReport(Digests(len(names)))
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
     with (
-        contextlib.closing(_decoded(_batches(names, read), path, pixels, fit)) as parts,
+        contextlib.closing(_decoded(_batches(names, read, size), path, fit)) as parts,
         tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
     ):
+        first = 0
         for part in parts:
-            report.add(bar.n, part)
+            report.add(first, part)
+            first += len(part.sha256)
             bar.update(len(part.sha256))
-    pixels.flush()
     return report
 
 
 def _reserve(path: Path) -> None:
-    """Raise OSError now if the disk has no room: a write to a memory map that finds none kills the process."""
+    """Raise OSError now if the disk has no room, not after an hour of decoding."""
     if not hasattr(os, "posix_fallocate"):
         return
     num_bytes = path.stat().st_size
@@ -74,12 +75,12 @@ def _reserve(path: Path) -> None:
             raise OSError(error.errno, f"{num_bytes:,} bytes are needed") from error
 
 
-def _batches(names: Sequence[str], read: Callable[[str], bytes]) -> Iterator[Batch]:
-    """The files, in order, up to `BATCH_IMAGES` or about `BATCH_BYTES` at a time."""
+def _batches(names: Sequence[str], read: Callable[[str], bytes], size: int) -> Iterator[Batch]:
+    """The files, in order: `BATCH_IMAGES` at a time, or fewer where files and pixels take `BATCH_BYTES` before."""
     first, contents, num_bytes = 0, [], 0
     for row, name in enumerate(names):
         contents.append(_content(name, read))
-        num_bytes += len(contents[-1])
+        num_bytes += len(contents[-1]) + 3 * size * size
         if len(contents) == BATCH_IMAGES or num_bytes >= BATCH_BYTES:
             yield Batch(first, contents)
             first, contents, num_bytes = row + 1, [], 0
@@ -95,20 +96,20 @@ def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
         return str(error) or type(error).__name__
 
 
-def _decoded(batches: Iterator[Batch], path: Path, pixels: np.ndarray, fit: str) -> Generator[StoreReport, None, None]:
+def _decoded(batches: Iterator[Batch], path: Path, fit: str) -> Generator[StoreReport, None, None]:
     """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
     started, others = time.perf_counter(), num_cores() - 1
     reports: deque[Future[StoreReport]] = deque()
     workers: Workers | None = None
-    with contextlib.ExitStack() as ending:
+    with contextlib.closing(StoreFile(path)) as store, contextlib.ExitStack() as ending:
         for batch in batches:
-            if workers is None and others and _seconds_left(started, batch.first, len(pixels)) > WORKERS_PAY_FROM:
+            if workers is None and others and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
                 workers = ending.enter_context(Workers(path, fit, min(others, MOST_WORKERS)))
             if workers is not None and workers.have_room():
                 reports.append(workers.submit(batch))
             else:
                 reports.append(Future())
-                reports[-1].set_result(decode_batch(pixels, batch, fit))
+                reports[-1].set_result(decode_batch(store, batch, fit))
             while reports and (reports[0].done() or len(reports) > MOST_AHEAD):
                 yield reports.popleft().result()
         while reports:

@@ -14,9 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
-import numpy as np
-
-from pipeline.images.batch import Batch, StoreReport, decode_batch
+from pipeline.images.batch import Batch, StoreFile, StoreReport, decode_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUED = 2  # batches for each process: one in work, one waiting
@@ -36,16 +34,18 @@ class Worker:
             )
 
     def decode(self, batch: Batch) -> StoreReport:
-        """What `decode_batch` returns. Raises OSError where the process has ended."""
+        """What `decode_batch` returns or raises. Raises OSError, too, where the process has ended."""
         try:
             self._connection.send(batch)
-            report: StoreReport = self._connection.recv()
+            answer: StoreReport | OSError = self._connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise OSError(
                 f"a process that decodes images ended early (exit code {self._process.wait()}), at the images from row "
                 f"{batch.first:,} on; if the memory ran out, close other programs and run again"
             ) from None
-        return report
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
 
     def kill(self) -> None:
         """At once: what it has written is in the file."""
@@ -97,17 +97,25 @@ class Workers:
             self._idle.put(worker)
 
 
-def serve(connection: Connection, pixels: np.ndarray, fit: str) -> None:
+def serve(connection: Connection, path: Path, fit: str) -> None:
     """Decode what comes until nothing comes any more."""
+    store = StoreFile(path)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            connection.send(decode_batch(pixels, connection.recv(), fit))
+            connection.send(_answer(store, connection.recv(), fit))
+
+
+def _answer(store: StoreFile, batch: Batch, fit: str) -> StoreReport | OSError:
+    try:
+        return decode_batch(store, batch, fit)
+    except OSError as error:
+        return error
 
 
 def main() -> None:
     """Command line, for `Worker` alone: the pipe's number, the store, how to fit."""
     descriptor, path, fit = sys.argv[1:]
-    serve(Connection(int(descriptor)), np.load(path, mmap_mode="r+"), fit)
+    serve(Connection(int(descriptor)), Path(path), fit)
 
 
 if __name__ == "__main__":
