@@ -29,6 +29,7 @@ class Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno()), str(path.resolve()), fit],
                 cwd=ROOT,
+                stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # Ctrl-C is ours to answer
             )
