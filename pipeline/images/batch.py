@@ -3,7 +3,7 @@
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -38,8 +38,14 @@ class Digests(Sequence[str]):
     def __getitem__(self, row: int | slice) -> str | list[str]:
         if isinstance(row, slice):
             return [self[number] for number in range(*row.indices(len(self)))]
-        digest = self.raw[row].tobytes()
-        return digest.hex() if any(digest) else ""
+        return _hex(self.raw[row].tobytes())
+
+    def __iter__(self) -> Iterator[str]:
+        return (_hex(digest.tobytes()) for digest in self.raw)
+
+
+def _hex(digest: bytes) -> str:
+    return digest.hex() if any(digest) else ""
 
 
 @dataclass
