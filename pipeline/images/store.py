@@ -42,11 +42,10 @@ def write_store(
 ) -> StoreReport:
     """Decode `names` in order into a (N, size, size, 3) uint8 array, written straight to `path`.
 
-    Memory stays bounded: a few batches at a time. A file that cannot be read or
-    decoded is noted in the report with its row, and that row is left zero: a caller must not keep the file then.
-    Empty names are passed over (the caller knows why they are empty). `read` is called in this thread alone. Other
-    processes decode too where that saves time; nothing but the time depends on it. Raises OSError where one of them
-    ends early, or the disk is full.
+    Memory stays bounded: a few batches at a time. A file that cannot be read or decoded is noted in the report with
+    its row, and that row is left zero: a caller must not keep the file then. Empty names are passed over (the caller
+    knows why they are empty). `read` is called in this thread alone. Other processes decode too where that saves
+    time; nothing but the time depends on it. Raises OSError where one of them ends early, or the disk is full.
     """
     report = StoreReport(Digests(len(names)))
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
