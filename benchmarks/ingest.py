@@ -5,6 +5,7 @@ resizes one after the other, as a Dataset does. The last column is the mean diff
 
     python -m benchmarks.ingest
     python -m benchmarks.ingest --archive path/to/signs.zip --sizes 64 100
+    python -m benchmarks.ingest --archive path/to/cifar10.zip --sizes 32 --images 60000
 """
 
 import argparse
@@ -21,13 +22,14 @@ from pipeline.competition.archive import open_archive
 from pipeline.images.store import write_store
 
 JPEG = (".jpg", ".jpeg")
+NUM_PHOTOGRAPHS = 300  # different ones
 
 
 def parse_args() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archive", type=Path, help="take the JPEG files of this competition instead")
-    parser.add_argument("--images", type=int, default=300, help="at most; default: %(default)s")
+    parser.add_argument("--images", type=int, default=2100, help="at most; default: %(default)s")
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[64, 128, 224], help="store's side; default: %(default)s"
     )
@@ -36,17 +38,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def photographs(count: int) -> dict[str, bytes]:
-    """Name -> JPEG of 400x533, smooth shapes with a sensor's noise."""
-    files = {}
-    for number in range(count):
+    """Name -> JPEG of 400x533, smooth shapes with a sensor's noise; from `NUM_PHOTOGRAPHS` on they come again."""
+    contents = []
+    for number in range(min(count, NUM_PHOTOGRAPHS)):
         draws = np.random.default_rng(number)
         coarse = Image.fromarray(draws.integers(0, 256, (12, 16, 3), dtype=np.uint8))
         smooth = np.asarray(coarse.resize((533, 400), Image.Resampling.BICUBIC)).astype(np.int16)
         noisy = np.clip(smooth + draws.normal(0, 4, (400, 533, 1)).astype(np.int16), 0, 255).astype(np.uint8)
         stream = io.BytesIO()
         Image.fromarray(noisy).save(stream, format="JPEG", quality=90)
-        files[f"{number}.jpg"] = stream.getvalue()
-    return files
+        contents.append(stream.getvalue())
+    return {f"{number}.jpg": contents[number % NUM_PHOTOGRAPHS] for number in range(count)}
 
 
 def from_archive(path: Path, count: int) -> dict[str, bytes]:

@@ -19,6 +19,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call `main(None)`. ValueError and OSError are the user's world: their message, and exit code 2.
 

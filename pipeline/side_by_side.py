@@ -239,9 +239,9 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             if not folds:
                 return []
             num_accelerators = _ask(context, device)
-            width = min(len(folds), jobs or num_accelerators or num_cores())
+            width = min(len(folds), jobs or num_accelerators or console.num_cores())
             for fold in folds:
-                fold.threads = max(1, num_cores() // width)
+                fold.threads = max(1, console.num_cores() // width)
             devices = _visible_devices(num_accelerators) if device in ("auto", "cuda") else []
             with Pool(record, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not jobs and not num_accelerators)
@@ -261,11 +261,6 @@ def _advance(record: Record, fold: Fold) -> bool:
             return True
         fold.stages.popleft()
     return False
-
-
-def num_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:

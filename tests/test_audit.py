@@ -131,7 +131,7 @@ ODD = {
 def test_each_oddity_is_noted_with_its_row_and_has_a_remedy(tmp_path):
     files = ODD | {"plain": in_mode("RGB", (60, 20))}
     report = write_store(tmp_path / "x.npy", list(files), files.__getitem__, size=16, fit="squash", title="")
-    assert report.oddities == {name: [row] for row, name in enumerate(ODD)}
+    assert {name: list(rows) for name, rows in report.oddities.items()} == {name: [row] for row, name in enumerate(ODD)}
     assert set(ODD) == set(FORMAT_REMEDIES)
     assert [finding.kind for finding in format_findings(report.oddities, list(files))] == sorted(
         f"{name} images" for name in ODD if name != "upscaled"

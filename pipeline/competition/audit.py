@@ -2,10 +2,11 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -85,14 +86,31 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
 
 def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:
     """Groups of byte-identical images, from the sha256 of each row of train and of test; '' is no digest."""
-    flat = list(chain.from_iterable(digests))
-    starts = np.cumsum([0, *map(len, digests)])
-    groups = [
-        [(part, row - int(starts[part])) for row in rows for part in [int(np.searchsorted(starts, row, "right")) - 1]]
-        for rows in rows_of_equals(flat)
-        if flat[rows[0]]
-    ]
-    return groups
+    rows = _RowsOfParts(digests)
+    return [[rows.place(row) for row in group] for group in rows_of_equals(rows) if rows[group[0]]]
+
+
+class _RowsOfParts(Sequence[str]):
+    """The texts of several sequences, one sequence after the other; none is copied."""
+
+    def __init__(self, parts: Sequence[Sequence[str]]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def place(self, row: int) -> Place:
+        """(number of the sequence, row in it)."""
+        part = int(np.searchsorted(self._starts, row, "right")) - 1
+        return part, row - int(self._starts[part])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, row: Any) -> Any:
+        part, row = self.place(row)
+        return self._parts[part][row]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(self._parts)
 
 
 def joined(*groupings: Sequence[Sequence[Place]]) -> list[list[Place]]:

@@ -1,37 +1,29 @@
 """The uint8 store: all images of one table in one .npy of shape (N, S, S, 3), written once, mapped ever after."""
 
 import contextlib
-import hashlib
 import os
 import statistics
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from pipeline.images.decode import Decoded, decode_image, shown_kind
+from pipeline.console import num_cores
+from pipeline.images.batch import Batch, Digests, StoreFile, StoreReport, decode_batch
+from pipeline.images.decode import shown_kind
+from pipeline.images.workers import Workers
 
-CHUNK = 256  # images whose bytes are in memory at once
-THREADS_PAY_FROM = 30_000  # bytes a file: under it Pillow's threads cost more than they gain (measured: 0.43x)
+BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
+WORKERS_PAY_FROM = 0.25  # seconds of decoding that are left; a process is there after 0.15 s
+MOST_WORKERS = 15  # one thread reads the files for all: more would wait for it
+MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
 AUTO_SAMPLE = 256
 AUTO_LARGEST = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
 AUTO_SMALLEST = 8
-
-
-@dataclass
-class StoreReport:
-    """What was seen while a store was written."""
-
-    sha256: list[str] = field(default_factory=list)  # of each file's bytes, row by row
-    failures: list[tuple[int, str]] = field(default_factory=list)  # (row, reason)
-    formats: Counter[str] = field(default_factory=Counter)
-    modes: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) before resizing
-    oddities: dict[str, list[int]] = field(default_factory=dict)  # name of an oddity -> rows that have it
 
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
@@ -48,33 +40,30 @@ def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
 def write_store(
     path: Path, names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str, title: str
 ) -> StoreReport:
-    """Decode `names` in order into a (N, size, size, 3) uint8 memory map, written straight to `path`.
+    """Decode `names` in order into a (N, size, size, 3) uint8 array, written straight to `path`.
 
-    Memory stays bounded: `CHUNK` files at a time, pages written back by the system. A file that cannot be read or
-    decoded is noted in the report with its row, and that row is left zero: a caller must not keep the file then.
-    Empty names are passed over (the caller knows why they are empty).
+    Memory stays bounded: a few batches at a time. A file that cannot be read or decoded is noted in the report with
+    its row, and that row is left zero: a caller must not keep the file then. Empty names are passed over (the caller
+    knows why they are empty). `read` is called in this thread alone. Other processes decode too where that saves
+    time; nothing but the time depends on it. Raises OSError where one of them ends early, or the disk is full.
     """
-    report = StoreReport()
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
+    report = StoreReport(Digests(len(names)))
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
-    rows = _decoded_rows(names, read, size=size, fit=fit)
-    for row, (digest, decoded) in enumerate(tqdm(rows, title, total=len(names), unit=" images", disable=None)):
-        report.sha256.append(digest)
-        if isinstance(decoded, Decoded):
-            pixels[row] = decoded.pixels
-            report.formats[decoded.format] += 1
-            report.modes[decoded.mode] += 1
-            report.sizes[(decoded.width, decoded.height)] += 1
-            for oddity in decoded.oddities:
-                report.oddities.setdefault(oddity, []).append(row)
-        elif names[row]:
-            report.failures.append((row, decoded))
-    pixels.flush()
+    with (
+        contextlib.closing(_decoded(_batches(names, read, size), path, fit)) as parts,
+        tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
+    ):
+        first = 0
+        for part in parts:
+            report.add(first, part)
+            first += len(part.sha256)
+            bar.update(len(part.sha256))
     return report
 
 
 def _reserve(path: Path) -> None:
-    """Raise OSError now if the disk has no room: a write to a memory map that finds none kills the process."""
+    """Raise OSError now if the disk has no room, not after an hour of decoding."""
     if not hasattr(os, "posix_fallocate"):
         return
     num_bytes = path.stat().st_size
@@ -85,39 +74,50 @@ def _reserve(path: Path) -> None:
             raise OSError(error.errno, f"{num_bytes:,} bytes are needed") from error
 
 
-def _decoded_rows(
-    names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str
-) -> Iterator[tuple[str, Decoded | str]]:
-    """(sha256 of the file, the decoded image or the reason why there is none), in order."""
-
-    def decoded(name: str) -> tuple[str, Decoded | str]:
-        if not name:
-            return "", ""
-        try:
-            content = read(name)
-        except OSError as error:
-            return "", str(error)
-        digest = hashlib.sha256(content).hexdigest()
-        try:
-            return digest, decode_image(content, size, fit)
-        except ValueError as error:
-            return digest, str(error)
-
-    threads = _threads_that_pay(names, read)
-    if threads == 1:
-        yield from map(decoded, names)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(names), CHUNK):
-            yield from pool.map(decoded, names[start : start + CHUNK])
+def _batches(names: Sequence[str], read: Callable[[str], bytes], size: int) -> Iterator[Batch]:
+    """The files, in order: `BATCH_IMAGES` at a time, or fewer where files and pixels take `BATCH_BYTES` before."""
+    first, contents, num_bytes = 0, [], 0
+    for row, name in enumerate(names):
+        contents.append(_content(name, read))
+        num_bytes += len(contents[-1]) + 3 * size * size
+        if len(contents) == BATCH_IMAGES or num_bytes >= BATCH_BYTES:
+            yield Batch(first, contents)
+            first, contents, num_bytes = row + 1, [], 0
+    if contents:
+        yield Batch(first, contents)
 
 
-def _threads_that_pay(names: Sequence[str], read: Callable[[str], bytes]) -> int:
-    sizes = []
-    for name in names[:: max(1, len(names) // 16)]:
-        with contextlib.suppress(OSError):  # reported when its turn comes
-            sizes.append(len(read(name)) if name else 0)
-    return (os.cpu_count() or 1) if sizes and statistics.fmean(sizes) > THREADS_PAY_FROM else 1
+def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
+    """A file's bytes, or the reason why there are none."""
+    try:
+        return read(name) if name else ""
+    except OSError as error:
+        return str(error) or type(error).__name__
+
+
+def _decoded(batches: Iterator[Batch], path: Path, fit: str) -> Generator[StoreReport, None, None]:
+    """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
+    started, others = time.perf_counter(), num_cores() - 1
+    reports: deque[Future[StoreReport]] = deque()
+    workers: Workers | None = None
+    with contextlib.closing(StoreFile(path)) as store, contextlib.ExitStack() as ending:
+        for batch in batches:
+            if workers is None and others and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
+                workers = ending.enter_context(Workers(path, fit, min(others, MOST_WORKERS)))
+            if workers is not None and workers.have_room():
+                reports.append(workers.submit(batch))
+            else:
+                reports.append(Future())
+                reports[-1].set_result(decode_batch(store, batch, fit))
+            while reports and (reports[0].done() or len(reports) > MOST_AHEAD):
+                yield reports.popleft().result()
+        while reports:
+            yield reports.popleft().result()
+
+
+def _seconds_left(started: float, num_done: int, num_all: int) -> float:
+    """By what the first `num_done` images took."""
+    return (time.perf_counter() - started) / num_done * (num_all - num_done) if num_done else 0.0
 
 
 def read_store(path: Path, *, num_images: int, size: int) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""A batch of image files -> rows of the store, and what was seen in them."""
+
+import hashlib
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, overload
+
+import numpy as np
+
+from pipeline.images.decode import Decoded, decode_image
+
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Batch(NamedTuple):
+    """Files that follow one another in the store."""
+
+    first: int  # row
+    contents: list[bytes | str]  # of each file; or why there is none, "" where none is expected
+
+
+class Digests(Sequence[str]):
+    """The SHA-256 of each row's file, 32 bytes a row; shown as 64 hex digits, or "" where there was no file."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.raw = np.zeros((num_rows, DIGEST_BYTES), dtype=np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(*row.indices(len(self)))]
+        return _hex(self.raw[row].tobytes())
+
+    def __iter__(self) -> Iterator[str]:
+        return (_hex(digest.tobytes()) for digest in self.raw)
+
+
+def _hex(digest: bytes) -> str:
+    return digest.hex() if any(digest) else ""
+
+
+@dataclass
+class StoreReport:
+    """What was seen while rows of a store were written."""
+
+    sha256: Digests  # of each file's bytes, row by row
+    failures: list[tuple[int, str]] = field(default_factory=list)  # (row, reason)
+    formats: Counter[str] = field(default_factory=Counter)
+    modes: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) before resizing
+    oddities: "dict[str, array[int]]" = field(default_factory=dict)  # name of an oddity -> rows that have it
+
+    def note(self, row: int, decoded: Decoded) -> None:
+        """Count one image."""
+        self.formats[decoded.format] += 1
+        self.modes[decoded.mode] += 1
+        self.sizes[(decoded.width, decoded.height)] += 1
+        for oddity in decoded.oddities:
+            self.oddities.setdefault(oddity, array("q")).append(row)
+
+    def add(self, first: int, part: "StoreReport") -> None:
+        """Take in the report of the rows from `first` on; parts come in order."""
+        self.sha256.raw[first : first + len(part.sha256)] = part.sha256.raw
+        self.failures += part.failures
+        self.formats.update(part.formats)
+        self.modes.update(part.modes)
+        self.sizes.update(part.sizes)
+        for oddity, rows in part.oddities.items():
+            self.oddities.setdefault(oddity, array("q")).extend(rows)
+
+
+class StoreFile:
+    """A store of shape (N, S, S, 3) that is there already, to be written a batch at a time, also by several processes.
+
+    Not by a memory map: the first touch of each of its pages takes as long as decoding half an image of 32 px.
+    """
+
+    def __init__(self, path: Path) -> None:
+        mapped = np.load(path, mmap_mode="r")
+        self.num_rows, self.size = mapped.shape[:2]
+        self._start, self._row_bytes = mapped.offset, self.size * self.size * mapped.shape[3]
+        self._handle = path.open("r+b")
+
+    def write(self, first: int, pixels: np.ndarray) -> None:
+        """Put (B, S, S, 3) uint8 `pixels` into the rows from `first` on. Raises OSError where the disk has no room."""
+        self._handle.seek(self._start + first * self._row_bytes)
+        self._handle.write(pixels.data)
+        self._handle.flush()
+
+    def close(self) -> None:
+        """After the last `write`."""
+        self._handle.close()
+
+
+def decode_batch(store: StoreFile, batch: Batch, fit: str) -> StoreReport:
+    """Decode `batch` into its rows of `store`.
+
+    A file that cannot be read or decoded is noted with its row, which becomes zero. Raises OSError as `write` does.
+    """
+    report = StoreReport(Digests(len(batch.contents)))
+    pixels = np.zeros((len(batch.contents), store.size, store.size, 3), dtype=np.uint8)
+    for number, content in enumerate(batch.contents):
+        row = batch.first + number
+        if isinstance(content, str):
+            report.failures += [(row, content)] if content else []
+            continue
+        report.sha256.raw[number] = np.frombuffer(hashlib.sha256(content).digest(), dtype=np.uint8)
+        try:
+            decoded = decode_image(content, store.size, fit)
+        except ValueError as error:
+            report.failures.append((row, str(error)))
+            continue
+        pixels[number] = decoded.pixels
+        report.note(row, decoded)
+    store.write(batch.first, pixels)
+    return report
