@@ -19,7 +19,7 @@ from pipeline.images.decode import shown_kind
 from pipeline.images.store import AUTO_LARGEST
 from pipeline.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
-from pipeline.texts import joined_texts
+from pipeline.texts import thinned
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -71,9 +71,8 @@ def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
 
 def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
     """(width, height, format, mode) of images spread over training and test."""
-    members = joined_texts([layout.train_members, layout.test_members])
-    chosen = [member for member in members[:: max(1, len(members) // NUM_LOOKED_AT)] if member]
-    return [kind for kind in (shown_kind(archive.read(member)) for member in chosen) if kind is not None]
+    members = thinned([layout.train_members, layout.test_members], NUM_LOOKED_AT)
+    return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
 
 
 def _recipe(

@@ -11,6 +11,7 @@ from typing import Any, overload
 import numpy as np
 
 PIECE = 4096  # texts that are Python's strings at once
+FEW = 10_000  # distinct texts: a set of more takes longer, and more memory, than sorting
 PIECE_OF_CELLS, LEAST_ROWS = 1 << 16, 64  # the same for rows of a table
 
 
@@ -77,7 +78,12 @@ class Texts(Sequence[str]):
 
     def distinct(self) -> "Texts":
         """Each text once, sorted."""
-        return Texts.of_array(np.unique(self._array))
+        found: set[str] = set()
+        for start in range(0, len(self._array), PIECE):
+            found.update(self._array[start : start + PIECE].tolist())
+            if len(found) > FEW:
+                return Texts.of_array(np.unique(self._array))
+        return Texts(sorted(found))
 
     def all_distinct(self) -> bool:
         """Whether no text comes twice."""
@@ -96,6 +102,12 @@ def _whole(pieces: list[np.ndarray]) -> np.ndarray:
 def joined_texts(parts: Iterable[Texts]) -> Texts:
     """All of them, one after the other."""
     return Texts.of_array(_whole([part.array for part in parts]))
+
+
+def thinned(parts: Sequence[Texts], about: int) -> Texts:
+    """Every so manieth of each part, so that `about` to twice as many stay in all."""
+    step = max(1, sum(map(len, parts)) // about)
+    return joined_texts(part[::step] for part in parts)
 
 
 def columns_of_rows(

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.texts import Texts, rows_of_equals
+from pipeline.texts import rows_of_equals
 
 Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
 
@@ -38,9 +38,8 @@ class AuditFinding:
     remedy: str
 
 
-def name_findings(paths: Iterable[str]) -> list[AuditFinding]:
+def name_findings(paths: Sequence[str]) -> list[AuditFinding]:
     """Image paths that a file system or an editor may take for one another."""
-    paths = Texts(paths).distinct()
     by_form = _alike(paths, _composed)
     by_case = [names for names in _alike(paths, _folded) if len({_composed(name) for name in names}) > 1]
     by_leaf = _alike(paths, lambda path: _folded(PurePosixPath(path).name))
@@ -216,5 +215,6 @@ def _folded(name: str) -> str:
 
 
 def _alike(names: Sequence[str], key: Callable[[str], str]) -> list[list[str]]:
-    """Groups of two and more names that have one key, in order."""
-    return [[names[row] for row in rows] for rows in rows_of_equals(names, key)]
+    """Groups of two and more distinct names that have one key, in order."""
+    groups = [sorted({names[row] for row in rows}) for rows in rows_of_equals(names, key)]
+    return sorted(group for group in groups if len(group) > 1)

@@ -182,8 +182,8 @@ def _check_link(path: Path, root: Path) -> None:
 
 def _rows_kept(names: Texts) -> np.ndarray:
     """(N,) int64: where the names stand that are no junk, sorted by name."""
-    rows = np.flatnonzero(np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names)))
-    return rows[np.argsort(names.array[rows], kind="stable")]
+    kept = np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names))
+    return np.flatnonzero(kept)[np.argsort(names.take(kept).array, kind="stable")]
 
 
 class Zip(Container):
@@ -204,8 +204,10 @@ class Zip(Container):
                     yield info.orig_filename if flagged else info.orig_filename.encode("cp437")
 
         found = checked_names(where, decoded(where, names(), otherwise="cp437"))
+        members = np.concatenate(pieces)
+        pieces.clear()
         rows = _rows_kept(found)
-        self.names, self._members = found.take(rows), np.concatenate(pieces)[rows]
+        self.names, self._members = found.take(rows), members[rows]
         self.sizes = self._members["size"]
         check_total(where, float(self.sizes.sum(dtype=np.float64)), region.length)
 
@@ -492,7 +494,7 @@ def _check_seven_zip_length(region: Region, where: str) -> None:
 def _places(files: list[Any], packed: int, *, where: str, scratch: Scratch) -> tuple[dict[str, Region], Region]:
     """(name -> where its bytes shall go, for py7zr's list of `files`; the region of all of them)."""
     files = [file for file in files if not file.is_directory]
-    names = checked_names(where, [file.filename for file in files])
+    names = checked_names(where, Texts(file.filename for file in files))
     for name, file in zip(names, files, strict=True):
         if not file.is_file:
             raise ValueError(f"{where}: member {name!r} {LINK if file.is_symlink else DEVICE}")

@@ -17,9 +17,12 @@ class Lookup:
             for key in keys(item):
                 hashes.append(hash(key))
                 rows.append(row)
-        order = np.argsort(np.frombuffer(hashes, dtype=np.int64), kind="stable") if hashes else np.empty(0, np.int64)
-        self._hashes = array("q", np.frombuffer(hashes, dtype=np.int64)[order].tobytes() if hashes else b"")
-        self._rows = array("i", np.frombuffer(rows, dtype=np.int32)[order].tobytes() if rows else b"")
+        if hashes:
+            in_place, rows_in_place = np.frombuffer(hashes, dtype=np.int64), np.frombuffer(rows, dtype=np.int32)
+            order = np.argsort(in_place, kind="stable")
+            rows_in_place[:] = rows_in_place[order]
+            in_place.sort()
+        self._hashes, self._rows = hashes, rows
 
     def rows(self, key: Hashable) -> list[int]:
         """The places of the items that have this key, in order."""

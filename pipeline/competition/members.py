@@ -55,9 +55,10 @@ def is_junk(name: str) -> bool:
     return any(part in JUNK_PARTS or part.startswith("._") for part in name.split("/"))
 
 
-def checked_names(where: str, names: Iterable[str]) -> Texts:
+def checked_names(where: str, names: Texts) -> Texts:
     """The names in the same order, `./` taken off. Raises ValueError for two that are equal or one that escapes."""
-    checked = Texts(_checked_name(where, name) for name in names)
+    as_they_are = all(_checked_name(where, name) == name for name in names)
+    checked = names if as_they_are else Texts(_checked_name(where, name) for name in names)
     twice = rows_of_equals(checked)
     if twice:
         raise ValueError(f"{where}: two members are called {checked[twice[0][0]]!r}; which one counts cannot be known")

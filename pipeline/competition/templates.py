@@ -51,15 +51,11 @@ class ImageIndex:
         self.names = Texts(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
         alike = all(plain(name) == name for name in self.names)
         self.paths = self.names if alike else Texts(map(plain, self.names))
-        self._by_path = Lookup(self.paths, lambda path: (path,))
+        self._by_stem_path = Lookup(self.paths, lambda path: (without_suffix(path),))
 
     @cached_property
-    def _by_stem_path(self) -> Lookup:
-        return Lookup(self.paths, lambda path: (without_suffix(path),))
-
-    @cached_property
-    def _by_name(self) -> Lookup:
-        return Lookup(self.paths, _names_of)
+    def _by_stem(self) -> Lookup:
+        return Lookup(self.paths, lambda path: (stem_of(path),))
 
     @cached_property
     def _by_number(self) -> Lookup:
@@ -71,15 +67,24 @@ class ImageIndex:
 
     def number(self, path: str) -> int:
         """The number of the image with this path; `MISSING` for none."""
-        found = self._by_path.rows(path)
+        found = self._rows_of(path)
         return found[-1] if found else MISSING
+
+    def _rows_of(self, path: str) -> list[int]:
+        return [row for row in self._by_stem_path.rows(without_suffix(path)) if self.paths[row] == path]
+
+    def _named(self, name: str) -> list[int]:
+        """Numbers of the images whose file's name is this one, with or without its suffix."""
+        rows = {*self._by_stem.rows(name), *self._by_stem.rows(without_suffix(name))}
+        names = ((row, self.paths[row].rpartition("/")[2]) for row in sorted(rows))
+        return [row for row, found in names if name in (found, without_suffix(found))]
 
     def used_by(self, members: Iterable[str]) -> np.ndarray:
         """(N,) bool: which images are among these members."""
         used = np.zeros(len(self.names), dtype=bool)
         for member in members:
             if member:
-                used[[row for row in self._by_path.rows(plain(member)) if self.names[row] == member]] = True
+                used[[row for row in self._rows_of(plain(member)) if self.names[row] == member]] = True
         return used
 
     def without(self, used: np.ndarray) -> "ImageIndex":
@@ -88,7 +93,7 @@ class ImageIndex:
 
     def exact(self, cell: str) -> list[str]:
         """Paths that end in this cell, with or without their suffix."""
-        found = self._by_name.find(cell.rsplit("/", 1)[-1])
+        found = [self.paths[row] for row in self._named(cell.rsplit("/", 1)[-1])]
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
@@ -103,7 +108,7 @@ class ImageIndex:
     def anywhere(self, path: str) -> list[int]:
         """Numbers of the images that `folder/**/name.jpg`, or `folder/**/name.*`, may mean."""
         folder, _, name = path.rpartition(ANYWHERE)
-        found = [(number, self.paths[number]) for number in self._by_name.rows(name.removesuffix(".*"))]
+        found = [(number, self.paths[number]) for number in self._named(name.removesuffix(".*"))]
         return [
             number
             for number, hit in found
@@ -142,12 +147,6 @@ class ImageIndex:
         text = "\n".join(path.rpartition("/")[2] for path in self.paths)
         lengths = np.fromiter((len(path.rpartition("/")[2]) + 1 for path in self.paths), np.int64, len(self.paths))
         return text, np.concatenate([[0], np.cumsum(lengths)[:-1]])
-
-
-def _names_of(path: str) -> set[str]:
-    """The file's name, with and without its suffix."""
-    name = path.rsplit("/", 1)[-1]
-    return {name, without_suffix(name)}
 
 
 def _number_of(path: str) -> list[int]:

@@ -118,36 +118,68 @@ def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
 
     mirror: pairs of which the second agrees when it is mirrored left to right, which turns the waves odd across.
     """
-    turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.float32)
-    signs = [np.ones_like(turned), turned] if mirror else [np.ones_like(turned)]
+    turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.float16)
+    signs = np.stack([np.ones_like(turned), turned] if mirror else [np.ones_like(turned)])
     num_rows = len(waves)
 
     def waves_at(rows: np.ndarray) -> np.ndarray:
         """Row r from `num_rows` on is the mirror image of row r - num_rows."""
-        return waves[rows % num_rows] * np.stack(signs)[rows // num_rows]
+        return waves[rows % num_rows] * signs[rows // num_rows]
 
     rng = np.random.default_rng(0)
-    found = [np.empty(0, dtype=np.int64)]
+    met = _Meetings(num_rows)
     for grid in range(NUM_GRIDS):
         border = rng.random(GRID_WAVES)
         keys = np.concatenate([_cells_of(waves, sign, border) for sign in signs])
         apart = np.concatenate([waves[:, GRID_WAVES + grid] * sign[GRID_WAVES + grid] for sign in signs])
         order = np.lexsort((apart, keys)).astype(np.int32)  # in a cell by a wave that the grid does not see
+        keys, apart = keys[order], apart[order]
         for distance in range(1, WINDOW + 1):
             for first in range(0, len(order) - distance, PAIRS):
-                one = order[first : min(first + PAIRS, len(order) - distance)]
-                two = order[first + distance : first + distance + len(one)]
-                same = keys[one] == keys[two]
-                one, two = np.minimum(one, two)[same], np.maximum(one, two)[same]
+                here = slice(first, min(first + PAIRS, len(order) - distance))
+                there = slice(here.start + distance, here.stop + distance)
+                near = (keys[here] == keys[there]) & (apart[there] - apart[here] < FURTHEST_WAVE)
+                one, two = np.minimum(order[here], order[there])[near], np.maximum(order[here], order[there])[near]
+                if mirror:
+                    across = (one < num_rows) & (two >= num_rows)
+                    one, two = one[across], two[across]
                 near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < FURTHEST_WAVE
-                found.append(one[near].astype(np.int64) * len(order) + two[near])
-    pairs = np.stack(np.divmod(np.unique(np.concatenate(found)), len(signs) * num_rows or 1), axis=1)
-    crowded = np.bincount(pairs.ravel(), minlength=len(signs) * num_rows) > CROWD
-    pairs = pairs[~crowded[pairs].any(axis=1)]
-    if mirror:
-        pairs = pairs[(pairs[:, 0] < num_rows) & (pairs[:, 1] >= num_rows)] - [0, num_rows]
-        pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    return pairs
+                one, two = one[near], two[near] % num_rows
+                met.add(np.minimum(one, two)[one != two], np.maximum(one, two)[one != two])
+    return met.pairs()
+
+
+class _Meetings:
+    """Pairs of rows that met, each once. Pairs of a crowd are forgotten on the way: there may be thousands an image."""
+
+    def __init__(self, num_rows: int) -> None:
+        self._num_rows = num_rows
+        self._crowded = np.zeros(num_rows, dtype=bool)
+        self._kept = np.empty(0, dtype=np.int64)  # lower row * num_rows + higher row
+        self._new: list[np.ndarray] = []
+        self._num_new = 0
+
+    def add(self, lower: np.ndarray, higher: np.ndarray) -> None:
+        """Two (P,) arrays of rows."""
+        self._new.append(lower.astype(np.int64) * self._num_rows + higher)
+        self._num_new += len(lower)
+        if self._num_new > max(PAIRS, len(self._kept) // 2):
+            self._settle()
+
+    def pairs(self) -> np.ndarray:
+        """(P, 2) int64, sorted, none with a row that met more than `CROWD` others."""
+        self._settle()
+        lower, higher = np.divmod(self._kept, max(self._num_rows, 1))
+        alone = ~(self._crowded[lower] | self._crowded[higher])
+        return np.stack([lower[alone], higher[alone]], axis=1)
+
+    def _settle(self) -> None:
+        self._kept, self._new, self._num_new = np.unique(np.concatenate([self._kept, *self._new])), [], 0
+        ends = [part.astype(np.int32) for part in np.divmod(self._kept, max(self._num_rows, 1))]
+        counts = sum(np.bincount(part, minlength=self._num_rows) for part in ends)
+        self._crowded |= counts > CROWD
+        # a pair still counts for the one of its two that is in no crowd
+        self._kept = self._kept[~(self._crowded[ends[0]] & self._crowded[ends[1]])]
 
 
 def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:

@@ -31,10 +31,10 @@ from pipeline.competition.schema import (
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
 from pipeline.images.duplicates import mirrored_copies, near_copies
-from pipeline.images.store import StoreReport, auto_size, read_store, write_store
+from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_size, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 from pipeline.report.audit_page import Gallery, Picture, audit_page
-from pipeline.texts import joined_texts
+from pipeline.texts import thinned
 
 NUM_CLASSES_PICTURED = 60
 
@@ -134,7 +134,7 @@ def _check_allow(allow: Sequence[str]) -> None:
 def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
     if isinstance(size, int):
         return size
-    return auto_size(joined_texts([layout.train_members, layout.test_members]), archive.read)
+    return auto_size(thinned([layout.train_members, layout.test_members], AUTO_SAMPLE), archive.read)
 
 
 def _refuse_one_class(layout: Layout) -> None:
