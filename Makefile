@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := PATH="$(BIN):$$PATH"
+# a process for each core, four at most (each holds torch: 1 GB); tests of one file may share a project, so stay together
+PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: submission test fast-test lint setup setup-dev
 
@@ -15,10 +17,10 @@ submission: setup
 	$(RUN) python -m pipeline summary --solution data/demo/solution.csv
 
 test: setup-dev lint
-	$(RUN) python -m pytest
+	$(RUN) python -m pytest $(PARALLEL)
 
 fast-test: setup-dev
-	$(RUN) python -m pytest -m "not slow"
+	$(RUN) python -m pytest $(PARALLEL) -m "not slow"
 
 lint: setup-dev
 	$(RUN) ruff check .

@@ -13,7 +13,7 @@ from pipeline.competition.contract import REFUSED, parse_table, value_cells, ver
 from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, target_array
 from pipeline.competition.verdict import verdict_record, verdict_table
-from pipeline.files import read_json, read_table
+from pipeline.files import made_by, read_json, read_table
 from pipeline.params import ComputeParams, ModelParams, load_folds, load_params, load_section
 
 if TYPE_CHECKING:
@@ -268,9 +268,11 @@ def _known(args: argparse.Namespace, schema: Schema) -> dict[str, Any]:
     """What is known of the submission beside its content, as `contract.verdict` takes it."""
     known: dict[str, Any] = {}
     if args.per_class.is_file():
-        table = read_table(args.per_class, PER_CLASS_COLUMNS)
-        if tuple(table["label"]) == schema.target.classes:
-            known["oof_counts"] = dict(zip(table["label"], map(int, table["predicted"]), strict=True))
+        with made_by("-s evaluate", args.per_class):
+            table = read_table(args.per_class, PER_CLASS_COLUMNS)
+            counts = dict(zip(table["label"], map(int, table["predicted"]), strict=True))
+        if tuple(counts) == schema.target.classes:
+            known["oof_counts"] = counts
     receipt = _receipt(args)
     return known | ({"written_sha256": receipt["sha256"]} if receipt else {})
 
@@ -279,7 +281,8 @@ def _receipt(args: argparse.Namespace) -> dict[str, Any] | None:
     """What submit wrote about the file, None for one made elsewhere."""
     name = "receipt.json" if args.submission.name == "submission.csv" else f"{args.submission.stem}.json"
     path = args.receipt or args.submission.with_name(name)
-    return read_json(path) if path.is_file() else None
+    with made_by("-s submit", path):
+        return read_json(path) if path.is_file() else None
 
 
 def _upload(args: argparse.Namespace) -> None:
@@ -334,7 +337,8 @@ def _download(args: argparse.Namespace) -> None:
 def _summary(args: argparse.Namespace) -> None:
     if not args.metrics.is_file() or not args.submission.is_file():
         raise ValueError(f"{args.metrics} or {args.submission} is not there yet; run `dvc repro` first")
-    scores = read_json(args.metrics)
+    with made_by("-s evaluate", args.metrics):
+        scores = read_json(args.metrics)
     folds = scores["folds"]
     schema = read_schema(args.competition / "schema.json")
     direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"

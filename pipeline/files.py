@@ -97,16 +97,14 @@ def _sync_folder(folder: Path) -> None:
 def made_by(stage: str, path: Path) -> Iterator[None]:
     """Around the reading of `path`: whatever is wrong with it becomes a ValueError that says to run `stage` again.
 
+    The readers below only say what is wrong: whose output they read is known to the caller alone.
     stage: as `dvc repro -f` takes it. By itself `dvc repro` would not make a file again that its cache holds damaged.
     """
     try:
         yield
     except (ValueError, csv.Error, RecursionError) as error:
-        said = str(error).partition("; run `dvc repro`")[0]
-        if "run `dvc repro -f" in said:
-            raise
-        where = "" if str(path) in said else f"{path} is damaged: "
-        raise ValueError(f"{where}{said}; run `dvc repro -f {stage}`") from error
+        where = "" if str(path) in str(error) else f"{path} is damaged: "
+        raise ValueError(f"{where}{error}; run `dvc repro -f {stage}`") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -127,7 +125,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -158,7 +156,7 @@ def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) 
         lines = csv.reader(handle)
         header = next(lines, [])
         if header != list(columns):
-            raise ValueError(f"{path} has the columns {header}, must be {list(columns)}; run `dvc repro`")
+            raise ValueError(f"{path} has the columns {header}, must be {list(columns)}")
         names = only or columns
         return dict(
             zip(names, read_cells(path, lines, len(header), [columns.index(name) for name in names]), strict=True)
@@ -170,7 +168,7 @@ def read_cells(path: Path, lines: Iterable[Sequence[str]], width: int, keep: Seq
     cells, odd = columns_of_rows(lines, width, keep)
     if odd:
         numbers = [number + 2 for number in odd[:3]]
-        raise ValueError(f"{path} is damaged: {len(odd)} lines lack cells, first {numbers}; run `dvc repro`")
+        raise ValueError(f"{path} is damaged: {len(odd)} lines lack cells, first {numbers}")
     return cells
 
 
@@ -184,7 +182,7 @@ def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
             for cells in zip(*table.values(), strict=True)
         ]
     except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro`") from error
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -202,7 +200,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path} is damaged ({error}); run `dvc repro` to remake it") from error
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def sha256_of(*paths: Path) -> str:

@@ -23,7 +23,7 @@ from pipeline.competition.schema import (
     refuse_rows,
     target_array,
 )
-from pipeline.files import fold_files, read_json, refuse_altered, sha256_of
+from pipeline.files import fold_files, made_by, read_json, refuse_altered, sha256_of
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
 
@@ -94,27 +94,34 @@ def _store(path: Path, store: Store) -> str:
 
 def _weights(places: Places, fold: str) -> None:
     """The card belongs to the weights, and to the schema, table and folds that are there now."""
-    card, again = read_json(places.models / f"{fold}.json"), f"run `dvc repro -f -s train@{fold}`"
-    path = places.models / f"{fold}.safetensors"
-    if not isinstance(card, dict) or card.get("fold") != fold:
-        raise ValueError(f"{places.models / fold}.json is not the card of fold {fold}; {again}")
-    found = sha256_of(path)
-    if found != card.get("weights_sha256"):
-        raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card; {again}")
-    if sha256_of(places.schema, places.train_table, places.folds) != card.get("data_fingerprint"):
-        raise ValueError(f"{path} was trained on another schema, train table or folds than are there now; {again}")
+    stage, path, beside = f"-s train@{fold}", places.models / f"{fold}.safetensors", places.models / f"{fold}.json"
+    with made_by(stage, beside):
+        card = read_json(beside)
+        if not isinstance(card, dict) or card.get("fold") != fold:
+            raise ValueError(f"{beside} is not the card of fold {fold}")
+    with made_by(stage, path):
+        found = sha256_of(path)
+        if found != card.get("weights_sha256"):
+            raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card")
+        if sha256_of(places.schema, places.train_table, places.folds) != card.get("data_fingerprint"):
+            raise ValueError(f"{path} was trained on another schema, train table or folds than are there now")
 
 
 def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], schema: Schema) -> str:
-    again = "run `dvc repro -f -s submit`"
-    decided = decide(probs, schema.target, read_decision(places.decision))
+    decision = read_decision(places.decision)
+    with made_by("-s evaluate", places.decision):
+        decided = decide(probs, schema.target, decision)
     answers = answers_of(probs, decided, schema.target, schema.submission)
-    due = make_submission(places.sample.read_bytes(), schema, row_cells(answers, image_ids, schema))
-    if places.submission.read_bytes() != due:
-        raise ValueError(f"{places.submission} is not what the stored probabilities give; {again}")
+    with made_by("ingest", places.sample):
+        due = make_submission(places.sample.read_bytes(), schema, row_cells(answers, image_ids, schema))
     digest = hashlib.sha256(due).hexdigest()
-    if read_json(places.receipt).get("sha256") != digest:
-        raise ValueError(f"{places.receipt} is not the receipt of {places.submission}; {again}")
+    with made_by("-s submit", places.submission):
+        if places.submission.read_bytes() != due:
+            raise ValueError(f"{places.submission} is not what the stored probabilities give")
+    with made_by("-s submit", places.receipt):
+        receipt = read_json(places.receipt)
+        if not isinstance(receipt, dict) or receipt.get("sha256") != digest:
+            raise ValueError(f"{places.receipt} is not the receipt of {places.submission}")
     return f"{len(image_ids):,} images, equal to what the stored probabilities give; sha256 {digest[:12]}…"
 
 

@@ -289,7 +289,7 @@ def test_a_damaged_decision_stops_naming_the_file(content, message, tmp_path):
     [
         ("single_label", Decision(thresholds=(0.5,)), "a single_label target of 3 classes takes no or 0 thresholds, no or 0 cuts, at_least 0; the decision has 1, 0 and at_least 0"),
         ("binary", Decision(thresholds=(0.5, 0.5)), "takes no or 1 thresholds"),
-        ("binary", Decision(at_least=1), "the decision has 0, 0 and at_least 1; run `dvc repro`"),
+        ("binary", Decision(at_least=1), "the decision has 0, 0 and at_least 1"),
         ("ordinal", Decision(cuts=(0.5,)), "no or 4 cuts"),
         ("multi_label", Decision(cuts=(0.5,)), "takes no or 3 thresholds, no or 0 cuts; the decision has 0, 1"),
     ],

@@ -74,13 +74,20 @@ DAMAGE = [
     ("data/folds.csv", swap_folds, "train@0`"),
     ("data/models/1.safetensors", flip_a_byte, "-f -s train@1`"),
     ("data/models/0.safetensors", truncate, "-f -s train@0`"),
-    ("data/oof/1.npz", truncate, "data/oof/1.npz is damaged"),
+    ("data/oof/1.npz", truncate, "-f -s train@1`"),
     ("data/oof/1.npz", lose_a_prediction, "-f -s train@1`"),
-    ("data/oof/0.npz", spoil_a_prediction, "1 of 15 rows are no probabilities"),
+    (
+        "data/oof/0.npz",
+        spoil_a_prediction,
+        "1 of 15 rows are no probabilities, first ['000']; run `dvc repro -f -s train@0`",
+    ),
     ("data/test/0.npz", lose_a_prediction, "-f -s infer@0`"),
+    ("data/models/1.json", truncate, "-f -s train@1`"),
     ("data/report/decision.json", other_decision, "-f -s evaluate`"),
+    ("data/report/decision.json", truncate, "-f -s evaluate`"),
     ("submissions/submission.csv", flip_a_byte, "-f -s submit`"),
     ("submissions/receipt.json", other_sha256, "-f -s submit`"),
+    ("submissions/receipt.json", truncate, "-f -s submit`"),
 ]
 
 
@@ -90,6 +97,7 @@ def test_damage_is_found_and_the_stage_named(copied, name, damage, said):
     with pytest.raises(ValueError) as error:
         command.main(["verify"])
     assert said in str(error.value)
+    assert str(error.value).count("dvc repro") == 1
 
 
 def test_what_dvc_recorded_is_compared(copied):

@@ -62,7 +62,7 @@ def make_submission(sample: bytes, schema: Schema, cells_of: Mapping[str, Sequen
     if missing or strangers:
         raise ValueError(
             f"predictions and sample submission do not match: {len(missing)} ids without prediction "
-            f"{missing[:NUM_SHOWN]}, {len(strangers)} predictions without row {strangers[:NUM_SHOWN]}; run `dvc repro`"
+            f"{missing[:NUM_SHOWN]}, {len(strangers)} predictions without row {strangers[:NUM_SHOWN]}"
         )
     filled = []
     for row in rows:

@@ -167,7 +167,7 @@ def _check_decision(decision: Decision, target: Target) -> None:
         raise ValueError(
             f"a {target.kind} target of {num_classes} classes takes no or {thresholds} thresholds, no or {cuts} cuts"
             f"{', at_least 0' if target.exclusive else ''}; the decision has {len(decision.thresholds)}, "
-            f"{len(decision.cuts)} and at_least {decision.at_least}; run `dvc repro` to choose it again"
+            f"{len(decision.cuts)} and at_least {decision.at_least}"
         )
 
 

@@ -23,17 +23,13 @@ def read_predictions(path: Path, num_classes: int, *, exclusive: bool = True) ->
     if not np.issubdtype(probs.dtype, np.floating):
         raise ValueError(f"{path} holds {probs.dtype}, must be float32")
     if probs.shape != (len(image_ids), num_classes):
-        raise ValueError(
-            f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes; run `dvc repro`"
-        )
+        raise ValueError(f"{path} holds {probs.shape} for {len(image_ids)} images of {num_classes} classes")
     wrong = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (probs > 1 + ROW_SUM_TOLERANCE).any(axis=1)
     if exclusive:
         wrong |= np.abs(probs.sum(axis=1) - 1) > ROW_SUM_TOLERANCE
     if wrong.any():
         first = [image_ids[row] for row in np.flatnonzero(wrong)[:3]]
-        raise ValueError(
-            f"{path}: {wrong.sum()} of {len(probs)} rows are no probabilities, first {first}; run `dvc repro`"
-        )
+        raise ValueError(f"{path}: {wrong.sum()} of {len(probs)} rows are no probabilities, first {first}")
     return image_ids, probs
 
 

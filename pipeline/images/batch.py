@@ -85,7 +85,7 @@ class StoreFile:
     """
 
     def __init__(self, path: Path) -> None:
-        mapped = np.load(path, mmap_mode="r")
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         self.num_rows, self.size = mapped.shape[:2]
         self._start, self._row_bytes = mapped.offset, self.size * self.size * mapped.shape[3]
         self._handle = path.open("r+b")

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.files import fold_files, read_json, sha256_of, whole_file
+from pipeline.files import fold_files, made_by, read_json, sha256_of, whole_file
 from pipeline.leaderboard.difference import first_difference
 from pipeline.params import load_folds, load_params
 
@@ -70,7 +70,9 @@ def write_bundle(
     ValueError where the submission is not its receipt's, or weights are not their card's.
     """
     submission_sha256 = sha256_of(submission)
-    if read_json(receipt)["sha256"] != submission_sha256:
+    with made_by("-s submit", receipt):
+        described = read_json(receipt)["sha256"]
+    if described != submission_sha256:
         raise ValueError(f"{submission} is not the file that {receipt} describes; run `dvc repro` and bundle again")
     folds = load_folds(params)
     cards = _checked_cards(models, folds)
@@ -91,7 +93,10 @@ def write_bundle(
 
 
 def _checked_cards(models: Path, folds: Sequence[str]) -> list[dict[str, Any]]:
-    cards = {fold: read_json(models / f"{fold}.json") for fold in folds}
+    cards = {}
+    for fold in folds:
+        with made_by(f"-s train@{fold}", models / f"{fold}.json"):
+            cards[fold] = read_json(models / f"{fold}.json")
     odd = [fold for fold, path in _weights(models, folds).items() if sha256_of(path) != cards[fold]["weights_sha256"]]
     if odd:
         raise ValueError(

@@ -198,8 +198,14 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _versions() -> dict[str, str | None]:
-    installed = {name.lower() for name in importlib.metadata.packages_distributions()}
-    return {name: importlib.metadata.version(name) if name in installed else None for name in LIBRARIES}
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

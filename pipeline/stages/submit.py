@@ -45,8 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     refuse_rows(args.test_table, len(image_ids), schema.test)
 
     probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
+    decision = read_decision(args.decision)
     with made_by("-s evaluate", args.decision):
-        decided = decide(probs, target, read_decision(args.decision))
+        decided = decide(probs, target, decision)
     answers = answers_of(probs, decided, target, schema.submission)
     sample = args.sample.read_bytes()
     with made_by("ingest", args.sample):

@@ -230,6 +230,7 @@ def test_damage_is_found_by_the_stage_that_reads_it(finished, tmp_path, capsys, 
     place.save()
     message = refusal(place, stage, capsys, monkeypatch, key="0")
     assert path in message and said in message, message
+    assert message.count("dvc repro") == 1, message
 
 
 def foreign(finished, tmp_path, change, **card):
