@@ -1,7 +1,11 @@
 """A fold: same seed, same bytes; the checkpoint gives the model back; the recipe's parts do what they say."""
 
 import json
+import platform
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,6 +198,30 @@ def test_devices_by_name():
     assert autocast_dtype("fp32", CPU) is None
     assert autocast_dtype("tf32", CPU) is None
     assert autocast_dtype("bf16", CPU) is torch.bfloat16
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's allocator")
+def test_freed_memory_is_used_again_without_a_page_fault_and_the_heap_asks_for_huge_pages():
+    code = """
+import resource, torch
+from pipeline.learning.device import keep_freed_memory
+keep_freed_memory()
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = torch.ones(64 << 20, dtype=torch.uint8)
+    address, faults = block.data_ptr(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del block
+print(address, faults)
+print(open("/proc/self/smaps").read())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    printed, smaps = done.stdout.split("\n", 1)
+    address, faults = map(int, printed.split())
+    assert faults < 1000, "of 16,384 pages; others come from the interpreter"
+    areas = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: (.*?)$", smaps, re.MULTILINE | re.DOTALL)
+    flags = next(flags for start, end, flags in areas if int(start, 16) <= address < int(end, 16))
+    has_huge_pages = Path("/sys/kernel/mm/transparent_hugepage").exists()
+    assert not has_huge_pages or "hg" in flags.split(), "madvise(MADV_HUGEPAGE) marks the area so"
 
 
 def test_tf32_is_allowed_on_cuda_unless_float32_is_asked_for_and_never_changes_a_cpu():
