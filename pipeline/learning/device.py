@@ -7,7 +7,7 @@ import platform
 import torch
 
 # mallopt(3) option numbers, from glibc's malloc.h
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_MXFAST = -1, -2, -4, 1
 TRIM_BYTES = 2**31 - 1  # mallopt takes an int
 MADV_HUGEPAGE = 14  # madvise(2), from Linux's mman-common.h
 HUGE_PAGE_BYTES = 2 << 20  # of x86-64, and of arm64 with pages of 4 KiB
@@ -117,6 +117,7 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
         libc.mallopt(M_TOP_PAD, 64 << 20)
+        libc.mallopt(M_MXFAST, 0)  # small freed blocks join their neighbours (see `pipeline.allocator`)
         _ask_for_huge_pages(libc)
 
 
