@@ -22,6 +22,7 @@ import argparse
 import contextlib
 import itertools
 import multiprocessing
+import os
 import statistics
 import tempfile
 import time
@@ -38,6 +39,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.made_up import NUM_CLASSES, write_competition
+from pipeline import allocator
 from pipeline.learning.augment import Augmentation
 from pipeline.learning.batches import Batches, store_tensor
 from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
@@ -221,9 +223,14 @@ def started(name: str, args: argparse.Namespace, folder: Path) -> Connection:
     """Our end of the pipe to a new process of this contender; closing it ends the process."""
     context = multiprocessing.get_context("spawn")  # forked, all would have the settings of the first
     here, there = context.Pipe()
+    given = dict(os.environ)
+    if name not in WORKERS:
+        allocator.set_environment()  # as train does
     context.Process(
         target=contend, args=(name, args, folder, there, multiprocessing.get_start_method()), name=name
     ).start()
+    os.environ.clear()
+    os.environ.update(given)
     there.close()  # else we would wait for ever for a process that failed
     return here
 

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.files import whole_file
 
 TORN = ".torn"
@@ -228,6 +228,7 @@ def _start_server(preload: list[str]) -> Any:
     """The context whose processes are forked from a server that imports `preload`; it begins to, and we go on."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
+    allocator.set_environment()  # the workers are forked, and have what the server was started with
     forkserver.ensure_running()
     return context
 

@@ -1,7 +1,11 @@
 """A fold: same seed, same bytes; the checkpoint gives the model back; the recipe's parts do what they say."""
 
 import json
+import platform
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +13,7 @@ import torch
 from conftest import competition_files, write_zip
 from safetensors.torch import load_file, save_file
 
+from pipeline import allocator
 from pipeline.files import read_arrays, read_history
 from pipeline.images.store import read_store
 from pipeline.learning.batches import Batches
@@ -194,6 +199,49 @@ def test_devices_by_name():
     assert autocast_dtype("fp32", CPU) is None
     assert autocast_dtype("tf32", CPU) is None
     assert autocast_dtype("bf16", CPU) is torch.bfloat16
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's allocator")
+def test_freed_memory_is_used_again_without_a_page_fault_and_the_heap_asks_for_huge_pages(monkeypatch):
+    code = """
+import resource, torch
+from pipeline.learning.device import keep_freed_memory
+keep_freed_memory()
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = torch.ones(128 << 20, dtype=torch.uint8)
+    middle, faults = block.data_ptr() + block.nbytes // 2, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del block
+print(middle, faults)
+print(open("/proc/self/smaps").read())
+"""
+    monkeypatch.delenv(allocator.VARIABLE, raising=False)
+    assert allocator.set_environment()
+    assert not allocator.set_environment(), "it is set"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    printed, smaps = done.stdout.split("\n", 1)
+    middle, faults = map(int, printed.split())
+    assert faults < 32, "of 64 huge pages, or 32,768 others"
+    areas = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) .*?^VmFlags: (.*?)$", smaps, re.MULTILINE | re.DOTALL)
+    flags = next(flags for start, end, flags in areas if int(start, 16) <= middle < int(end, 16))
+    has_huge_pages = Path("/sys/kernel/mm/transparent_hugepage").exists()
+    assert not has_huge_pages or "hg" in flags.split(), "madvise(MADV_HUGEPAGE) marks the area so"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's allocator")
+@pytest.mark.parametrize(("stage", "expected"), [("train", True), ("infer", True), ("split", False)])
+def test_a_stage_with_a_model_starts_again_with_the_allocators_setting(stage, expected, monkeypatch):
+    monkeypatch.delenv(allocator.VARIABLE, raising=False)
+    code = f"""
+import os, sys
+sys.orig_argv = ["python", "-m", "pipeline.stages.{stage}"]
+os.execv = lambda path, words: print(path == sys.executable, words[1:] == sys.orig_argv[1:])
+import pipeline.stages
+print(os.environ.get("{allocator.VARIABLE}"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    restarted = f"True True\n{allocator.TUNABLE}=0\n"
+    assert done.stdout == (restarted if expected else "None\n")
 
 
 def test_tf32_is_allowed_on_cuda_unless_float32_is_asked_for_and_never_changes_a_cpu():

@@ -36,6 +36,32 @@ def test_the_head_is_a_scaled_linear_layer_on_global_maxima():
     assert torch.allclose(model.forward_head(features), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pooling_before_relu_changes_no_bit_of_logits_or_gradients(dtype):
+    """Windows with equal maxima (bfloat16 has many) and windows without a positive pixel among them."""
+
+    def computed(model):
+        with torch.autocast("cpu", dtype=dtype, enabled=dtype is not torch.float32):
+            logits = model(images)
+        nn.functional.cross_entropy(logits.float(), torch.arange(16) % 5).backward()
+        return [logits, *(parameter.grad for parameter in model.parameters())]
+
+    torch.manual_seed(0)
+    images = torch.randn(16, 3, 16, 16).to(memory_format=torch.channels_last)
+    ours, relu_first = ResNet9(num_classes=5, width=8), ResNet9(num_classes=5, width=8)
+    for norm in (module for module in ours.modules() if isinstance(module, nn.BatchNorm2d)):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    for number, part in enumerate(relu_first.features):
+        if isinstance(part, nn.Sequential) and len(part) == 4:
+            conv, norm, pool, relu = part
+            assert (type(pool), type(relu)) == (nn.MaxPool2d, nn.ReLU)
+            relu_first.features[number] = nn.Sequential(conv, norm, relu, pool)
+    relu_first.load_state_dict(ours.state_dict())
+    for got, expected in zip(computed(ours), computed(relu_first), strict=True):
+        assert torch.equal(got, expected)
+
+
 def test_timm_creates_it():
     model = timm.create_model("resnet9", num_classes=30)
     assert model(torch.randn(2, 3, 32, 32)).shape == (2, 30)

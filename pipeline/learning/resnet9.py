@@ -6,13 +6,17 @@ LOGIT_SCALE = 0.125  # Page's choice: a linear layer on unscaled maxima starts w
 
 
 def conv_bn(in_channels: int, out_channels: int, *, pool: bool = False) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU, and a 2x2 max pool if `pool`."""
+    """3x3 convolution, batch norm, a 2x2 max pool if `pool`, and ReLU.
+
+    ReLU after the pool gives what the pool after ReLU would, gradients too, bit for bit, on a quarter of the pixels.
+    """
     layers = [
         nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
         nn.BatchNorm2d(out_channels),
+        *([nn.MaxPool2d(2)] if pool else []),
         nn.ReLU(inplace=True),
     ]
-    return nn.Sequential(*layers, nn.MaxPool2d(2)) if pool else nn.Sequential(*layers)
+    return nn.Sequential(*layers)
 
 
 class Residual(nn.Module):
