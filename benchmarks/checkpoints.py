@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline import allocator
+from pipeline.learning.device import autocast_dtype, device_named
 from pipeline.learning.fold import seed_everything, train_fold
 from pipeline.learning.models import Normalised, create_model
 from pipeline.learning.resume import Saves
@@ -75,7 +76,7 @@ def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, s
 def main() -> None:
     """Measure in turns, print, and fail above the allowed share."""
     args = parse_args()
-    keep_freed_memory()
+    allocator.keep_freed_memory()
     device = device_named(args.device)
     pixels = np.random.default_rng(0).integers(0, 256, (args.images, 32, 32, 3), dtype=np.uint8)
     store = torch.from_numpy(pixels)

@@ -42,7 +42,7 @@ from benchmarks.made_up import NUM_CLASSES, write_competition
 from pipeline import allocator
 from pipeline.learning.augment import Augmentation
 from pipeline.learning.batches import Batches, store_tensor
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory
+from pipeline.learning.device import autocast_dtype, device_named
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.models import Normalised
 from pipeline.learning.resnet9 import ResNet9
@@ -185,7 +185,7 @@ def prepared(name: str, args: argparse.Namespace, folder: Path) -> Pass:
     """The contender of this name, in this process."""
     if name in WORKERS:
         return tutorial(args, folder, WORKERS[name])
-    keep_freed_memory()
+    allocator.keep_freed_memory()
     return bare(args, folder) if name == BARE else ours(args, folder, "none" if name == OURS else "autoaugment")
 
 

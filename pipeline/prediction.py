@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
@@ -24,7 +24,7 @@ from pipeline.files import read_json, write_arrays, write_bytes
 from pipeline.images.store import read_store, write_store
 from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
+from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
 from pipeline.texts import Texts
@@ -42,7 +42,7 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     schema = read_schema(home / "schema.json")
     sample = args.sample.read_bytes()
     image_ids = _image_ids(sample, schema)
-    keep_freed_memory()
+    allocator.keep_freed_memory()
 
     with tempfile.TemporaryDirectory() as scratch:
         with open_archive(args.images) as archive:

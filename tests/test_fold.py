@@ -205,7 +205,7 @@ def test_devices_by_name():
 def test_freed_memory_is_used_again_without_a_page_fault_and_the_heap_asks_for_huge_pages(monkeypatch):
     code = """
 import resource, torch
-from pipeline.learning.device import keep_freed_memory
+from pipeline.allocator import keep_freed_memory
 keep_freed_memory()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

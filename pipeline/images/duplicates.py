@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.texts import sorted_once
+
 Place = tuple[int, int]  # (number of the store, row in it)
 
 SMALLEST_SIZE = 16  # pixels: shrunk to 12 px CIFAR-10 gives 85 groups, to 16 px 24; 22 of each are groups at 32 px
@@ -35,6 +37,7 @@ GRID_STEP = 0.15  # of the deviation; a copy's waves move by 0.005
 NUM_GRIDS = 6  # each with other borders: a pair that one grid parts meets in another
 WINDOW = 32  # neighbours in a cell that an image is compared with: bounds the time where a cell is crowded
 CROWD = 24  # meetings of one image: with more it is one of a series (slices, frames, parts on a fixture), not a copy
+ONE = 2**14 - 1  # of an amplitude: two of opposite sign differ by less than int16 holds
 PAIRS = 1 << 16  # candidates that are compared at once
 PAIR_SHARE = 8  # comparing two images takes so many times the memory of shrinking one
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
@@ -91,13 +94,14 @@ def _lowest_waves() -> list[tuple[int, int]]:
 
 
 def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M, W) float16 cosine amplitudes, lowest first, of the M images that are not flat; (M,) int32 their numbers.
+    """(M, W) int16 cosine amplitudes, lowest first, of the M images that are not flat; (M,) int32 their numbers.
 
-    An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out.
+    An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out. The
+    squares of all amplitudes then sum to 1, which is stored as `ONE`.
     """
     basis, lowest = _cosines(COARSE), _lowest_waves()
     num_images = sum(map(len, stores))
-    waves, numbers = np.empty((num_images, len(lowest)), np.float16), np.empty(num_images, np.int32)
+    waves, numbers = np.empty((num_images, len(lowest)), np.int16), np.empty(num_images, np.int32)
     start = until = 0
     for store in stores:
         shrink = _shrinking(store.shape[1], COARSE)
@@ -107,20 +111,20 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
             kept = np.flatnonzero(deviation >= FLATTEST)
             here = slice(until, until := until + len(kept))
-            waves[here] = np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1)
+            waves[here] = np.rint(ONE * np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1))
             numbers[here] = start + first + kept
         start += len(store)
     return waves[:until], numbers[:until]
 
 
 def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
-    """(P, 2) int64 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd.
+    """(P, 2) int32 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd.
 
     mirror: pairs of which the second agrees when it is mirrored left to right, which turns the waves odd across.
     """
-    turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.float16)
+    turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.int16)
     signs = np.stack([np.ones_like(turned), turned] if mirror else [np.ones_like(turned)])
-    num_rows = len(waves)
+    num_rows, furthest = len(waves), round(ONE * FURTHEST_WAVE)
 
     def waves_at(rows: np.ndarray) -> np.ndarray:
         """Row r from `num_rows` on is the mirror image of row r - num_rows."""
@@ -138,12 +142,12 @@ def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
             for first in range(0, len(order) - distance, PAIRS):
                 here = slice(first, min(first + PAIRS, len(order) - distance))
                 there = slice(here.start + distance, here.stop + distance)
-                near = (keys[here] == keys[there]) & (apart[there] - apart[here] < FURTHEST_WAVE)
+                near = (keys[here] == keys[there]) & (apart[there] - apart[here] < furthest)
                 one, two = np.minimum(order[here], order[there])[near], np.maximum(order[here], order[there])[near]
                 if mirror:
                     across = (one < num_rows) & (two >= num_rows)
                     one, two = one[across], two[across]
-                near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < FURTHEST_WAVE
+                near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < furthest
                 one, two = one[near], two[near] % num_rows
                 met.add(np.minimum(one, two)[one != two], np.maximum(one, two)[one != two])
     return met.pairs()
@@ -167,19 +171,24 @@ class _Meetings:
             self._settle()
 
     def pairs(self) -> np.ndarray:
-        """(P, 2) int64, sorted, none with a row that met more than `CROWD` others."""
+        """(P, 2) int32, sorted, none with a row that met more than `CROWD` others."""
         self._settle()
-        lower, higher = np.divmod(self._kept, max(self._num_rows, 1))
+        lower, higher = self._ends()
         alone = ~(self._crowded[lower] | self._crowded[higher])
         return np.stack([lower[alone], higher[alone]], axis=1)
 
+    def _ends(self) -> list[np.ndarray]:
+        """Two (P,) int32: the lower and the higher row of each kept pair."""
+        num_rows = max(self._num_rows, 1)
+        return [(self._kept // num_rows).astype(np.int32), (self._kept % num_rows).astype(np.int32)]
+
     def _settle(self) -> None:
-        self._kept, self._new, self._num_new = np.unique(np.concatenate([self._kept, *self._new])), [], 0
-        ends = [part.astype(np.int32) for part in np.divmod(self._kept, max(self._num_rows, 1))]
-        counts = sum(np.bincount(part, minlength=self._num_rows) for part in ends)
+        self._kept, self._new, self._num_new = sorted_once(np.concatenate([self._kept, *self._new])), [], 0
+        lower, higher = self._ends()
+        counts = np.bincount(lower, minlength=self._num_rows) + np.bincount(higher, minlength=self._num_rows)
         self._crowded |= counts > CROWD
         # a pair still counts for the one of its two that is in no crowd
-        self._kept = self._kept[~(self._crowded[ends[0]] & self._crowded[ends[1]])]
+        self._kept = self._kept[~(self._crowded[lower] & self._crowded[higher])]
 
 
 def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:
@@ -188,7 +197,8 @@ def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.nda
     keys = np.empty(len(waves), np.int64)
     for first in range(0, len(waves), PAIRS):
         piece = waves[first : first + PAIRS, :GRID_WAVES] * sign[:GRID_WAVES]
-        keys[first : first + PAIRS] = np.floor(piece / GRID_STEP + border).astype(np.int64) @ factors  # wraps around
+        cells = np.floor(piece / (ONE * GRID_STEP) + border).astype(np.int64)
+        keys[first : first + PAIRS] = cells @ factors  # wraps around
     return keys
 
 

@@ -1,17 +1,6 @@
-"""Where to compute, in what precision, and the allocator settings that a CPU run gains from."""
-
-import contextlib
-import ctypes
-import platform
+"""Where to compute, and in what precision."""
 
 import torch
-
-# mallopt(3) option numbers, from glibc's malloc.h
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX, M_MXFAST = -1, -2, -4, 1
-TRIM_BYTES = 2**31 - 1  # mallopt takes an int
-MADV_HUGEPAGE = 14  # madvise(2), from Linux's mman-common.h
-HUGE_PAGE_BYTES = 2 << 20  # of x86-64, and of arm64 with pages of 4 KiB
-HEAP_BYTES = 1 << 30  # in huge pages; addresses only, memory is taken as it is used
 
 
 def device_named(name: str) -> torch.device:
@@ -101,32 +90,3 @@ def set_random_state(state: dict[str, torch.Tensor], device: torch.device) -> No
         torch.cuda.set_rng_state(state["cuda"], device)
     if device.type == "mps":
         torch.mps.set_rng_state(state["mps"])
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed blocks, instead of giving each step's activations back to the system.
-
-    The run-time form of MALLOC_TRIM_THRESHOLD_, MALLOC_TOP_PAD_ and of no mmap for large blocks; and of
-    glibc.malloc.hugetlb=1 for the first GiB of the heap, where the system has huge pages for who asks. Elsewhere than
-    on glibc it does nothing.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, TRIM_BYTES)
-        libc.mallopt(M_TOP_PAD, 64 << 20)
-        libc.mallopt(M_MXFAST, 0)  # small freed blocks join their neighbours (see `pipeline.allocator`)
-        _ask_for_huge_pages(libc)
-
-
-def _ask_for_huge_pages(libc: ctypes.CDLL) -> None:
-    """Let the heap grow to HEAP_BYTES at once, in huge pages: a step's activations fit into few entries of the TLB."""
-    libc.malloc.restype = ctypes.c_void_p
-    heap = libc.malloc(ctypes.c_size_t(HEAP_BYTES))
-    if heap is None:
-        return
-    start = -(-heap // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
-    libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(heap + HEAP_BYTES - start), MADV_HUGEPAGE)
-    libc.free(ctypes.c_void_p(heap))  # it stays in the heap: less than TRIM_BYTES

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.competition.schema import read_schema, read_test_ids, refuse_rows
 from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
+from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.fold import predict
 from pipeline.learning.models import bf16_sound_on_cpu
 from pipeline.params import ComputeParams, InferParams, load_section
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     compute = load_section(args.params, "compute", ComputeParams)
     params = load_section(args.params, "infer", InferParams)
-    keep_freed_memory()
+    allocator.keep_freed_memory()
     device = device_named(compute.device)
     set_tf32(compute.precision, device)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.audit import AuditFinding, Place
@@ -57,9 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     competition = load_section(args.params, "competition", CompetitionParams)
     images = load_section(args.params, "images", ImagesParams)
     _check_allow(competition.allow)
+    allocator.return_freed_memory()
 
     problems = Problems()
     stored = _read(args, competition, images, problems)
+    allocator.return_freed_memory()  # the archive, and all that recognition needed
     layout, size, train, test, findings = stored.layout, stored.size, stored.train, stored.test, stored.findings
     schema = Schema(
         id_column=layout.id_column,

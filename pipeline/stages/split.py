@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.competition.columns import read_train_columns
 from pipeline.competition.folds import deal_rows
 from pipeline.competition.groups import likely_groups
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--per-fold", type=Path, nargs="*", default=[], help="folders that hold a file for each fold")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write: image_id, fold")
     args = parser.parse_args(argv)
+    allocator.return_freed_memory()
     folds = load_folds(args.params)
     params = load_section(args.params, "split", SplitParams)
     refuse_leftovers(args.per_fold, folds)  # now, not when all folds have trained

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import console
+from pipeline import allocator, console
 from pipeline.competition.schema import Target, read_folds, read_schema, read_train_labels, refuse_rows, target_array
 from pipeline.files import (
     code_fingerprint,
@@ -28,7 +28,7 @@ from pipeline.files import (
 from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, keep_freed_memory, set_tf32
+from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "compute": load_section(args.params, "compute", ComputeParams),
         "train": _load_train(args.params, args.fold),
     }
-    keep_freed_memory()
+    allocator.keep_freed_memory()
     device = device_named(sections["compute"].device)
     set_tf32(sections["compute"].precision, device)
     schema = read_schema(args.schema)
