@@ -1,8 +1,9 @@
 """How time, memory and disk grow with the number of images: ingest, split, an epoch of one fold, infer and submit.
 
 For each N a made-up competition of N labelled and N / 10 other images of 32 px goes through the real stages, each in
-a process of its own. `own MB` is the peak of what a process holds for itself (RssAnon of /proc, sampled); `with pages`
-adds those of mapped files, such as the image store, which the system takes back when it needs room.
+a process of its own. `own MB` is the peak of what a process and those it starts hold for themselves (RssAnon of /proc,
+sampled); `with pages` adds those of mapped files, such as the image store, which the system takes back when it needs
+room.
 
     python -m benchmarks.scale --images 10000 100000 1000000
 """
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil  # DVC's own dependency
 import yaml
 
 from benchmarks.made_up import write_competition
@@ -64,12 +66,20 @@ def measured(command: list[str], folder: Path) -> tuple[float, float, float]:
     process = subprocess.Popen(command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
     own = resident = 0.0
     while process.poll() is None:
-        anonymous, mapped = _memory(process.pid)
+        anonymous, mapped = map(sum, zip(*map(_memory, _family(process.pid)), strict=True))
         own, resident = max(own, anonymous), max(resident, anonymous + mapped)
         time.sleep(SAMPLE_S)
     if process.returncode:
         raise SystemExit(f"{shlex.join(command)} ended with {process.returncode}; see {folder / 'log'}")
     return time.perf_counter() - started, own, resident
+
+
+def _family(pid: int) -> list[int]:
+    """A process and those that it started."""
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return [pid]
 
 
 def _memory(pid: int) -> tuple[float, float]:

@@ -156,11 +156,11 @@ def _walk(root: Path) -> Iterator[str]:
     real_root = root.resolve()
     for folder, folders, files in os.walk(root, onerror=_raise):
         folders.sort()
-        for path in [Path(folder, name) for name in sorted(files)] + [Path(folder, name) for name in folders]:
+        linked = [name for name in folders if Path(folder, name).is_symlink()]
+        for name in [*sorted(files), *linked]:
+            path = Path(folder, name)
             if path.is_symlink():
                 _check_link(path, real_root)
-            elif path.name in folders:
-                continue
             inside = path.relative_to(root).as_posix()
             if not path.is_file():
                 raise ValueError(f"{root}: {inside!r} {DEVICE}")
