@@ -19,8 +19,12 @@ class Texts(Sequence[str]):
     """A sequence of texts that does not change. Raises UnicodeEncodeError for half a surrogate pair."""
 
     __hash__ = None  # type: ignore[assignment]  # as a list's
+    _array: np.ndarray
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
+        if isinstance(texts, Texts):  # they do not change: shared
+            self._array = texts.array
+            return
         rest = iter(texts)
         self._array = _whole([_array_of(piece) for piece in iter(lambda: list(islice(rest, PIECE)), [])])
 

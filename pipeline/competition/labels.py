@@ -3,12 +3,13 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import match_names
-from pipeline.competition.schema import label_cell, several_labels, sorted_classes
+from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 from pipeline.texts import Texts
 
@@ -244,6 +245,6 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
     return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))
 
 
-def label_counts(cells: Iterable[str], *, several: bool) -> Counter[str]:
+def label_counts(cells: Sequence[str], *, several: bool) -> Counter[str]:
     """Label -> number of `label` cells of train.csv that have it."""
-    return Counter(label for cell in cells for label in (several_labels(cell) if several else [cell]))
+    return Counter(chain.from_iterable(LabelSets(cells, several=several)))
