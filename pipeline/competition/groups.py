@@ -95,7 +95,7 @@ def file_name_prefixes(image_ids: Sequence[str], labels: Texts, *, num_folds: in
     """
     names = Texts(re.sub(r"\.[A-Za-z]{3,4}$", "", name) for name in image_ids)
     for depth in range(max((len(_cuts(name)) for name in names), default=0)):
-        prefixes = Texts(name[: _cuts(name)[depth]] if depth < len(_cuts(name)) else name for name in names)
+        prefixes = Texts(_prefix(name, depth) for name in names)
         if _has_group_shape(prefixes, labels, num_folds):
             return prefixes
     return Texts()
@@ -103,6 +103,12 @@ def file_name_prefixes(image_ids: Sequence[str], labels: Texts, *, num_folds: in
 
 def _cuts(name: str) -> list[int]:
     return [match.start() for match in CUT.finditer(name)]
+
+
+def _prefix(name: str, depth: int) -> str:
+    """The name up to its cut number `depth`; all of it where it has fewer."""
+    cuts = _cuts(name)
+    return name[: cuts[depth]] if depth < len(cuts) else name
 
 
 def _named_like_a_group(name: str) -> bool:
