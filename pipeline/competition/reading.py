@@ -171,7 +171,10 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
                 f"or name another place: competition.{role}_images",
             )
     _note_shared(reading, side, found, index)
-    members = Texts(index.names[number] if number >= 0 else "" for number in found.tolist())
+    if len(unclear):
+        members = Texts(index.names[number] if number >= 0 else "" for number in found.tolist())
+    else:
+        members = index.names.take(found)
     return Side(side.table, side.id_column, side.ids, members)
 
 

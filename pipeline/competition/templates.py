@@ -48,7 +48,9 @@ class ImageIndex:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.names = Texts(name for name in names if name.lower().endswith(IMAGE_SUFFIXES))
+        members = Texts(names)
+        images = (name.lower().endswith(IMAGE_SUFFIXES) for name in members)
+        self.names = members.take(np.fromiter(images, dtype=bool, count=len(members)))
         alike = all(plain(name) == name for name in self.names)
         self.paths = self.names if alike else Texts(map(plain, self.names))
         self._by_stem_path = Lookup(self.paths, lambda path: (without_suffix(path),))

@@ -6,7 +6,7 @@ read from the stores again and compared picture by picture. A false group would 
 missed one only leaves what was there, so every limit errs towards missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -173,22 +173,27 @@ class _Meetings:
     def pairs(self) -> np.ndarray:
         """(P, 2) int32, sorted, none with a row that met more than `CROWD` others."""
         self._settle()
-        lower, higher = self._ends()
-        alone = ~(self._crowded[lower] | self._crowded[higher])
-        return np.stack([lower[alone], higher[alone]], axis=1)
+        self._kept = self._kept[~(self._is_crowded(np.floor_divide) | self._is_crowded(np.remainder))]
+        return np.stack([self._end(half).astype(np.int32) for half in (np.floor_divide, np.remainder)], axis=1)
 
-    def _ends(self) -> list[np.ndarray]:
-        """Two (P,) int32: the lower and the higher row of each kept pair."""
-        num_rows = max(self._num_rows, 1)
-        return [(self._kept // num_rows).astype(np.int32), (self._kept % num_rows).astype(np.int32)]
+    def _end(self, of_pair: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+        """(P,) int64: of each kept pair the lower row (np.floor_divide) or the higher one (np.remainder)."""
+        return of_pair(self._kept, max(self._num_rows, 1))
 
     def _settle(self) -> None:
-        self._kept, self._new, self._num_new = sorted_once(np.concatenate([self._kept, *self._new])), [], 0
-        lower, higher = self._ends()
-        counts = np.bincount(lower, minlength=self._num_rows) + np.bincount(higher, minlength=self._num_rows)
+        met = np.concatenate([self._kept, *self._new])
+        self._kept, self._new, self._num_new = met[:0], [], 0
+        self._kept = sorted_once(met)
+        del met
+        counts = np.bincount(self._end(np.floor_divide), minlength=self._num_rows)
+        counts += np.bincount(self._end(np.remainder), minlength=self._num_rows)
         self._crowded |= counts > CROWD
         # a pair still counts for the one of its two that is in no crowd
-        self._kept = self._kept[~(self._crowded[lower] & self._crowded[higher])]
+        self._kept = self._kept[~(self._is_crowded(np.floor_divide) & self._is_crowded(np.remainder))]
+
+    def _is_crowded(self, of_pair: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+        """(P,) bool: whether that row of each kept pair is in a crowd."""
+        return self._crowded[self._end(of_pair)]
 
 
 def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:
