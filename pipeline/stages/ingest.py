@@ -125,12 +125,10 @@ def _decoded(raw: Path, problems: Problems, wishes: Wishes, images: ImagesParams
         allocator.return_freed_memory()
         _refuse_one_class(layout)
         size = _image_size(archive, layout, images.size)
-        train, test = (
-            write_store(part, names, archive.read, size=size, fit=images.fit, title=title)
-            for part, names, title in zip(
-                parts, (layout.train_members, layout.test_members), ("train images", "test images"), strict=True
-            )
+        train = write_store(
+            parts[0], layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
         )
+        test = write_store(parts[1], layout.test_members, archive.read, size=size, fit=images.fit, title="test images")
     return _Stored(layout, size, train, test)
 
 
