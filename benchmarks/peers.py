@@ -88,7 +88,7 @@ def install(venv: Path, peers: list[str]) -> tuple[Path, dict[str, str]]:
     for peer in peers:
         if peer in known["peers"] or peer == "timm":  # timm is a requirement of the pipeline
             continue
-        command = [python, "-m", "pip", "install", "--quiet", "-c", CONSTRAINTS, peer]
+        command = [str(python), "-m", "pip", "install", "--quiet", "-c", str(CONSTRAINTS), peer]
         tried = subprocess.run(command, capture_output=True, text=True)
         if tried.returncode:
             errors = [line for line in tried.stderr.splitlines() if line.startswith("ERROR")]
@@ -105,7 +105,7 @@ def _make(venv: Path, packages: str) -> None:
         raise SystemExit(f"error: --venv {venv} holds other files; name a new folder")
     print(f"making {venv}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-    where = [venv / "bin" / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    where = [str(venv / "bin" / "python"), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     own = Path(subprocess.check_output(where, text=True).strip())
     (own / "pipeline.pth").write_text(packages + "\n")
 
