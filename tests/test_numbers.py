@@ -16,7 +16,7 @@ from pipeline.files import read_history, whole_file, write_bytes
 from pipeline.images.store import write_store
 from pipeline.learning.batches import Batches
 from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.memory import OutOfMemoryError, Parts, step_bytes
+from pipeline.learning.memory import OutOfMemoryError, Parts, out_of_memory_said, step_bytes
 from pipeline.learning.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 
@@ -104,6 +104,14 @@ def test_every_backends_words_for_it_are_out_of_memory(message):
 
     parts = Parts(may_cut=True)
     assert parts.compute(attempt, num_images=4, smallest=1, undo=lambda: None, title="fold 0") == 2
+
+
+def test_out_of_memory_outside_a_batch_names_the_fold_and_the_way_out():
+    message = r"fold 3: out of memory \(CUDA out of memory. Tried to allocate 2 GiB\); .*fewer folds"
+    with pytest.raises(OutOfMemoryError, match=message), out_of_memory_said("fold 3"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+    with pytest.raises(RuntimeError, match="a bug"), out_of_memory_said("fold 3"):
+        raise RuntimeError("a bug")
 
 
 def test_what_a_step_keeps_is_counted_without_computing_it():

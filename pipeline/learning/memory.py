@@ -1,8 +1,9 @@
 """What training takes of memory, and where a batch does not fit: the size that does, or the batch in parts."""
 
+import contextlib
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
@@ -79,12 +80,30 @@ def _bytes_of(tensor: Tensor) -> int:
     return tensor.untyped_storage().nbytes()
 
 
+@contextlib.contextmanager
+def out_of_memory_said(title: str) -> Iterator[None]:
+    """What runs out of memory outside a batch's forward and backward pass raises OutOfMemoryError as well."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"{title}: out of memory ({str(error).splitlines()[0]}); lower train.batch_size, or let fewer folds share "
+            "the device: `python -m pipeline folds --jobs 1`"
+        ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
 def _attempted(attempt: Callable[[int], Result], number: int) -> Result | None:
     """None where memory ran out, and what the failed attempt held is free again."""
     try:
         return attempt(number)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+        if not _is_out_of_memory(error):
             raise
     gc.collect()
     if torch.cuda.is_available():

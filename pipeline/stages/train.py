@@ -30,7 +30,7 @@ from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
-from pipeline.learning.memory import step_bytes
+from pipeline.learning.memory import out_of_memory_said, step_bytes
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
 from pipeline.learning.resume import Saves
@@ -113,20 +113,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
     )
     saves = Saves(args.scratch, args.fold, dataclasses.asdict(record))
-    trained = _train(
-        sections,
-        model,
-        mean,
-        store,
-        args.fold,
-        train_rows,
-        valid_rows,
-        targets,
-        schema.target,
-        device,
-        dtype,
-        saves,
-    )
+    with out_of_memory_said(f"fold {args.fold}"):
+        trained = _train(
+            sections,
+            model,
+            mean,
+            store,
+            args.fold,
+            train_rows,
+            valid_rows,
+            targets,
+            schema.target,
+            device,
+            dtype,
+            saves,
+        )
     card = ModelCard(
         fold=args.fold,
         architecture=sections["model"].name,
