@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.learning.augment import Augmentation
-from pipeline.learning.batches import Batches, channel_statistics, epoch_order
+from pipeline.learning.batches import Batches, channel_statistics, epoch_order, store_tensor
 from pipeline.learning.prefetch import prefetched
 
 CPU = torch.device("cpu")
@@ -116,6 +116,15 @@ def test_a_transform_may_run_in_the_thread_before_images_are_sent(store):
     pairs = list(zip(plain, early, strict=True))
     assert all(torch.equal(one, other) for one, other in pairs)
     assert [name.startswith("prefetch") for name in names].count(True) == 3
+
+
+def test_a_store_that_another_fold_left_no_room_for_stays_where_it_is(store, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    assert store_tensor(store.numpy(), torch.device("cuda", 0)).device == CPU
 
 
 def prefetch_threads():
