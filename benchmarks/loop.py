@@ -6,7 +6,8 @@ with glibc as it comes), started once; they take turns, and all others wait. The
 
 - bare model step: forward, backward and optimiser on ready batches in memory, in Foldboard's precision and memory
   order; in VALID and TEST the forward pass alone. No loop can beat it.
-- Foldboard: `run_model` on the uint8 store, with crop, flip and cutout; and with AutoAugment before them.
+- Foldboard: `run_model` on the uint8 store, with crop, flip and cutout; and with AutoAugment before them. Off the CPU
+  also with the store mapped from disk, as one that does not fit onto the device.
 - tutorial: DataLoader over PIL and torchvision, float32, NCHW, two waits for the device and scikit-learn's
   accuracy at each batch. TRAIN has AutoAugment; VALID and TEST go through the same dataset without it (`--held-out
   augmented`: with it, as where one transform serves all) and build the graph for gradients, which the tutorial never
@@ -16,6 +17,7 @@ The ratio is the median, over rounds, of Foldboard's images/s by those of the co
 by those of the bare step). Figures of one machine, one day: compare ratios, not numbers.
 
     python -m benchmarks.loop --width 16
+    python -m benchmarks.loop --width 64 --batch-size 512 --images 50000 --modes train    # on a GPU
 """
 
 import argparse
@@ -42,7 +44,7 @@ from benchmarks.made_up import NUM_CLASSES, write_competition
 from pipeline import allocator
 from pipeline.learning.augment import Augmentation
 from pipeline.learning.batches import Batches, store_tensor
-from pipeline.learning.device import autocast_dtype, device_named
+from pipeline.learning.device import autocast_dtype, device_named, memory_format, set_tf32
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.models import Normalised
 from pipeline.learning.resnet9 import ResNet9
@@ -50,8 +52,8 @@ from pipeline.learning.resnet9 import ResNet9
 SIZE = 32
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 BARE, OURS, OURS_AUTOAUGMENT = "bare model step", "Foldboard", "Foldboard, autoaugment"
+OURS_MAPPED = "Foldboard, store on disk"
 WORKERS = {"tutorial, 0 workers": 0, "tutorial, 2 workers": 2}
-CONTENDERS = (BARE, OURS, OURS_AUTOAUGMENT, *WORKERS)
 
 Pass = Callable[[Mode], object]  # one pass over all images
 
@@ -65,6 +67,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns for each; default: %(default)s")
     parser.add_argument("--device", default="auto", help="default: %(default)s")
     parser.add_argument("--modes", nargs="+", type=Mode, default=list(Mode), help="train valid test; default: all")
+    parser.add_argument(
+        "--cudnn-benchmark", action="store_true", help="let cuDNN try its algorithms, for all contenders"
+    )
     parser.add_argument("--held-out", choices=("plain", "augmented"), default="plain", help="in the tutorial")
     return parser.parse_args()
 
@@ -82,7 +87,7 @@ def read_labels(folder: Path) -> torch.Tensor:
 def our_network(args: argparse.Namespace, device: torch.device) -> tuple[nn.Module, torch.optim.Optimizer]:
     """A network on uint8 images and its optimiser, as Foldboard makes them."""
     network = Normalised(ResNet9(num_classes=NUM_CLASSES, width=args.width), MEAN, STD)
-    model = network.to(device).to(memory_format=torch.channels_last)
+    model = network.to(device).to(memory_format=memory_format(device))
     fused = device.type != "mps"
     return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=fused)
 
@@ -90,9 +95,11 @@ def our_network(args: argparse.Namespace, device: torch.device) -> tuple[nn.Modu
 def bare(args: argparse.Namespace, folder: Path) -> Pass:
     """The model alone."""
     device = device_named(args.device)
+    set_tf32("auto", device)
     model, optimizer = our_network(args, device)
     dtype = autocast_dtype("auto", device)
-    batches = [part.permute(0, 3, 1, 2) for part in read_pixels(folder).to(device).split(args.batch_size)]
+    images = read_pixels(folder).to(device).permute(0, 3, 1, 2).contiguous(memory_format=memory_format(device))
+    batches = images.split(args.batch_size)
     targets = read_labels(folder).to(device).split(args.batch_size)
 
     def logits_of(images: torch.Tensor) -> torch.Tensor:
@@ -114,11 +121,13 @@ def bare(args: argparse.Namespace, folder: Path) -> Pass:
     return one_pass
 
 
-def ours(args: argparse.Namespace, folder: Path, policy: str) -> Pass:
+def ours(args: argparse.Namespace, folder: Path, *, policy: str, mapped: bool) -> Pass:
     """`run_model`, from the store to the outcome."""
     device = device_named(args.device)
+    set_tf32("auto", device)
     model, optimizer = our_network(args, device)
-    store, labels = store_tensor(read_pixels(folder).numpy(), device), read_labels(folder).numpy()
+    pixels, labels = read_pixels(folder).numpy(), read_labels(folder).numpy()
+    store = torch.from_numpy(on_disk(pixels, folder.parent)) if mapped else store_tensor(pixels, device)
 
     def one_pass(mode: Mode) -> None:
         training = mode is Mode.TRAIN
@@ -130,6 +139,13 @@ def ours(args: argparse.Namespace, folder: Path, policy: str) -> Pass:
         run_model(model, batches, mode, device=device, optimizer=optimizer if training else None, dtype=dtype)
 
     return one_pass
+
+
+def on_disk(pixels: np.ndarray, folder: Path) -> np.ndarray:
+    """The store mapped from a file, as the stages read it."""
+    path = folder / "store.npy"
+    np.save(path, pixels)
+    return np.load(path, mmap_mode="c")
 
 
 class Files(Dataset):
@@ -186,13 +202,23 @@ def prepared(name: str, args: argparse.Namespace, folder: Path) -> Pass:
     if name in WORKERS:
         return tutorial(args, folder, WORKERS[name])
     allocator.keep_freed_memory()
-    return bare(args, folder) if name == BARE else ours(args, folder, "none" if name == OURS else "autoaugment")
+    if name == BARE:
+        return bare(args, folder)
+    policy = "autoaugment" if name == OURS_AUTOAUGMENT else "none"
+    return ours(args, folder, policy=policy, mapped=name == OURS_MAPPED)
+
+
+def contenders(args: argparse.Namespace) -> tuple[str, ...]:
+    """Who takes part, in order."""
+    mapped = () if device_named(args.device).type == "cpu" else (OURS_MAPPED,)
+    return (BARE, OURS, OURS_AUTOAUGMENT, *mapped, *WORKERS)
 
 
 def contend(name: str, args: argparse.Namespace, folder: Path, pipe: Connection, start_method: str) -> None:
     """In a process of its own: a pass for each mode that comes in, its seconds out, until the other end is closed."""
     multiprocessing.set_start_method(start_method, force=True)  # for DataLoader's workers; ours is passed on otherwise
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = args.cudnn_benchmark
     one_pass = prepared(name, args, folder)
     with contextlib.suppress(EOFError):
         while True:
@@ -206,11 +232,12 @@ def contend(name: str, args: argparse.Namespace, folder: Path, pipe: Connection,
 
 def measured(args: argparse.Namespace, folder: Path) -> dict[tuple[str, Mode], list[float]]:
     """Seconds of each contender in each mode, one for each round."""
-    seconds: dict[tuple[str, Mode], list[float]] = {(name, mode): [] for name in CONTENDERS for mode in args.modes}
+    names = contenders(args)
+    seconds: dict[tuple[str, Mode], list[float]] = {(name, mode): [] for name in names for mode in args.modes}
     with contextlib.ExitStack() as stack:
-        pipes = {name: stack.enter_context(started(name, args, folder)) for name in CONTENDERS}
+        pipes = {name: stack.enter_context(started(name, args, folder)) for name in names}
         for turn in range(args.rounds + 1):
-            order = CONTENDERS if turn % 2 else CONTENDERS[::-1]  # drift of the machine favours nobody
+            order = names if turn % 2 else names[::-1]  # drift of the machine favours nobody
             for mode, name in itertools.product(args.modes, order):
                 pipes[name].send(mode)
                 took = pipes[name].recv()
@@ -246,7 +273,7 @@ def table(seconds: dict[tuple[str, Mode], list[float]], args: argparse.Namespace
     lines = []
     for mode in args.modes:
         lines.append(f"{mode.name:26}{'images/s':>10}{'of bare':>10}{'Foldboard is':>15}")
-        for name in CONTENDERS:
+        for name in contenders(args):
             if name == OURS_AUTOAUGMENT and mode is not Mode.TRAIN:
                 continue  # nothing is augmented there
             speed = args.images / statistics.median(seconds[name, mode])

@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verify.set_defaults(call=_verify)
 
     folds = commands.add_parser("folds", help="train and infer all stale folds side by side; DVC is told of each")
-    folds.add_argument("--jobs", type=_job_count, help="folds at a time; default: one for each GPU, else each CPU core")
+    folds.add_argument("--jobs", type=_job_count, help="folds at a time; default: by GPU memory, else one a core")
     folds.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
     folds.add_argument(
         "--logs", type=Path, default=Path("data/logs"), help="folder for each fold's log; default: %(default)s"

@@ -6,6 +6,7 @@ dvc.lock is written once, at the end, in the order of `dvc repro`.
 """
 
 import contextlib
+import importlib
 import itertools
 import json
 import logging
@@ -35,6 +36,9 @@ FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
 POLL_S = 0.1
 GRACE_S = 10.0  # for a worker to clean up in, before it is killed
+CUDA_BYTES = 2 << 30  # of a device for each process: its context, libraries, workspaces
+USED_SHARE = 0.8  # of what is free on a device
+SAFETY = 2  # times what a fold is expected to keep: the step's own scratch memory, and blocks that do not fit together
 TAIL = 12  # lines of a failed fold's log to show: a traceback's end
 
 
@@ -62,7 +66,7 @@ class Failure:
 
 
 def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[str] = ()) -> None:
-    """Bring every fold's stages up to date, `jobs` folds at a time (None: a fold for each accelerator, or core).
+    """Bring every fold's stages up to date, `jobs` folds at a time (None: as accelerators have room, or cores).
 
     device: as params.yaml's compute.device; logs: folder for a log a fold; preload: what else to import once.
     Raises ValueError if a fold failed or cannot be recorded; the others are recorded all the same.
@@ -225,10 +229,15 @@ def _command(stage: Any) -> tuple[str, list[str]]:
 
 
 def _start_server(preload: list[str]) -> Any:
-    """The context whose processes are forked from a server that imports `preload`; it begins to, and we go on."""
+    """The context whose processes are forked from a server that imports `preload`; it begins to, and we go on.
+
+    On macOS each is started anew: Metal does not work in a forked process.
+    """
+    allocator.set_environment()  # workers have what the server was started with
+    if sys.platform == "darwin":
+        return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
-    allocator.set_environment()  # the workers are forked, and have what the server was started with
     forkserver.ensure_running()
     return context
 
@@ -239,13 +248,13 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             folds = [fold for fold in record.folds() if _advance(record, fold)]
             if not folds:
                 return []
-            num_accelerators = _ask(context, device)
-            width = min(len(folds), jobs or num_accelerators or console.num_cores())
+            room = _ask(context, device, [_command(stage) for fold in folds for stage in fold.stages])
+            width = min(len(folds), jobs or num_on_accelerators(room, console.num_cores()) or console.num_cores())
             for fold in folds:
                 fold.threads = max(1, console.num_cores() // width)
-            devices = _visible_devices(num_accelerators) if device in ("auto", "cuda") else []
+            devices = _visible_devices(len(room)) if device in ("auto", "cuda") else []
             with Pool(record, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
-                pool.run(folds, width, stretch=not jobs and not num_accelerators)
+                pool.run(folds, width, stretch=not jobs and not room)
             return pool.failures
         except KeyboardInterrupt:
             console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
@@ -274,21 +283,48 @@ def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
     return unfinished if stretch and unfinished < 2 * jobs else jobs
 
 
-def _ask(context: Any, device: str) -> int:
-    """How many accelerators `device` stands for, asked in a worker: CUDA must not start in what workers fork from."""
+def num_on_accelerators(room: Sequence[int], num_cores: int) -> int:
+    """How many folds to run at once on accelerators that have room for so many each; 0 without any.
+
+    Folds are dealt round, so the smallest counts for all; and each needs a core to feed its device from.
+    """
+    return max(len(room), min(len(room) * min(room), num_cores)) if room else 0
+
+
+def folds_in(free: int, *, needed: int) -> int:
+    """How many folds that need about `needed` bytes run in `free` bytes of a device, each beside its share of CUDA."""
+    return max(1, int(USED_SHARE * free) // (CUDA_BYTES + SAFETY * needed))
+
+
+def _ask(context: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> list[int]:
+    """How many folds each accelerator that `device` stands for has room for; empty for the CPU.
+
+    Asked in a worker: CUDA must not start in what workers fork from.
+    """
     receiver, sender = context.Pipe(duplex=False)
-    worker = context.Process(target=_answer, args=(sender, device), daemon=True)
+    worker = context.Process(target=_answer, args=(sender, device, commands), daemon=True)
     worker.start()
     sender.close()
-    count = receiver.recv()
+    room = receiver.recv()
     worker.join()
-    return count
+    return room
 
 
-def _answer(sender: Any, device: str) -> None:
-    from pipeline.learning.device import num_accelerators
+def _answer(sender: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> None:
+    from pipeline.learning.device import free_memory
 
-    sender.send(num_accelerators(device))
+    free = free_memory(device)
+    needed = next(filter(None, (_needed(*command) for command in commands)), 0) if any(free) else 0
+    sender.send([folds_in(num_bytes, needed=needed) if needed else 1 for num_bytes in free])
+
+
+def _needed(module: str, argv: list[str]) -> int:
+    """What the stage itself says that it keeps in a GPU's memory, in bytes; 0 where it does not say."""
+    asked = getattr(importlib.import_module(module), "device_bytes", None)
+    try:
+        return asked(argv) if asked else 0
+    except (Exception, SystemExit):  # no shapes without values, or what stops the stage itself, and is said there
+        return 0
 
 
 def _visible_devices(count: int) -> list[str]:

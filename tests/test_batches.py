@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.learning.augment import Augmentation
-from pipeline.learning.batches import Batches, channel_statistics, epoch_order
+from pipeline.learning.batches import Batches, channel_statistics, epoch_order, store_tensor
 from pipeline.learning.prefetch import prefetched
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def test_images_come_in_channels_last_order_without_a_copy(store):
 def test_transforms_get_many_images_at_once_and_numbered(store):
     calls = []
 
-    def transform(images, chunk):
+    def transform(images, chunk, sizes):
         calls.append((chunk, len(images)))
         return 255 - images
 
@@ -85,6 +85,46 @@ def test_prefetched_batches_are_the_same_in_the_same_order(store, labelled, skip
     for one, other in zip(plain, ahead, strict=True):
         pairs = zip(one, other, strict=True) if labelled else [(one, other)]
         assert all(torch.equal(first, second) for first, second in pairs)
+
+
+@pytest.mark.parametrize("policy", ["none", "autoaugment", "trivialaugment"])
+@pytest.mark.parametrize(("skip", "at_once"), [(0, 2), (7, 2), (12, 3), (0, 5)])
+def test_chunks_transformed_at_once_have_the_draws_and_bytes_they_have_alone(store, policy, skip, at_once):
+    """As on CUDA."""
+    transform = Augmentation(crop_padding=2, crop_fill="zeros", flip=True, cutout=3, policy=policy, key=(1, 2, 3))
+    options = {"batch_size": 100, "device": CPU, "transform": transform, "skip": skip}
+    alone, together = (
+        Batches(store, np.arange(1300), None, prefetch=prefetch, **options) for prefetch in (False, True)
+    )
+    together.chunks_at_once = at_once
+    pairs = list(zip(alone, together, strict=True))
+    assert len(pairs) == 13 - skip
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_a_transform_may_run_in_the_thread_before_images_are_sent(store):
+    """As for MPS."""
+    names = []
+
+    def transform(images, chunk, sizes):
+        names.append(threading.current_thread().name)
+        return images + chunk
+
+    options = {"batch_size": 100, "device": CPU, "transform": transform}
+    plain, early = (Batches(store, np.arange(1300), None, prefetch=prefetch, **options) for prefetch in (False, True))
+    early.transform_first = True
+    pairs = list(zip(plain, early, strict=True))
+    assert all(torch.equal(one, other) for one, other in pairs)
+    assert [name.startswith("prefetch") for name in names].count(True) == 3
+
+
+def test_a_store_that_another_fold_left_no_room_for_stays_where_it_is(store, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1 << 40, 1 << 40))
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    assert store_tensor(store.numpy(), torch.device("cuda", 0)).device == CPU
 
 
 def prefetch_threads():

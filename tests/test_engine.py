@@ -9,10 +9,11 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.learning import augment, engine, policies
+from pipeline.learning import augment, engine, mixing, policies
 from pipeline.learning import batches as batches_module
 from pipeline.learning.batches import Batches
 from pipeline.learning.engine import Mode, run_model
+from pipeline.learning.mixing import Mixed, Mixing
 from pipeline.learning.models import MirrorAveraged, Normalised
 from pipeline.learning.objective import CrossEntropy
 from pipeline.learning.resnet9 import ResNet9
@@ -232,7 +233,7 @@ def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_
         return send(tensor, device)
 
     send = engine.sent
-    for module in (augment, batches_module, engine, policies):
+    for module in (augment, batches_module, engine, mixing, policies):
         monkeypatch.setattr(module, "sent", counted)
     model = model.to(meta)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
@@ -243,11 +244,13 @@ def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_
             source.to(meta) if resident else source, rows, rows % 4, batch_size=100, device=meta,
             transform=augment.Augmentation(crop_padding=2, crop_fill="zeros", flip=True, cutout=3, policy=policy),
         )  # fmt: skip
+        train.chunks_at_once = 2 if resident else 1
+        mixed = Mixed(train, Mixing(mixup=0.4, cutmix=1.0, num_classes=4)) if policy == "none" else train
         watch.copies = 0
         sends.clear()
         with pytest.raises((NotImplementedError, RuntimeError), match=r"no data|meta"):
             run_model(
-                model, train, Mode.TRAIN, device=meta, optimizer=optimizer, clip_norm=1.0,
+                model, mixed, Mode.TRAIN, device=meta, optimizer=optimizer, clip_norm=1.0,
                 after_step=lambda: steps.append(None),
             )  # fmt: skip
     assert len(steps) == train.num_batches, "only the end of the epoch asked for values"

@@ -18,12 +18,13 @@ from pipeline.files import read_arrays, read_history
 from pipeline.images.store import read_store
 from pipeline.learning.batches import Batches
 from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, set_tf32
+from pipeline.learning.device import autocast_dtype, device_named, free_memory, memory_format, set_tf32
 from pipeline.learning.engine import Mode, run_model
 from pipeline.learning.fold import predict
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
 from pipeline.learning.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
+from pipeline.stages.train import device_bytes
 
 CPU = torch.device("cpu")
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
@@ -256,6 +257,28 @@ def test_tf32_is_allowed_on_cuda_unless_float32_is_asked_for_and_never_changes_a
     finally:
         torch.set_float32_matmul_precision(matmul)
         torch.backends.cudnn.allow_tf32 = convolution
+
+
+def test_convolutions_are_channels_last_but_on_mps():
+    assert memory_format(torch.device("mps")) is torch.contiguous_format
+    assert {memory_format(torch.device(name)) for name in ("cpu", "cuda", "cuda:1")} == {torch.channels_last}
+
+
+def test_free_memory_is_asked_of_accelerators_alone():
+    assert free_memory("cpu") == []
+    assert len(free_memory("auto")) == (torch.cuda.device_count() or int(torch.backends.mps.is_available()))
+    assert free_memory("mps") == [0]
+    assert len(free_memory("cuda:0")) == 1, "a device that is not there, too: the stage says why"
+
+
+def test_the_training_stage_estimates_what_it_takes_of_a_gpu(workplace):
+    workplace.run("ingest")
+    few = device_bytes(workplace.words("train", key="0"))
+    workplace.params["train"]["batch_size"] *= 2
+    workplace.save()
+    many = device_bytes(workplace.words("train", key="0"))
+    store = np.load(workplace.path("data/images/train.npy"), mmap_mode="r").nbytes
+    assert few < many < 2 * few - store
 
 
 def test_a_timm_model_goes_through_the_same_stages(workplace):

@@ -16,7 +16,7 @@ from pipeline.files import read_history, whole_file, write_bytes
 from pipeline.images.store import write_store
 from pipeline.learning.batches import Batches
 from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.memory import OutOfMemoryError, Parts
+from pipeline.learning.memory import OutOfMemoryError, Parts, out_of_memory_said, step_bytes
 from pipeline.learning.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 
@@ -87,6 +87,40 @@ def test_out_of_memory_says_which_batch_size_fits():
         trained(Small(most=0), parts=Parts(may_cut=True))
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "MPS backend out of memory (MPS allocated: 17.9 GiB, other allocations: 1.1 MiB, max allowed: 18.1 GiB)",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes. Error code 12 (Cannot allocate memory)",
+    ],
+)
+def test_every_backends_words_for_it_are_out_of_memory(message):
+    def attempt(number):
+        if number == 1:
+            raise RuntimeError(message)
+        return number
+
+    parts = Parts(may_cut=True)
+    assert parts.compute(attempt, num_images=4, smallest=1, undo=lambda: None, title="fold 0") == 2
+
+
+def test_out_of_memory_outside_a_batch_names_the_fold_and_the_way_out():
+    message = r"fold 3: out of memory \(CUDA out of memory. Tried to allocate 2 GiB\); .*fewer folds"
+    with pytest.raises(OutOfMemoryError, match=message), out_of_memory_said("fold 3"):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+    with pytest.raises(RuntimeError, match="a bug"), out_of_memory_said("fold 3"):
+        raise RuntimeError("a bug")
+
+
+def test_what_a_step_keeps_is_counted_without_computing_it():
+    for batch_size in (4, 10):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2))
+        floats = batch_size * (48 + 5) + 4 * sum(weight.numel() for weight in model.parameters())
+        assert step_bytes(model, batch_size=batch_size, size=4) == 4 * floats
+
+
 def test_fit_memory_gives_the_whole_batchs_result_to_rounding(capsys):
     whole, cut, parts = Small(), Small(most=10), Parts(may_cut=True)
     expected, got = trained(whole, clip_norm=0.1), trained(cut, parts=parts, clip_norm=0.1)
@@ -144,7 +178,7 @@ class _Floats(nn.Module):
 def test_batches_that_start_late_are_those_they_would_have_been(skip):
     chunks = []
 
-    def transform(images, chunk):
+    def transform(images, chunk, sizes):
         chunks.append(chunk)
         return images + chunk
 

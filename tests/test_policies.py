@@ -64,17 +64,26 @@ def test_spaces_and_policy_are_torchvisions():
 def test_each_image_is_drawn_for_itself_and_the_draw_is_reproducible(policy):
     images = varied_images(32)[:1].expand(64, -1, -1, -1).contiguous()
     before = images.clone()
-    once = policies.apply_policy(images, policy, np.random.default_rng(3))
-    again = policies.apply_policy(images, policy, np.random.default_rng(3))
+    drawn, same = (policies.draw_policy(policy, len(images), np.random.default_rng(3)) for _ in range(2))
+    once, again = policies.apply_policy(images, policy, drawn), policies.apply_policy(images, policy, same)
     assert torch.equal(once, again)
     assert torch.equal(images, before), "the input may be the store itself"
     assert len({image.numpy().tobytes() for image in once}) > 20
 
 
 def test_operations_occur_as_often_as_the_policy_says():
-    draws = np.random.default_rng(0)
     flat = torch.full((20_000, 4, 4, 3), 10, dtype=torch.uint8)
-    bright = (policies.apply_policy(flat, "autoaugment", draws)[:, 1, 1, 0] > 200).float().mean()
+    drawn = policies.draw_policy("autoaugment", len(flat), np.random.default_rng(0))
+    bright = (policies.apply_policy(flat, "autoaugment", drawn)[:, 1, 1, 0] > 200).float().mean()
     # Invert 0.1 in the first sub-policy and 0.1 in the last but one; in the last, TranslateY 0.7 brings black in,
     # and AutoContrast 0.9 then lifts 10 to 255. Nothing else brightens a flat dark image.
     assert abs(float(bright) - (0.1 + 0.1 + 0.7 * 0.9) / 25) < 0.005
+
+
+@pytest.mark.parametrize("policy", ["autoaugment", "trivialaugment"])
+def test_a_single_image_can_draw_any_operation(policy):
+    image = varied_images(16)[:1]
+    for seed in range(60):
+        drawn = policies.draw_policy(policy, 1, np.random.default_rng(seed))
+        assert set(drawn.names.flat) <= {*policies.OPERATIONS, "Identity"}
+        assert policies.apply_policy(image, policy, drawn).shape == image.shape

@@ -100,6 +100,9 @@ def test_compiling_without_a_compiler_stops_with_the_way_out(tmp_path, monkeypat
         ValueError, match=r"a C\+\+ compiler \(g\+\+\) is missing; install it or set compute.compile: false"
     ):
         compile_forward(torch.nn.Identity(), device=torch.device("cpu"))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(ValueError, match=r"(a C compiler \(gcc\)|the package triton) is missing"):
+        compile_forward(torch.nn.Identity(), device=torch.device("cuda"))
 
 
 @pytest.mark.slow

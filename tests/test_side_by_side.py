@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_dvc import Project
 
-from pipeline.side_by_side import at_once
+from pipeline.side_by_side import at_once, folds_in, num_on_accelerators
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 
@@ -235,6 +235,38 @@ def test_outputs_that_are_links_into_the_cache_do_not_change_it(project, links):
 def test_the_last_rounds_run_as_one():
     assert [at_once(2, unfinished=left, stretch=True) for left in (5, 4, 3, 2, 1)] == [2, 2, 3, 2, 1]
     assert [at_once(2, unfinished=left, stretch=False) for left in (5, 3, 1)] == [2, 2, 2]
+
+
+def test_folds_share_a_gpu_by_its_free_memory_and_wait_for_a_core():
+    gib = 1 << 30
+    assert folds_in(78 * gib, needed=2 * gib) == 10
+    assert folds_in(15 * gib, needed=2 * gib) == 2
+    assert folds_in(0, needed=2 * gib) == 1, "unknown, or full: the fold itself says so"
+    assert num_on_accelerators([10], 16) == 10
+    assert num_on_accelerators([3, 2], 16) == 4, "dealt round"
+    assert num_on_accelerators([10, 10], 4) == 4
+    assert num_on_accelerators([1, 1, 1, 1], 2) == 4
+    assert num_on_accelerators([], 16) == 0
+
+
+FORK_SAFE = """
+import importlib, sys, torch
+asked = []
+for name in ("_cuda_getDeviceCount", "_cuda_init"):
+    if hasattr(torch._C, name):
+        setattr(torch._C, name, lambda *_, name=name: asked.append(name) or 0)
+from pipeline.side_by_side import PRELOAD
+for module in (*PRELOAD, "timm", "pipeline.stages.train", "pipeline.stages.infer"):
+    importlib.import_module(module)
+print(asked, torch.cuda.is_initialized())
+"""
+
+
+@pytest.mark.slow
+def test_what_workers_are_forked_from_does_not_begin_cuda():
+    """After a look for devices CUDA could not be begun in a forked process."""
+    done = subprocess.run([sys.executable, "-c", FORK_SAFE], capture_output=True, text=True, check=True, env=os.environ)
+    assert done.stdout == "[] False\n"
 
 
 def test_the_parent_knows_no_torch():

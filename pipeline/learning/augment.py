@@ -1,8 +1,11 @@
 """Augmentation of whole uint8 batches, with a draw for each image.
 
-All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: the images are the
-same on every device, and fold 3 alone equals fold 3 after 0, 1 and 2.
+All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: every device draws the
+same (only the floats of `policies` may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
 """
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,19 +43,51 @@ class Augmentation:
         self.fill = fill
         self.key = key
 
-    def __call__(self, images: Tensor, chunk: int) -> Tensor:
-        """images (n, S, S, 3) uint8 -> the same shape; `chunk` numbers the calls within the epoch."""
+    def __call__(self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None) -> Tensor:
+        """images (n, S, S, 3) uint8 -> the same shape; `chunk` numbers the chunks within the epoch.
+
+        sizes: images of each chunk, of which `chunk` is the first, where `images` are those of several.
+        """
+        size = images.shape[1]
+        drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
+        draws = drawn[0] if len(drawn) == 1 else _Draws(*map(_joined, zip(*drawn, strict=True)))
+        if draws.policy is not None:
+            images = policies.apply_policy(images, self.policy, draws.policy)
+        if draws.offsets is not None and draws.mirrored is not None:
+            images = shift_and_flip(images, draws.offsets, draws.mirrored, fill=self.crop_fill)
+        if draws.centres is not None:
+            images = cut_out(images, draws.centres, self.cutout, self.fill)
+        return images
+
+    def _drawn(self, chunk: int, num_images: int, size: int) -> "_Draws":
         draws = np.random.default_rng([*self.key, chunk])
-        num_images, size = images.shape[:2]
+        policy = offsets = mirrored = centres = None
         if self.policy != "none":
-            images = policies.apply_policy(images, self.policy, draws)
+            policy = policies.draw_policy(self.policy, num_images, draws)
         if self.crop_padding or self.flip:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
             mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
-            images = shift_and_flip(images, offsets, mirrored, fill=self.crop_fill)
         if self.cutout:
-            images = cut_out(images, draws.integers(0, size, size=(num_images, 2)), self.cutout, self.fill)
-        return images
+            centres = draws.integers(0, size, size=(num_images, 2))
+        return _Draws(policy, offsets, mirrored, centres)
+
+
+class _Draws(NamedTuple):
+    """What the images of a chunk drew, None for what is off; arguments of the functions that use it."""
+
+    policy: policies.Drawn | None
+    offsets: np.ndarray | None
+    mirrored: np.ndarray | None
+    centres: np.ndarray | None
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """One field of several chunks' draws, as of one chunk."""
+    if parts[0] is None:
+        return None
+    if isinstance(parts[0], policies.Drawn):
+        return policies.Drawn(*map(np.concatenate, zip(*parts, strict=True)))
+    return np.concatenate(parts)
 
 
 def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:

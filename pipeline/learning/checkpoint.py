@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from pipeline.files import made_by, read_json, sha256_of, write_bytes, write_json
+from pipeline.learning.device import memory_format
 from pipeline.learning.models import Normalised, create_model
 from pipeline.learning.objective import num_outputs
 
@@ -79,8 +80,8 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """On `device`, convolutions in channels_last order (1.1 to 1.5 times as fast on CPUs, more on GPUs)."""
-    return model.to(device).to(memory_format=torch.channels_last)
+    """On `device`, convolutions in its `memory_format`."""
+    return model.to(device).to(memory_format=memory_format(device))
 
 
 def _read_card(path: Path) -> ModelCard:

@@ -38,11 +38,25 @@ def _cpu_multiplies_bf16() -> bool:
     return any(bool(getattr(torch.cpu, check, lambda: False)()) for check in checks)
 
 
-def num_accelerators(name: str) -> int:
-    """How many CUDA devices `auto` or `cuda` can spread over, 1 for any other device, 0 for the CPU."""
+def free_memory(name: str) -> list[int]:
+    """Free bytes on each accelerator that `auto` or `cuda` can spread over, or on the one that another name says.
+
+    Empty for the CPU; 0 where it is not known, as on MPS, which shares its memory with everything else. It begins CUDA.
+    """
     if name in ("auto", "cuda") and torch.cuda.device_count():
-        return torch.cuda.device_count()
-    return int(torch.backends.mps.is_available()) if name == "auto" else int(name != "cpu")
+        return [_free_memory(f"cuda:{number}") for number in range(torch.cuda.device_count())]
+    if name.startswith("cuda:"):
+        return [_free_memory(name)]
+    if name == "auto":
+        return [0] if torch.backends.mps.is_available() else []
+    return [] if name == "cpu" else [0]
+
+
+def _free_memory(name: str) -> int:
+    try:
+        return torch.cuda.mem_get_info(torch.device(name))[0]
+    except (RuntimeError, AssertionError):  # the stage that cannot use it says why
+        return 0
 
 
 def set_tf32(precision: str, device: torch.device) -> None:
@@ -54,6 +68,15 @@ def set_tf32(precision: str, device: torch.device) -> None:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The order of weights and images that convolutions are fastest in.
+
+    channels_last is 1.1 to 1.5 times as fast on CPUs, and what tensor cores compute in. On MPS it took 30 times as long
+    in the backward pass until August 2026, and gave wrong numbers in places (pytorch issues 193349, 174345, 107214).
+    """
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

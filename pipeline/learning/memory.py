@@ -1,16 +1,19 @@
-"""When a batch does not fit into the device's memory: the size that does, or the batch in parts."""
+"""What training takes of memory, and where a batch does not fit: the size that does, or the batch in parts."""
 
+import contextlib
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline import console
 
 Result = TypeVar("Result")
+# what the CPU's allocator, MPS, and cuDNN and cuBLAS say in a plain RuntimeError
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 class OutOfMemoryError(ValueError):
@@ -53,16 +56,60 @@ class Parts:
         return result
 
 
+def step_bytes(model: nn.Module, *, batch_size: int, size: int) -> int:
+    """About what training keeps in memory: a batch's activations, weights, gradients and two moments, all float32.
+
+    model: takes (B, 3, size, size) float32; it is moved to the meta device, where tensors have shapes alone.
+    """
+    model = model.to("meta")
+    kept: dict[int, Tensor] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage()._cdata] = tensor  # once, whoever else keeps it
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        model(torch.empty(batch_size, 3, size, size, device="meta"))
+    weights = list(model.parameters())
+    for weight in weights:
+        kept.pop(weight.untyped_storage()._cdata, None)
+    return sum(map(_bytes_of, kept.values())) + 4 * sum(map(_bytes_of, weights))
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes()
+
+
+@contextlib.contextmanager
+def out_of_memory_said(title: str) -> Iterator[None]:
+    """What runs out of memory outside a batch's forward and backward pass raises OutOfMemoryError as well."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"{title}: out of memory ({str(error).splitlines()[0]}); lower train.batch_size, or let fewer folds share "
+            "the device: `python -m pipeline folds --jobs 1`"
+        ) from error
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
+
+
 def _attempted(attempt: Callable[[int], Result], number: int) -> Result | None:
     """None where memory ran out, and what the failed attempt held is free again."""
     try:
         return attempt(number)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if not _is_out_of_memory(error):
             raise
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     return None
 
 

@@ -12,6 +12,7 @@ from pipeline.learning.objective import Objective
 from pipeline.learning.resnet9 import ResNet9
 
 CXX_COMPILERS = ("g++", "clang++")
+C_COMPILERS = ("gcc", "clang")  # those that triton looks for
 
 
 def create_model(
@@ -81,15 +82,20 @@ def compile_forward(*models: nn.Module, device: torch.device) -> None:
     The first batch of each size and mode then takes as long as compiling does. Raises ValueError where what torch
     compiles with is missing.
     """
-    if device.type == "cuda":
-        missing = None if importlib.util.find_spec("triton") else "the package triton"
-    else:
-        compilers = (os.environ.get("CXX"), *CXX_COMPILERS)
-        missing = None if any(map(shutil.which, filter(None, compilers))) else f"a C++ compiler ({compilers[1]})"
+    missing = _missing_compiler(device)
     if missing:
         raise ValueError(f"compute.compile is true, but {missing} is missing; install it or set compute.compile: false")
     for model in models:
         model.compile()
+
+
+def _missing_compiler(device: torch.device) -> str:
+    """What torch.compile needs and does not find here; empty if nothing."""
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    language, variable, names = ("C", "CC", C_COMPILERS) if device.type == "cuda" else ("C++", "CXX", CXX_COMPILERS)
+    found = any(map(shutil.which, filter(None, (os.environ.get(variable), *names))))
+    return "" if found else f"a {language} compiler ({names[0]})"
 
 
 class MirrorAveraged(nn.Module):

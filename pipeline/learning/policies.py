@@ -10,6 +10,7 @@ see tests/test_policies.py).
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,27 +51,39 @@ TRIVIALAUGMENT_WIDE = (
     "Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
     "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize",
 )  # fmt: skip
+STEP = [("name", "U12"), ("probability", np.float64), ("bin", np.int64)]
 SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
 AUTOAUGMENT_BINS, TRIVIALAUGMENT_BINS = 10, 31
 
 
-def apply_policy(images: Tensor, policy: str, draws: np.random.Generator) -> Tensor:
-    """images (n, S, S, 3) uint8 -> the same shape; `policy` is `autoaugment` or `trivialaugment`."""
-    num_images, size = images.shape[:2]
+class Drawn(NamedTuple):
+    """The operations of n images, one after the other: P = 2 in AutoAugment, 1 in TrivialAugment."""
+
+    names: np.ndarray  # (n, P) str
+    bins: np.ndarray  # (n, P) int, which of the operation's magnitudes
+    signs: np.ndarray  # (n, P) -1.0 or 1.0, of the magnitude
+
+
+def draw_policy(policy: str, num_images: int, draws: np.random.Generator) -> Drawn:
+    """What `policy`, `autoaugment` or `trivialaugment`, does with each of `num_images` images."""
     signs = np.where(draws.random((num_images, 2)) < 0.5, -1.0, 1.0)
     if policy == "trivialaugment":
-        names = np.array(TRIVIALAUGMENT_WIDE)[draws.integers(0, len(TRIVIALAUGMENT_WIDE), num_images)]
-        bins = draws.integers(0, TRIVIALAUGMENT_BINS, num_images)
-        return _apply_by_operation(images, names, bins, signs[:, 0], trivialaugment_magnitudes())
+        names = np.array(TRIVIALAUGMENT_WIDE)[draws.integers(0, len(TRIVIALAUGMENT_WIDE), (num_images, 1))]
+        return Drawn(names, draws.integers(0, TRIVIALAUGMENT_BINS, (num_images, 1)), signs[:, :1])
 
-    chosen = draws.integers(0, len(AUTOAUGMENT_CIFAR10), num_images)
+    table = np.array([list(pair) for pair in AUTOAUGMENT_CIFAR10], dtype=STEP)
+    table = table[draws.integers(0, len(table), num_images)]
     chances = draws.random((num_images, 2))
-    for position in range(2):
-        steps = [AUTOAUGMENT_CIFAR10[number][position] for number in chosen]
-        names = np.array([name for name, _, _ in steps])
-        names[chances[:, position] > np.array([probability for _, probability, _ in steps])] = "Identity"
-        bins = np.array([level for _, _, level in steps])
-        images = _apply_by_operation(images, names, bins, signs[:, position], autoaugment_magnitudes(size))
+    names = np.where(chances > table["probability"], "Identity", table["name"])
+    return Drawn(names, table["bin"], signs)
+
+
+def apply_policy(images: Tensor, policy: str, drawn: Drawn) -> Tensor:
+    """images (n, S, S, 3) uint8 -> the same shape; the policy's operations that were drawn for them."""
+    automatic = policy == "autoaugment"
+    magnitudes = autoaugment_magnitudes(images.shape[1]) if automatic else trivialaugment_magnitudes()
+    for names, bins, signs in zip(drawn.names.T, drawn.bins.T, drawn.signs.T, strict=True):
+        images = _apply_by_operation(images, names, bins, signs, magnitudes)
     return images
 
 

@@ -30,6 +30,7 @@ from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, set_tf32
 from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
+from pipeline.learning.memory import out_of_memory_said, step_bytes
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
 from pipeline.learning.resume import Saves
@@ -46,8 +47,18 @@ from pipeline.params import (
 from pipeline.texts import Texts
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Command line of the stage; the paths come from dvc.yaml."""
+def device_bytes(argv: Sequence[str]) -> int:
+    """About what the stage with these arguments keeps in a GPU's memory; CUDA's own part is left out."""
+    args = _parsed(argv)
+    model, train = load_section(args.params, "model", ModelParams), _load_train(args.params, args.fold)
+    schema = read_schema(args.schema)
+    outputs = num_outputs(schema.target.kind, len(schema.target.classes))
+    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.options)
+    step = step_bytes(network, batch_size=train.batch_size, size=schema.train.size)
+    return step + schema.train.num_images * 3 * schema.train.size**2
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.train", description=__doc__)
     parser.add_argument("--fold", required=True, help="the fold to hold out, as params.yaml names it")
     parser.add_argument(
@@ -65,7 +76,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--scratch", type=Path, required=True, help="folder for states to resume from; untracked, emptied on success"
     )
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line of the stage; the paths come from dvc.yaml."""
+    args = _parsed(argv)
     sections: dict[str, Any] = {
         "model": load_section(args.params, "model", ModelParams),
         "augment": load_section(args.params, "augment", AugmentParams),
@@ -97,20 +113,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
     )
     saves = Saves(args.scratch, args.fold, dataclasses.asdict(record))
-    trained = _train(
-        sections,
-        model,
-        mean,
-        store,
-        args.fold,
-        train_rows,
-        valid_rows,
-        targets,
-        schema.target,
-        device,
-        dtype,
-        saves,
-    )
+    with out_of_memory_said(f"fold {args.fold}"):
+        trained = _train(
+            sections,
+            model,
+            mean,
+            store,
+            args.fold,
+            train_rows,
+            valid_rows,
+            targets,
+            schema.target,
+            device,
+            dtype,
+            saves,
+        )
     card = ModelCard(
         fold=args.fold,
         architecture=sections["model"].name,
