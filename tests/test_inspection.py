@@ -6,6 +6,7 @@ from conftest import ROOT, competition_files, write_zip
 
 from pipeline import __main__ as command
 from pipeline.inspection import holds_demos_recipe
+from pipeline.suggestion import MOST_EPOCHS
 
 
 @pytest.fixture
@@ -60,19 +61,19 @@ def test_writing_keeps_comments_and_every_other_key(raw, params):
 
 def test_the_demos_recipe_is_replaced_the_users_own_is_kept(raw, params, tmp_path, capsys):
     written = inspect(raw, params, "--write")
-    assert written["train"]["epochs"] == 40 and "made for the demo's" in capsys.readouterr().out
+    assert written["train"]["epochs"] == MOST_EPOCHS and "made for the demo's" in capsys.readouterr().out
     written["train"]["epochs"] = 7
     params.write_text(yaml.safe_dump(written))
     other = write_zip(tmp_path / "other.zip", competition_files())
     assert inspect(other, params, "--write")["train"]["epochs"] == 7
     assert "wrote section `competition` of" in capsys.readouterr().out
-    assert inspect(other, params, "--recipe")["train"]["epochs"] == 40
+    assert inspect(other, params, "--recipe")["train"]["epochs"] == MOST_EPOCHS
 
 
 def test_naming_the_competition_first_does_not_keep_the_demos_recipe(raw, params):
     text = params.read_text().replace("raw: data/demo/digits.zip", f"raw: {raw}")
     params.write_text(text)
-    assert inspect(raw, params, "--write")["train"]["epochs"] == 40
+    assert inspect(raw, params, "--write")["train"]["epochs"] == MOST_EPOCHS
 
 
 def test_the_shipped_recipe_is_known_as_the_demos(params):

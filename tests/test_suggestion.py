@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT
 
 from pipeline.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
-from pipeline.suggestion import BUDGET_S, suggested_recipe
+from pipeline.suggestion import BUDGET_S, ENOUGH_EPOCHS, LEAST_EPOCHS, MOST_EPOCHS, suggested_recipe
 
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
 
@@ -33,6 +33,24 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
     assert small["train"]["epochs"] > large["train"]["epochs"]
     assert small["images"]["size"] > large["images"]["size"]
     assert seconds <= BUDGET_S
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("num_folds", [2, 5, 20])
+@pytest.mark.parametrize("side", [8, 32, 100, 2000])
+@pytest.mark.parametrize("num_train", [20, 1000, 10_000, 50_000, 1_000_000])
+def test_the_budget_is_spent_on_epochs_and_not_passed(num_train, side, num_folds, gpu):
+    recipe, seconds = suggested(num_train=num_train, side=side, num_folds=num_folds, gpu=gpu)
+    epochs = recipe["train"]["epochs"]
+    assert LEAST_EPOCHS <= epochs <= MOST_EPOCHS
+    assert seconds <= BUDGET_S or epochs == LEAST_EPOCHS
+    assert seconds * (epochs + 1) / epochs > BUDGET_S or epochs == MOST_EPOCHS
+
+
+def test_a_wider_network_leaves_enough_epochs():
+    for num_train in range(100, 60_000, 500):
+        recipe, _ = suggested(num_train=num_train, side=32)
+        assert recipe["model"]["width"] == 16 or recipe["train"]["epochs"] >= ENOUGH_EPOCHS
 
 
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
