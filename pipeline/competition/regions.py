@@ -27,6 +27,8 @@ MAX_TOTAL_BYTES = 1 << 40
 MAX_TOTAL_RATIO = 200
 SMALL_TOTAL_BYTES = 64 << 20
 
+CLOSED = "the archive is closed"
+
 DECOMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 # what decompressors raise; zipfile decodes a member's name once more when it is opened
 BROKEN_STREAM = (
@@ -85,7 +87,7 @@ class OpenFile:
 
     def _open_descriptor(self) -> int:
         if not self._closing.alive:  # the number may be another file's by now
-            raise ValueError("the archive is closed")
+            raise ValueError(CLOSED)
         return self._descriptor
 
 

@@ -60,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     allocator.return_freed_memory()
 
     problems = Problems()
-    stored, findings = _read(args, competition, images, problems)
-    layout, size, train, test = stored.layout, stored.size, stored.train, stored.test
+    stored = _read(args, competition, images, problems)
+    layout, size, train, test, findings = stored.layout, stored.size, stored.train, stored.test, stored.findings
     schema = Schema(
         id_column=layout.id_column,
         target=layout.target,
@@ -99,37 +99,35 @@ class _Stored:
     size: int  # of the stores, pixels
     train: StoreReport
     test: StoreReport
+    findings: list[AuditFinding]  # those that need no pixels
 
 
 def _read(
     args: argparse.Namespace, competition: CompetitionParams, images: ImagesParams, problems: Problems
-) -> tuple[_Stored, list[AuditFinding]]:
-    """Recognise, decode and store; what is found without pixels. Raises ValueError with all problems at once."""
-    wishes = Wishes.among(dataclasses.asdict(competition))
-    with whole_file(args.train_images) as train_part, whole_file(args.test_images) as test_part:
-        stored = _decoded(args.raw, problems, wishes, images, (train_part, test_part))
-        allocator.return_freed_memory()  # the archive, and all that recognition needed
-        _add_failures(problems, stored.layout.train_members, stored.train)
-        _add_failures(problems, stored.layout.test_members, stored.test)
-        findings = _findings_without_pixels(stored.layout, stored.train, stored.test)
-        _add_stopping(problems, findings)
-        problems.stop(str(args.raw), competition.allow)
-    return stored, findings
-
-
-def _decoded(raw: Path, problems: Problems, wishes: Wishes, images: ImagesParams, parts: tuple[Path, Path]) -> _Stored:
-    """parts: where to write the stores of train and of test."""
-    with open_archive(raw) as archive:
+) -> _Stored:
+    """Recognise, decode and store. Raises ValueError with all problems at once."""
+    with (
+        open_archive(args.raw) as archive,
+        whole_file(args.train_images) as train_part,
+        whole_file(args.test_images) as test_part,
+    ):
         allocator.return_freed_memory()
-        layout = read_layout(archive, problems, wishes)
+        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
         _refuse_one_class(layout)
         size = _image_size(archive, layout, images.size)
         train = write_store(
-            parts[0], layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
+            train_part, layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
         )
-        test = write_store(parts[1], layout.test_members, archive.read, size=size, fit=images.fit, title="test images")
-    return _Stored(layout, size, train, test)
+        test = write_store(test_part, layout.test_members, archive.read, size=size, fit=images.fit, title="test images")
+        archive.close()
+        allocator.return_freed_memory()
+        _add_failures(problems, layout.train_members, train)
+        _add_failures(problems, layout.test_members, test)
+        findings = _findings_without_pixels(layout, train, test)
+        _add_stopping(problems, findings)
+        problems.stop(str(args.raw), competition.allow)
+    return _Stored(layout, size, train, test, findings)
 
 
 def _check_allow(allow: Sequence[str]) -> None:
