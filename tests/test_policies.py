@@ -85,5 +85,5 @@ def test_a_single_image_can_draw_any_operation(policy):
     image = varied_images(16)[:1]
     for seed in range(60):
         drawn = policies.draw_policy(policy, 1, np.random.default_rng(seed))
-        assert set(drawn.names.flat) <= {*policies.OPERATIONS, "Identity"}
+        assert set(drawn["name"].flat) <= {*policies.OPERATIONS, "Identity"}
         assert policies.apply_policy(image, policy, drawn).shape == image.shape

@@ -5,7 +5,7 @@ same (only the floats of `policies` may round otherwise), and fold 3 alone equal
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class Augmentation:
         """
         size = images.shape[1]
         drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
-        draws = drawn[0] if len(drawn) == 1 else _Draws(*map(_joined, zip(*drawn, strict=True)))
+        draws = _Draws(*map(_joined, zip(*drawn, strict=True)))
         if draws.policy is not None:
             images = policies.apply_policy(images, self.policy, draws.policy)
         if draws.offsets is not None and draws.mirrored is not None:
@@ -75,19 +75,16 @@ class Augmentation:
 class _Draws(NamedTuple):
     """What the images of a chunk drew, None for what is off; arguments of the functions that use it."""
 
-    policy: policies.Drawn | None
+    policy: np.ndarray | None
     offsets: np.ndarray | None
     mirrored: np.ndarray | None
     centres: np.ndarray | None
 
 
-def _joined(parts: Sequence[Any]) -> Any:
-    """One field of several chunks' draws, as of one chunk."""
-    if parts[0] is None:
-        return None
-    if isinstance(parts[0], policies.Drawn):
-        return policies.Drawn(*map(np.concatenate, zip(*parts, strict=True)))
-    return np.concatenate(parts)
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """One field of several chunks' draws, as of one chunk; it is off in all of them or in none."""
+    on = [part for part in parts if part is not None]
+    return np.concatenate(on) if on else None
 
 
 def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:
@@ -97,8 +94,8 @@ def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *,
     bool, left-right after the crop; fill `reflect` or `zeros` for what lies outside.
     """
     size = images.shape[1]
-    moves = sent(torch.from_numpy(offsets), images.device)
-    turned = sent(torch.from_numpy(mirrored), images.device)
+    moves = sent(offsets, images.device)
+    turned = sent(mirrored, images.device)
     steps = torch.arange(size, device=images.device)
     rows = moves[:, :1] + steps
     columns = moves[:, 1:] + torch.where(turned[:, None], steps.flip(0), steps)
@@ -117,7 +114,7 @@ def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int
     centre - side // 2 + side - 1, columns alike.
     """
     size = images.shape[1]
-    starts = sent(torch.from_numpy(centres - side // 2), images.device)[:, :, None]
+    starts = sent(centres - side // 2, images.device)[:, :, None]
     ends = (starts + side).clamp(max=size)
     steps = torch.arange(min(side, size), device=images.device)
     positions = torch.minimum(starts.clamp(min=0) + steps, ends - 1)  # (n, 2, side), at the border some twice

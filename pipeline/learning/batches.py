@@ -61,7 +61,7 @@ class Batches:
     ) -> None:
         self.store = store
         self.rows = torch.from_numpy(rows.astype(np.int64))
-        self.targets = None if targets is None else sent(torch.from_numpy(targets), device)
+        self.targets = None if targets is None else sent(targets, device)
         self.device = device
         self.transform = transform
         self.num_images = len(rows)

@@ -1,5 +1,6 @@
 """Where to compute, and in what precision."""
 
+import numpy as np
 import torch
 
 
@@ -79,13 +80,14 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """`tensor` on `device`, without a wait on CUDA.
+def sent(values: torch.Tensor | np.ndarray, device: torch.device) -> torch.Tensor:
+    """A tensor, or an array as one, on `device`, without a wait on CUDA.
 
     From pageable memory CUDA would first wait for all work given to it; from pinned memory it copies in its turn, and
     torch keeps the pinned block until then. Elsewhere the copy is done on return (on MPS one that is not may read
     memory that is no longer the tensor's).
     """
+    tensor = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
     if device.type != "cuda":
         return tensor.to(device)
     return (tensor.pin_memory() if tensor.device.type == "cpu" else tensor).to(device, non_blocking=True)

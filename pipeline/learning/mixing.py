@@ -35,7 +35,7 @@ class Mixing:
         draws = np.random.default_rng([*self.key, STREAM, step])
         way = list(self.alphas)[draws.integers(len(self.alphas))]
         share = float(draws.beta(self.alphas[way], self.alphas[way]))
-        order = sent(torch.from_numpy(draws.permutation(len(images))), images.device)
+        order = sent(draws.permutation(len(images)), images.device)
         soft = F.one_hot(targets, self.num_classes).float() if targets.ndim == 1 else targets
         if way == "mixup":
             mixed = torch.lerp(images[order].float(), images.float(), share).round_().to(torch.uint8)

@@ -10,7 +10,6 @@ see tests/test_policies.py).
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,39 +50,42 @@ TRIVIALAUGMENT_WIDE = (
     "Identity", "ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast",
     "Sharpness", "Posterize", "Solarize", "AutoContrast", "Equalize",
 )  # fmt: skip
-STEP = [("name", "U12"), ("probability", np.float64), ("bin", np.int64)]
+AUTOAUGMENT_STEPS = np.array(
+    [list(pair) for pair in AUTOAUGMENT_CIFAR10],
+    dtype=[("name", "U12"), ("probability", np.float64), ("bin", np.int64)],
+)
+DRAWN = [("name", "U12"), ("bin", np.int64), ("sign", np.float64)]  # an operation, which magnitude, and its sign
 SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
 AUTOAUGMENT_BINS, TRIVIALAUGMENT_BINS = 10, 31
 
 
-class Drawn(NamedTuple):
-    """The operations of n images, one after the other: P = 2 in AutoAugment, 1 in TrivialAugment."""
+def draw_policy(policy: str, num_images: int, draws: np.random.Generator) -> np.ndarray:
+    """What `policy`, `autoaugment` or `trivialaugment`, does with each of `num_images` images.
 
-    names: np.ndarray  # (n, P) str
-    bins: np.ndarray  # (n, P) int, which of the operation's magnitudes
-    signs: np.ndarray  # (n, P) -1.0 or 1.0, of the magnitude
-
-
-def draw_policy(policy: str, num_images: int, draws: np.random.Generator) -> Drawn:
-    """What `policy`, `autoaugment` or `trivialaugment`, does with each of `num_images` images."""
+    (n, P) of `DRAWN`: P operations, one after the other, 2 in AutoAugment and 1 in TrivialAugment.
+    """
     signs = np.where(draws.random((num_images, 2)) < 0.5, -1.0, 1.0)
     if policy == "trivialaugment":
-        names = np.array(TRIVIALAUGMENT_WIDE)[draws.integers(0, len(TRIVIALAUGMENT_WIDE), (num_images, 1))]
-        return Drawn(names, draws.integers(0, TRIVIALAUGMENT_BINS, (num_images, 1)), signs[:, :1])
+        drawn = np.empty((num_images, 1), dtype=DRAWN)
+        drawn["name"] = np.array(TRIVIALAUGMENT_WIDE)[draws.integers(0, len(TRIVIALAUGMENT_WIDE), (num_images, 1))]
+        drawn["bin"] = draws.integers(0, TRIVIALAUGMENT_BINS, (num_images, 1))
+        drawn["sign"] = signs[:, :1]
+        return drawn
 
-    table = np.array([list(pair) for pair in AUTOAUGMENT_CIFAR10], dtype=STEP)
-    table = table[draws.integers(0, len(table), num_images)]
+    drawn = np.empty((num_images, 2), dtype=DRAWN)
+    steps = AUTOAUGMENT_STEPS[draws.integers(0, len(AUTOAUGMENT_STEPS), num_images)]
     chances = draws.random((num_images, 2))
-    names = np.where(chances > table["probability"], "Identity", table["name"])
-    return Drawn(names, table["bin"], signs)
+    drawn["name"] = np.where(chances > steps["probability"], "Identity", steps["name"])
+    drawn["bin"], drawn["sign"] = steps["bin"], signs
+    return drawn
 
 
-def apply_policy(images: Tensor, policy: str, drawn: Drawn) -> Tensor:
+def apply_policy(images: Tensor, policy: str, drawn: np.ndarray) -> Tensor:
     """images (n, S, S, 3) uint8 -> the same shape; the policy's operations that were drawn for them."""
     automatic = policy == "autoaugment"
     magnitudes = autoaugment_magnitudes(images.shape[1]) if automatic else trivialaugment_magnitudes()
-    for names, bins, signs in zip(drawn.names.T, drawn.bins.T, drawn.signs.T, strict=True):
-        images = _apply_by_operation(images, names, bins, signs, magnitudes)
+    for operations in drawn.T:
+        images = _apply_by_operation(images, operations, magnitudes)
     return images
 
 
@@ -116,32 +118,25 @@ def _magnitudes(
     }
 
 
-def _apply_by_operation(
-    images: Tensor, names: np.ndarray, bins: np.ndarray, signs: np.ndarray, magnitudes: dict[str, np.ndarray]
-) -> Tensor:
-    """Each image through its own operation; one call for all images that share one."""
-    drawn = sorted(set(names.tolist()))
-    rows = [np.flatnonzero(names == name) for name in drawn]
+def _apply_by_operation(images: Tensor, drawn: np.ndarray, magnitudes: dict[str, np.ndarray]) -> Tensor:
+    """Each image through its own operation, (n,) of `DRAWN`; one call for all images that share one."""
+    names = sorted(set(drawn["name"].tolist()))
+    rows = [np.flatnonzero(drawn["name"] == name) for name in names]
     order = np.concatenate(rows)
     parts = []
-    sorted_images = images.index_select(0, _beside(order, images))
-    for name, of_name, part in zip(drawn, rows, sorted_images.split([*map(len, rows)]), strict=True):
+    sorted_images = images.index_select(0, sent(order, images.device))
+    for name, of_name, part in zip(names, rows, sorted_images.split([*map(len, rows)]), strict=True):
         if name == "Identity":
             parts.append(part)
         else:
-            values = magnitudes[name][bins[of_name]] * (signs[of_name] if name in SIGNED else 1.0)
+            values = magnitudes[name][drawn["bin"][of_name]] * (drawn["sign"][of_name] if name in SIGNED else 1.0)
             parts.append(OPERATIONS[name](part, values))
-    return torch.cat(parts).index_select(0, _beside(np.argsort(order), images))
-
-
-def _beside(values: np.ndarray, images: Tensor) -> Tensor:
-    """The same on the device of `images`."""
-    return sent(torch.from_numpy(values), images.device)
+    return torch.cat(parts).index_select(0, sent(np.argsort(order), images.device))
 
 
 def _column(values: np.ndarray, like: Tensor) -> Tensor:
     """(n,) -> (n, 1, 1, 1) float32 on the device of `like`."""
-    return _beside(values.astype(np.float32), like).view(-1, 1, 1, 1)
+    return sent(values.astype(np.float32), like.device).view(-1, 1, 1, 1)
 
 
 def _blend(images: Tensor, other: Tensor | None, magnitudes: np.ndarray) -> Tensor:
@@ -189,12 +184,12 @@ def sharpness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
 def posterize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Keep the magnitude's number of high bits."""
     masks = (256 - 2 ** (8 - magnitudes.astype(np.int64))).astype(np.uint8)
-    return images & _beside(masks, images).view(-1, 1, 1, 1)
+    return images & sent(masks, images.device).view(-1, 1, 1, 1)
 
 
 def solarize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Invert what is at or above the threshold."""
-    thresholds = _beside(np.ceil(magnitudes).astype(np.uint8), images).view(-1, 1, 1, 1)
+    thresholds = sent(np.ceil(magnitudes).astype(np.uint8), images.device).view(-1, 1, 1, 1)
     return torch.where(images >= thresholds, 255 - images, images)
 
 
@@ -275,7 +270,7 @@ def _shifted(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     places = np.arange(size) - magnitudes.astype(np.int64)[:, None]
     inside = (places >= 0) & (places < size)
     index = np.where(inside, places + size * np.arange(num_images)[:, None], len(lines) - 1)
-    return lines.index_select(0, _beside(index.ravel(), images)).view_as(images)
+    return lines.index_select(0, sent(index.ravel(), images.device)).view_as(images)
 
 
 def rotate(images: Tensor, magnitudes: np.ndarray) -> Tensor:
