@@ -6,7 +6,7 @@ read from the stores again and compared picture by picture. A false group would 
 missed one only leaves what was there, so every limit errs towards missing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -173,27 +173,26 @@ class _Meetings:
     def pairs(self) -> np.ndarray:
         """(P, 2) int32, sorted, none with a row that met more than `CROWD` others."""
         self._settle()
-        self._kept = self._kept[~(self._is_crowded(np.floor_divide) | self._is_crowded(np.remainder))]
-        return np.stack([self._end(half).astype(np.int32) for half in (np.floor_divide, np.remainder)], axis=1)
+        self._kept = self._kept[~(self._crowded[self._lower()] | self._crowded[self._higher()])]
+        return np.stack([self._lower().astype(np.int32), self._higher().astype(np.int32)], axis=1)
 
-    def _end(self, of_pair: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-        """(P,) int64: of each kept pair the lower row (np.floor_divide) or the higher one (np.remainder)."""
-        return of_pair(self._kept, max(self._num_rows, 1))
+    def _lower(self) -> np.ndarray:
+        """(P,) int64, of the kept pairs; made anew each time, for both at once would be what takes most memory."""
+        return self._kept // self._num_rows
+
+    def _higher(self) -> np.ndarray:
+        return self._kept % self._num_rows
 
     def _settle(self) -> None:
         met = np.concatenate([self._kept, *self._new])
-        self._kept, self._new, self._num_new = met[:0], [], 0
+        self._kept, self._new, self._num_new = met[:0], [], 0  # their memory is free before sorting takes more
         self._kept = sorted_once(met)
         del met
-        counts = np.bincount(self._end(np.floor_divide), minlength=self._num_rows)
-        counts += np.bincount(self._end(np.remainder), minlength=self._num_rows)
+        counts = np.bincount(self._lower(), minlength=self._num_rows)
+        counts += np.bincount(self._higher(), minlength=self._num_rows)
         self._crowded |= counts > CROWD
         # a pair still counts for the one of its two that is in no crowd
-        self._kept = self._kept[~(self._is_crowded(np.floor_divide) & self._is_crowded(np.remainder))]
-
-    def _is_crowded(self, of_pair: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
-        """(P,) bool: whether that row of each kept pair is in a crowd."""
-        return self._crowded[self._end(of_pair)]
+        self._kept = self._kept[~(self._crowded[self._lower()] & self._crowded[self._higher()])]
 
 
 def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:
