@@ -1,0 +1,105 @@
+"""Whether a folder, a file or a cell is called as training, validation or test data is: by whole words alone.
+
+`latest`, `contest`, `medieval` and `retrieval` hold no such word; `Testing`, `test2`, `testImages` and `X_test` do.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+TRAIN, VALID, TEST = "train", "valid", "test"
+ROLE_OF_WORD = {
+    **dict.fromkeys(("train", "training", "trainval", "学习", "训练", "訓練", "训练集", "학습", "훈련"), TRAIN),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "验证", "验证集", "検証", "검증"), VALID),
+    **dict.fromkeys(
+        ("test", "tests", "testing", "eval", "evaluation", "holdout", "unseen", "unlabeled", "unlabelled",
+         "submission", "测试", "测试集", "テスト", "테스트", "평가"), TEST),
+}  # fmt: skip
+# what may stand beside such a word, or right behind it (`testset`), where all of a folder's name is about the split
+TAILS = (
+    "image", "images", "img", "imgs", "picture", "pictures", "pic", "pics", "photo", "photos", "data", "dataset", "set",
+    "sets", "split", "folder", "dir", "file", "files", "input", "inputs",
+)  # fmt: skip
+NEUTRAL = (
+    *TAILS, "x", "raw", "all", "full", "final", "new", "old", "public", "private", "stage", "stg", "phase", "round",
+    "part", "v", "a", "b", "jpg", "jpeg", "jpegs", "png", "tif", "resized", "cropped", "small", "large", "and",
+    "labeled",
+)  # fmt: skip
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
+LEAST_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name, lower case: split where letters, digits and case change; `testset` is test and set."""
+    found = []
+    for word in WORD.findall(unicodedata.normalize("NFC", name)):
+        lower = word.lower()
+        head = next((head for head in ROLE_OF_WORD if lower.startswith(head) and lower[len(head) :] in TAILS), "")
+        found += [head, lower[len(head) :]] if head else [lower]
+    return found
+
+
+def role_of(name: str) -> str | None:
+    """`train`, `valid` or `test` where a name has such a word; None for no such word, or for train and test both."""
+    roles = {ROLE_OF_WORD[word] for word in words_of(name) if word in ROLE_OF_WORD}
+    if TRAIN in roles:
+        roles.discard(VALID)  # train_val, trainval
+    return roles.pop() if len(roles) == 1 else None
+
+
+def role_of_folders(path: str) -> str | None:
+    """The role that the folders of a single path or template name, the deepest that does; see also `split_roles`."""
+    found = (role_of(part) for part in reversed(path.split("/")))
+    return next((role for role in found if role), None)
+
+
+def is_all_role(name: str) -> bool:
+    """Whether a name speaks of the split and of nothing else: `test`, `Test_Images`, `stage1_test`; not `test tube`."""
+    words = words_of(name)
+    return role_of(name) is not None and all(
+        word in ROLE_OF_WORD or word in NEUTRAL or word.isdigit() for word in words
+    )
+
+
+def split_roles(folders: Iterable[str]) -> dict[str, str | None]:
+    """Folder -> `train`, `valid`, `test` or None, as the split's level says, the topmost that there is on each path.
+
+    folders: paths of the folders that images lie in. At the split's level one folder is called as training data is
+    and another as test or validation data is (`seg_train`, `seg_test`), or one's whole name is such a word. Below it
+    and inside a class, words mean nothing: `train/test tube` is for training.
+    """
+    children: dict[str, set[str]] = {}
+    asked = list(folders)
+    for folder in asked:
+        parts = folder.split("/") if folder else []
+        for depth, part in enumerate(parts):
+            children.setdefault("/".join(parts[:depth]), set()).add(part)
+    roles = {parent: _roles_of_siblings(names) for parent, names in children.items()}
+    return {folder: _role_on_path(folder, roles) for folder in asked}
+
+
+def _role_on_path(folder: str, roles: dict[str, dict[str, str]]) -> str | None:
+    parts = folder.split("/") if folder else []
+    found = (roles["/".join(parts[:depth])].get(part) for depth, part in enumerate(parts))
+    return next((role for role in found if role), None)
+
+
+def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
+    """The roles of folders that lie side by side; a folder without one is left out."""
+    loose = {name: role for name in names if (role := role_of(name))}
+    if TRAIN in loose.values() and len(set(loose.values())) > 1:
+        trained = [name for name, role in loose.items() if role == TRAIN]
+        if any(is_all_role(name) for name in trained):
+            return loose
+        pairs = {_rest(name) for name in trained}
+        return {name: role for name, role in loose.items() if is_all_role(name) or _rest(name) in pairs}
+    whole_names = {name: role for name, role in loose.items() if is_all_role(name)}
+    others = len(set(names)) - len(whole_names)
+    return {
+        name: role for name, role in whole_names.items() if role == TEST or (role == TRAIN and others < LEAST_CLASSES)
+    }
+
+
+def _rest(name: str) -> tuple[str, ...]:
+    """What a name says beside its role: `seg` of `seg_train`."""
+    return tuple(word for word in words_of(name) if word not in ROLE_OF_WORD)
