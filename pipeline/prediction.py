@@ -16,6 +16,7 @@ from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
 from pipeline.competition.decision import decide, read_decision
+from pipeline.competition.pictures import image_names
 from pipeline.competition.predictions import ensemble
 from pipeline.competition.schema import Schema, read_schema, read_test_table
 from pipeline.competition.templates import ImageIndex, find_matches, images_of
@@ -89,7 +90,7 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
     if not all(members):
         asked = id_table("id", Texts(image_ids))
-        index = ImageIndex(archive.names)
+        index = ImageIndex(image_names(archive))
         matches = find_matches(asked, index, role="test")
         if matches:
             numbers = images_of(matches[0].template, asked, index)

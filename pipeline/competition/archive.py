@@ -1,6 +1,7 @@
 """The organiser's files, read in place: folders, archives, archives inside them, as one mapping of names."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ class Archive:
         self.names = names.take(order)
         self._lookup = Lookup(self.names, lambda name: (name,))
         self._containers = [part.container for part in parts]
+        # hidden or service folder or file (`.ipynb_checkpoints`, `__MACOSX`) -> its members, which are not in `names`
+        self.left_aside = sum((part.container.left_aside for part in parts), Counter())
         numbers = [np.full(len(part.rows), number, dtype=np.int32) for number, part in enumerate(parts)]
         self._container_of = np.concatenate(numbers)[order]
         self._row_of = np.concatenate([part.rows for part in parts])[order].astype(np.int32)
@@ -70,6 +73,11 @@ class Archive:
         """The bytes of one member. Raises OSError where it cannot be read. Any thread may call it."""
         container, row = self._place(name)
         return container.read(row)
+
+    def head(self, name: str, size: int) -> bytes:
+        """The first `size` bytes of one member. Raises OSError as `read` does."""
+        container, row = self._place(name)
+        return container.head(row, size)
 
     def size(self, name: str) -> int:
         """The number of bytes that `read` gives."""

@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +27,7 @@ from pipeline.competition.members import (
     check_total,
     checked_names,
     decoded,
-    is_junk,
+    service_part,
 )
 from pipeline.competition.regions import (
     BROKEN_STREAM,
@@ -58,6 +59,7 @@ ZIP64_LOCATOR, ZIP64_LOCATOR_MAGIC = "<4sLQL", b"PK\6\7"
 DIRECTORY_RECORD, DIRECTORY_MAGIC = 46, b"PK\1\2"  # bytes of a record in a zip's directory before its name
 DIRECTORY_PIECE = 1 << 18  # bytes, more than a record can have
 FURTHEST = 1 << 60  # bytes from a file's start
+DEFLATE_EXTRA = 512  # bytes of Huffman tables before the first byte, and to spare
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1
 UNIX = 3  # the system that wrote a zip's attributes
 
@@ -66,8 +68,9 @@ class Container:
     """Files kept together, each known by its row. `where` is how errors call it."""
 
     where: str
-    names: Texts  # checked, junk left out, sorted
+    names: Texts  # checked, hidden and service files left out, sorted
     sizes: np.ndarray  # (N,) int64, bytes unpacked
+    left_aside: Counter[str]  # hidden or service folder or file -> members left out for it
 
     def region(self, row: int) -> Region:
         """Where a member's unpacked bytes lie."""
@@ -76,6 +79,17 @@ class Container:
     def read(self, row: int) -> bytes:
         """A member's bytes. Raises OSError where it cannot be read. Any thread may call it."""
         return self.region(row).read()
+
+    def head(self, row: int, size: int) -> bytes:
+        """A member's first `size` bytes, or all where there are fewer. Raises OSError as `read` does."""
+        return self.region(row).head(size)
+
+    def _rows_kept(self, names: Texts) -> np.ndarray:
+        """(N,) int64: where the names stand that are no hidden or service files, sorted by name."""
+        parts = list(map(service_part, names))
+        self.left_aside = Counter(filter(None, parts))
+        kept = np.fromiter((not part for part in parts), dtype=bool, count=len(names))
+        return np.flatnonzero(kept)[np.argsort(names.take(kept).array, kind="stable")]
 
 
 def open_container(region: Region, *, where: str, name: str, scratch: Scratch) -> Container:
@@ -133,7 +147,7 @@ class Folder(Container):
                 yield os.fsencode(path)
 
         found = decoded(self.where, names())
-        rows = _rows_kept(found)
+        rows = self._rows_kept(found)
         self.names, self.sizes = found.take(rows), np.array(sizes, dtype=np.int64)[rows]
         # as the disk spells them, not `names`
         self._paths = {row: odd[before] for row, before in enumerate(rows.tolist() if odd else []) if before in odd}
@@ -180,12 +194,6 @@ def _check_link(path: Path, root: Path) -> None:
         raise ValueError(f"{path} is a link to {target}, which is no file; put what it stands for in its place")
 
 
-def _rows_kept(names: Texts) -> np.ndarray:
-    """(N,) int64: where the names stand that are no junk, sorted by name."""
-    kept = np.fromiter((not is_junk(name) for name in names), dtype=bool, count=len(names))
-    return np.flatnonzero(kept)[np.argsort(names.take(kept).array, kind="stable")]
-
-
 class Zip(Container):
     """Members are read where they lie, without a lock or a handle a thread."""
 
@@ -206,7 +214,7 @@ class Zip(Container):
         found = checked_names(where, decoded(where, names(), otherwise="cp437"))
         members = np.concatenate(pieces)
         pieces.clear()
-        rows = _rows_kept(found)
+        rows = self._rows_kept(found)
         self.names, self._members = found.take(rows), members[rows]
         self.sizes = self._members["size"]
         check_total(where, float(self.sizes.sum(dtype=np.float64)), region.length)
@@ -238,6 +246,16 @@ class Zip(Container):
             raise OSError(
                 f"{self.where}: member {self.names[row]} cannot be read: {error}; download it again"
             ) from error
+
+    def head(self, row: int, size: int) -> bytes:
+        """Unpacks no more than that; its checksum is left for `read`."""
+        member = self._member(row)
+        if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            return self.read(row)[:size]
+        try:
+            return UNZIP[member.method](self._packed(member).head(size + DEFLATE_EXTRA), size)[:size]
+        except BROKEN_STREAM as error:
+            raise OSError(f"{self.where}: member {self.names[row]} cannot be read: {error}") from error
 
     def _member(self, row: int) -> "_ZipMember":
         return _ZipMember(*self._members[row].tolist())
@@ -400,7 +418,7 @@ class Pieces(Container):
     def __init__(self, where: str, names: Texts, region: Region, offsets: Sequence[int], sizes: Sequence[int]) -> None:
         self.where = where
         self._region = region
-        rows = _rows_kept(names)
+        rows = self._rows_kept(names)
         self.names = names.take(rows)
         self._offsets, self.sizes = (np.array(numbers, dtype=np.int64)[rows] for numbers in (offsets, sizes))
 

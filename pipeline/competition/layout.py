@@ -11,13 +11,14 @@ import numpy as np
 from pipeline.competition.archive import Archive
 from pipeline.competition.demands import submission_format
 from pipeline.competition.labels import Labels, looks_ordinal
+from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.tables import AUTO, NONE, Table, is_plain_csv, parted, read_tables, without_index
-from pipeline.competition.templates import IMAGE_SUFFIXES, ImageIndex, beside_images, find_matches
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
@@ -55,7 +56,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     Raises ValueError where there is no way to go on: nothing recognised, or two readings possible.
     """
     wishes = wishes or Wishes()
-    reading = Reading(archive, problems, wishes, read_tables(archive, wishes.encoding), ImageIndex(archive.names))
+    reading = Reading(
+        archive, problems, wishes, read_tables(archive, wishes.encoding), ImageIndex(image_names(archive))
+    )
     if not len(reading.index.names):
         raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}

@@ -7,7 +7,12 @@ from pathlib import PurePosixPath
 from pipeline.competition.regions import bomb_message, limit_of
 from pipeline.texts import Texts, rows_of_equals
 
-JUNK_PARTS = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+# what systems, servers and notebooks leave beside files: hidden names, thumbnails, bins, caches
+SERVICE = re.compile(
+    r"(?:^|/)((?:@eaDir|@tmp|@Recycle|@Recently-Snapshot|#recycle|#snapshot|\$RECYCLE\.BIN|RECYCLER|__MACOSX|__pycache__"
+    r"|System Volume Information|lost\+found|ehthumbs\w*\.db|Thumbs\.db(?::\w+)?|desktop\.ini)(?=/|$)|\.[^/]|~\$)[^/]*",
+    re.IGNORECASE,
+)
 LINK = "is a link; pack the file itself"
 DEVICE = "is a device or a pipe, not a file; pack the competition without it"
 ENCRYPTED = "is encrypted; unpack it with its password and give the folder"
@@ -50,9 +55,10 @@ def check_not_in_parts(where: str, name: str) -> None:
         )
 
 
-def is_junk(name: str) -> bool:
-    """What macOS and Windows leave in archives."""
-    return any(part in JUNK_PARTS or part.startswith("._") for part in name.split("/"))
+def service_part(name: str) -> str:
+    """The hidden or service folder (or file) that a member lies in, or is: `.ipynb_checkpoints`; '' for none."""
+    found = SERVICE.search(name)
+    return found[0].removeprefix("/") if found else ""
 
 
 def checked_names(where: str, names: Texts) -> Texts:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.competition.archive import Archive
+from pipeline.competition.pictures import IMAGE_SUFFIXES
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import LongIds, Sample
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import (
-    IMAGE_SUFFIXES,
     MISSING,
     ImageIndex,
     Match,

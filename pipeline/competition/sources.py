@@ -5,8 +5,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeline.competition.pictures import without_suffix
 from pipeline.competition.tables import AUTO, Table
-from pipeline.competition.templates import ImageIndex, without_suffix
+from pipeline.competition.templates import ImageIndex
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"

@@ -17,11 +17,12 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from pipeline.competition.lookup import Lookup
+from pipeline.competition.pictures import IMAGE_SUFFIXES, stem_of, without_suffix
 from pipeline.competition.tables import Table
+from pipeline.competition.words import role_of_folders, words_of
 from pipeline.texts import Texts
 
 MISSING, SEVERAL = -1, -2  # instead of an image's number
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
 NUM_SCANNED = 8  # rows for which every image's name is searched, where no name equals the cell
 ANYWHERE = "**/"
@@ -30,7 +31,11 @@ NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
 FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d{1,3})d|(stem)))?\}")
-SIDE_WORDS = ("mask", "seg", "annot", "thumb", "label", "box", "heat")  # folders of something else than the images
+# words of folders that hold something else than the images
+SIDE_WORD = re.compile(
+    r"(masks?|segs?|segmentations?|annots?|annotations?|thumbs?|thumbnails?|labels?|box|boxes|bbox|bboxes|heat"
+    r"|heatmaps?|.+(annot|masks?))$"
+)
 
 
 def plain(text: str) -> str:
@@ -44,13 +49,12 @@ def plain(text: str) -> str:
 class ImageIndex:
     """The images of an archive, to be found by path, by path without suffix, by name, by stem and by number.
 
-    names: members' names; paths: the same as templates see them (`plain`). An image's number is its place in both.
+    names: the images' (`image_names`); paths: the same as templates see them (`plain`). An image's number is its place
+    in both.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        members = Texts(names)
-        images = (name.lower().endswith(IMAGE_SUFFIXES) for name in members)
-        self.names = members.take(np.fromiter(images, dtype=bool, count=len(members)))
+        self.names = Texts(names)
         alike = all(plain(name) == name for name in self.names)
         self.paths = self.names if alike else Texts(map(plain, self.names))
         self._by_stem_path = Lookup(self.paths, lambda path: (without_suffix(path),))
@@ -157,17 +161,6 @@ def _number_of(path: str) -> list[int]:
     return [int(stem)] if stem.isascii() and stem.isdigit() and len(stem) < 18 else []
 
 
-def stem_of(path: str) -> str:
-    """The path less folders and image suffix."""
-    return without_suffix(path.rsplit("/", 1)[-1])
-
-
-def without_suffix(path: str) -> str:
-    """The path less an image suffix, if it has one (dots inside an id stay)."""
-    dot = path.rfind(".")
-    return path[:dot] if dot > path.rfind("/") + 1 and path[dot:].lower() in IMAGE_SUFFIXES else path
-
-
 @dataclass(frozen=True)
 class Match:
     """A template and how far it goes."""
@@ -263,7 +256,7 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     most = max((match.num_found for match in matches), default=0)
     if most < table.num_rows:
         for match in _tried_on(table, index, _nested(tried)):
-            complete = match.num_found == table.num_rows and role in folder_of(match.template).lower()
+            complete = match.num_found == table.num_rows and role_of_folders(folder_of(match.template)) == role
             if complete or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
     return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
@@ -271,7 +264,7 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
 
 def beside_images(path: str) -> bool:
     """Whether a folder on this path says that what lies in it is not the images themselves: masks, thumbnails, …."""
-    return any(word in path.lower().rpartition("/")[0] for word in SIDE_WORDS)
+    return any(SIDE_WORD.match(word) for word in words_of(path.rpartition("/")[0]))
 
 
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
@@ -308,9 +301,9 @@ def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
 def preference(template: str, role: str) -> tuple[int, int, int, str]:
     """Sorting key among templates that find as many images: the role's name, a literal suffix, few other columns."""
     other = "test" if role == "train" else "train"
-    folder = folder_of(template).lower()
-    wrong = any(word in folder for word in SIDE_WORDS) or (other in folder and role not in folder)
-    return (2 * wrong - (role in folder), template.endswith(".*"), len(columns_of(template)), template)
+    found = role_of_folders(folder_of(template))
+    wrong = beside_images(folder_of(template) + "/") or found == other
+    return (2 * wrong - (found == role), template.endswith(".*"), len(columns_of(template)), template)
 
 
 def _templates(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.competition.pictures import without_suffix
 from pipeline.competition.reading import (
     Reading,
     Side,
@@ -24,7 +25,6 @@ from pipeline.competition.templates import (
     columns_of,
     find_matches,
     images_of,
-    without_suffix,
 )
 from pipeline.texts import Texts, joined_texts
 

@@ -15,7 +15,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
 # not EPS: Pillow runs Ghostscript for it
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = (
+    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "SUN", "TIFF", "WEBP",
+)  # fmt: skip
+TGA, TGA_END = "TGA", b"TRUEVISION-XFILE.\0"  # it has no magic number in front: any noise could pass for one
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
 FINE_SIDE = 128  # pixels; beyond it an image scaled by decoding alone is within 2 grey levels of Pillow's
@@ -44,10 +47,15 @@ class Decoded:
 def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
     """(width, height, format, mode) from the header alone, Pillow's names; None where it cannot be read."""
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             return image.width, image.height, image.format or "", image.mode
     except Exception:  # any decoder's error: `decode_image` reports it properly
         return None
+
+
+def _formats(content: bytes) -> tuple[str, ...]:
+    """The formats that these bytes may be in."""
+    return (TGA,) if content.endswith(TGA_END) else FORMATS
 
 
 def decode_image(content: bytes, size: int, fit: str) -> Decoded:
@@ -63,7 +71,7 @@ def decode_image(content: bytes, size: int, fit: str) -> Decoded:
     if plain is not None:
         return plain
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels; scale it down")
             num_frames = getattr(image, "n_frames", 1)

@@ -1,0 +1,153 @@
+"""Images are found by suffix or content, whatever the decoder reads; hidden and service files never are."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+from PIL import Image
+
+from pipeline.competition import pictures
+from pipeline.competition.archive import Archive, open_archive
+from pipeline.competition.layout import read_layout
+from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, stem_of, without_suffix
+from pipeline.competition.problems import Problems
+from pipeline.images.decode import FORMATS, TGA, decode_image
+
+TREES = ("oak", "elm", "fir")
+SUN = bytes.fromhex("59a66a95 0000000c 0000000c 00000018 000001b0 00000001 00000000 00000000")
+
+
+def picture(kind):
+    pixels = image_of(1, 5)
+    if kind == "SUN":
+        return SUN + pixels[:, :, ::-1].tobytes()
+    if kind == "ICO":
+        pixels = np.kron(pixels, np.ones((2, 2, 1), dtype=np.uint8))[:16, :16]
+        return encoded(pixels, kind, sizes=[(16, 16)])
+    return encoded(pixels, kind)
+
+
+def test_the_suffixes_are_those_of_the_formats_that_are_decoded():
+    Image.init()
+    by_pillow = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, TGA)}
+    assert set(IMAGE_SUFFIXES) == by_pillow
+
+
+@pytest.mark.parametrize("kind", (*FORMATS, TGA))
+def test_what_the_decoder_reads_is_found_under_its_suffixes_and_by_content(kind, tmp_path):
+    Image.init()
+    content = picture(kind)
+    suffixes = [suffix for suffix, own in Image.registered_extensions().items() if own == kind]
+    names = [f"a/1{suffix}" for suffix in suffixes] + [f"a/2{suffix.upper()}" for suffix in suffixes]
+    by_content = [] if kind == TGA else ["a/without", "a/other.dat", "a/id.017"]  # TGA begins with nothing of its own
+    files = dict.fromkeys(names + by_content, content) | {"a/readme": b"P5 is a format", "x.csv": content}
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert sorted(image_names(archive)) == sorted(names + by_content)
+    assert decode_image(content, 12, "squash").pixels.shape == (12, 12, 3)
+
+
+def test_content_is_not_looked_at_where_suffixes_say_all(tmp_path, monkeypatch):
+    monkeypatch.setattr(Archive, "head", lambda *args: pytest.fail("content was read"))
+    files = {"a/1.png": b"", "a/2.JFIF": b"", "train.csv": b"a,b\n1,2\n", "notes.txt": b"x"}
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert list(image_names(archive)) == ["a/1.png", "a/2.JFIF"]
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_the_head_of_a_member_is_its_first_bytes(method, tmp_path):
+    content = np.random.default_rng(0).integers(0, 200, 70_000, dtype=np.uint8).tobytes()
+    with zipfile.ZipFile(tmp_path / "raw.zip", "w", method) as handle:
+        handle.writestr("a/long", content)
+        handle.writestr("a/short", content[:5])
+        handle.writestr("x.csv", "a")
+    (tmp_path / "folder" / "a").mkdir(parents=True)
+    (tmp_path / "folder" / "a" / "long").write_bytes(content)
+    (tmp_path / "folder" / "a" / "short").write_bytes(content[:5])
+    (tmp_path / "folder" / "x.csv").write_text("a")
+    for path in (tmp_path / "raw.zip", tmp_path / "folder"):
+        with open_archive(path) as archive:
+            assert archive.head("a/long", 64) == content[:64]
+            assert archive.head("a/short", 64) == content[:5]
+
+
+def test_a_suffix_is_the_same_to_all():
+    for suffix in IMAGE_SUFFIXES:
+        assert without_suffix(f"a.b/c.d{suffix.upper()}") == "a.b/c.d"
+    assert [without_suffix(name) for name in ("tr.001", ".jpg", "a.png/b", "a")] == ["tr.001", ".jpg", "a.png/b", "a"]
+    assert stem_of("p/q.jfif") == "q"
+
+
+def layout_of(path, files):
+    problems = Problems()
+    with open_archive(write_zip(path / "raw.zip", files)) as archive:
+        layout = read_layout(archive, problems)
+    assert not problems.lines()
+    return layout
+
+
+def renamed(files, name_of):
+    return {name_of(name) if name.endswith(".png") else name: content for name, content in files.items()}
+
+
+@pytest.mark.parametrize("suffix", ["", ".dat", ".image", ".jfif", ".PPM"])
+def test_a_competition_with_other_suffixes_is_read_as_the_plain_one(suffix, tmp_path):
+    plain = layout_of(tmp_path, competition_files())
+    other = layout_of(tmp_path, renamed(competition_files(), lambda name: name.removesuffix(".png") + suffix))
+    assert [other.train_ids, other.train_labels, other.test_ids] == [
+        plain.train_ids, plain.train_labels, plain.test_ids,
+    ]  # fmt: skip
+    assert list(other.train_members) == [name.removesuffix(".png") + suffix for name in plain.train_members]
+
+
+def test_a_few_files_of_another_suffix_among_class_folders_count(tmp_path):
+    files = {
+        f"train/{TREES[n % 3]}/{n:02d}.{'jfif' if n % 9 == 4 else 'jpg'}": encoded(image_of(n % 3, n), "JPEG")
+        for n in range(27)
+    }
+    files |= {f"test/{n}.jpg": encoded(image_of(n % 3, n), "JPEG") for n in range(90, 96)}
+    files["sample_submission.csv"] = csv_bytes(("id", "label"), [(n, "oak") for n in range(90, 96)])
+    assert len(layout_of(tmp_path, files).train_ids) == 27
+
+
+SERVICE = (
+    ".ipynb_checkpoints", "@eaDir", ".thumbnails", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information",
+    "lost+found", "__pycache__", ".git", ".svn", "._oak", ".Trash-1000",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", SERVICE)
+def test_hidden_and_service_folders_are_no_classes_and_are_counted(folder, tmp_path):
+    sound = {f"train/{TREES[n % 3]}/{n:02d}.png": encoded(image_of(n % 3, n)) for n in range(24)}
+    sound |= {f"test/{n}.png": encoded(image_of(n % 3, n)) for n in range(90, 96)}
+    sound["sample_submission.csv"] = csv_bytes(("id", "label"), [(n, "oak") for n in range(90, 96)])
+    junk = {f"train/{folder}/{n}.png": encoded(image_of(n % 3, n)) for n in range(3)}
+    junk |= {f"train/elm/{folder}/{n}.png": encoded(image_of(1, n)) for n in range(4)}
+    plain = layout_of(tmp_path, sound)
+    assert layout_of(tmp_path, sound | junk).train_members == plain.train_members
+    with open_archive(write_zip(tmp_path / "raw.zip", sound | junk)) as archive:
+        assert archive.left_aside == {folder: 7}
+        assert not [name for name in archive.names if folder in name]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.b/c.png", "elm/~x.png", "@home/1.png", "lost+found images/1.png", "$5/1.png", "#1/1.png"]
+)
+def test_names_that_only_look_like_service_names_stay(name, tmp_path):
+    with open_archive(write_zip(tmp_path / "raw.zip", {name: b"1", "x.csv": b"a\n1\n"})) as archive:
+        assert name in archive
+
+
+def test_noise_passes_for_no_image(tmp_path):
+    draws = np.random.default_rng(0)
+    files = {f"a/{n}": draws.integers(0, 256, 300, dtype=np.uint8).tobytes() for n in range(200)}
+    files |= {
+        "x.csv": b"",
+        "a/text": b"BM is what a bitmap begins with, and text may begin so too",
+        "a/P1": b"P1 and more\n",
+        "a/empty": b"",
+    }
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert not list(image_names(archive))
+    assert pictures.SIGNATURE.match(io.BytesIO(encoded(image_of(0, 0))).read(64))
