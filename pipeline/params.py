@@ -51,6 +51,7 @@ class CompetitionParams:
     positive: str = "auto"  # the class that a score speaks of
     submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")
     metric: str = "auto"
+    spelling: str = "auto"  # of labels in the submission, by a rule such as class_{label.number:04d}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.competition.archive import Archive
-from pipeline.competition.demands import submission_format
-from pipeline.competition.labels import Labels, looks_ordinal
+from pipeline.competition.demands import Demands, submission_demands
+from pipeline.competition.labels import EMPTY, NOT_ZERO_OR_ONE, OUTER_SPACES, Labels, as_several, looks_ordinal
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
+from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, column_holding
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
@@ -26,7 +26,7 @@ from pipeline.texts import Texts
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    "classes of fewer than 2 images",
+    "classes of fewer than 2 images", EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
 )  # fmt: skip
 
 
@@ -71,19 +71,19 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
     _note_unused(reading, train, test, used | reading.index.used_by(test.members))
-    target, submission, metric = _demands(reading, labels)
+    demands = _demands(reading, labels, test)
     return Layout(
         id_column=train.id_column,
-        target=target,
-        submission=submission,
-        metric=metric,
+        target=demands.target,
+        submission=demands.submission,
+        metric=demands.metric,
         train_ids=train.ids,
         train_members=train.members,
-        train_labels=labels.cells,
+        train_labels=demands.labels.cells,
         test_ids=test.ids,
         test_members=test.members,
         train_table=train.table,
-        sample=_sample_bytes(reading, submission, test),
+        sample=_sample_bytes(reading, demands.submission, test),
         settings=reading.settings,
         notes=reading.notes,
         warnings=reading.warnings,
@@ -120,8 +120,25 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
         if sample_like(name) and not wished:
             continue
         table = without_index(table)
-        train[name], test[name] = parted(table) or (table, table)
+        train[name], test[name] = parted(table) or _parted_by_sample(reading, table) or (table, table)
     return train, test
+
+
+def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of one table for both: the sample's ids, where a column has one cell that no other has.
+
+    That is the label column, blank where the label is to be predicted.
+    """
+    wanted = set(reading.sample_ids())
+    column = column_holding(table, wanted) if wanted and table.num_rows > len(wanted) else None
+    if column is None or not wanted <= set(table.column(column)):
+        return None
+    asked = np.fromiter((cell in wanted for cell in table.column(column)), dtype=bool, count=table.num_rows)
+    for cells in table.cells:
+        said = cells.take(asked).distinct()
+        if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
+            return table.take(~asked), table.take(asked)
+    return None
 
 
 def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
@@ -149,16 +166,23 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
 # -- what is asked
 
 
-def _demands(reading: Reading, labels: Labels) -> tuple[Target, SubmissionFormat, str]:
+def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
     wishes = reading.wishes
     kind, asked = wishes.target, reading.sample.value_columns if reading.sample else ()
     if kind == AUTO:
         kind = "multi_label" if labels.several else "ordinal" if looks_ordinal(labels, asked) else "single_label"
-    if (kind == "multi_label") != labels.several:
-        have = "several labels an image" if labels.several else "one label an image"
-        raise reading.stop(f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds {have}")
+    if kind != "multi_label" and labels.several:
+        raise reading.stop(
+            f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds several labels an image. If each "
+            "cell is one label:",
+            ["delimiter: none"],
+        )
+    if kind == "multi_label" and not labels.several:
+        labels = as_several(labels)
+    if kind == "binary" and len(labels.classes) != 2:
+        kind = "single_label"  # from settings that an earlier label column had
     try:
-        target, submission, metric, warnings = submission_format(
+        demands = submission_demands(
             reading.sample,
             reading.long,
             labels,
@@ -166,13 +190,24 @@ def _demands(reading: Reading, labels: Labels) -> tuple[Target, SubmissionFormat
             positive=wishes.positive,
             submission=wishes.submission,
             metric=wishes.metric,
+            spelling=wishes.spelling,
+            sampleless_columns=_sampleless_columns(reading, labels, test),
         )
     except ValueError as error:
         raise reading.stop(str(error)) from error
-    reading.warnings += warnings
-    reading.settings |= {"target": target.kind, "submission": submission.kind, "metric": metric}
-    reading.settings["positive"] = target.positive or AUTO
-    return target, submission, metric
+    reading.warnings += demands.warnings
+    reading.notes += demands.notes
+    target = demands.target
+    reading.settings |= {"target": target.kind, "submission": demands.submission.kind, "metric": demands.metric}
+    reading.settings |= {"positive": target.positive or AUTO, "spelling": demands.spelling}
+    return demands
+
+
+def _sampleless_columns(reading: Reading, labels: Labels, test: Side) -> tuple[str, str]:
+    """(id, label) as the organiser's own tables call them; a submission is called so most likely."""
+    named = reading.test_table is not None and test.table.name == reading.test_table.name
+    own = len(labels.columns) == 1 and reading.settings["train_table"] != NONE
+    return test.id_column if named else "id", labels.columns[0] if own else "label"
 
 
 def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) -> bytes:

@@ -41,6 +41,8 @@ class Wishes:
     positive: str = AUTO
     submission: str = AUTO
     metric: str = AUTO
+    spelling: str = AUTO  # a rule; see pipeline.competition.spelling
+    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
 
     @classmethod
     def among(cls, settings: Mapping[str, Any]) -> "Wishes":
@@ -75,6 +77,10 @@ class Reading:
         if self.long is not None:
             return self.long.suffixes
         return self.sample.value_columns if self.sample else ()
+
+    def sample_cells(self) -> set[str]:
+        """What the sample submission writes in its value columns; nothing where its ids are long."""
+        return self.sample.cells() if self.sample and not self.long else set()
 
     def sample_ids(self) -> Texts:
         """The image ids that the sample submission asks for."""
@@ -141,7 +147,11 @@ def checked_ids(reading: Reading, ids: Texts, table: str) -> Texts:
     for rows in rows_of_equals(ids):
         image_id = ids[rows[0]]
         if image_id.strip():
-            reading.problems.add("duplicate id", f"{image_id} x{len(rows)} in {table}", "keep one row for each id")
+            reading.problems.add(
+                "duplicate id",
+                f"{image_id} x{len(rows)} in {table}",
+                "keep one row for each id; if each row is one of its labels: competition.target: multi_label",
+            )
     return ids
 
 

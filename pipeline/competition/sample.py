@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.competition.archive import Archive
+from pipeline.competition.spelling import composed, rules_for, spelled
 from pipeline.competition.tables import AUTO, NONE, Table, counts_rows
 from pipeline.texts import Texts
 
@@ -131,40 +132,27 @@ def _split(name: str, separator: str, splits: int) -> tuple[str, str] | None:
     return (parts[0], separator.join(parts[1:])) if len(parts) == splits + 1 and all(parts) else None
 
 
-def match_names(names: Sequence[str], classes: Sequence[str]) -> dict[str, str] | None:
-    """Which class each of the submission's names means: spelled alike, or so after a prefix or suffix that all share.
+def classes_named(names: Sequence[str], classes: Sequence[str]) -> dict[str, str] | None:
+    """Which class each of the submission's names means; '' for a name of which there is no training image.
 
-    `prob_cat, prob_dog` and `cat_prob, dog_prob` mean cat and dog; case and Unicode form do not matter. None unless
-    every name means another class and every class has its name.
+    Names are spelled as the classes are, by one rule for all of them (`prob_cat, prob_dog`), or but for case and
+    blanks. None unless every class has one name; names without class must be fewer than the classes.
     """
-    by_key = {_key(label): label for label in classes}
-    if len(by_key) != len(classes) or len(names) != len(classes):
+    distinct = set(names)
+    if len(distinct) < len(names) or not classes:
         return None
-    for spellings in (names, _without_shared(names)):
-        found = {name: by_key.get(_key(spelling)) for name, spelling in zip(names, spellings, strict=True)}
-        if None not in found.values() and len(set(found.values())) == len(classes):
-            return {name: label for name, label in found.items() if label is not None}
+    rules = rules_for(distinct, classes, every=True)
+    if rules:
+        label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
+        return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
+    for key in (composed, _folded):
+        by_key = {key(label): label for label in classes}
+        found = {name: by_key.get(key(name), "") for name in names}
+        if len(by_key) == len(classes) and sorted(filter(None, found.values())) == sorted(classes):
+            if len(names) < 2 * len(classes) and len(classes) > 1:
+                return found
     return None
 
 
-def _key(text: str) -> str:
-    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFC", text).strip().casefold())
-
-
-def _without_shared(names: Sequence[str]) -> list[str]:
-    """The names less the longest prefix and suffix that all share, cut back to where a word or number begins."""
-    start = 0
-    while all(len(name) > start and name[start] == names[0][start] for name in names):
-        start += 1
-    while start and names[0][start - 1].isalnum() and not _border(names, start):
-        start -= 1
-    end = 0
-    while all(len(name) - start > end and name[-1 - end] == names[0][-1 - end] for name in names):
-        end += 1
-    while end and names[0][-end].isalnum():
-        end -= 1
-    return [name[start : len(name) - end] for name in names]
-
-
-def _border(names: Sequence[str], at: int) -> bool:
-    return all(name[at : at + 1].isdigit() for name in names) and not names[0][at - 1].isdigit()
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_]+", " ", composed(text).strip().casefold())

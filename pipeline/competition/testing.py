@@ -26,6 +26,7 @@ from pipeline.competition.templates import (
     find_matches,
     images_of,
 )
+from pipeline.competition.words import TEST, role_of
 from pipeline.texts import Texts, joined_texts
 
 
@@ -44,11 +45,7 @@ def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Seque
         return None
     if wished != AUTO:
         return wished_table(reading, tables, "test_table")
-    named = [
-        table
-        for name, table in tables.items()
-        if name in parted or ("test" in table.stem and "train" not in table.stem)
-    ]
+    named = [table for name, table in tables.items() if name in parted or role_of(table.stem) == TEST]
     if len(named) > 1 and reading.sample is not None:
         ids = set(reading.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named

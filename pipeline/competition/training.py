@@ -1,8 +1,12 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from pipeline.competition.labels import LABEL_NAMES, Labels, label_choices, read_labels
+import numpy as np
+
+from pipeline.competition.labels import LABEL_NAMES, Labels, empty_rows, label_choices, read_labels
+from pipeline.competition.lists import BRACKETS, MARKS, found_delimiter, split_list
 from pipeline.competition.reading import (
     LEAST_SHARE,
     Reading,
@@ -16,6 +20,7 @@ from pipeline.competition.sample import LongIds, long_ids
 from pipeline.competition.sources import FOLDER, LABEL_COLUMN, PATH_COLUMN, class_folder_table, file_name_table
 from pipeline.competition.tables import AUTO, NONE, Table, joined
 from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
+from pipeline.competition.words import TRAIN, role_of
 from pipeline.texts import Texts
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -35,10 +40,12 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     match = _train_match(reading, table)
     id_column = _id_column(reading, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
-    ids = checked_ids(reading, table.column(id_column), table.name)
-    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
     columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
-    labels = read_labels(table, columns, ids, reading.problems, delimiter=reading.wishes.delimiter)
+    table = _rows_merged(reading, table, id_column, columns)
+    ids = checked_ids(reading, table.column(id_column), table.name)
+    labels = _labels(reading, table, columns, ids)
+    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
+    side, labels = _labelled(reading, side, labels)
     reading.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -62,7 +69,7 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     asked = set(reading.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
-        lambda table: "train" in table.stem,
+        lambda table: role_of(table.stem) == TRAIN,
         lambda table: "label" in table.stem,
     ):
         if len(usable) > 1:
@@ -75,7 +82,7 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
 
 def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
     """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
-    named = [table for table in tables.values() if "train" in table.stem or "label" in table.stem]
+    named = [table for table in tables.values() if role_of(table.stem) == TRAIN or "label" in table.stem]
     return named[0] if len(named) == 1 else None
 
 
@@ -89,7 +96,7 @@ def _is_train_table(reading: Reading, table: Table) -> bool:
 
 def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
     names = reading.asked()
-    cells = reading.sample.cells() if reading.sample and not reading.long else set()
+    cells = reading.sample_cells()
     taken = taken | reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
     return label_choices(table, names=names, cells=cells, taken=taken - set(names))
 
@@ -142,7 +149,81 @@ def _train_match(reading: Reading, table: Table) -> Match:
             f"{', '.join(reading.index.names[:3])}; say how:",
             [f"train_images: FOLDER/{{{table.header[0]}}}.jpg"],
         )
-    return only_match(reading, matches, table, "train")
+    asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
+    shared = [match for match in matches if match.column in asked and match.num_found == matches[0].num_found]
+    return only_match(reading, shared or matches, table, "train")
+
+
+def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
+    """The labels of the rows. Raises ValueError where cells may be lists and may be names that share words."""
+    wishes, delimiter = reading.wishes, reading.wishes.delimiter
+    if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
+        cells = table.column(columns[0]).distinct()
+        found = found_delimiter(cells, names=reading.asked(), written=reading.sample_cells())
+        if found is None:
+            marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
+            raise reading.stop(
+                f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
+                "labels and may be names that share words; choose one:",
+                [f"delimiter: {mark!r}    # several labels an image" for mark in marks]
+                + ["delimiter: none    # each cell is one label"],
+            )
+        delimiter = found or NONE
+    return read_labels(table, columns, ids, reading.problems, delimiter=delimiter, allow=wishes.allow)
+
+
+def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
+    filled = ~empty_rows(labels, allow=reading.wishes.allow)
+    if filled.all():
+        return side, labels
+    reading.left_out += side.members.take(~filled)
+    kept = replace(side, table=side.table.take(filled), ids=side.ids.take(filled), members=side.members.take(filled))
+    return kept, labels.take(filled)
+
+
+def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+    """The table with one row for each id: repeated equal rows once, a row for each label as a list of them."""
+    ids = table.column(id_column)
+    if ids.all_distinct():
+        return table
+    first, kept = set(), []
+    for row, cells in enumerate(table.rows()):
+        if cells not in first:
+            first.add(cells)
+            kept.append(row)
+        else:
+            reading.problems.add(
+                "repeated row",
+                f"{ids[row]} in {table.name}",
+                f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
+            )
+    table = table.take(np.array(kept))
+    if len(columns) > 1 or not _lists_asked(reading, table.column(columns[0])):
+        return table
+    at = table.header.index(columns[0])
+    labels_of: dict[str, tuple[int, list[str]]] = {}
+    for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
+        labels_of.setdefault(row_id, (row, []))[1].append(label)
+    wished = reading.wishes.delimiter
+    free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
+    mark = wished if wished not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
+    merged = table.take(np.array([row for row, _ in labels_of.values()]))
+    joined_cells = Texts(mark.join(dict.fromkeys(labels)) for _, labels in labels_of.values())
+    columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
+    reading.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
+    return replace(merged, cells=tuple(columns_cells), delimiter=mark)
+
+
+def _lists_asked(reading: Reading, labels: Texts) -> bool:
+    """Whether several rows of one id mean several labels: the user says so, or the sample writes lists of labels."""
+    if reading.wishes.target != AUTO:
+        return reading.wishes.target == "multi_label"
+    known = set(labels.distinct())
+    lists = [cell for cell in reading.sample_cells() if cell not in known]
+    return bool(lists) and all(
+        any(mark in cell and set(split_list(cell, mark)) <= known for mark in (*MARKS, *BRACKETS)) for cell in lists
+    )
 
 
 def _id_column(reading: Reading, table: Table, match: Match) -> str:
