@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.competition.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells, split_list
+from pipeline.competition.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells
+from pipeline.competition.lists import split_list
 from pipeline.competition.schema import Schema
 from pipeline.files import table_bytes
 

@@ -108,11 +108,7 @@ def submission_demands(
         ),
         metric=metric,
         spelling=rule,
-        warnings=[
-            *warnings,
-            *_whole_number_warnings(sample, wanted, takes),
-            *_classless_warnings(class_of, long, values),
-        ],
+        warnings=warnings + _whole_number_warnings(sample, wanted, takes) + _classless_warnings(class_of, long, values),
         notes=notes,
     )
 
@@ -130,6 +126,7 @@ def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, 
         return
     cells = sample.cells()
     silent = len(cells) <= 1 and all(is_number(cell) and float(cell) in (0.0, 1.0) for cell in cells)
+    silent &= bool(cells) or all(map(is_number, labels.classes))
     if silent and not labels.several and len(labels.classes) == 2:
         written = repr(next(iter(cells))) if cells else "nothing"
         raise ValueError(
@@ -176,9 +173,8 @@ def _list_mark(cells: Collection[str], labels: Labels) -> str:
         if not mark or not whole or not all(mark in cell for cell in whole):
             continue
         parts = {part for cell in whole for part in split_list(cell, mark)}
-        if parts <= set(labels.classes) or (
-            len(parts) > 1 and not rules_for(whole, labels.classes) and rules_for(parts, labels.classes)
-        ):
+        by_rule = len(parts) > 1 and not rules_for(whole, labels.classes) and rules_for(parts, labels.classes)
+        if parts <= set(labels.classes) or by_rule:
             return as_written(mark, whole)
     return ""
 

@@ -70,7 +70,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     train, labels = training_side(reading, train_tables)
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
-    _note_unused(reading, train, test, used | reading.index.used_by(test.members))
+    _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
     demands = _demands(reading, labels, test)
     return Layout(
         id_column=train.id_column,

@@ -64,6 +64,7 @@ class Reading:
     long: LongIds | None = None  # the sample's ids taken apart, where they name image and class
     test_table: Table | None = None
     settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
+    left_out: list[str] = field(default_factory=list)  # images of rows that are not used
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

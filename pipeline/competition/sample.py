@@ -148,9 +148,9 @@ def classes_named(names: Sequence[str], classes: Sequence[str]) -> dict[str, str
     for key in (composed, _folded):
         by_key = {key(label): label for label in classes}
         found = {name: by_key.get(key(name), "") for name in names}
-        if len(by_key) == len(classes) and sorted(filter(None, found.values())) == sorted(classes):
-            if len(names) < 2 * len(classes) and len(classes) > 1:
-                return found
+        every = len(by_key) == len(classes) and sorted(filter(None, found.values())) == sorted(classes)
+        if every and len(classes) > 1 and len(names) < 2 * len(classes):
+            return found
     return None
 
 

@@ -79,9 +79,8 @@ def _written(field: re.Match[str], label: str) -> str | None:
         return text
     if not WHOLE.fullmatch(text):
         return None
-    return (
-        f"{int(text.partition('.')[0]):0{field[2]}d}" if field[2] else f"{text.partition('.')[0]}.{'0' * int(field[3])}"
-    )
+    whole = text.partition(".")[0]
+    return f"{int(whole):0{field[2]}d}" if field[2] else f"{whole}.{'0' * int(field[3])}"
 
 
 def rules_for(cells: Collection[str], labels: Collection[str], *, every: bool = False) -> list[str]:
@@ -141,12 +140,19 @@ def _around(rule: str, texts: tuple[str, ...], cells: Sequence[str], *, with_aff
     for start in range(len(first)):
         for end in range(len(first), start, -1):
             before, inner, after = first[:start], first[start:end], first[end:]
-            if inner in known and _is_border(before, inner, after) and "{label" not in before + after:
+            if inner in known and _is_border(before, inner, after) and _may_stand_around(before, after, known, wanted):
                 cut = [cell[len(before) : len(cell) - len(after)] for cell in wanted]
                 alike = all(cell == before + part + after for cell, part in zip(wanted, cut, strict=True))
                 if alike and known.issuperset(cut):
                     return before + rule + after
     return None
+
+
+def _may_stand_around(before: str, after: str, known: Collection[str], cells: Sequence[str]) -> bool:
+    """Whether this text is no part of the answer: no label, and no number that one cell alone has (`cat 0.7`)."""
+    around = f"{before} {after}"
+    words = set(re.split(r"[^\w]+", around)) - {""}
+    return "{label" not in around and not words & set(known) and (len(cells) > 1 or not re.search(r"\d", around))
 
 
 def _is_border(before: str, inner: str, after: str) -> bool:
