@@ -3,42 +3,133 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
 
 from pipeline.competition.pictures import without_suffix
 from pipeline.competition.tables import AUTO, Table
-from pipeline.competition.templates import ImageIndex
+from pipeline.competition.templates import ImageIndex, find_matches, images_of
+from pipeline.competition.words import TEST, TRAIN, VALID, split_places, split_roles
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
-PATH_COLUMN, LABEL_COLUMN = "path", "label"
-TEST_WORDS = ("test", "unlabel", "unseen", "eval", "holdout", "submission")
-HELD_WORDS = ("val", "valid", "validation", "dev")
+PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 # what stands before a running number: cat.0.jpg, dog_12.png, rose-3.jpg, `sun flower (4).jpg`
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
+LEAST_CLASSES = 2
+LEAF = 0  # as a level of folders: the one next to the images
+NUM_SHOWN = 3  # classes of a level
 
 
-def class_folder_table(index: ImageIndex, root: str = AUTO) -> Table | None:
-    """path, label for images in class folders under `root` (found by looking where `auto`); None if there are none.
+class SeveralLevelsError(ValueError):
+    """Folders of several levels may be the classes. `choices`: values of competition.label, with what they mean."""
 
-    A label is the leaf folder's name; where two leaves share a name, every label is the path under the root.
+    def __init__(self, choices: Iterable[str]) -> None:
+        self.choices = list(choices)
+        super().__init__(f"{len(self.choices)} levels of folders may be the classes; choose one:")
+
+
+def folder_level(label: str | tuple[str, ...]) -> int | None:
+    """What competition.label says of folders: n of `folder n`, 0 of `folder` alone; None where it says other things."""
+    found = re.fullmatch(FOLDER + r"(?: (\d{1,2}))?", label) if isinstance(label, str) else None
+    return int(found[1] or 0) if found else None
+
+
+def class_folder_table(
+    index: ImageIndex, root: str = AUTO, *, level: int | None = None, asked: Collection[str] = ()
+) -> tuple[Table, str] | None:
+    """(path, label of images in class folders, what competition.label says of it); None if there are none.
+
+    root: where they lie, found by looking where `auto`; the table is called so. level: 1 is the topmost folder that
+    tells images apart, 0 the one next to the images, None whichever is plain: the only level, or the one that the
+    sample's cells `asked` name. A folder called alike in every class (`images`) is no level. Validation images in the
+    same class folders are labelled too: a column `part` then says `train` or `valid`. Raises SeveralLevelsError.
     """
-    paths = _training_paths(index, root)
-    folders = sorted({_folder(path) for path in paths})
-    if root == AUTO:
-        root = _common_folder(folders)
-    labelled = [folder for folder in folders if folder != root]
-    if len(labelled) < 2:
+    places = _labelled_places(index, root)
+    parts = {folder: VALID if role == VALID else TRAIN for folder, (role, _) in places.items()}
+    below = {folder: _below(folder, base, root) for folder, (_, base) in places.items()}
+    own = {folder: names for folder, names in below.items() if parts[folder] == TRAIN}
+    lead = _num_shared(list(own.values()))
+    below = {folder: names[lead:] for folder, names in below.items()}
+    found = _level([below[folder] for folder in own], level, asked)
+    if found is None:
         return None
-    leaves = Counter(folder.rpartition("/")[2] for folder in labelled)
-    whole = max(leaves.values()) > 1
-    label_of = {
-        folder: folder.removeprefix(root + "/" if root else "") if whole else folder.rpartition("/")[2]
-        for folder in labelled
-    }
-    rows = ((index.names[index.number(path)], label_of[_folder(path)]) for path in paths if _folder(path) in label_of)
-    return Table.of_rows(root, (PATH_COLUMN, LABEL_COLUMN), rows)
+    label_of = _labels_at({folder: below[folder] for folder in own}, found)
+    if len(set(label_of.values())) < LEAST_CLASSES:
+        return None
+    label_of_held = _labels_at({folder: names for folder, names in below.items() if folder not in own}, found)
+    dealt_in = bool(label_of_held) and set(label_of_held.values()) <= set(label_of.values())
+    if dealt_in:
+        label_of |= label_of_held
+    if root == AUTO:
+        root = common_folder(f"{folder}/" for folder in (label_of if dealt_in else own))
+    header = (PATH_COLUMN, LABEL_COLUMN, PART_COLUMN)[: 3 if dealt_in else 2]
+    rows = (
+        (name, label_of[folder], parts[folder])[: len(header)]
+        for path, name in zip(index.paths, index.names, strict=True)
+        if (folder := _folder(path)) in label_of
+    )
+    plain = _level([below[folder] for folder in own], LEAF, ())
+    said = f"{FOLDER} {found}" if level or found != plain else FOLDER
+    return Table.of_rows(root, header, rows), said
+
+
+def _level(below: Collection[tuple[str, ...]], level: int | None, asked: Collection[str]) -> int | None:
+    """The level of the classes, from 1; `LEAF` where they lie at several depths; None where nothing tells apart.
+
+    below: the folders that hold images, each as the names on its path.
+    """
+    labelled = [names for names in below if names]
+    if level or not labelled:
+        return level or None
+    even = {len(names) for names in labelled}
+    levels = [number for number in range(1, min(even) + 1) if len({names[number - 1] for names in labelled}) > 1]
+    levels += [LEAF] if len(even) > 1 else []
+    if level == LEAF or len(levels) < 2:
+        return levels[0] if len(levels) == 1 else LEAF if levels else None
+    names_at = {number: set(_names_at(labelled, number)) for number in levels}
+    sought = {_spelling(cell) for cell in asked}
+    fitting = [number for number in levels if sought and sought <= set(map(_spelling, names_at[number]))]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise SeveralLevelsError(
+        f"{FOLDER}{f' {number}' if number else ''}    # {len(names)} classes: {', '.join(sorted(names)[:NUM_SHOWN])}, …"
+        for number, names in names_at.items()
+    )
+
+
+def _num_shared(below: Sequence[tuple[str, ...]]) -> int:
+    """How many names all these paths begin with."""
+    together = enumerate(zip(*below, strict=False))
+    return next((number for number, names in together if len(set(names)) > 1), min(map(len, below), default=0))
+
+
+def _names_at(below: Collection[tuple[str, ...]], level: int) -> list[str]:
+    """The name that each path has at this level; '' where it is not as deep. Of leaves that share a name: the path."""
+    if level != LEAF:
+        return [names[level - 1] if len(names) >= level else "" for names in below]
+    leaves = Counter(names[-1] for names in set(below) if names)
+    whole = max(leaves.values(), default=0) > 1
+    return ["" if not names else "/".join(names) if whole else names[-1] for names in below]
+
+
+def _labels_at(below: Mapping[str, tuple[str, ...]], level: int) -> dict[str, str]:
+    """Folder -> label, for those that lie as deep as this."""
+    labels = _names_at(list(below.values()), level)
+    return {folder: label for folder, label in zip(below, labels, strict=True) if label}
+
+
+def _spelling(cell: str) -> str:
+    """A sample's cell or a folder's name, less what spreadsheets change: case and leading zeros."""
+    return cell.strip().casefold().lstrip("0") or "0"
+
+
+def _below(folder: str, base: str, root: str) -> tuple[str, ...]:
+    """The names on the path from the split's folder, or from `root` where that is deeper."""
+    start = root if root != AUTO and len(root) > len(base) else base
+    return tuple(folder[len(start) :].strip("/").split("/")) if folder != start else ()
 
 
 def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) -> Table | None:
@@ -68,35 +159,51 @@ def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) ->
     return Table.of_rows(where, (PATH_COLUMN, LABEL_COLUMN), rows) if counts else None
 
 
-def test_like(path: str) -> bool:
-    """Whether a folder on this path says that what is in it is not for training."""
-    folders = path.lower().split("/")[:-1]
-    return any(word in folder for folder in folders for word in TEST_WORDS)
-
-
 def _training_paths(index: ImageIndex, root: str) -> Texts:
-    if root != AUTO:
-        paths = Texts(path for path in index.paths if path.startswith(root + "/") or not root)
-        if not len(paths):
-            raise ValueError(f"competition.train_images is {root!r}, where no image lies; write the folder's path")
-        return paths
-    paths = Texts(path for path in index.paths if not test_like(path) and not _held_out(path))
-    named = Texts(path for path in paths if any("train" in folder for folder in path.lower().split("/")[:-1]))
-    return named if len(named) else paths
+    folders = {folder for folder, (role, _) in _labelled_places(index, root).items() if role != VALID}
+    return Texts(path for path in index.paths if _folder(path) in folders)
+
+
+def _labelled_places(index: ImageIndex, root: str) -> dict[str, tuple[str | None, str]]:
+    """`split_places` of the folders of images under `root` that may be labelled.
+
+    Where one is called train: those, and those for validation; else all that no word keeps for the test.
+    """
+    places = split_places({_folder(path): None for path in index.paths})
+    inside = {
+        folder: place for folder, place in places.items() if root in (AUTO, "", folder) or folder.startswith(root + "/")
+    }
+    if not inside and root != AUTO:
+        raise ValueError(f"competition.train_images is {root!r}, where no image lies; write the folder's path")
+    roles = {role for role, _ in inside.values()}
+    if TRAIN in roles:
+        return {folder: place for folder, place in inside.items() if place[0] in (TRAIN, VALID)}
+    labelled = {folder: place for folder, place in inside.items() if place[0] != TEST}
+    return labelled or (inside if root != AUTO else {})
+
+
+def without_asked(index: ImageIndex, asked: Table) -> ImageIndex:
+    """The index less the folders that hold nothing but images which the ids `asked` (one column) lead to.
+
+    Only where no folder is called test, and one place alone has an image for each id.
+    """
+    if TEST in split_roles({_folder(path): None for path in index.paths}).values():
+        return index
+    matches = find_matches(asked, index, role=TEST)
+    found = [images_of(match.template, asked, index) for match in matches if match.num_found == asked.num_rows]
+    if not found or any((other != found[0]).any() for other in found):
+        return index
+    used = np.zeros(len(index.names), dtype=bool)
+    used[found[0]] = True
+    kept = {_folder(path) for path, is_used in zip(index.paths, used.tolist(), strict=True) if not is_used}
+    return index.without(np.fromiter((_folder(path) not in kept for path in index.paths), bool, len(index.paths)))
 
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _held_out(path: str) -> bool:
-    return any(folder in HELD_WORDS for folder in path.lower().split("/")[:-1])
-
-
-def _common_folder(folders: Sequence[str]) -> str:
-    return os.path.commonpath(folders) if folders and all(folders) else ""
-
-
 def common_folder(paths: Iterable[str]) -> str:
     """The deepest folder that all these paths lie under; '' for none."""
-    return _common_folder(sorted({_folder(path) for path in paths}))
+    folders = {_folder(path) for path in paths}
+    return os.path.commonpath(folders) if folders and all(folders) else ""

@@ -17,10 +17,19 @@ from pipeline.competition.reading import (
     wished_table,
 )
 from pipeline.competition.sample import LongIds, long_ids
-from pipeline.competition.sources import FOLDER, LABEL_COLUMN, PATH_COLUMN, class_folder_table, file_name_table
+from pipeline.competition.sources import (
+    LABEL_COLUMN,
+    PART_COLUMN,
+    PATH_COLUMN,
+    SeveralLevelsError,
+    class_folder_table,
+    file_name_table,
+    folder_level,
+    without_asked,
+)
 from pipeline.competition.tables import AUTO, NONE, Table, joined
 from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
-from pipeline.competition.words import TRAIN, role_of
+from pipeline.competition.words import TRAIN, VALID, role_of
 from pipeline.texts import Texts
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -61,7 +70,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
 def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     """The table that has both labels and images; None where labels must come from folders or names."""
     label = reading.wishes.label
-    if reading.wishes.train_table == NONE or label == FOLDER or NAMED_LABEL in label:
+    if reading.wishes.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
         return None
     if reading.wishes.train_table != AUTO:
         return wished_table(reading, tables, "train_table")
@@ -280,7 +289,12 @@ def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE)
-    named = "class folders" if source == FOLDER else "file names"
+    named = "file names" if folder_level(source) is None else f"class folders ({source})"
+    if PART_COLUMN in table.header:
+        held = int(table.column(PART_COLUMN).where(VALID).sum())
+        reading.notes.append(
+            f"{held:,} labelled validation images are dealt in; split.fold_column: part keeps them apart"
+        )
     reading.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
     reading.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
     reading.settings |= {"id_column": AUTO, "delimiter": NONE}
@@ -291,12 +305,20 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
     """(table of paths and labels, what `competition.label` says of it)."""
     label, root = reading.wishes.label, reading.wishes.train_images
     pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
+    index, level = reading.index, folder_level(label)
+    if root == AUTO and reading.sample is not None:
+        index = without_asked(index, Table(reading.sample.table.name, ("id",), (reading.sample_ids(),)))
     if pattern == AUTO:
-        table = class_folder_table(reading.index, root)
-        if table is not None:
-            return table, FOLDER
-    if label != FOLDER:
-        table = file_name_table(reading.index, pattern, root)
+        columns = reading.asked()
+        asked = reading.sample.cells() if reading.sample and len(columns) == 1 else set(columns)
+        try:
+            found = class_folder_table(index, root, level=level, asked=asked)
+        except SeveralLevelsError as error:
+            raise reading.stop(str(error), [f"label: {choice}" for choice in error.choices]) from error
+        if found is not None:
+            return found
+    if level is None:
+        table = file_name_table(index, pattern, root)
         if table is not None:
             return table, pattern
     names = sorted(reading.tables)

@@ -48,7 +48,7 @@ def role_of(name: str) -> str | None:
 
 
 def role_of_folders(path: str) -> str | None:
-    """The role that the folders of a single path or template name, the deepest that does; see also `split_roles`."""
+    """The role that the folders of a single path or template name, the deepest that does; see also `split_places`."""
     found = (role_of(part) for part in reversed(path.split("/")))
     return next((role for role in found if role), None)
 
@@ -62,26 +62,38 @@ def is_all_role(name: str) -> bool:
 
 
 def split_roles(folders: Iterable[str]) -> dict[str, str | None]:
-    """Folder -> `train`, `valid`, `test` or None, as the split's level says, the topmost that there is on each path.
+    """Folder -> `train`, `valid`, `test` or None, as `split_places` says."""
+    return {folder: role for folder, (role, _) in split_places(folders).items()}
+
+
+def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
+    """Folder -> (its role, the folder at the split's level that says so); (None, '') where none does.
 
     folders: paths of the folders that images lie in. At the split's level one folder is called as training data is
-    and another as test or validation data is (`seg_train`, `seg_test`), or one's whole name is such a word. Below it
-    and inside a class, words mean nothing: `train/test tube` is for training.
+    and another as test or validation data is (`seg_train`, `seg_test`), or one's whole name is such a word. The
+    topmost on a path counts: below it and inside a class words mean nothing, `train/test tube` is for training.
     """
     children: dict[str, set[str]] = {}
     asked = list(folders)
     for folder in asked:
-        parts = folder.split("/") if folder else []
-        for depth, part in enumerate(parts):
-            children.setdefault("/".join(parts[:depth]), set()).add(part)
+        for parent, name in _steps(folder):
+            children.setdefault(parent, set()).add(name)
     roles = {parent: _roles_of_siblings(names) for parent, names in children.items()}
-    return {folder: _role_on_path(folder, roles) for folder in asked}
+    places: dict[str, tuple[str | None, str]] = {}
+    for folder in asked:
+        found = (
+            (roles[parent][name], f"{parent}/{name}".strip("/"))
+            for parent, name in _steps(folder)
+            if name in roles[parent]
+        )
+        places[folder] = next(found, (None, ""))
+    return places
 
 
-def _role_on_path(folder: str, roles: dict[str, dict[str, str]]) -> str | None:
+def _steps(folder: str) -> list[tuple[str, str]]:
+    """(parent, name) of each folder on a path, from the top."""
     parts = folder.split("/") if folder else []
-    found = (roles["/".join(parts[:depth])].get(part) for depth, part in enumerate(parts))
-    return next((role for role in found if role), None)
+    return [("/".join(parts[:depth]), part) for depth, part in enumerate(parts)]
 
 
 def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:

@@ -1,0 +1,141 @@
+"""Labels in folders: the level of the classes, validation folders, and words inside class names."""
+
+from dataclasses import replace
+
+import pytest
+from conftest import csv_bytes, encoded, image_of, write_zip
+
+from pipeline.competition.archive import open_archive
+from pipeline.competition.layout import read_layout
+from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
+
+TREES = ("oak", "elm", "fir")
+
+
+def images(template, count, first=0, classes=TREES):
+    """`count` images under names with {label} and {n}, {rec} being another folder for every two images of a class."""
+    return {
+        template.format(label=classes[n % 3], n=n, rec=n // 6 * 3 + n % 3): encoded(image_of(n % 3, first + n))
+        for n in range(count)
+    }
+
+
+def asked(folder="test", count=6, cells=TREES):
+    cells = cells or ()
+    files = {f"{folder}/{900 + n}.png": encoded(image_of(n % 3, 900 + n)) for n in range(count)} if folder else {}
+    rows = [(900 + n, cells[n % len(cells)]) for n in range(count) if cells]
+    return files | ({"sample_submission.csv": csv_bytes(("id", "kind"), rows)} if cells else {})
+
+
+def read(path, files, **wishes):
+    """The layout, read once more with the settings that it gives: both must say the same."""
+    with open_archive(write_zip(path / "raw.zip", files)) as archive:
+        first = read_layout(archive, Problems(), Wishes(**wishes))
+        again = read_layout(archive, Problems(), Wishes.among(first.settings))
+    assert (first.train_members, first.train_labels) == (again.train_members, again.train_labels)
+    assert (first.train_ids, first.test_members, first.settings) == (
+        again.train_ids,
+        again.test_members,
+        again.settings,
+    )
+    return first
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("train/{label}/{n}.png", "folder"),
+        ("train/{label}/images/{n}.png", "folder"),
+        ("seg_train/seg_train/{label}/{n}.png", "folder"),
+        ("{label}/{n}.png", "folder"),
+        ("train/{label}/rec{rec}/{n}.png", "folder 1"),
+        ("train/rec{rec}/{label}/{n}.png", "folder 2"),
+        ("a/train/rec{rec}/images/{label}/raw/{n}.png", "folder 3"),
+    ],
+)
+def test_the_level_that_the_sample_names_is_the_class(template, said, tmp_path):
+    layout = read(tmp_path, images(template, 24) | asked())
+    assert len(layout.train_ids) == 24 and layout.target.classes == tuple(sorted(TREES))
+    assert layout.settings["label"] == said
+
+
+@pytest.mark.parametrize("cells", [None, ("?",), ("0", "1", "2")])
+def test_several_levels_are_asked_about_and_each_line_settles_it(cells, tmp_path):
+    files = images("train/{label}/rec{rec}/{n}.png", 24) | asked(cells=cells)
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path, files)
+    assert "competition.label: folder 1    # 3 classes: elm, fir, oak" in str(caught.value)
+    assert "competition.label: folder 2    # 12 classes" in str(caught.value)
+    if cells is None:
+        assert read(tmp_path, files, label="folder 1").target.classes == ("elm", "fir", "oak")
+        assert len(read(tmp_path, files, label="folder 2").target.classes) == 12
+        assert len(read(tmp_path, files, label="folder").target.classes) == 12
+
+
+def test_padded_numbers_name_a_level(tmp_path):
+    layout = read(
+        tmp_path,
+        images("train/{label}/rec{rec}/{n}.png", 24, classes=("00", "01", "02")) | asked(cells=("0", "1", "2")),
+    )
+    assert layout.settings["label"] == "folder 1"
+
+
+def test_class_folders_at_several_depths_are_asked_about(tmp_path):
+    files = images("train/{label}/{n}.png", 12) | images("train/yew/more/{n}.png", 6) | asked(cells=None)
+    with pytest.raises(
+        ValueError, match=r"competition.label: folder 1    # 4 classes.*\n.*competition.label: folder    # 4"
+    ):
+        read(tmp_path, files)
+    assert read(tmp_path, files, label="folder 1").target.classes == ("elm", "fir", "oak", "yew")
+
+
+CLASSES_WITH_WORDS = (
+    ("intestine", "liver", "kidney"), ("baroque", "medieval", "modern"), ("latest", "contest", "oak"),
+    ("retrieval_bird", "interval", "evaluator"), ("test tube", "beaker", "flask"), ("train", "bus", "car"),
+    ("valid", "invalid", "blank"), ("holdout", "submission", "devil"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", CLASSES_WITH_WORDS)
+@pytest.mark.parametrize("template", ["train/{label}/{n}.png", "data/train/{label}/images/{n}.png"])
+@pytest.mark.parametrize("has_sample", [True, False])
+def test_words_inside_class_names_mean_nothing(classes, template, has_sample, tmp_path):
+    layout = read(tmp_path, images(template, 36, classes=classes) | asked(cells=classes if has_sample else None))
+    assert (len(layout.train_ids), len(layout.test_ids)) == (36, 6)
+    assert set(layout.target.classes) == set(classes)
+
+
+@pytest.mark.parametrize("classes", CLASSES_WITH_WORDS[:4])
+@pytest.mark.parametrize("folder", ["test", "to_predict"])
+def test_words_inside_class_names_mean_nothing_where_no_folder_is_called_train(classes, folder, tmp_path):
+    layout = read(tmp_path, images("styles/{label}/{n}.png", 36, classes=classes) | asked(folder, cells=classes))
+    assert (len(layout.train_ids), len(layout.test_ids)) == (36, 6)
+    assert set(layout.target.classes) == set(classes)
+
+
+@pytest.mark.parametrize("held", ["valid", "val", "validation", "dev"])
+@pytest.mark.parametrize("inner", ["{label}/{n}.png", "{label}/images/{n}.png"])
+def test_labelled_validation_folders_are_dealt_in_and_named(held, inner, tmp_path):
+    files = images(f"d/train/{inner}", 24) | images(f"d/{held}/{inner}", 12, first=100) | asked("d/test")
+    layout = read(tmp_path, files)
+    assert len(layout.train_ids) == 36 and set(layout.target.classes) == set(TREES)
+    assert list(layout.train_table.column("part")).count("valid") == 12
+    assert any("12 labelled validation images" in note for note in layout.notes)
+    assert len(read(tmp_path, files, train_images="d/train").train_ids) == 24
+
+
+def test_validation_images_without_classes_are_not_dealt_in(tmp_path):
+    files = (
+        images("train/{label}/{n}.png", 24)
+        | {f"val/images/{n}.png": encoded(image_of(0, n)) for n in range(6)}
+        | asked()
+    )
+    layout = read(tmp_path, files)
+    assert len(layout.train_ids) == 24 and layout.train_table.header == ("path", "label")
+
+
+def test_the_folder_that_the_sample_asks_for_is_no_class(tmp_path):
+    files = images("{label}/{n}.png", 36) | asked("inbox")
+    assert read(tmp_path, files).target.classes == ("elm", "fir", "oak")
+    assert replace(read(tmp_path, files)).test_members[0] == "inbox/900.png"
