@@ -14,6 +14,7 @@ from pipeline.competition.lists import split_list, written_list
 from pipeline.competition.schema import Schema, SubmissionFormat, Target
 from pipeline.files import table_bytes
 
+SMALLEST = 1e-12  # of a probability, where the others of a row are taken away
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
 
 
@@ -53,6 +54,8 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     if submission.whole:
         return Answers(scores=_indicators(decided, classes).astype(np.float64))
     wide = probs.astype(np.float64)
+    if not set(classes) <= set(submission.classes or classes):  # of a class without column nothing can be said
+        wide = np.where([label in submission.classes for label in classes], np.maximum(wide, SMALLEST), 0.0)
     return Answers(scores=wide / wide.sum(axis=1, keepdims=True) if target.exclusive else wide)
 
 
@@ -116,8 +119,11 @@ def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str]
     if submission.kind == "label":
         return Answers(labels=[cells_of[image_id][0] for image_id in image_ids])
     if submission.kind in ("list", "ranked"):
-        return Answers(lists=[split_list(cells_of[image_id][0], submission.separator) for image_id in image_ids])
+        separator = submission.separator
+        return Answers(lists=[split_list(cells_of[image_id][0], separator, strict=True) for image_id in image_ids])
     scores = np.full((len(image_ids), len(target.classes)), np.nan)
+    if submission.classes:
+        scores[:, [index for index, label in enumerate(target.classes) if label not in submission.classes]] = 0.0
     if submission.kind == "score":
         positive = np.array([float(cells_of[image_id][0]) for image_id in image_ids])
         at = target.classes.index(target.positive)

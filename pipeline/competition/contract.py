@@ -294,7 +294,7 @@ def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
     submission, classes = schema.submission, set(schema.target.classes)
     empty, odd, strangers, repeated, long = [], [], [], [], []
     for row_id, cell in cell_of.items():
-        labels = split_list(cell, submission.separator)
+        labels = split_list(cell, submission.separator, strict=True)
         if not labels and not submission.may_be_empty:
             empty.append(f"{row_id} = {cell!r}")
         unknown = [label for label in labels if label not in classes]

@@ -1,12 +1,12 @@
 """What the sample submission asks for: kind of target, format, class of each column, and the metric."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.competition.labels import Labels, respelled
+from pipeline.competition.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.metrics import metric_named
+from pipeline.competition.problems import setting_line
 from pipeline.competition.sample import LongIds, Sample, classes_named
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import AS_TRAINED, is_number, rules_for, spelled
@@ -53,12 +53,13 @@ def submission_demands(
     metric: str,
     spelling: str,
     sampleless_columns: tuple[str, str],
+    fewer: bool = False,
 ) -> Demands:
     """What is asked; `auto` arguments are decided by the sample's cells.
 
     kind: the target's, already decided but for single_label, which becomes binary where the positive class is known.
-    sampleless_columns: the header where there is no sample. Raises ValueError, with the lines that settle it, where
-    the sample does not tell labels from probabilities, classes from codes, or one class from the other.
+    sampleless_columns: the header where there is no sample; fewer: classes may lack a column. Raises ValueError, with
+    the lines that settle it, where the sample does not tell labels from probabilities, or one class from the other.
     """
     header = sample.table.header if sample else sampleless_columns
     values = sample.value_columns if sample else sampleless_columns[1:]
@@ -79,7 +80,7 @@ def submission_demands(
     if len(labels.classes) == 2 and not labels.several:
         found_positive = _positive(labels, values[0] if len(values) == 1 and long is None else "", positive)
     if wanted == "score" and not found_positive:
-        choices = "".join(f"\n    competition.positive: {quoted(label)}" for label in labels.classes)
+        choices = "".join(f"\n    competition.{setting_line('positive', label)}" for label in labels.classes)
         raise ValueError(
             f"the sample's column {values[0]!r} holds one score an image; which class does 1 mean? Choose one:{choices}"
         )
@@ -89,7 +90,7 @@ def submission_demands(
 
     most = _most(sample, labels, wanted, metric, separator)
     metric = _default_metric(target, wanted, most) if metric == AUTO else metric
-    class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted)
+    class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted, fewer=fewer)
     takes = metric_named(metric).takes
     return Demands(
         labels=labels,
@@ -108,16 +109,11 @@ def submission_demands(
         ),
         metric=metric,
         spelling=rule,
-        warnings=warnings + _whole_number_warnings(sample, wanted, takes) + _classless_warnings(class_of, long, values),
+        warnings=warnings
+        + _whole_number_warnings(sample, wanted, takes)
+        + _classless_warnings(class_of, labels, long, values),
         notes=notes,
     )
-
-
-def quoted(text: str) -> str:
-    """The text as YAML reads it back as text."""
-    plain = re.fullmatch(r"[A-Za-z][\w ./-]*[\w.]", text) is not None
-    reserved = text.lower() in ("yes", "no", "on", "off", "true", "false", "null", "none", "y", "n", "nan")
-    return text if plain and not reserved else "'" + text.replace("'", "''") + "'"
 
 
 def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> None:
@@ -201,7 +197,8 @@ def _spelling(
         shown = ", ".join(f"{new!r} for {old!r}" for old, new in list(spelled(rules[0], labels.classes).items())[:3])
         return rules[0], separator, [f"labels are spelled as the sample spells them: {shown} ({rules[0]})"], []
     if len(rules) > 1:
-        lines = "".join(f"\n    competition.spelling: {_rule_line(rule, labels)}" for rule in rules[:6])
+        shown_by = {rule: f"such as {_shown(spelled(rule, labels.classes).values())}" for rule in rules[:6]}
+        lines = "".join(f"\n    competition.{setting_line('spelling', *entry)}" for entry in shown_by.items())
         raise ValueError(
             f"the sample writes {_shown(parts)} for labels such as {_shown(labels.classes)}; {len(rules)} spellings "
             f"give that and differ in other labels; choose one:{lines}"
@@ -209,10 +206,6 @@ def _spelling(
     if rules:
         return AS_TRAINED, separator, [], []
     return AS_TRAINED, separator, [], _strange_cells(sample, labels, parts, wanted, stated=stated)
-
-
-def _rule_line(rule: str, labels: Labels) -> str:
-    return f"{quoted(rule)}    # such as {_shown(spelled(rule, labels.classes).values())}"
 
 
 def _shown(texts: Collection[str]) -> str:
@@ -265,12 +258,20 @@ def _whole_number_warnings(sample: Sample | None, wanted: str, takes: str) -> li
     ]
 
 
-def _classless_warnings(class_of: Sequence[str], long: LongIds | None, values: Sequence[str]) -> list[str]:
+def _classless_warnings(
+    class_of: Sequence[str], labels: Labels, long: LongIds | None, values: Sequence[str]
+) -> list[str]:
     names = long.suffixes if long else values
-    lacking = [name for name, label in zip(names, class_of, strict=False) if not label]
-    if not lacking:
-        return []
-    return [f"the sample names {_shown(lacking)}, of which there is no training image: 0 is written there"]
+    unknown = [name for name, label in zip(names, class_of, strict=False) if not label]
+    lacking = sorted(set(labels.classes) - set(class_of)) if class_of else []
+    warnings = []
+    if unknown:
+        warnings.append(f"the sample names {_shown(unknown)}, of which there is no training image: 0 is written there")
+    if lacking:
+        warnings.append(
+            f"the sample has no column for {_shown(lacking)}: never written; out of fold they count as misses"
+        )
+    return warnings
 
 
 def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:
@@ -334,15 +335,16 @@ def _default_metric(target: Target, wanted: str, most: int) -> str:
     return "quadratic_weighted_kappa" if target.kind == "ordinal" and wanted == "label" else DEFAULT_METRICS[wanted]
 
 
-def _classes_of(names: Sequence[str], labels: Labels, wanted: str) -> tuple[str, ...]:
+def _classes_of(names: Sequence[str], labels: Labels, wanted: str, *, fewer: bool) -> tuple[str, ...]:
     if wanted not in ("columns", "long"):
         return ()
-    found = classes_named(names, labels.classes)
+    found = classes_named(names, labels.classes, fewer=fewer)
     if found is None:
         odd = [name for name in names if name not in labels.classes]
         lacking = [label for label in labels.classes if label not in names]
         raise ValueError(
             f"unknown columns: the sample names {len(names)} classes, the labels {len(labels.classes)}; without label: "
             f"{odd[:5]}, without column: {lacking[:5]}. If the label is another column: competition.label: COLUMN"
+            + (f"; to go on all the same: competition.allow: [{WITHOUT_COLUMN}]" if lacking and not odd else "")
         )
     return tuple(found[name] for name in names)

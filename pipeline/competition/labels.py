@@ -38,6 +38,7 @@ MAX_GRADES = 12
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
+WITHOUT_COLUMN = "class without column"
 NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
 
 
@@ -59,18 +60,19 @@ class Labels:
 
 
 def label_choices(
-    table: Table, *, names: Sequence[str], cells: Collection[str], taken: Collection[str]
+    table: Table, *, names: Sequence[str], cells: Collection[str], taken: Collection[str], fewer: bool = False
 ) -> list[tuple[str, ...]]:
     """The columns that could hold the label, as the submission sees it; one choice means that there is no doubt.
 
     names: what the submission calls its value columns (or the suffixes of its long ids); cells: what the sample
-    writes there; taken: columns with another role (ids, paths, columns that the test table has too).
+    writes there; taken: columns with another role (ids, paths, columns that the test table has too); fewer: classes
+    may lack a name.
     """
     if names and all(name in table.header for name in names):
         return [tuple(names)]
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
-        return _columns_for_names(table, free, names)
+        return _columns_for_names(table, free, names, fewer=fewer)
     plausible = [column for column in free if _plausible(table.column(column))]
     indicators = [column for column in free if _holds_ones(table.column(column))]
     tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
@@ -79,13 +81,15 @@ def label_choices(
     return [(column,) for column in _narrowed(table, plausible, cells, asked=bool(names))]
 
 
-def _columns_for_names(table: Table, free: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _columns_for_names(
+    table: Table, free: Sequence[str], names: Sequence[str], *, fewer: bool
+) -> list[tuple[str, ...]]:
     choices: list[tuple[str, ...]] = []
     for column in free:
-        if classes_named(names, sorted(_labels_in(table, column, names=names))):
+        if classes_named(names, sorted(_labels_in(table, column, names=names)), fewer=fewer):
             choices.append((column,))
     indicators = [column for column in free if _holds_ones(table.column(column))]
-    if not choices and classes_named(names, indicators):
+    if not choices and classes_named(names, indicators, fewer=fewer):
         choices.append(tuple(indicators))
     return choices
 
@@ -159,10 +163,12 @@ def read_labels(
     *,
     delimiter: str = AUTO,
     allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
 ) -> Labels:
     """The labels of every row. What is wrong with single cells goes to `problems`.
 
-    delimiter: as `lists` has it, or none; allow: the kinds of problem that the user lets pass.
+    delimiter: as `lists` has it, or none; allow: the kinds of problem that the user lets pass; told_apart: names of
+    classes as the sample submission spells them: two of them are two classes, however alike.
     """
     if len(columns) > 1:
         return _indicator_labels(table, columns, ids, problems)
@@ -171,7 +177,7 @@ def read_labels(
     if mark in ("", NONE):
         if OUTER_SPACES in allow:
             cells = Texts(cell.strip() for cell in cells)
-        check_labels(table.name, ids, cells, problems, allow=allow)
+        check_labels(table.name, ids, cells, problems, allow=allow, told_apart=told_apart)
         return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
     rows = [split_list(cell, mark) for cell in cells]
     classes = sorted_classes(label for row in rows for label in row)
@@ -248,7 +254,13 @@ def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], probl
 
 
 def check_labels(
-    table: str, ids: Sequence[str], labels: Texts, problems: Problems, *, allow: Collection[str] = ()
+    table: str,
+    ids: Sequence[str],
+    labels: Texts,
+    problems: Problems,
+    *,
+    allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
 ) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     for image_id, label in zip(ids, labels, strict=True):
@@ -269,7 +281,7 @@ def check_labels(
     for label in labels.distinct():
         spellings.setdefault(unicodedata.normalize("NFC", label).strip().casefold(), set()).add(label)
     for variants in spellings.values():
-        if len({variant.strip() for variant in variants}) > 1:
+        if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(
                 "duplicate class spelling",
                 " / ".join(sorted(variants)),

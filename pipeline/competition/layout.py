@@ -10,7 +10,15 @@ import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.demands import Demands, submission_demands
-from pipeline.competition.labels import EMPTY, NOT_ZERO_OR_ONE, OUTER_SPACES, Labels, as_several, looks_ordinal
+from pipeline.competition.labels import (
+    EMPTY,
+    NOT_ZERO_OR_ONE,
+    OUTER_SPACES,
+    WITHOUT_COLUMN,
+    Labels,
+    as_several,
+    looks_ordinal,
+)
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, column_holding
@@ -27,6 +35,7 @@ from pipeline.texts import Texts
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     "classes of fewer than 2 images", EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
+    WITHOUT_COLUMN,
 )  # fmt: skip
 
 
@@ -95,7 +104,13 @@ def _find_what_is_asked(reading: Reading) -> None:
     name = find_sample(reading.archive, reading.tables, reading.wishes.sample)
     reading.settings["sample"] = name or NONE
     if name is not None:
-        reading.sample = read_sample(reading.tables[name], reading.wishes.id_column)
+        table = reading.tables[name]
+
+        def num_images(column: str) -> int:
+            found = find_matches(table, reading.index, role="test", columns=[column])
+            return found[0].num_found if found else 0
+
+        reading.sample = read_sample(table, reading.wishes.id_column, num_images)
         reading.long = _long(reading, reading.sample)
 
 
@@ -191,6 +206,7 @@ def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
             submission=wishes.submission,
             metric=wishes.metric,
             spelling=wishes.spelling,
+            fewer=WITHOUT_COLUMN in wishes.allow,
             sampleless_columns=_sampleless_columns(reading, labels, test),
         )
     except ValueError as error:

@@ -20,8 +20,13 @@ _BRACKETED = re.compile(r"[\[({](.*)[\])}]", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 
 
-def split_list(cell: str, delimiter: str) -> list[str]:
-    """The labels in a cell, outer blanks taken off; none in an empty one."""
+def split_list(cell: str, delimiter: str, *, strict: bool = False) -> list[str]:
+    """The labels in a cell; none in an empty one.
+
+    strict: as a leaderboard takes them; else outer blanks are taken off, and nothing between two marks is no label.
+    """
+    if strict and delimiter not in BRACKETS:
+        return cell.split(delimiter) if cell else []
     inside = _BRACKETED.fullmatch(cell.strip()) if delimiter in BRACKETS else None
     if inside:
         quoted = [_unquoted(part) for part in _QUOTED.findall(inside[1])]

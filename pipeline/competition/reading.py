@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.pictures import IMAGE_SUFFIXES
-from pipeline.competition.problems import Problems
+from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.sample import LongIds, Sample
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import (
@@ -83,6 +83,10 @@ class Reading:
         """What the sample submission writes in its value columns; nothing where its ids are long."""
         return self.sample.cells() if self.sample and not self.long else set()
 
+    def names_of_classes(self) -> set[str]:
+        """What the sample submission may call classes: its columns, cells and the ends of its long ids."""
+        return {*self.asked(), *self.sample_cells()}
+
     def sample_ids(self) -> Texts:
         """The image ids that the sample submission asks for."""
         if self.long is not None:
@@ -131,7 +135,7 @@ def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: s
                 rivals.append(match)
                 taken.append(found)
     if len(rivals) > 1:
-        choices = [f"{role}_images: {match.template!r}" for match in rivals]
+        choices = [setting_line(f"{role}_images", match.template) for match in rivals]
         raise reading.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
     return best
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.competition.labels import LABEL_NAMES, Labels, empty_rows, label_choices, read_labels
+from pipeline.competition.labels import LABEL_NAMES, WITHOUT_COLUMN, Labels, empty_rows, label_choices, read_labels
 from pipeline.competition.lists import BRACKETS, MARKS, found_delimiter, split_list
+from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
     Reading,
@@ -84,7 +85,7 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
     if len(usable) > 1:
-        choices = [f"train_table: {table.name}" for table in usable]
+        choices = [setting_line("train_table", table.name) for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
     return usable[0] if usable else _hopeful_table(tables)
 
@@ -107,7 +108,8 @@ def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str,
     names = reading.asked()
     cells = reading.sample_cells()
     taken = taken | reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
-    return label_choices(table, names=names, cells=cells, taken=taken - set(names))
+    fewer = WITHOUT_COLUMN in reading.wishes.allow
+    return label_choices(table, names=names, cells=cells, taken=taken - set(names), fewer=fewer)
 
 
 # -- long rows
@@ -156,7 +158,7 @@ def _train_match(reading: Reading, table: Table) -> Match:
         raise reading.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
             f"{', '.join(reading.index.names[:3])}; say how:",
-            [f"train_images: FOLDER/{{{table.header[0]}}}.jpg"],
+            [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
     shared = [match for match in matches if match.column in asked and match.num_found == matches[0].num_found]
@@ -165,7 +167,7 @@ def _train_match(reading: Reading, table: Table) -> Match:
 
 def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
     """The labels of the rows. Raises ValueError where cells may be lists and may be names that share words."""
-    wishes, delimiter = reading.wishes, reading.wishes.delimiter
+    delimiter = reading.wishes.delimiter
     if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
         cells = table.column(columns[0]).distinct()
         found = found_delimiter(cells, names=reading.asked(), written=reading.sample_cells())
@@ -174,11 +176,14 @@ def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts
             raise reading.stop(
                 f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
                 "labels and may be names that share words; choose one:",
-                [f"delimiter: {mark!r}    # several labels an image" for mark in marks]
-                + ["delimiter: none    # each cell is one label"],
+                [setting_line("delimiter", mark, "several labels an image") for mark in marks]
+                + [setting_line("delimiter", NONE, "each cell is one label")],
             )
         delimiter = found or NONE
-    return read_labels(table, columns, ids, reading.problems, delimiter=delimiter, allow=wishes.allow)
+    names = reading.names_of_classes()
+    return read_labels(
+        table, columns, ids, reading.problems, delimiter=delimiter, allow=reading.wishes.allow, told_apart=names
+    )
 
 
 def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
@@ -267,15 +272,25 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         return choices[0]
     if not choices:
         free = [column for column in table.header if column and column not in taken]
+        names = reading.asked()
+        known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
+        if known:
+            raise reading.stop(
+                f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for "
+                "all; to go on, the others never written:",
+                [f"allow: [{WITHOUT_COLUMN}]"],
+            )
         raise reading.stop(
             f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
             f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
-            [f"label: {column}" for column in free[:8]] if len(reading.asked()) == 1 and free else ["label: COLUMN"],
+            [setting_line("label", column) for column in free[:8]]
+            if len(reading.asked()) == 1 and free
+            else ["label: COLUMN"],
         )
     lines = []
     for columns in choices:
         values = table.column(columns[0]).distinct()
-        lines.append(f"label: {columns[0]}    # {len(values)} values, such as {', '.join(values[:3])}")
+        lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
 
 
@@ -288,7 +303,8 @@ def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE)
+    names = reading.names_of_classes()
+    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
@@ -314,7 +330,7 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise reading.stop(str(error), [f"label: {choice}" for choice in error.choices]) from error
+            raise reading.stop(str(error), [setting_line("label", choice) for choice in error.choices]) from error
         if found is not None:
             return found
     if level is None:
