@@ -89,7 +89,7 @@ def _family_fits(name: str, plan: Plan) -> bool:
     numbers = ("numbers", "zero-padded", "floats")
     layout, kind = plan["layout"], plan["format"]
     unfit = {
-        "class folders": ("latex", "floats", "hierarchical"),  # of hierarchical ones the leaf is a class of its own
+        "class folders": ("latex", "floats"),
         "file names": (
             *numbers,
             "latex",
@@ -142,11 +142,14 @@ def _examples(plan: Plan) -> list[str]:
         lists_known = plan["layout"] in ("table", "shared folder", "path column", "sub-folder column", "part column")
         return ["labels", "labels", "one label"] if lists_known else ["labels"]
     shown = ["labels", "labels", "every class", "one label"]
+    if plan["layout"] == "class folders" and plan["classes"] == "hierarchical":
+        return ["labels", "every class"]  # nothing else says whether the leaf or the path is the label
     if plan["spelling"] != "same":
         return shown if plan["spelling"] not in ("unprefixed", "leaf") else ["labels", "every class"]
     if target == "single":
-        shown += ["placeholder", "foreign cells"]
-        shown += [] if plan["classes"] in ("numbers", "zero-padded", "floats") else ["zero"]
+        silent = plan["layout"] != "COCO"  # of name and number of a category, only the sample says which is wanted
+        shown += ["foreign cells", *(["placeholder"] if silent else [])]
+        shown += ["zero"] if silent and plan["classes"] not in ("numbers", "zero-padded", "floats") else []
     if target == "binary" and plan["classes"] == "0 1":
         return ["labels", "zero", "one", "0.0", "labels"]
     tables_say = plan["layout"] in ("table", "class folders", "path column", "file names")
@@ -176,6 +179,7 @@ def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
     plan["encoding"] = pick(rng, "utf-8", encodings, awkward=0.5 if own else 0.15)
     plan["dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward)
     plan["sample dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward / 2)
+    plan["sample suffix"] = pick(rng, ".csv", (".txt", ".tsv"), awkward=awkward / 4)
     plan["suffix"] = pick(rng, ".png", SUFFIXES, awkward=awkward)
     extras = EXTRAS if plan["layout"] == "path column" else EXTRAS[:-1]
     plan["extras"] = pick(rng, "none", extras, awkward=awkward) if plan["layout"] in TABLE_LAYOUTS else "none"
@@ -219,18 +223,19 @@ def _add_extras(draft: Draft) -> None:
 
 
 def _allow_names(draft: Draft) -> None:
-    """What a competitor may allow here, knowing the competition."""
-    allow = {"image without row"} if draft.plan["junk"] in JUNK and draft.plan["junk"] != "none" else set()
+    """Words of the problems that a competitor may allow here, knowing the competition."""
+    allow = draft.truth.answers.setdefault("allow", set())
+    if draft.plan["junk"] != "none":
+        allow.add("without row")
     if draft.plan["classes"] in ("missing words", "nan"):
-        allow.add("label that may mean missing")
+        allow.update(("missing", "nan"))
         draft.truth.causes += ("empty label", "nan")
     if draft.plan["classes"] == "case":
-        allow.add("duplicate class spelling")
+        allow.add("spelling")
     if draft.plan["ids"] in ("thousands", "percent"):
         draft.truth.causes += ("thousands", "percent")
     if draft.plan["harm"] != "none":
         allow.clear()
-    draft.truth.answers["allow"] = allow
 
 
 def _written(draft: Draft) -> dict[str, bytes]:

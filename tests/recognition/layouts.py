@@ -82,7 +82,9 @@ def sub_folder_column(draft: Draft) -> None:
 def one_hot(draft: Draft) -> None:
     """A 0/1 column for each class."""
     draft.put_all("train", "test")
-    off, on = draft.rng.choice((("0", "1"), ("0", "1"), ("0.0", "1.0"), ("FALSE", "TRUE"), ("False", "True")))
+    off, on = draft.rng.choice(
+        (("0", "1"), ("0", "1"), ("0.0", "1.0"), ("FALSE", "TRUE"), ("False", "True"), ("", "1"))
+    )
     rows = [
         [draft.id_of(item), *(on if label in item.labels else off for label in draft.classes)] for item in draft.train
     ]

@@ -109,8 +109,53 @@ def _sample_index_column(draft: Draft) -> None:
         draft.truth.values = [place + 1 for place in draft.truth.values]
 
 
+def _plain_train_table(draft: Draft) -> Sheet | None:
+    """The train table where it has a label cell for each image."""
+    layouts = ("table", "path column", "shared folder", "sub-folder column")
+    return draft.sheets[draft.train_sheet] if draft.plan["layout"] in layouts else None
+
+
+def _equal_rows(draft: Draft) -> None:
+    """Some rows stand twice, cell by cell."""
+    sheet = _plain_train_table(draft)
+    if sheet:
+        sheet.rows += [list(row) for row in sheet.rows[:2]]
+        draft.truth.answers.setdefault("allow", set()).update(("duplicate", "repeated", "equal row"))
+        draft.truth.causes += ("duplicate id", "repeated", "equal rows")
+
+
+def _outer_blanks(draft: Draft) -> None:
+    """Some label cells end with a blank."""
+    sheet = _plain_train_table(draft)
+    if sheet:
+        at = sheet.header.index(draft.label_column)
+        for row in sheet.rows[:3]:
+            row[at] += " "
+        draft.truth.answers.setdefault("allow", set()).update(("outer", "space", "blank"))
+        draft.truth.causes += ("outer spaces", "outer blanks")
+
+
+def _unlabelled_rows(draft: Draft) -> None:
+    """Further images whose label nobody knows; they may be left out."""
+    if draft.plan["layout"] not in ("table", "shared folder") or draft.plan["ids"] not in ("padded", "plain", "suffix"):
+        return
+    sheet = draft.sheets[draft.train_sheet]
+    place = sheet.header.index(draft.label_column)
+    for number in range(3):
+        name = f"{90_000 + number}"
+        suffix = draft.train[0].suffix
+        draft.images[f"{draft.train_root}/{name}{suffix}"] = picture(3 * FAR + number, suffix)
+        row = list(sheet.rows[number])
+        row[place] = ""
+        row[sheet.header.index(draft.id_column)] = name + (suffix if draft.plan["ids"] == "suffix" else "")
+        sheet.rows.append(row)
+    draft.truth.answers.setdefault("allow", set()).update(("empty label", "without label", "unlabelled"))
+    draft.truth.causes += ("empty label", "without label", "unlabelled")
+
+
 HARMLESS: dict[str, Callable[[Draft], None]] = {
     "none": lambda draft: None, "rename id": _rename_id, "shuffle rows": _shuffle_rows,
+    "equal rows": _equal_rows, "outer blanks": _outer_blanks, "unlabelled rows": _unlabelled_rows,
     "shuffle columns": _shuffle_columns, "index column": _index_column, "sample index column": _sample_index_column,
 }  # fmt: skip
 
@@ -120,7 +165,7 @@ HARMLESS: dict[str, Callable[[Draft], None]] = {
 
 def _lose_image(draft: Draft) -> bool:
     """A row of the train table leads nowhere."""
-    if not draft.train_sheet or not draft.train[0].path or draft.plan["layout"] == "one hot":
+    if not draft.train_sheet or not draft.train[0].path or draft.truth.in_order:
         return False
     lost = draft.rng.choice(draft.train)
     del draft.images[lost.path]
@@ -179,6 +224,8 @@ def _truncate(draft: Draft) -> bool:
         return False
     hurt = draft.rng.choice(items)
     draft.images[hurt.path] = truncated(hurt.content)
+    side = draft.truth.train if hurt.content in draft.truth.train else draft.truth.test
+    side[truncated(hurt.content)] = side.pop(hurt.content)
     draft.truth.stops = ("unreadable", "truncated", "corrupt")
     return True
 

@@ -23,7 +23,8 @@ def add_sample(draft: Draft) -> None:
     header, shown, right, values = {
         "label": _labels, "score": _scores, "columns": _columns, "list": _lists, "ranked": _ranked, "long": _long,
     }[draft.plan["format"]](draft, tests)  # fmt: skip
-    draft.sample_sheet = draft.rng.choice(("sample_submission.csv", "sampleSubmission.csv", "submission_format.csv"))
+    name = draft.rng.choice(("sample_submission", "sampleSubmission", "submission_format"))
+    draft.sample_sheet = name + draft.plan["sample suffix"]
     draft.sheets[draft.sample_sheet] = Sheet(header, shown, draft.plan["sample dialect"], draft.plan["encoding"])
     draft.truth.header, draft.truth.rows, draft.truth.values = list(header), right, values
     draft.truth.answers |= {"sample": {draft.sample_sheet}, "submission": {draft.plan["format"]}}
@@ -91,7 +92,8 @@ def _scores(draft: Draft, tests: list[Item]) -> tuple:
     cells = {"zero": "0", "one": "1", "half": "0.5", "0.0": "0.0"}
     shown = [[cells.get(draft.plan["sample"], f"{draft.rng.random():.3f}")] for _ in tests]
     right = [["1.0" if item.labels == [positive] else "0.0"] for item in tests]
-    if draft.plan["sample"] in ("zero", "one", "0.0"):
+    said = draft.plan["score column"] in ("class probability", "p class") and draft.plan["classes"] != "0 1"
+    if draft.plan["sample"] in ("zero", "one", "0.0") and not said:
         draft.truth.must_ask = "one constant over two classes does not say whether labels or probabilities are wanted"
         draft.truth.answers["metric"] = {"auc", "log_loss"}
     draft.truth.kind = "numbers"
@@ -148,7 +150,8 @@ def _lists(draft: Draft, tests: list[Item]) -> tuple:
         shown.append([written_list(list(chosen), delimiter)])
     right = [[written_list(item.labels, delimiter)] for item in tests]
     draft.truth.kind, draft.truth.delimiter = "list", delimiter
-    draft.truth.answers["delimiter"] = {delimiter}
+    if delimiter not in ("python", "json"):
+        draft.truth.answers["delimiter"] = {delimiter}
     shown, right = _filled(_ids(draft, tests), shown, right)
     return [_id_column(draft), _value_column(draft)], shown, right, [1]
 

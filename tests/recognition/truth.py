@@ -63,8 +63,9 @@ def _folder(place: Path, files: dict[str, bytes]) -> Path:
 
 def _nested(files: dict[str, bytes]) -> dict[str, bytes]:
     """Each top folder as a zip of its own."""
-    outer = {name: content for name, content in files.items() if "/" not in name}
-    for top in sorted({name.partition("/")[0] for name in files if "/" in name}):
+    apart = [name for name in files if "/" in name and not name.startswith("__MACOSX/")]
+    outer = {name: content for name, content in files.items() if name not in apart}
+    for top in sorted({name.partition("/")[0] for name in apart}):
         inner = {name.removeprefix(top + "/"): content for name, content in files.items() if name.startswith(top + "/")}
         outer[f"{top}.zip"] = _zipped(inner)
     return outer
