@@ -29,11 +29,12 @@ from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, set_tf32
-from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
+from pipeline.learning.fold import EpochRecord, TrainedFold, train_fold
 from pipeline.learning.memory import out_of_memory_said, step_bytes
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
 from pipeline.learning.resume import Saves
+from pipeline.learning.streams import seed_torch
 from pipeline.learning.tally import Outcome
 from pipeline.params import (
     AugmentParams,
@@ -196,7 +197,7 @@ def _create(
     params: ModelParams, seed: int, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray
 ) -> tuple[Normalised, tuple[float, ...], tuple[float, ...]]:
     """The model with its first weights, and the normalisation: its own if pretrained, else that of the images."""
-    seed_everything(seed, int(fold), 0)
+    seed_torch("first weights", seed, int(fold))
     network = create_model(
         params.name,
         num_classes=num_outputs(target.kind, len(target.classes)),
