@@ -290,7 +290,7 @@ def test_the_training_stage_estimates_what_it_takes_of_a_gpu(workplace):
 
 
 def test_a_timm_model_goes_through_the_same_stages(workplace):
-    workplace.params["model"] |= {"name": "test_resnet", "options": {}}
+    workplace.params["model"] |= {"name": "test_resnet", "options": []}
     workplace.params["train"]["epochs"] = 1
     write_zip(workplace.raw, competition_files())
     workplace.run("ingest")

@@ -54,7 +54,7 @@ def device_bytes(argv: Sequence[str]) -> int:
     model, train = load_section(args.params, "model", ModelParams), _load_train(args.params, args.fold)
     schema = read_schema(args.schema)
     outputs = num_outputs(schema.target.kind, len(schema.target.classes))
-    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.options)
+    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.keywords)
     step = step_bytes(network, batch_size=train.batch_size, size=schema.train.size)
     return step + schema.train.num_images * 3 * schema.train.size**2
 
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fold=args.fold,
         architecture=sections["model"].name,
         width=sections["model"].width,
-        options=sections["model"].options,
+        options=sections["model"].keywords,
         target_kind=schema.target.kind,
         classes=schema.target.classes,
         image_size=schema.train.size,
@@ -203,7 +203,7 @@ def _create(
         num_classes=num_outputs(target.kind, len(target.classes)),
         width=params.width,
         pretrained=params.pretrained,
-        options=params.options,
+        options=params.keywords,
     )
     mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
     return Normalised(network, mean, std), mean, std
