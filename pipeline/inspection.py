@@ -14,12 +14,13 @@ from pipeline.competition.layout import Layout, read_layout
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
-from pipeline.files import whole_file
+from pipeline.files import write_bytes
 from pipeline.images.decode import shown_kind
 from pipeline.images.store import AUTO_LARGEST
 from pipeline.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
 from pipeline.texts import thinned
+from pipeline.yamls import rewritten
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -169,23 +170,9 @@ def write_settings(
 
     Of section `competition`, what another competition had set goes back to its default.
     """
-    from ruamel.yaml import YAML  # DVC's own dependency
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1000
-    document = yaml.load(params.read_text(encoding="utf-8"))
-    section = document["competition"]
+    section = load_params(params)["competition"]
     if Path(str(section.get("raw"))).resolve() != raw.resolve():
         defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
         settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
-    section["raw"] = str(raw)
-    for name, keys in {"competition": settings, **(recipe or {})}.items():
-        for key, value in keys.items():
-            document[name][key] = _yaml_value(value)
-    with whole_file(params) as part, part.open("w", encoding="utf-8") as handle:
-        yaml.dump(document, handle)
-
-
-def _yaml_value(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    changes = {"competition": {"raw": str(raw), **settings}, **(recipe or {})}
+    write_bytes(params, rewritten(params.read_text(encoding="utf-8"), changes).encode())

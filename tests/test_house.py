@@ -13,7 +13,7 @@ from house import ROOT, direct_imports, module_files, reached_files
 
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 ROOMS = {
-    "pipeline.texts": -1, "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
+    "pipeline.texts": -1, "pipeline.yamls": -1, "pipeline.params": 0, "pipeline.files": 0, "pipeline.console": 0,
     "pipeline.allocator": 0,
     "pipeline.competition": 1, "pipeline.images": 1, "pipeline.learning": 1, "pipeline.report": 1,
     "pipeline.stages": 2, "pipeline.leaderboard": 2, "pipeline.inspection": 2, "pipeline.verification": 2,

@@ -304,7 +304,7 @@ def test_exif_orientation_is_applied():
 
 
 def test_auto_size_is_the_median_shorter_side_held_between_8_and_128(workplace):
-    workplace.params["images"]["size"] = "auto"
+    workplace.params["images"]["side"] = "auto"
     workplace.run("ingest")
     assert read_schema(workplace.path("data/competition/schema.json")).train.size == 12
 

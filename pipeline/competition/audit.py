@@ -22,7 +22,7 @@ FORMAT_REMEDIES = {
     "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
     "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
     "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",
-    "upscaled": "more than half are smaller than the store; set images.size to their size to train faster",
+    "upscaled": "more than half are smaller than the store; set images.side to their size to train faster",
     "extreme aspect": "longer than 3:1; with images.fit squash they lose their shape, pad keeps it",
 }
 
@@ -171,7 +171,7 @@ def mirror_findings(
 def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[AuditFinding]:
     """Findings from the oddities of a `StoreReport`: rows by oddity; names[row] is the image.
 
-    `upscaled` counts only where more than half are: `images.size: auto` is the median side, which leaves half below.
+    `upscaled` counts only where more than half are: `images.side: auto` is the median side, which leaves half below.
     """
     return [
         _finding(f"{oddity} images", "warn", [names[row] for row in rows], FORMAT_REMEDIES[oddity])

@@ -115,7 +115,7 @@ def _read(
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
         _refuse_one_class(layout)
-        size = _image_size(archive, layout, images.size)
+        size = _image_size(archive, layout, images.side)
         train = write_store(
             train_part, layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
         )
