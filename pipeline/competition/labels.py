@@ -20,6 +20,7 @@ from pipeline.texts import Texts
 EMPTY_LABELS = ("", "nan")
 EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
+MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name",
                "classname", "category_id", "class_id", "label_name", "tags", "y")  # fmt: skip
 ORDINAL_NAMES = (
@@ -78,7 +79,7 @@ def label_choices(
     tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
-    return [(column,) for column in _narrowed(table, plausible, cells, asked=bool(names))]
+    return [(column,) for column in _narrowed(table, plausible, cells, names)]
 
 
 def _columns_for_names(
@@ -113,8 +114,8 @@ def _plausible(cells: Texts) -> bool:
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
 
-def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked: bool) -> list[str]:
-    """Columns narrowed by what the sample writes, or by name where there is no sample (not `asked`).
+def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: Sequence[str]) -> list[str]:
+    """Columns narrowed by what the sample writes, or by name where there is no sample (no `names`).
 
     Of columns that say the same, the first is enough.
     """
@@ -129,11 +130,12 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked
     if len(columns) > 1 and all(table.column(column) == table.column(columns[0]) for column in columns):
         columns = columns[:1]
     if len(columns) > 1:
-        known = SURELY_LABEL if asked else LABEL_NAMES
+        known = SURELY_LABEL if names else LABEL_NAMES
         named = [column for column in columns if column.lower() in known]
         columns = named if len(named) == 1 else columns
     if set(columns) == {CATEGORY_ID, CATEGORY}:
-        columns = [CATEGORY_ID]  # leaderboards of COCO-style competitions ask for the number, if the sample is silent
+        # leaderboards of COCO-style competitions ask for the number, if the sample is silent; a score has no spelling
+        columns = [CATEGORY if len(table.column(CATEGORY).distinct()) == 2 else CATEGORY_ID]
     return columns
 
 
@@ -200,20 +202,23 @@ def as_several(labels: Labels) -> Labels:
     return replace(labels, several=True, cells=Texts(label_cell([label]) for label in labels.cells))
 
 
-def empty_rows(labels: Labels, *, allow: Collection[str] = ()) -> np.ndarray:
-    """(N,) bool: which rows have no label where each should have one."""
-    if labels.several:
+def empty_rows(labels: Labels, *, allow: Collection[str], told_apart: Collection[str]) -> np.ndarray:
+    """(N,) bool: which rows have no label where each should have one; arguments as of `read_labels`."""
+    if labels.several or len(labels.columns) > 1:
         return np.zeros(len(labels.cells), dtype=bool)
-    return np.fromiter((_is_empty(cell, allow) for cell in labels.cells), dtype=bool, count=len(labels.cells))
+    empty = (_is_empty(cell, allow, told_apart) for cell in labels.cells)
+    return np.fromiter(empty, dtype=bool, count=len(labels.cells))
 
 
-def _is_empty(cell: str, allow: Collection[str]) -> bool:
+def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) -> bool:
     text = cell.strip().lower()
-    return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow)
+    return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow and cell not in told_apart)
 
 
 def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
     chosen = Table(table.name, columns, tuple(table.column(column) for column in columns))
+    written = {cell.strip().lower() for cells in chosen.cells for cell in cells.distinct()}
+    is_zero = {""} if not any(ONE.get(cell) == 0 for cell in written) else set()  # 1 and nothing else
     known = ONE.keys() | set(UNSURE)
     strange = sorted({cell for cells in chosen.cells for cell in cells.distinct() if cell.strip().lower() not in known})
     if sum(any(cell.strip().lower() not in known for cell in row) for row in chosen.rows()) > table.num_rows / 2:
@@ -223,7 +228,7 @@ def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str]
         )
     for image_id, row in zip(ids, chosen.rows(), strict=True):
         for column, cell in zip(columns, row, strict=True):
-            if cell.strip().lower() not in ONE:
+            if cell.strip().lower() not in ONE.keys() | is_zero:
                 problems.add(
                     NOT_ZERO_OR_ONE,
                     f"{image_id}: {column} = {cell!r}",
@@ -265,12 +270,12 @@ def check_labels(
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     for image_id, label in zip(ids, labels, strict=True):
         shown, text = f"{image_id} = {label!r}", label.strip().lower()
-        if _is_empty(label, allow):
+        if _is_empty(label, allow, told_apart):
             remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
             if text:
                 remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
             problems.add(EMPTY, shown, remedy)
-        elif text in (*DOUBTFUL_LABELS, *EMPTY_LABELS):
+        elif text in MISSING_WORDS and label not in told_apart:
             remedy = f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]"
             problems.add(MAY_MEAN_MISSING, shown, remedy)
         elif label != label.strip():

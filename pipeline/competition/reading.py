@@ -94,8 +94,11 @@ class Reading:
         return self.sample.ids() if self.sample else Texts()
 
     def test_columns(self) -> set[str]:
-        """Columns of the test table: a label is none of them."""
-        return set(self.test_table.header) if self.test_table else set()
+        """Columns that say something of test images: a label is none of them, but one that is to be filled in may be."""
+        table = self.test_table
+        if table is None:
+            return set()
+        return {name for name, cells in zip(table.header, table.cells, strict=True) if len(cells.distinct()) > 1}
 
 
 @dataclass(frozen=True)

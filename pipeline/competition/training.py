@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.competition.labels import LABEL_NAMES, WITHOUT_COLUMN, Labels, empty_rows, label_choices, read_labels
+from pipeline.competition.labels import (
+    LABEL_NAMES,
+    MISSING_WORDS,
+    WITHOUT_COLUMN,
+    Labels,
+    empty_rows,
+    label_choices,
+    read_labels,
+)
 from pipeline.competition.lists import BRACKETS, MARKS, found_delimiter, split_list
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
@@ -31,8 +39,9 @@ from pipeline.competition.sources import (
 from pipeline.competition.tables import AUTO, NONE, Table, joined
 from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
 from pipeline.competition.words import TRAIN, VALID, role_of
-from pipeline.texts import Texts
+from pipeline.texts import Texts, rows_of_equals
 
+MANY_REPEATED = 0.1  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -188,7 +197,7 @@ def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts
 
 def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
-    filled = ~empty_rows(labels, allow=reading.wishes.allow)
+    filled = ~empty_rows(labels, allow=reading.wishes.allow, told_apart=reading.names_of_classes())
     if filled.all():
         return side, labels
     reading.left_out += side.members.take(~filled)
@@ -213,7 +222,7 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
                 f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
             )
     table = table.take(np.array(kept))
-    if len(columns) > 1 or not _lists_asked(reading, table.column(columns[0])):
+    if len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), table.column(id_column)):
         return table
     at = table.header.index(columns[0])
     labels_of: dict[str, tuple[int, list[str]]] = {}
@@ -229,10 +238,16 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
     return replace(merged, cells=tuple(columns_cells), delimiter=mark)
 
 
-def _lists_asked(reading: Reading, labels: Texts) -> bool:
-    """Whether several rows of one id mean several labels: the user says so, or the sample writes lists of labels."""
+def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
+    """Whether several rows of one id mean several labels.
+
+    The user says so, the sample writes lists of labels, or it asks for a number for each class of images of which
+    many have several rows.
+    """
     if reading.wishes.target != AUTO:
         return reading.wishes.target == "multi_label"
+    if len(reading.asked()) > 1:
+        return len(rows_of_equals(ids)) >= MANY_REPEATED * len(ids.distinct())
     known = set(labels.distinct())
     lists = [cell for cell in reading.sample_cells() if cell not in known]
     return bool(lists) and all(
@@ -303,7 +318,8 @@ def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    names = reading.names_of_classes()
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
+    names = reading.names_of_classes() | odd  # a folder called none is no missing label
     labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
