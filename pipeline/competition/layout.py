@@ -4,6 +4,7 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +38,10 @@ ALLOWABLE = (  # competition.allow
     "classes of fewer than 2 images", EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
     WITHOUT_COLUMN,
 )  # fmt: skip
+
+
+# keys of section `competition` that follow from the label and the sample
+DERIVED = ("positive", "submission", "metric", "spelling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,26 +202,38 @@ def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
     if kind == "binary" and len(labels.classes) != 2:
         kind = "single_label"  # from settings that an earlier label column had
     try:
-        demands = submission_demands(
-            reading.sample,
-            reading.long,
-            labels,
-            kind=kind,
-            positive=wishes.positive,
-            submission=wishes.submission,
-            metric=wishes.metric,
-            spelling=wishes.spelling,
-            fewer=WITHOUT_COLUMN in wishes.allow,
-            sampleless_columns=_sampleless_columns(reading, labels, test),
-        )
+        demands = _demands_by(reading, labels, test, {name: getattr(wishes, name) for name in DERIVED} | {"kind": kind})
     except ValueError as error:
-        raise reading.stop(str(error)) from error
+        raise reading.stop(f"{error}{_stale_lines(reading, labels, test)}") from error
     reading.warnings += demands.warnings
     reading.notes += demands.notes
     target = demands.target
     reading.settings |= {"target": target.kind, "submission": demands.submission.kind, "metric": demands.metric}
     reading.settings |= {"positive": target.positive or AUTO, "spelling": demands.spelling}
     return demands
+
+
+def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[str, str]) -> Demands:
+    return submission_demands(
+        reading.sample,
+        reading.long,
+        labels,
+        fewer=WITHOUT_COLUMN in reading.wishes.allow,
+        sampleless_columns=_sampleless_columns(reading, labels, test),
+        **wishes,
+    )
+
+
+def _stale_lines(reading: Reading, labels: Labels, test: Side) -> str:
+    """The lines to reset, where what params.yaml says fits other labels and without it all is clear; else ''."""
+    said = {name: getattr(reading.wishes, name) for name in (*DERIVED, "target")}
+    kept = [f"competition.{name} ({value})" for name, value in said.items() if value != AUTO]
+    try:
+        kind = "multi_label" if labels.several else "single_label"
+        _demands_by(reading, labels, test, dict.fromkeys(DERIVED, AUTO) | {"kind": kind})
+    except ValueError:
+        return ""
+    return f". If they were written for another label, set to auto: {', '.join(kept)}"
 
 
 def _sampleless_columns(reading: Reading, labels: Labels, test: Side) -> tuple[str, str]:
@@ -238,4 +255,5 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
     reading.warnings.append(
         f"{table.name} is no CSV in UTF-8 with commas: the submission will be one; ask whether it is accepted"
     )
-    return table_bytes(table.header, table.rows())
+    written = table_bytes(table.header, table.rows())
+    return written.replace(b"\n", b"\r\n") if b"\r\n" in content.replace(b"\0", b"") else written

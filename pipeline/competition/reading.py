@@ -94,7 +94,7 @@ class Reading:
         return self.sample.ids() if self.sample else Texts()
 
     def test_columns(self) -> set[str]:
-        """Columns that say something of test images: a label is none of them, but one that is to be filled in may be."""
+        """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""
         table = self.test_table
         if table is None:
             return set()

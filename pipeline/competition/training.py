@@ -346,7 +346,9 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise reading.stop(str(error), [setting_line("label", choice) for choice in error.choices]) from error
+            raise reading.stop(
+                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            ) from error
         if found is not None:
             return found
     if level is None:
