@@ -361,7 +361,7 @@ def _ledger(args: argparse.Namespace) -> None:
     from pipeline.files import write_bytes, write_table
     from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
     from pipeline.leaderboard.ledger import Ledger
-    from pipeline.report.figures import agreement_figure
+    from pipeline.report.figures import agreement_figure, drawn
 
     entries = Ledger(args.ledger).submissions_to(args.site, args.competition)
     for line in [*table_lines(entries), "", *words(entries)]:
@@ -373,7 +373,7 @@ def _ledger(args: argparse.Namespace) -> None:
             (f"row {entry.number}", entry.cv_score or 0.0, entry.cv_standard_error or 0.0, entry.public_score or 0.0)
             for entry in both
         ]
-        write_bytes(args.figure, agreement_figure(named, both[-1].metric))
+        write_bytes(args.figure, drawn("agreement", lambda: agreement_figure(named, both[-1].metric)))
         console.say(f"plot         {args.figure}, and `dvc plots show`")
 
 

@@ -42,8 +42,7 @@ NUM_CLASSES_PICTURED = 60
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections competition, images)")
-    parser.add_argument("--raw", type=Path, required=True, help="archive or folder from the organiser")
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml (competition, images)")
     parser.add_argument("--schema", type=Path, required=True, help="JSON to write: what the competition asks")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
     parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
@@ -88,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     galleries = _galleries(layout, copies, (train_store, test_store), train, test)
     write_bytes(args.audit_page, audit_page(_title(layout), findings, galleries))
     write_schema(args.schema, schema)
-    _say(args.raw, schema, layout, problems, findings)
+    _say(competition.raw, schema, layout, problems, findings)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _read(
 ) -> _Stored:
     """Recognise, decode and store. Raises ValueError with all problems at once."""
     with (
-        open_archive(args.raw) as archive,
+        open_archive(Path(competition.raw)) as archive,
         whole_file(args.train_images) as train_part,
         whole_file(args.test_images) as test_part,
     ):
@@ -126,7 +125,7 @@ def _read(
         _add_failures(problems, layout.test_members, test)
         findings = _findings_without_pixels(layout, train, test)
         _add_stopping(problems, findings)
-        problems.stop(str(args.raw), competition.allow)
+        problems.stop(competition.raw, competition.allow)
     return _Stored(layout, size, train, test, findings)
 
 
@@ -276,7 +275,7 @@ def _summary(
     }
 
 
-def _say(raw: Path, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
+def _say(raw: str, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
     target = schema.target
     counts = _class_sizes(layout).values()
     console.say(
