@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.labels import label_counts
 from pipeline.competition.layout import Layout, read_layout
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import Problems
@@ -59,6 +59,7 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
     lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
+    audit.add_stopping(problems, audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
     found = problems.lines(own.allow if own else ())
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
     return Account(lines, layout.settings, recipe)
@@ -126,8 +127,7 @@ def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[
 
 def _target(layout: Layout) -> list[str]:
     target = layout.target
-    counts = label_counts(layout.train_labels, several=not target.exclusive)
-    sizes = [f"{label} {counts[label]:,}" for label in target.classes]
+    sizes = [f"{label} {count:,}" for label, count in layout.class_sizes().items()]
     more = f", … ({len(sizes)} in all)" if len(sizes) > NUM_CLASSES_SHOWN else ""
     positive = f", positive: {target.positive}" if target.positive else ""
     return [

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.competition.problems import Problems
 from pipeline.texts import rows_of_equals
 
 Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
@@ -81,6 +82,16 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
         remedy = "add images, or lower split.num_folds; their scores hang on single images"
         findings.append(_finding(f"classes of fewer than {FEW_IMAGES} images", "warn", small, remedy))
     return findings
+
+
+def add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
+    """Findings that stop become problems, which competition.allow may let pass."""
+    for finding in findings:
+        if finding.severity == "stop":
+            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
+            for number in range(finding.count):
+                offender = finding.first[number] if number < len(finding.first) else ""
+                problems.add(finding.kind, offender, finding.remedy + allow)
 
 
 def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:

@@ -18,6 +18,7 @@ from pipeline.competition.labels import (
     WITHOUT_COLUMN,
     Labels,
     as_several,
+    label_counts,
     looks_ordinal,
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
@@ -63,6 +64,11 @@ class Layout:
     notes: list[str]  # how it was recognised
     warnings: list[str]
 
+    def class_sizes(self) -> dict[str, int]:
+        """Label -> number of training images that have it, in the order of the classes."""
+        counts = label_counts(self.train_labels, several=not self.target.exclusive)
+        return {label: counts[label] for label in self.target.classes}
+
 
 def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = None) -> Layout:
     """Match tables and images. What is wrong with single rows goes to `problems`, by kind.
@@ -86,6 +92,11 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     test = testing_side(reading, used)
     _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
     demands = _demands(reading, labels, test)
+    if demands.target.exclusive and len(demands.target.classes) < 2:
+        raise reading.stop(
+            f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
+            "to tell apart; see competition.label and competition.train_table"
+        )
     return Layout(
         id_column=train.id_column,
         target=demands.target,
