@@ -49,7 +49,7 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
     """
-    own = _own_settings(raw, params)
+    own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
     problems = Problems()
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
@@ -65,10 +65,14 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     return Account(lines, layout.settings, recipe)
 
 
-def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
-    """Section `competition` if it is about the competition at `raw`."""
-    settings = load_section(params, "competition", CompetitionParams)
-    return settings if Path(settings.raw).resolve() == raw.resolve() else None
+def is_about(raw: Path, params: Path) -> bool:
+    """Whether the params file names the competition at `raw`."""
+    return Path(load_section(params, "competition", CompetitionParams).raw).resolve() == raw.resolve()
+
+
+def in_git(params: Path) -> bool:
+    """Whether the params file lies in a git repository: DVC works in one alone."""
+    return any((folder / ".git").exists() for folder in params.resolve().parents)
 
 
 def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:

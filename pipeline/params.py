@@ -188,6 +188,10 @@ def load_params(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of sections")
+    for name in found:
+        section, dot, key = str(name).partition(".")
+        if dot and section in found:
+            raise ValueError(f"{path}: {name} stands beside section `{section}`; write it inside, as `{key}: …`")
     return found
 
 
