@@ -126,8 +126,16 @@ def test_a_missing_image_is_named(workplace):
 
 
 def test_a_duplicate_id_is_named(workplace):
-    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, "003,bird"])
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, "003,a cat"])
     assert "duplicate id: 1 (003 x2 in train.csv)" in ingest_message(workplace, files)
+
+
+def test_a_row_that_comes_again_is_named_and_may_be_left_out(workplace):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, lines[4], lines[4]])
+    assert "repeated row: 2 (003 in train.csv, 003 in train.csv)" in ingest_message(workplace, files)
+    workplace.params["competition"]["allow"] = ["repeated row"]
+    workplace.run("ingest")
+    assert len(read_train_table(workplace.path("data/competition/train.csv")).image_ids) == 30
 
 
 @pytest.mark.parametrize("label", ["", "NaN", " "])

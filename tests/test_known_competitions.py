@@ -558,12 +558,12 @@ def test_a_form_of_table_or_folder_is_read(tmp_path, name):
 
 def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):
     workplace.params["competition"] |= {
-        "raw": "before.zip",
         "test_images": "x/{id}.png",
         "test_table": "x.csv",
         "encoding": "cp949",
     }
     workplace.params["competition"] |= {"allow": ["image without row"], "positive": "x", "label": ["x", "y"]}
+    workplace.raw = tmp_path / "before.zip"
     workplace.save()
     raw, params = write_zip(tmp_path / "raw.zip", plain()), tmp_path / "params.yaml"
     write_settings(params, raw, inspect_competition(raw, params).settings)

@@ -14,7 +14,6 @@ from pipeline.competition.lists import split_list, written_list
 from pipeline.competition.schema import Schema, SubmissionFormat, Target
 from pipeline.files import table_bytes
 
-SMALLEST = 1e-12  # of a probability, where the others of a row are taken away
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
 
 
@@ -54,8 +53,10 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     if submission.whole:
         return Answers(scores=_indicators(decided, classes).astype(np.float64))
     wide = probs.astype(np.float64)
-    if not set(classes) <= set(submission.classes or classes):  # of a class without column nothing can be said
-        wide = np.where([label in submission.classes for label in classes], np.maximum(wide, SMALLEST), 0.0)
+    kept = np.array([label in submission.classes for label in classes])
+    if submission.classes and not kept.all():  # of a class without column nothing can be said
+        wide[:, ~kept] = 0.0
+        wide[wide.sum(axis=1) == 0] = kept
     return Answers(scores=wide / wide.sum(axis=1, keepdims=True) if target.exclusive else wide)
 
 

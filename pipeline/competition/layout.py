@@ -93,6 +93,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
     demands = _demands(reading, labels, test)
     if demands.target.exclusive and len(demands.target.classes) < 2:
+        problems.stop(str(archive.path), wishes.allow)
         raise reading.stop(
             f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
             "to tell apart; see competition.label and competition.train_table"

@@ -91,7 +91,7 @@ def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) 
     if wished_id in columns:
         id_column = wished_id
     elif len(distinct) > 1:
-        id_column = max(distinct, key=num_images)
+        id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
         id_column = distinct[0] if distinct else columns[0]
     given = {column for column in distinct if counts_rows(table.column(column))} if len(columns) > 2 else set()
