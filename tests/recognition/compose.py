@@ -31,7 +31,7 @@ FORMATS_OF = {
     "several": ("list", "list", "columns", "long"), "ordinal": ("label",),
 }  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".jfif", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", "none", "mixed")
-EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "second path")
+EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "second path")
 TABLE_LAYOUTS = ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column")
 SPELLABLE = ("table", "shared folder", "path column", "class folders", "sub-folder column", "part column")
 
@@ -180,6 +180,8 @@ def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
     plan["dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward)
     plan["sample dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward / 2)
     plan["sample suffix"] = pick(rng, ".csv", (".txt", ".tsv"), awkward=awkward / 4)
+    if plan["sample suffix"] == ".tsv":
+        plan["sample dialect"] = "tab"
     plan["suffix"] = pick(rng, ".png", SUFFIXES, awkward=awkward)
     extras = EXTRAS if plan["layout"] == "path column" else EXTRAS[:-1]
     plan["extras"] = pick(rng, "none", extras, awkward=awkward) if plan["layout"] in TABLE_LAYOUTS else "none"
@@ -215,6 +217,8 @@ def _add_extras(draft: Draft) -> None:
                 table.add("sterile", [str(at % 2) for at in range(number)])
             elif draft.plan["extras"] == "fold" and sheet == "train":
                 table.add("fold", [str(at % 5) for at in range(number)])
+            elif draft.plan["extras"] == "colon in name":
+                table.add("scale 1:10", [str(at % 4 + 1) for at in range(number)], 1)
             elif draft.plan["extras"] == "url":
                 table.add("url", [f"https://example.org/{sheet}/{at}" for at in range(number)])
             elif draft.plan["extras"] == "sides":
@@ -234,7 +238,7 @@ def _allow_names(draft: Draft) -> None:
         allow.add("spelling")
     if draft.plan["ids"] in ("thousands", "percent"):
         draft.truth.causes += ("thousands", "percent")
-    if draft.plan["harm"] != "none":
+    if draft.truth.stops:
         allow.clear()
 
 
@@ -245,8 +249,9 @@ def _written(draft: Draft) -> dict[str, bytes]:
         draft.truth.answers["encoding"] = right_codecs(foreign)
     sample = draft.sheets.get(draft.sample_sheet)
     if sample:
-        draft.truth.mark = sample.encoding == "utf-8-sig"
-        draft.truth.newline = "\r\n" if sample.dialect == "crlf" else "\n"
+        kept = sample.encoding.startswith("utf-8") and sample.dialect in ("comma", "quoted", "crlf")
+        draft.truth.mark = kept and sample.encoding == "utf-8-sig"
+        draft.truth.newline = "\r\n" if kept and sample.dialect == "crlf" else "\n"
     return files
 
 

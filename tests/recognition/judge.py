@@ -60,7 +60,7 @@ class Verdict:
     @property
     def kind(self) -> str:
         """The detail less what differs from seed to seed: failures of one kind share it."""
-        text = re.sub(r"/\S*/raw(\.zip)?", "RAW", self.detail.partition("\n")[0])
+        text = re.sub(r"/\S*/(raw|params\d)\S*", "FILE", self.detail.partition("\n")[0])
         return re.sub(r"\d+", "N", re.sub(r"'[^']*'|\[[^\]]*\]|\([^)]*\)", "…", text))[:110]
 
 
@@ -86,7 +86,7 @@ def _judged(truth: Truth, raw: Path, folder: Path, *, pasted: list[tuple[str, An
         found = _read_both_ways(truth, raw, params, folder, whole=whole)
         if truth.stops:
             raise NotTrueError(f"finished, though it had to stop: {truth.stops[0]}")
-        if truth.must_ask and not asked:
+        if truth.must_ask and not {key for key, _ in pasted} & set(truth.ask_about):
             raise NotTrueError(f"finished without a question: {truth.must_ask}")
     except NotTrueError as error:
         return Verdict(WRONG, str(error), asked)
@@ -379,7 +379,7 @@ def _compare_sampleless(truth: Truth, rows: list[list[str]], layout: Layout, tes
 def _cell_is_right(truth: Truth, cell: str, right: str) -> bool:
     if truth.kind == "numbers":
         with contextlib.suppress(ValueError):
-            return abs(float(cell) - float(right)) < 1e-6
+            return abs(float(cell) - float(right)) <= truth.tolerance
         return False
     if truth.kind == "list":
         labels = read_list(cell, truth.delimiter)
