@@ -10,6 +10,7 @@ from .sheets import Sheet
 SPLITS = {  # of class folders: (folder of the training images, of the test images)
     "train test": ("train", "test"), "Train Testing": ("Train", "Testing"), "training eval": ("training", "eval"),
     "seg_train seg_test": ("seg_train/seg_train", "seg_test/seg_test"), "images to_predict": ("images", "to_predict"),
+    "images test": ("images", "test"),
 }  # fmt: skip
 
 

@@ -228,6 +228,16 @@ def _blank_label(draft: Draft) -> bool:
     return True
 
 
+def _no_header(draft: Draft) -> bool:
+    """The train table begins with its first row."""
+    if draft.plan["layout"] not in ("table", "path column", "shared folder"):
+        return False
+    sheet = draft.sheets[draft.train_sheet]
+    sheet.header = sheet.rows.pop(0)
+    draft.truth.stops = ("header",)
+    return len(set(sheet.header)) == len(sheet.header)
+
+
 def _truncate(draft: Draft) -> bool:
     items = [item for item in [*draft.train, *draft.test] if item.path]
     if not items:
@@ -243,4 +253,5 @@ def _truncate(draft: Draft) -> bool:
 HARMFUL: dict[str, Callable[[Draft], bool]] = {  # each says whether it could be done to this competition
     "lose an image": _lose_image, "lose a test image": _lose_test_image, "lose a row": _lose_row,
     "two labels": _two_labels, "blank label": _blank_label, "truncated image": _truncate,
+    "no header": _no_header,
 }  # fmt: skip
