@@ -52,7 +52,7 @@ def lay_out(plan: Plan, rng: random.Random, seed: int = -1) -> Made:
     JUNK[plan["junk"]](draft)
     if plan["harm"] != "none" and not HARMFUL[plan["harm"]](draft):
         plan["harm"] = "none"
-    _allow_names(draft)
+    _more_answers(draft)
     files = _written(draft)
     return Made(seed, plan, _deeper(draft, files), draft.truth)
 
@@ -226,8 +226,8 @@ def _add_extras(draft: Draft) -> None:
                 table.add("height", [str(rng.choice((8, 9))) for _ in range(number)])
 
 
-def _allow_names(draft: Draft) -> None:
-    """Words of the problems that a competitor may allow here, knowing the competition."""
+def _more_answers(draft: Draft) -> None:
+    """What a competitor may allow here, and where the images lie, knowing the competition."""
     allow = draft.truth.answers.setdefault("allow", set())
     if draft.plan["junk"] != "none":
         allow.add("without row")
@@ -238,8 +238,11 @@ def _allow_names(draft: Draft) -> None:
         allow.add("spelling")
     if draft.plan["ids"] in ("thousands", "percent"):
         draft.truth.causes += ("thousands", "percent")
-    if draft.truth.stops:
-        allow.clear()
+    if draft.plan["harm"] in ("lose a row", "no header"):
+        allow.discard("without row")
+    paths = {"{img_path}"} if draft.plan["layout"] == "path column" else set()
+    draft.truth.answers["train_images"] = paths or {draft.train_root}
+    draft.truth.answers["test_images"] = paths or {draft.test_root}
 
 
 def _written(draft: Draft) -> dict[str, bytes]:

@@ -151,6 +151,9 @@ def _may_be_right(truth: Truth, line: tuple[str, Any]) -> bool:
         return bool(known) and codec_name(str(value)) in {codec_name(name) for name in known}
     if key in ("train_table", "sample") and known:
         return any(str(value).endswith(name) for name in known)
+    if key in ("train_images", "test_images") and known and not str(value).startswith("{"):
+        folder = str(value).split("{")[0].replace("**/", "").rstrip("/")
+        return any(name and ("/" + folder).endswith("/" + name) for name in known)
     return known is None or (isinstance(value, str) and value in known)
 
 
