@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+import pipeline
 from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.contract import REFUSED, check_submission, make_submission
@@ -34,7 +35,7 @@ from pipeline.params import CompetitionParams, load_section
 from .sheets import codec_name
 from .truth import Made, Truth, read_list
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(pipeline.__file__).resolve().parent.parent  # whose params.yaml and dvc.yaml go with this code
 RIGHT, QUESTION, REFUSAL = "right", "question", "refusal"
 UNCLEAR, BAD_QUESTION = "unclear refusal", "bad question"
 WRONG, CRASH, APART = "WRONG", "crash", "not one account"
