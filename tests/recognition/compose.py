@@ -31,7 +31,7 @@ FORMATS_OF = {
     "several": ("list", "list", "columns", "long"), "ordinal": ("label",),
 }  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".jfif", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", "none", "mixed")
-EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "second path")
+EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "second path")
 TABLE_LAYOUTS = ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column")
 SPELLABLE = ("table", "shared folder", "path column", "class folders", "sub-folder column", "part column")
 
@@ -52,7 +52,7 @@ def lay_out(plan: Plan, rng: random.Random, seed: int = -1) -> Made:
     JUNK[plan["junk"]](draft)
     if plan["harm"] != "none" and not HARMFUL[plan["harm"]](draft):
         plan["harm"] = "none"
-    _allow_names(draft)
+    _more_answers(draft)
     files = _written(draft)
     return Made(seed, plan, _deeper(draft, files), draft.truth)
 
@@ -180,6 +180,8 @@ def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
     plan["dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward)
     plan["sample dialect"] = pick(rng, "comma", DIALECTS[1:], awkward=awkward / 2)
     plan["sample suffix"] = pick(rng, ".csv", (".txt", ".tsv"), awkward=awkward / 4)
+    if plan["sample suffix"] == ".tsv":
+        plan["sample dialect"] = "tab"
     plan["suffix"] = pick(rng, ".png", SUFFIXES, awkward=awkward)
     extras = EXTRAS if plan["layout"] == "path column" else EXTRAS[:-1]
     plan["extras"] = pick(rng, "none", extras, awkward=awkward) if plan["layout"] in TABLE_LAYOUTS else "none"
@@ -215,6 +217,8 @@ def _add_extras(draft: Draft) -> None:
                 table.add("sterile", [str(at % 2) for at in range(number)])
             elif draft.plan["extras"] == "fold" and sheet == "train":
                 table.add("fold", [str(at % 5) for at in range(number)])
+            elif draft.plan["extras"] == "colon in name":
+                table.add("scale 1:10", [str(at % 4 + 1) for at in range(number)], 1)
             elif draft.plan["extras"] == "url":
                 table.add("url", [f"https://example.org/{sheet}/{at}" for at in range(number)])
             elif draft.plan["extras"] == "sides":
@@ -222,8 +226,8 @@ def _add_extras(draft: Draft) -> None:
                 table.add("height", [str(rng.choice((8, 9))) for _ in range(number)])
 
 
-def _allow_names(draft: Draft) -> None:
-    """Words of the problems that a competitor may allow here, knowing the competition."""
+def _more_answers(draft: Draft) -> None:
+    """What a competitor may allow here, and where the images lie, knowing the competition."""
     allow = draft.truth.answers.setdefault("allow", set())
     if draft.plan["junk"] != "none":
         allow.add("without row")
@@ -234,8 +238,11 @@ def _allow_names(draft: Draft) -> None:
         allow.add("spelling")
     if draft.plan["ids"] in ("thousands", "percent"):
         draft.truth.causes += ("thousands", "percent")
-    if draft.plan["harm"] != "none":
-        allow.clear()
+    if draft.plan["harm"] in ("lose a row", "no header"):
+        allow.discard("without row")
+    paths = {"{img_path}"} if draft.plan["layout"] == "path column" else set()
+    draft.truth.answers["train_images"] = paths or {draft.train_root}
+    draft.truth.answers["test_images"] = paths or {draft.test_root}
 
 
 def _written(draft: Draft) -> dict[str, bytes]:
@@ -245,8 +252,9 @@ def _written(draft: Draft) -> dict[str, bytes]:
         draft.truth.answers["encoding"] = right_codecs(foreign)
     sample = draft.sheets.get(draft.sample_sheet)
     if sample:
-        draft.truth.mark = sample.encoding == "utf-8-sig"
-        draft.truth.newline = "\r\n" if sample.dialect == "crlf" else "\n"
+        kept = sample.encoding.startswith("utf-8") and sample.dialect in ("comma", "quoted", "crlf")
+        draft.truth.mark = kept and sample.encoding == "utf-8-sig"
+        draft.truth.newline = "\r\n" if kept and sample.dialect == "crlf" else "\n"
     return files
 
 

@@ -86,12 +86,12 @@ def new_draft(plan: Plan, rng: random.Random) -> Draft:
     train = [_item(plan, rng, start + at, found) for at, found in enumerate(labels)]
     test = [_item(plan, rng, start + len(labels) + 7 + at, found) for at, found in enumerate(tests)]
     id_column = rng.choice(("id", "image", "image_id", "Id", "filename", "ImageId", "img"))
-    names = ("diagnosis", "level", "grade") if plan["target"] == "ordinal" else LABEL_COLUMNS
+    names = ("diagnosis", "level", "grade") if plan["target"] == "ordinal" else (*LABEL_COLUMNS * 3, "on")
     names = ("labels", "tags", "attributes") if plan["target"] == "several" else names
     return Draft(plan, rng, classes, train, test, id_column, rng.choice(names))
 
 
-LABEL_COLUMNS = ("label", "species", "class", "target", "breed", "kind", "finding", "Category")
+LABEL_COLUMNS = ("label", "species", "class", "target", "breed", "kind", "finding", "Category", "y")
 
 
 def _classes(plan: Plan, rng: random.Random) -> tuple[str, ...]:

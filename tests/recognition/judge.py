@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+import pipeline
 from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.contract import REFUSED, check_submission, make_submission
@@ -34,7 +35,7 @@ from pipeline.params import CompetitionParams, load_section
 from .sheets import codec_name
 from .truth import Made, Truth, read_list
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(pipeline.__file__).resolve().parent.parent  # whose params.yaml and dvc.yaml go with this code
 RIGHT, QUESTION, REFUSAL = "right", "question", "refusal"
 UNCLEAR, BAD_QUESTION = "unclear refusal", "bad question"
 WRONG, CRASH, APART = "WRONG", "crash", "not one account"
@@ -60,7 +61,7 @@ class Verdict:
     @property
     def kind(self) -> str:
         """The detail less what differs from seed to seed: failures of one kind share it."""
-        text = re.sub(r"/\S*/raw(\.zip)?", "RAW", self.detail.partition("\n")[0])
+        text = re.sub(r"/\S*/(raw|params\d)\S*", "FILE", self.detail.partition("\n")[0])
         return re.sub(r"\d+", "N", re.sub(r"'[^']*'|\[[^\]]*\]|\([^)]*\)", "…", text))[:110]
 
 
@@ -86,7 +87,7 @@ def _judged(truth: Truth, raw: Path, folder: Path, *, pasted: list[tuple[str, An
         found = _read_both_ways(truth, raw, params, folder, whole=whole)
         if truth.stops:
             raise NotTrueError(f"finished, though it had to stop: {truth.stops[0]}")
-        if truth.must_ask and not asked:
+        if truth.must_ask and not {key for key, _ in pasted} & set(truth.ask_about):
             raise NotTrueError(f"finished without a question: {truth.must_ask}")
     except NotTrueError as error:
         return Verdict(WRONG, str(error), asked)
@@ -151,6 +152,9 @@ def _may_be_right(truth: Truth, line: tuple[str, Any]) -> bool:
         return bool(known) and codec_name(str(value)) in {codec_name(name) for name in known}
     if key in ("train_table", "sample") and known:
         return any(str(value).endswith(name) for name in known)
+    if key in ("train_images", "test_images") and known and not str(value).startswith("{"):
+        folder = str(value).split("{")[0].replace("**/", "").rstrip("/")
+        return any(name and ("/" + folder).endswith("/" + name) for name in known)
     return known is None or (isinstance(value, str) and value in known)
 
 
@@ -379,7 +383,7 @@ def _compare_sampleless(truth: Truth, rows: list[list[str]], layout: Layout, tes
 def _cell_is_right(truth: Truth, cell: str, right: str) -> bool:
     if truth.kind == "numbers":
         with contextlib.suppress(ValueError):
-            return abs(float(cell) - float(right)) < 1e-6
+            return abs(float(cell) - float(right)) <= truth.tolerance
         return False
     if truth.kind == "list":
         labels = read_list(cell, truth.delimiter)

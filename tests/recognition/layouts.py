@@ -10,6 +10,7 @@ from .sheets import Sheet
 SPLITS = {  # of class folders: (folder of the training images, of the test images)
     "train test": ("train", "test"), "Train Testing": ("Train", "Testing"), "training eval": ("training", "eval"),
     "seg_train seg_test": ("seg_train/seg_train", "seg_test/seg_test"), "images to_predict": ("images", "to_predict"),
+    "images test": ("images", "test"),
 }  # fmt: skip
 
 
@@ -18,7 +19,9 @@ def _sheet(draft: Draft, header: list[str], rows: list[list[str]]) -> Sheet:
 
 
 def _train_table(draft: Draft, header: list[str], rows: list[list[str]], name: str = "") -> None:
-    draft.train_sheet = name or draft.rng.choice(("train.csv", "train_labels.csv", "labels.csv", "labels_latest.csv"))
+    draft.train_sheet = name or draft.rng.choice(
+        (*("train.csv", "train_labels.csv", "labels.csv") * 3, "labels_latest.csv")
+    )
     draft.sheets[draft.train_sheet] = _sheet(draft, header, rows)
     draft.truth.answers |= {"train_table": {draft.train_sheet}, "label": {draft.label_column}}
 

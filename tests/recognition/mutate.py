@@ -67,6 +67,7 @@ JUNK: dict[str, Callable[[Draft], None]] = {
     "foreign table": _foreign_table, "description": _description, "readme": _readme,
     ".ipynb_checkpoints": _copies(".ipynb_checkpoints", "-checkpoint"), "@eaDir": _copies("@eaDir", "_thumb"),
     "__MACOSX": _macosx, "thumbnails": _beside("thumbnails"), "masks": _beside("masks"),
+    ".thumbnails": _beside(".thumbnails"),
 }  # fmt: skip
 
 
@@ -153,9 +154,18 @@ def _unlabelled_rows(draft: Draft) -> None:
     draft.truth.causes += ("empty label", "without label", "unlabelled")
 
 
+def _second_sample(draft: Draft) -> None:
+    """A second file is called as samples are; it asks for fewer rows."""
+    if not draft.sample_sheet:
+        return
+    first = draft.sheets[draft.sample_sheet]
+    rows = [list(row) for row in first.rows[:-2]]
+    draft.sheets["stage1/sample_submission_stage1.csv"] = Sheet(list(first.header), rows, first.dialect, first.encoding)
+
+
 HARMLESS: dict[str, Callable[[Draft], None]] = {
     "none": lambda draft: None, "rename id": _rename_id, "shuffle rows": _shuffle_rows,
-    "equal rows": _equal_rows, "outer blanks": _outer_blanks, "unlabelled rows": _unlabelled_rows,
+    "equal rows": _equal_rows, "outer blanks": _outer_blanks, "unlabelled rows": _unlabelled_rows, "second sample": _second_sample,
     "shuffle columns": _shuffle_columns, "index column": _index_column, "sample index column": _sample_index_column,
 }  # fmt: skip
 
@@ -218,6 +228,16 @@ def _blank_label(draft: Draft) -> bool:
     return True
 
 
+def _no_header(draft: Draft) -> bool:
+    """The train table begins with its first row."""
+    if draft.plan["layout"] not in ("table", "path column", "shared folder"):
+        return False
+    sheet = draft.sheets[draft.train_sheet]
+    sheet.header = sheet.rows.pop(0)
+    draft.truth.stops = ("header",)
+    return len(set(sheet.header)) == len(sheet.header)
+
+
 def _truncate(draft: Draft) -> bool:
     items = [item for item in [*draft.train, *draft.test] if item.path]
     if not items:
@@ -230,19 +250,8 @@ def _truncate(draft: Draft) -> bool:
     return True
 
 
-def _second_sample(draft: Draft) -> bool:
-    """Two files are called as samples are; they ask for other rows."""
-    if not draft.sample_sheet:
-        return False
-    first = draft.sheets[draft.sample_sheet]
-    rows = [list(row) for row in first.rows[:-2]]
-    draft.sheets["stage1/sample_submission_stage1.csv"] = Sheet(list(first.header), rows, first.dialect, first.encoding)
-    draft.truth.must_ask = "two files are called as sample submissions are"
-    return True
-
-
 HARMFUL: dict[str, Callable[[Draft], bool]] = {  # each says whether it could be done to this competition
     "lose an image": _lose_image, "lose a test image": _lose_test_image, "lose a row": _lose_row,
     "two labels": _two_labels, "blank label": _blank_label, "truncated image": _truncate,
-    "second sample": _second_sample,
+    "no header": _no_header,
 }  # fmt: skip

@@ -32,8 +32,10 @@ def add_sample(draft: Draft) -> None:
 
 
 def _sampleless(draft: Draft) -> None:
-    """Nobody says how the submission looks: one label an image, whatever the header."""
-    draft.truth.rows = [[draft.id_of(item, in_sample=True), item.labels[0]] for item in draft.test]
+    """Nobody says how the submission looks: one label an image, the columns as the tables call them if they do."""
+    if draft.test_sheet and draft.plan["layout"] == "table" and draft.plan["harmless"] == "none":
+        draft.truth.header = [draft.id_column, draft.label_column]
+    draft.truth.rows = [[draft.id_of(item), item.labels[0]] for item in draft.test]
     draft.truth.values = [1]
 
 
@@ -92,7 +94,8 @@ def _scores(draft: Draft, tests: list[Item]) -> tuple:
     cells = {"zero": "0", "one": "1", "half": "0.5", "0.0": "0.0"}
     shown = [[cells.get(draft.plan["sample"], f"{draft.rng.random():.3f}")] for _ in tests]
     right = [["1.0" if item.labels == [positive] else "0.0"] for item in tests]
-    said = draft.plan["score column"] in ("class probability", "p class") and draft.plan["classes"] != "0 1"
+    said = draft.plan["classes"] != "0 1" and draft.plan["score column"] in ("class probability", "p class")
+    said = said or draft.plan["classes"] not in ("0 1", "False True")  # words are not what 0 stands for
     if draft.plan["sample"] in ("zero", "one", "0.0") and not said:
         draft.truth.must_ask = "one constant over two classes does not say whether labels or probabilities are wanted"
         draft.truth.answers["metric"] = {"auc", "log_loss"}
@@ -126,7 +129,7 @@ def _columns(draft: Draft, tests: list[Item]) -> tuple:
         names.append(prefix + "zebra")
         right = [[*cells, "0.0"] for cells in right]
         draft.truth.sample_only = frozenset({"zebra"})
-        draft.truth.causes = ("zebra",)
+        draft.truth.causes, draft.truth.tolerance = ("zebra",), 0.05  # a floor instead of 0 is as good
     shown = [_numbers(draft, len(names)) for _ in tests]
     draft.truth.kind = "numbers"
     shown, right = _filled(_ids(draft, tests), shown, right)

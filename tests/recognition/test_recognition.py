@@ -8,11 +8,13 @@ import pytest
 from pipeline.texts import Texts
 
 from . import judge as judging
-from .compose import compose, draw_plan, lay_out
+from .compose import EXTRAS, SUFFIXES, compose, draw_plan, lay_out
 from .judge import APART, BAD_QUESTION, CRASH, FAILURES, QUESTION, REFUSAL, RIGHT, UNCLEAR, WRONG, judge, lines_to_paste
 from .layouts import LAYOUTS
 from .mutate import HARMFUL, HARMLESS, JUNK
+from .sheets import DIALECTS
 from .soak import report, run_seed, run_seeds, shown
+from .words import FAMILIES, ID_STYLES
 
 PLAIN = {
     "target": "single", "layout": "table", "format": "label", "classes": "words", "spelling": "same", "delimiter": "",
@@ -43,6 +45,22 @@ def test_nothing_is_wrong_in_silence(first):
 def test_a_plain_competition_is_right_to_the_last_file(seed, container, tmp_path):
     verdict = judge(plain(seed, container=container), tmp_path, whole=True)
     assert verdict.outcome == RIGHT, verdict
+
+
+ALONE = {
+    "junk": tuple(JUNK), "harmless": tuple(HARMLESS), "suffix": SUFFIXES, "ids": ID_STYLES, "dialect": DIALECTS,
+    "encoding": ("utf-8-sig", "utf-16"), "depth": ("wrapped", "images deeper"), "extras": EXTRAS,
+    "container": ("backslash zip",), "sample": ("every class", "one label", "placeholder", "zero", "foreign cells"),
+    "classes": tuple(name for name in FAMILIES if name != "grades"), "sample suffix": (".txt",),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("dimension", "value"), [(name, value) for name, values in ALONE.items() for value in values])
+def test_one_awkward_thing_alone_is_never_wrong(dimension, value, tmp_path):
+    """Harmless changes to a plain competition: the truth is what it was."""
+    made = plain(1, **{dimension: value})
+    verdict = judge(made, tmp_path)
+    assert verdict.outcome not in FAILURES, "\n".join(shown(made, verdict))
 
 
 # -- the generator

@@ -23,12 +23,14 @@ class Truth:
     rows: list[list[str]] = field(default_factory=list)  # of a perfect model, in order
     values: list[int] = field(default_factory=list)  # places of the cells that the model fills
     kind: str = "label"  # label, numbers, list or ranked: how the filled cells are compared
+    tolerance: float = 1e-6  # of numbers
     delimiter: str = ""  # of list and ranked
     mark: bool = False  # the submission begins with a BOM, as the sample does
     newline: str = "\n"
     sample_only: frozenset[str] = frozenset()  # classes that no training image has
     answers: dict[str, set[str]] = field(default_factory=dict)  # key of `competition` -> values that are right
     must_ask: str = ""  # why nobody could know: finishing without a question is a guess
+    ask_about: tuple[str, ...] = ("metric", "submission", "positive")  # one of these keys settles it
     stops: tuple[str, ...] = ()  # words, one of which the refusal must have; finishing is wrong
     causes: tuple[str, ...] = ()  # words of a refusal that is acceptable though the competition could be read
 
