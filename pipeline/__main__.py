@@ -235,7 +235,9 @@ def _inspect(args: argparse.Namespace) -> None:
     demos = str(args.raw) != args.demo and holds_demos_recipe(args.params)
     with_recipe = args.recipe or (args.write and demos)
     if args.write or args.recipe:
-        write_settings(args.params, args.raw, account.settings, account.recipe if with_recipe else None)
+        settings = account.settings | account.needs.get("competition", {})
+        sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
+        write_settings(args.params, args.raw, settings, sections | (account.recipe if with_recipe else {}))
         why = "" if args.recipe else " (the recipe because what was there was made for the demo's 8-pixel digits)"
         wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
         git = "" if in_git(args.params) else "git init && "

@@ -41,6 +41,7 @@ class Account:
     lines: list[str]
     settings: dict[str, Any]  # of section `competition`, that say the same
     recipe: dict[str, dict[str, Any]]  # section -> key -> value, to start training from
+    needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
 
 
 def inspect_competition(raw: Path, params: Path) -> Account:
@@ -60,9 +61,34 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
     audit.add_stopping(problems, audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
-    found = problems.lines(own.allow if own else ())
+    allowed = own.allow if own else ()
+    needs, needed = _long_tail(layout, allowed, num_folds=num_folds)
+    lines += needed
+    found = problems.lines(allowed)
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
-    return Account(lines, layout.settings, recipe)
+    return Account(lines, layout.settings, recipe, needs)
+
+
+def _long_tail(
+    layout: Layout, allowed: Sequence[str], *, num_folds: int
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """(what classes of fewer images than folds need, in section -> key -> value, lines that say so)."""
+    sizes = layout.class_sizes() if layout.target.exclusive else {}
+    few = {label: count for label, count in sizes.items() if count < num_folds}
+    if not few:
+        return {}, []
+    single = sum(count < audit.FEWEST_IMAGES for count in few.values())
+    needs: dict[str, dict[str, Any]] = {"split": {"small_classes": "allow"}}
+    if single:
+        needs["competition"] = {"allow": [*dict.fromkeys((*allowed, audit.TINY_CLASSES))]}
+    written = [f"{section}.{key}: {value}" for section, keys in needs.items() for key, value in keys.items()]
+    shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:3])
+    return needs, [
+        f"long tail    {len(few):,} of {len(sizes):,} classes have fewer images than there are folds ({shown}),",
+        f"             {single:,} of them one: where a fold holds out all images of a class, its model never saw it, so",
+        "             that the score is a lower bound. They need (--write puts them there):",
+        *(f"             {line}" for line in written),
+    ]
 
 
 def is_about(raw: Path, params: Path) -> bool:

@@ -155,3 +155,15 @@ def test_a_folder_without_git_is_told_how_to_become_one(raw, params, tmp_path, m
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="is not a git repository, .* run `git init`, then this again"):
         run_folds(jobs=1, device="cpu", logs=tmp_path / "logs")
+
+
+def test_classes_of_few_images_get_the_lines_that_they_need(raw, params, capsys):
+    files = competition_files(per_class=4, labels=("oak", "elm", "fir"))
+    files["train.csv"] = files["train.csv"].replace(b",fir", b",yew", 1)
+    write_zip(raw, files)
+    written = inspect(raw, params, "--write")
+    assert "classes have fewer images than there are folds" in capsys.readouterr().out
+    assert written["split"]["small_classes"] == "allow"
+    assert written["competition"]["allow"] == ["classes of fewer than 2 images"]
+    inspect(raw, params)
+    assert "problems     none in tables and names" in capsys.readouterr().out

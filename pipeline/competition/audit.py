@@ -17,6 +17,7 @@ Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
 
 TRAIN, TEST = 0, 1
 NUM_SHOWN = 3
+TINY_CLASSES = "classes of fewer than 2 images"
 FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
 FORMAT_REMEDIES = {
     "16-bit": "only the upper 8 of 16 bits are kept; if the images look dark, stretch their range before zipping",
@@ -76,8 +77,7 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
     findings = []
     if tiny:
         remedy = "add images, merge the class into another, or take it out: it cannot be learnt and scored at once"
-        kind = f"classes of fewer than {FEWEST_IMAGES} images"
-        findings.append(_finding(kind, "stop" if exclusive else "warn", tiny, remedy))
+        findings.append(_finding(TINY_CLASSES, "stop" if exclusive else "warn", tiny, remedy))
     if small:
         remedy = "add images, or lower split.num_folds; their scores hang on single images"
         findings.append(_finding(f"classes of fewer than {FEW_IMAGES} images", "warn", small, remedy))

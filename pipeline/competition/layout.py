@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.competition.archive import Archive
+from pipeline.competition.audit import TINY_CLASSES
 from pipeline.competition.demands import Demands, submission_demands
 from pipeline.competition.labels import (
     EMPTY,
@@ -36,7 +37,7 @@ from pipeline.texts import Texts
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    "classes of fewer than 2 images", EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
+    TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
     WITHOUT_COLUMN,
 )  # fmt: skip
 
