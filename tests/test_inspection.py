@@ -162,7 +162,7 @@ def test_classes_of_few_images_get_the_lines_that_they_need(raw, params, capsys)
     files["train.csv"] = files["train.csv"].replace(b",fir", b",yew", 1)
     write_zip(raw, files)
     written = inspect(raw, params, "--write")
-    assert "classes have fewer images than there are folds" in capsys.readouterr().out
+    assert "classes have fewer images than folds" in capsys.readouterr().out
     assert written["split"]["small_classes"] == "allow"
     assert written["competition"]["allow"] == ["classes of fewer than 2 images"]
     inspect(raw, params)
