@@ -157,7 +157,7 @@ FAULTS = {
     ),
     "cp949-encoded CSV": (
         changed(b"bird", b"bird") | {"train.csv": competition_files()["train.csv"].replace(b"bird", "새".encode("cp949"))},
-        r"train.csv is not UTF-8 .*; it would decode as cp949, .*; if that is right: competition.encoding: cp949",
+        r"train.csv is not UTF-8 .*; save it as UTF-8, or choose the line .*:\n    competition.encoding: cp949    # 000,새",
     ),
 }  # fmt: skip
 

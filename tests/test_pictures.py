@@ -16,13 +16,10 @@ from pipeline.competition.problems import Problems
 from pipeline.images.decode import FORMATS, TGA, decode_image
 
 TREES = ("oak", "elm", "fir")
-SUN = bytes.fromhex("59a66a95 0000000c 0000000c 00000018 000001b0 00000001 00000000 00000000")
 
 
 def picture(kind):
     pixels = image_of(1, 5)
-    if kind == "SUN":
-        return SUN + pixels[:, :, ::-1].tobytes()
     if kind == "ICO":
         pixels = np.kron(pixels, np.ones((2, 2, 1), dtype=np.uint8))[:16, :16]
         return encoded(pixels, kind, sizes=[(16, 16)])

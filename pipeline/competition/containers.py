@@ -201,17 +201,23 @@ class Zip(Container):
         self.where = where
         self._region, self._scratch = region, scratch
         pieces = [np.empty(0, dtype=ZIP_MEMBER)]
+        made_on_windows = False  # by a tool that writes backslashes between folders
 
         def names() -> Iterator[bytes | str]:
             """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last."""
+            nonlocal made_on_windows
             for infos in _zip_directory(region, where):
-                files = [info for info in infos if not info.filename.endswith("/")]
+                files = [info for info in infos if not _is_folder(info)]
+                made_on_windows |= any(info.create_system != UNIX and "\\" in info.orig_filename for info in files)
                 pieces.append(np.array([_zip_member(where, info) for info in files], dtype=ZIP_MEMBER))
                 for info in files:
                     flagged = info.flag_bits & UTF8_FLAG or info.orig_filename.isascii()
                     yield info.orig_filename if flagged else info.orig_filename.encode("cp437")
 
-        found = checked_names(where, decoded(where, names(), otherwise="cp437"))
+        found = decoded(where, names(), otherwise="cp437")
+        if made_on_windows:
+            found = Texts(name.replace("\\", "/") for name in found)
+        found = checked_names(where, found)
         members = np.concatenate(pieces)
         pieces.clear()
         rows = self._rows_kept(found)
@@ -286,6 +292,12 @@ class _ZipMember(NamedTuple):
 
 # the same for many: zipfile's own records take twenty times the memory
 ZIP_MEMBER = np.dtype([("method", "<u2"), ("offset", "<i8"), ("packed", "<i8"), ("size", "<i8"), ("crc", "<u4")])
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith("/") or (
+        info.create_system != UNIX and info.filename.endswith("\\") and not info.file_size
+    )
 
 
 def _zip_member(where: str, info: zipfile.ZipInfo) -> _ZipMember:

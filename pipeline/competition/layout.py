@@ -11,6 +11,7 @@ import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.audit import TINY_CLASSES
+from pipeline.competition.delimited import is_plain_csv
 from pipeline.competition.demands import Demands, submission_demands
 from pipeline.competition.labels import (
     EMPTY,
@@ -28,7 +29,8 @@ from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, col
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
-from pipeline.competition.tables import AUTO, NONE, Table, is_plain_csv, parted, read_tables, without_index
+from pipeline.competition.table_files import read_tables
+from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
 from pipeline.competition.templates import ImageIndex, beside_images, find_matches
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
@@ -77,12 +79,20 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     Raises ValueError where there is no way to go on: nothing recognised, or two readings possible.
     """
     wishes = wishes or Wishes()
-    reading = Reading(
-        archive, problems, wishes, read_tables(archive, wishes.encoding), ImageIndex(image_names(archive))
-    )
+    index = ImageIndex(image_names(archive))
+    header = () if isinstance(wishes.header, str) else wishes.header
+    found = read_tables(archive, index, encoding=wishes.encoding, header=header)
+    reading = Reading(archive, problems, wishes, found.tables, index, warnings=found.warnings())
+    wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
+    settled = [key for key, value in wished.items() if value != AUTO]
+    needed = found.needed(list(wished.values()), settled, sample_like)
+    if needed:
+        raise reading.stop(needed)
     if not len(reading.index.names):
         raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
+    if header:
+        reading.settings["header"] = list(header)
     _find_what_is_asked(reading)
     train_tables, test_tables = _by_role(reading)
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]

@@ -12,7 +12,7 @@ from pipeline.texts import Texts
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".apng", ".jp2", ".j2k", ".jpc",
     ".jpf", ".jpx", ".j2c", ".avif", ".avifs", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".ico", ".pcx", ".qoi", ".sgi",
-    ".bw", ".rgb", ".rgba", ".ras", ".tga", ".icb", ".vda", ".vst",
+    ".bw", ".rgb", ".rgba", ".tga", ".icb", ".vda", ".vst",
 )  # fmt: skip
 OTHER_SUFFIXES = frozenset((
     ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".htm", ".md", ".rst", ".pdf", ".doc",
@@ -27,7 +27,7 @@ NUM_LOOKED_AT = 64  # bytes at a file's start
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|II[*+]\0|MM\0[*+]"
     rb"|RIFF.{4}WEBP|.{4}ftypavi[fs]|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|P[1-6fF]\s(?:\s|#[^\n]*\n)*\d+\s"
-    rb"|\0\0\x01\0[^\0]\0|\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]|qoif|\x01\xda[\0\x01][\x01\x02]|\x59\xa6\x6a\x95",
+    rb"|\0\0\x01\0[^\0]\0|\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]|qoif|\x01\xda[\0\x01][\x01\x02]",
     re.DOTALL,
 )
 

@@ -29,6 +29,7 @@ class Wishes:
     """What the user says instead of what would be recognised: section `competition` of params.yaml, `auto` = look."""
 
     encoding: str = AUTO
+    header: str | tuple[str, ...] = AUTO  # names of the columns of tables that have no header
     train_table: str = AUTO  # a member, or none: labels come from folders or file names
     test_table: str = AUTO  # a member, or none
     sample: str = AUTO  # a member, or none

@@ -1,30 +1,23 @@
-"""The organiser's tables as text: CSV, TSV and COCO-style JSON, each as a header and rows of strings."""
+"""The organiser's tables as text, each a header and columns of strings; `table_files` reads them."""
 
-import csv
-import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 from pathlib import PurePosixPath
-from typing import Any
 
 import numpy as np
 
-from pipeline.competition.archive import Archive
 from pipeline.competition.lookup import Lookup
+from pipeline.competition.words import TEST, TRAIN, VALID, is_all_role, role_of, words_of
 from pipeline.texts import Texts, columns_of_rows
 
 AUTO, NONE = "auto", "none"
-TABLE_SUFFIXES = (".csv", ".tsv")
-JSON_SUFFIXES = (".json",)
-GUESSED_ENCODINGS = ("cp949", "shift_jis", "gb18030", "cp1252")  # to name one in the error, never to go on with
-MAX_COLUMNS = 100_000
-TRAIN_PARTS = {"train", "training", "val", "valid", "validation", "dev"}  # what a column such as `split` holds
-TEST_PARTS = {"test", "testing", "predict"}
-COCO_DELIMITER = "|"  # between the categories of one image
 CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style file gives
+INDEX_NAMES = re.compile(r"|Unnamed: ?\d+(\.\d+)?|index|idx|row|rownames?|row_?number", re.IGNORECASE)
+FLAG_WORDS = {"is", "in", "set", "flag", "split"}
+PART_NAME_WORDS = {"split", "subset", "set", "part", "partition", "usage", "phase", "fold", "dataset", "group"}
+YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+MOST_PARTS = 20  # distinct cells of a column that parts the rows
 
 
 @dataclass(frozen=True)
@@ -75,91 +68,16 @@ class Table:
         return replace(self, cells=tuple(cells[::step] for cells in self.cells))
 
 
-def read_tables(archive: Archive, encoding: str = AUTO) -> dict[str, Table]:
-    """Member name -> table, for every CSV, TSV, and JSON file that is COCO-style or a list of records.
-
-    encoding: `auto` is UTF-8 (with or without BOM) or UTF-16 with BOM. Raises ValueError for a table that cannot be
-    read: encoding, NUL bytes, quotes, ragged rows, two columns of one name.
-    """
-    tables = {}
-    for name in archive.names:
-        suffix = PurePosixPath(name).suffix.lower()
-        if suffix in TABLE_SUFFIXES:
-            tables[name] = read_csv(archive, name, encoding)
-        elif suffix in JSON_SUFFIXES:
-            found = _json_table(archive, name)
-            if found is not None:
-                tables[name] = found
-    return tables
-
-
-def read_csv(archive: Archive, name: str, encoding: str = AUTO) -> Table:
-    """One CSV or TSV member, its separator found by looking at the header: comma, else tab, else semicolon."""
-    where = f"{archive.path}: {name}"
-    text = _decoded(archive.read(name), encoding, where)
-    if "\0" in text:
-        raise ValueError(f"{where} holds NUL bytes; it is not a CSV table")
-    first_line = text.split("\n", 1)[0]
-    separator = next((mark for mark in ",\t;" if mark in first_line), ",")
-    lines = (row for row in csv.reader(_lines(text), strict=True, delimiter=separator) if row)
-    try:
-        header = tuple(cell.strip() for cell in next(lines, []))
-        _check_header(header)
-        table = Table.of_rows(name, header, lines) if header else None
-    except csv.Error as error:
-        raise ValueError(f"{where} is not a readable CSV: {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    if table is None or not table.num_rows:
-        raise ValueError(f"{where} has {int(bool(header))} lines; it must have a header and at least one row")
-    return table
-
-
-def _lines(text: str) -> Iterator[str]:
-    """The lines as csv takes them; io.StringIO would hold four bytes a letter."""
-    return (match[0] for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z", text))
-
-
-def _check_header(header: Sequence[str]) -> None:
-    if len(header) > MAX_COLUMNS:
-        raise ValueError(f"it has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
-    twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
-    if twice:
-        raise ValueError(f"{len(twice)} columns have one name, first {twice[:3]}; rename one of each")
-
-
-def _decoded(content: bytes, encoding: str, where: str) -> str:
-    if encoding != AUTO:
-        try:
-            return content.decode(encoding)
-        except (UnicodeDecodeError, LookupError) as error:
-            raise ValueError(
-                f"{where} cannot be read in the encoding {encoding!r} ({error}); see competition.encoding"
-            ) from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return _decoded(content, "utf-16", where)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fitting = [name for name in GUESSED_ENCODINGS if _decodes(content, name)]
-        hint = "save it as UTF-8"
-        if fitting:
-            hint = f"it would decode as {', '.join(fitting)}; if that is right: competition.encoding: {fitting[0]}"
-        raise ValueError(f"{where} is not UTF-8 ({error}); {hint}") from error
-
-
-def _decodes(content: bytes, encoding: str) -> bool:
-    try:
-        content.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def without_index(table: Table) -> Table:
-    """The table less a column that only counts its rows: unnamed (pandas' `index=True`), 0, 1, 2, … or 1, 2, 3, …."""
+    """The table less a first column that only counts its rows: unnamed, or called as pandas and R call it.
+
+    One that has a name goes only where another column tells all rows apart: it may be the id.
+    """
     first = table.header[0]
-    if len(table.header) > 1 and (not first or first.startswith("Unnamed:")) and counts_rows(table.cells[0]):
+    if len(table.header) < 2 or not INDEX_NAMES.fullmatch(first) or not counts_rows(table.cells[0]):
+        return table
+    unnamed = not first or first.lower().startswith("unnamed")
+    if unnamed or any(cells.all_distinct() for cells in table.cells[1:]):
         return replace(table, header=table.header[1:], cells=table.cells[1:])
     return table
 
@@ -191,99 +109,31 @@ def rows_with(cells: Texts, sought: Texts) -> np.ndarray:
 
 
 def parted(table: Table) -> tuple[Table, Table] | None:
-    """(train rows, test rows) of a table that tells them apart in a column such as `split`; None of any other.
+    """(train rows, test rows) of a table that tells them apart in a column such as `split` or `is_train`; else None.
 
-    Rows for validation are labelled: they are train rows.
+    Rows for validation are labelled: they are train rows. Rows of which the column says nothing are test rows: they
+    are never trained on, and predicted only where they are asked for.
     """
-    for cells in table.cells:
-        parts = (cell.strip().lower() for cell in cells)
-        if not all(part in TRAIN_PARTS | TEST_PARTS for part in parts):
+    for name, cells in zip(table.header, table.cells, strict=True):
+        distinct = cells.distinct()
+        if len(distinct) > MOST_PARTS:
             continue
-        parts = (cell.strip().lower() for cell in cells)
-        train = np.fromiter((part in TRAIN_PARTS for part in parts), dtype=bool, count=len(cells))
-        if train.any() and not train.all():
+        labelled = _labelled_cells(name, [cell.strip() for cell in distinct])
+        train = np.fromiter((cell.strip() in labelled for cell in cells), dtype=bool, count=len(cells))
+        if labelled and not train.all():
             return table.take(train), table.take(~train)
     return None
 
 
-def is_plain_csv(content: bytes, table: Table) -> bool:
-    """Whether these bytes are UTF-8 CSV with commas that gives this table."""
-    try:
-        found = csv.reader(_lines(content.decode("utf-8-sig")), strict=True)
-        return all(tuple(row or ()) == own for row, own in zip_longest(found, chain([table.header], table.rows())))
-    except (UnicodeDecodeError, csv.Error):
-        return False
-
-
-def _records_table(name: str, found: list[Any]) -> Table | None:
-    """A list of flat records with the same fields, as a table."""
-    if not found or not all(isinstance(record, dict) and record.keys() == found[0].keys() for record in found):
-        return None
-    header = [field for field in found[0] if not any(isinstance(record[field], dict | list) for record in found)]
-    rows = (tuple(_text(record[field]) for field in header) for record in found)
-    return Table.of_rows(name, header, rows) if header else None
-
-
-def _json_table(archive: Archive, name: str) -> Table | None:
-    """A row for each of a COCO-style file's `images`, its categories joined, or for each of a list of records.
-
-    None for JSON of another kind.
-    """
-    try:
-        found = json.loads(archive.read(name))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{archive.path}: {name} is not readable JSON ({error}); download it again") from error
-    if isinstance(found, list):
-        return _records_table(name, found)
-    images = found.get("images") if isinstance(found, dict) else None
-    if (
-        not isinstance(images, list)
-        or not images
-        or not all(isinstance(image, dict) and "file_name" in image for image in images)
-    ):
-        return None
-    try:
-        return _coco_rows(name, found)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{archive.path}: {name} has `images` but is not COCO-style ({type(error).__name__}: {error}); "
-            "images need id and file_name, annotations image_id and category_id, categories id and name"
-        ) from error
-
-
-def _coco_rows(name: str, found: dict[str, Any]) -> Table:
-    images = found["images"]
-    id_key = "id" if "id" in images[0] else "image_id"
-    fields = [
-        field
-        for field in images[0]
-        if field not in (id_key, "file_name") and all(not isinstance(image.get(field), dict | list) for image in images)
-    ]
-    header = ["image_id", "file_name", *fields]
-    rows = [
-        [str(image[id_key]), str(image["file_name"]), *(_text(image.get(field)) for field in fields)]
-        for image in images
-    ]
-    ids_of: dict[Any, set[Any]] = {}
-    for annotation in found.get("annotations") or []:
-        ids_of.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
-    if ids_of:
-        name_of = _category_names(found.get("categories") or [])
-        header += [CATEGORY_ID, CATEGORY] if name_of else [CATEGORY_ID]
-        for image, row in zip(images, rows, strict=True):
-            ids = sorted(ids_of.get(image[id_key], set()))
-            row.append(COCO_DELIMITER.join(map(str, ids)))
-            row += [COCO_DELIMITER.join(name_of[category] for category in ids)] if name_of else []
-    several = any(len(ids) > 1 for ids in ids_of.values())
-    return Table.of_rows(name, header, rows, COCO_DELIMITER if several else "")
-
-
-def _category_names(categories: Sequence[dict[str, Any]]) -> dict[Any, str]:
-    """Category id -> name; empty where categories have none (some have a scientific name and a family instead)."""
-    if not all("name" in category for category in categories):
-        return {}
-    return {category["id" if "id" in category else "category_id"]: str(category["name"]) for category in categories}
-
-
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _labelled_cells(name: str, cells: Sequence[str]) -> set[str]:
+    """Which of a column's distinct cells mark rows with labels; empty where the column parts no rows."""
+    words = set(words_of(name))
+    role = role_of(name)
+    if role and words & FLAG_WORDS and {cell.lower() for cell in cells} <= YES | NO:
+        meant = NO if role == TEST else YES
+        return {cell for cell in cells if cell.lower() in meant}
+    is_named = bool(words & PART_NAME_WORDS)
+    roles = {cell: role_of(cell) if is_named or is_all_role(cell) else None for cell in cells}
+    if TEST not in roles.values() or not (is_named or all(roles[cell] for cell in cells if cell)):
+        return set()
+    return {cell for cell, part in roles.items() if part in (TRAIN, VALID)}

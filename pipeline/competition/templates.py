@@ -30,7 +30,8 @@ NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}:]*)(?::(?:0?(\d{1,3})d|(stem)))?\}")
+FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{1,3})d|(stem)))?\}")  # a column's own name may hold colons
+BRACES = {"{", "}"}  # in a column's name or a path: a template cannot say them
 # words of folders that hold something else than the images
 SIDE_WORD = re.compile(
     r"(masks?|segs?|segmentations?|annots?|annotations?|thumbs?|thumbnails?|labels?|box|boxes|bbox|bboxes|heat"
@@ -250,7 +251,7 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     tried: Counter[tuple[str, str]] = Counter()
     some = table.thinned(NUM_LOOKED_AT)
     rows = list(some.rows())
-    for column in columns or [column for column in table.header if column]:
+    for column in columns or [column for column in table.header if column and not BRACES & set(column)]:
         tried.update(_templates(some.header, rows, column, index))
     matches = _tried_on(table, index, tried)
     most = max((match.num_found for match in matches), default=0)
@@ -354,13 +355,14 @@ def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequ
     """Templates that would give `path` for this row: the cell replaced, then also a folder that another cell names."""
     at = path.rfind(cell)
     before, after = path[:at], path[at + len(cell) :]
-    if "{" in path or "}" in path:
+    if BRACES & set(path):
         return set()
+    column = field.removesuffix(":stem")
     suffixes = {after, ".*"} if after.lower() in IMAGE_SUFFIXES else {after}
     folders = {before}
     parts = before.split("/")
     for place, part in enumerate(parts[:-1]):
         for other, value in zip(header, row, strict=True):
-            if other and other != field.partition(":")[0] and part and plain(value) == part:
+            if other and not BRACES & set(other) and other != column and part and plain(value) == part:
                 folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
     return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}

@@ -13,7 +13,7 @@ ROLE_OF_WORD = {
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "验证", "验证集", "検証", "검증"), VALID),
     **dict.fromkeys(
         ("test", "tests", "testing", "eval", "evaluation", "holdout", "unseen", "unlabeled", "unlabelled",
-         "submission", "测试", "测试集", "テスト", "테스트", "평가"), TEST),
+         "predict", "测试", "测试集", "テスト", "테스트", "평가"), TEST),
 }  # fmt: skip
 # what may stand beside such a word, or right behind it (`testset`), where all of a folder's name is about the split
 TAILS = (

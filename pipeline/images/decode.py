@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
 # not EPS: Pillow runs Ghostscript for it
 FORMATS = (
-    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "SUN", "TIFF", "WEBP",
+    "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP",
 )  # fmt: skip
 TGA, TGA_END = "TGA", b"TRUEVISION-XFILE.\0"  # it has no magic number in front: any noise could pass for one
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"

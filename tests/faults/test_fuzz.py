@@ -19,7 +19,7 @@ from test_decode import smooth
 from pipeline import params
 from pipeline.competition.archive import open_archive
 from pipeline.competition.contract import check_submission, refuse
-from pipeline.competition.tables import read_tables
+from pipeline.competition.table_files import read_tables
 from pipeline.images.decode import FORMATS, decode_image
 
 SECTIONS = {
@@ -124,11 +124,12 @@ def check_tables(csv_content, json_content):
         Path(folder, "boxes.json").write_text(json.dumps(json_content))
         try:
             with open_archive(Path(folder)) as archive:
-                tables = read_tables(archive)
+                found = read_tables(archive)
         except (ValueError, OSError) as error:
             assert "train.csv" in str(error) or "boxes.json" in str(error), error
             return
-    for table in tables.values():
+    assert {*found.tables, *found.unread} <= {"train.csv", "boxes.json"} and all(found.unread.values())
+    for table in found.tables.values():
         assert len(table.cells) == len(table.header) and {len(cells) for cells in table.cells} == {table.num_rows}
         assert all(isinstance(cell, str) for row in table.rows() for cell in row)
 

@@ -86,7 +86,9 @@ def with_train(content, *said):
 
 
 def with_json(content, *said):
-    return lambda: FILES | {"boxes.json": content}, ["boxes.json", *said]
+    """The labels are in train.json."""
+    rest = {name: own for name, own in FILES.items() if name != "train.csv"}
+    return lambda: rest | {"train.json": content}, ["train.json", *said]
 
 
 def wide(columns):
@@ -331,7 +333,7 @@ PARAMS = {
     "a path for a model": ("train", "name: resnet9", "name: hf-hub:someone/model", ["hf-hub:someone/model"]),
     "a pattern that is none": ("ingest", "label: auto", "label: '(?P<label>'", ["is no regular expression"]),
     "a template a billion wide": (
-        "ingest", "train_images: auto", "train_images: 'train/{id:1000000000d}.png'", ["names no column"],
+        "ingest", "train_images: auto", "train_images: 'train/{id:1000000000d}.png'", ["names ['id:1000000000d']"],
     ),
     "a template with an attribute": (
         "ingest", "train_images: auto", "train_images: 'train/{id.__class__}.png'", ["id.__class__"],

@@ -1,0 +1,199 @@
+"""The organiser's tables found and read: CSV, TSV, lists, JSON. What cannot be read is left aside, with the reason."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import PurePosixPath
+
+from pipeline.competition.archive import Archive
+from pipeline.competition.delimited import read_delimited, read_list
+from pipeline.competition.encodings import AUTO, checked_encoding, decoded
+from pipeline.competition.json_tables import read_json_table
+from pipeline.competition.pictures import image_names, suffix_of
+from pipeline.competition.tables import Table
+from pipeline.competition.templates import MISSING, ImageIndex, plain
+from pipeline.competition.words import TEST, TRAIN, role_of, split_roles, words_of
+from pipeline.texts import Texts, joined_texts
+
+DELIMITED = (".csv", ".tsv", ".psv")
+LISTS = (".txt", ".lst", ".list")
+JSON = (".json", ".jsonl", ".ndjson")
+SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
+MOST_SHOWN = 3  # files left aside that a warning names
+MOST_LIST_BYTES = 1 << 28
+SAMPLE_WORDS = {"submission", "submit"}
+LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
+SAMPLE, LABELS = "sample", "train_table"  # keys of section `competition` that say which table is meant
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """What was found."""
+
+    tables: dict[str, Table]  # by member, or by `FOLDER/*.csv` where a table for each folder makes one
+    unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
+
+    def warnings(self) -> list[str]:
+        """Lines about what is left aside."""
+        shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
+        more = len(shown) - MOST_SHOWN
+        return shown[:MOST_SHOWN] + (
+            [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        )
+
+    def needed(self, wished: Sequence[str], settled: Sequence[str], is_sample: Callable[[str], bool]) -> str:
+        """Why there is no way on: what is unread but named by the user, or the only one called as a table of its kind.
+
+        wished: names that the user gives; settled: keys of section `competition` that say which table is meant;
+        is_sample: whether a name is a sample submission's. '' where nothing unread is needed.
+        """
+        there = {_kind_of(name, is_sample) for name in self.tables}
+        lines = []
+        for name, reason in self.unread.items():
+            kind = _kind_of(name, is_sample)
+            if name in wished:
+                lines.append(f"{name} {reason}")
+            elif kind and kind not in there and kind not in settled:
+                lines.append(f"{name} {reason}\n    competition.{kind}: none    # if it is not needed")
+        return "\n".join(lines)
+
+
+def _kind_of(name: str, is_sample: Callable[[str], bool]) -> str | None:
+    """The key of section `competition` that a table called so would answer."""
+    stem = PurePosixPath(name).name.split(".")[0]
+    if is_sample(name) or SAMPLE_WORDS & set(words_of(stem)):
+        return SAMPLE
+    if role_of(stem) == TEST:
+        return "test_table"
+    return LABELS if role_of(stem) == TRAIN or LABEL_WORDS & set(words_of(stem)) else None
+
+
+def read_tables(
+    archive: Archive, index: ImageIndex | None = None, *, encoding: str = AUTO, header: Sequence[str] = ()
+) -> TableFiles:
+    """Every table; tables of one header beside the images of each folder become one.
+
+    index: of the archive's images. encoding: as `decoded` takes it; header: names for tables that have none.
+    """
+    checked_encoding(encoding)
+    index = index or ImageIndex(image_names(archive))
+    tables: dict[str, Table] = {}
+    unread: dict[str, str] = {}
+
+    def is_image(cell: str) -> bool:
+        return _leads_to_image(plain(cell), index)
+
+    for name in archive.names:
+        suffix = suffix_of(name).lower()
+        if suffix not in READERS:
+            continue
+        try:
+            table = READERS[suffix](archive, name, encoding, header, is_image)
+        except (ValueError, OSError) as error:
+            unread[name] = str(error)
+        else:
+            if table is not None:
+                tables[name] = table
+    return TableFiles(_together(tables, archive), unread)
+
+
+def _leads_to_image(cell: str, index: ImageIndex) -> bool:
+    return bool(cell) and (index.tail(cell) != MISSING or bool(index.exact(cell)))
+
+
+Reader = Callable[[Archive, str, str, Sequence[str], Callable[[str], bool]], Table | None]
+
+
+def _read_delimited(archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: object) -> Table:
+    return read_delimited(name, decoded(archive.read(name), name, encoding), header)
+
+
+def _read_list(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    """None too where it is no text."""
+    if archive.size(name) > MOST_LIST_BYTES:
+        return None
+    try:
+        return read_list(name, decoded(archive.read(name), name, encoding), _as_path(name, is_image))
+    except ValueError:
+        return None
+
+
+def _as_path(name: str, is_image: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A list of numbers or words is one of images only where its name says train or test, or the cells are paths."""
+    role = role_of(PurePosixPath(name).name.split(".")[0])
+    return lambda cell: (role is not None or "/" in cell or "." in cell) and is_image(cell)
+
+
+def _read_json(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    return read_json_table(name, decoded(archive.read(name), name, encoding), is_image)
+
+
+def _refuse_spreadsheet(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    raise ValueError(f"is {suffix_of(name).lower()}, which is not read; save it as CSV beside it")
+
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys(DELIMITED, _read_delimited),
+    **dict.fromkeys(LISTS, _read_list),
+    **dict.fromkeys(JSON, _read_json),
+    **dict.fromkeys(SPREADSHEETS, _refuse_spreadsheet),
+}
+
+
+# -- a table for each folder
+
+
+def _together(tables: dict[str, Table], archive: Archive) -> dict[str, Table]:
+    """The tables, those of one header that lie beside the images of which they speak, a folder each, as one.
+
+    Its path column then holds whole paths. Tables of training, validation and test folders stay apart.
+    """
+    roles = split_roles({_folder(name): None for name in tables})
+    alike: dict[tuple[object, ...], dict[str, tuple[Table, int]]] = defaultdict(dict)
+    for name, table in tables.items():
+        place = _beside_images(table, _folder(name), archive)
+        if place is not None:
+            key = (table.header, table.delimiter, roles[_folder(name)], suffix_of(name), place)
+            alike[key][name] = (table, place)
+    for group in alike.values():
+        folders = {_folder(name) for name in group}
+        if 1 < len(group) == len(folders):
+            whole = _joined_group(group)
+            tables = {name: table for name, table in tables.items() if name not in group} | {whole.name: whole}
+    return tables
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _beside_images(table: Table, folder: str, archive: Archive) -> int | None:
+    """The column whose first cells are files in this folder; None for none, or in the top folder."""
+    if not folder:
+        return None
+    for place, cells in enumerate(table.cells):
+        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MOST_SHOWN)):
+            return place
+    return None
+
+
+def _joined_group(group: dict[str, tuple[Table, int]]) -> Table:
+    (first, place), *_ = group.values()
+    columns = []
+    for at in range(len(first.header)):
+        parts = [
+            Texts(f"{_folder(name)}/{plain(cell)}" for cell in table.cells[at]) if at == place else table.cells[at]
+            for name, (table, _) in group.items()
+        ]
+        columns.append(joined_texts(parts))
+    folders = [_folder(name).split("/") for name in group]
+    shared = [names[0] for names in zip(*folders, strict=False) if len(set(names)) == 1]
+    name = "/".join([*shared, f"*{suffix_of(first.name)}"])
+    return replace(first, name=name, cells=tuple(columns))
