@@ -44,6 +44,7 @@ class Draft:
     sample_sheet: str = ""
     train_root: str = ""  # folder of the training images
     test_root: str = ""
+    category_ids: dict[str, int] = field(default_factory=dict)  # of COCO: a competitor may name a class by either
     truth: Truth = field(default_factory=Truth)
 
     def put(self, item: Item, path: str) -> None:

@@ -90,7 +90,7 @@ def _judged(truth: Truth, raw: Path, folder: Path, *, pasted: list[tuple[str, An
         if truth.must_ask and not {key for key, _ in pasted} & set(truth.ask_about):
             raise NotTrueError(f"finished without a question: {truth.must_ask}")
     except NotTrueError as error:
-        return Verdict(WRONG, str(error), asked)
+        return Verdict(WRONG, str(error), asked, _account(raw, params))
     except NotOneAccountError as error:
         return Verdict(APART, str(error), asked)
     except ValueError as error:
@@ -98,6 +98,13 @@ def _judged(truth: Truth, raw: Path, folder: Path, *, pasted: list[tuple[str, An
     except Exception as error:
         return Verdict(CRASH, f"{type(error).__name__}: {error}", asked, traceback.format_exc())
     return Verdict(QUESTION if asked else RIGHT, "", asked, found)
+
+
+def _account(raw: Path, params: Path) -> str:
+    """What inspect says, for whoever looks at a failure."""
+    with contextlib.suppress(Exception):
+        return "\n".join(inspect_competition(raw, params).lines)
+    return ""
 
 
 # -- questions

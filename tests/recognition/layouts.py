@@ -135,7 +135,7 @@ def coco(draft: Draft) -> None:
     """JSON with images, annotations and categories."""
     draft.put_all("train", "test")
     first = draft.rng.choice((0, 1))
-    numbers = {label: at + first for at, label in enumerate(draft.classes)}
+    numbers = draft.category_ids = {label: at + first for at, label in enumerate(draft.classes)}
     images = [{"id": item.number, "file_name": item.path.rpartition("/")[2], "width": SIDE} for item in draft.train]
     annotations = [
         {"id": 100 * item.number + numbers[label], "image_id": item.number, "category_id": numbers[label]}

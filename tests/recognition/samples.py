@@ -100,7 +100,7 @@ def _scores(draft: Draft, tests: list[Item]) -> tuple:
         draft.truth.must_ask = "one constant over two classes does not say whether labels or probabilities are wanted"
         draft.truth.answers["metric"] = {"auc", "log_loss"}
     draft.truth.kind = "numbers"
-    draft.truth.answers["positive"] = {positive}
+    draft.truth.answers["positive"] = {positive, str(draft.category_ids.get(positive, positive))}
     shown, right = _filled(_ids(draft, tests), shown, right)
     return [_id_column(draft), column], shown, right, [1]
 
