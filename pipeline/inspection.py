@@ -85,8 +85,8 @@ def _long_tail(
     shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:3])
     return needs, [
         f"long tail    {len(few):,} of {len(sizes):,} classes have fewer images than folds: {shown};",
-        f"             {single:,} of them one: where a fold holds out all images of a class, its model never saw it, so",
-        "             that the score is a lower bound. They need (--write puts them there):",
+        f"             {single:,} of them one: where a fold holds out all images of a class, its model never saw it,",
+        "             so that the score is a lower bound. They need (--write puts them there):",
         *(f"             {line}" for line in written),
     ]
 

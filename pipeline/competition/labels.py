@@ -23,6 +23,7 @@ DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as
 MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name",
                "classname", "category_id", "class_id", "label_name", "tags", "y")  # fmt: skip
+NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
 ORDINAL_NAMES = (
     "diagnosis",
     "grade",
@@ -74,7 +75,8 @@ def label_choices(
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
         return _columns_for_names(table, free, names, fewer=fewer)
-    plausible = [column for column in free if _plausible(table.column(column))]
+    plausible = [column for column in free if _plausible(table, column)]
+    plausible = [column for column in plausible if column.lower() not in NO_LABELS] or plausible
     indicators = [column for column in free if _holds_ones(table.column(column))]
     tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
@@ -108,8 +110,12 @@ def _holds_ones(cells: Texts) -> bool:
     return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)
 
 
-def _plausible(cells: Texts) -> bool:
+def _plausible(table: Table, column: str) -> bool:
+    """Whether a column could hold labels: words or whole numbers that come back, alone or in lists."""
+    cells = table.column(column)
     distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
+    if len(distinct) > max(2, len(cells) // 2):
+        distinct = _labels_in(table, column)
     fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
@@ -177,9 +183,8 @@ def read_labels(
     cells = table.column(columns[0])
     mark = (table.delimiter or found_delimiter(cells.distinct()) or "") if delimiter == AUTO else delimiter
     if mark in ("", NONE):
-        if OUTER_SPACES in allow:
-            cells = Texts(cell.strip() for cell in cells)
         check_labels(table.name, ids, cells, problems, allow=allow, told_apart=told_apart)
+        cells = Texts(cell.strip() for cell in cells)
         return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
     rows = [split_list(cell, mark) for cell in cells]
     classes = sorted_classes(label for row in rows for label in row)

@@ -14,7 +14,7 @@ from pipeline.competition.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.competition.lists import BRACKETS, MARKS, found_delimiter, split_list
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
@@ -250,9 +250,9 @@ def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
         return len(rows_of_equals(ids)) >= MANY_REPEATED * len(ids.distinct())
     known = set(labels.distinct())
     lists = [cell for cell in reading.sample_cells() if cell not in known]
-    return bool(lists) and all(
-        any(mark in cell and set(split_list(cell, mark)) <= known for mark in (*MARKS, *BRACKETS)) for cell in lists
-    )
+    style = bracket_style(lists)
+    marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
+    return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
 
 
 def _id_column(reading: Reading, table: Table, match: Match) -> str:
