@@ -25,13 +25,13 @@ from pipeline.competition.labels import (
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, column_holding
+from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
 from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
-from pipeline.competition.templates import ImageIndex, beside_images, find_matches
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
@@ -172,11 +172,14 @@ def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | N
 
     That is the label column, blank where the label is to be predicted.
     """
-    wanted = set(reading.sample_ids())
-    column = column_holding(table, wanted) if wanted and table.num_rows > len(wanted) else None
-    if column is None or not wanted <= set(table.column(column)):
+    wanted = {whole_number(cell) or cell for cell in reading.sample_ids()}
+    if not wanted or table.num_rows <= len(wanted):
         return None
-    asked = np.fromiter((cell in wanted for cell in table.column(column)), dtype=bool, count=table.num_rows)
+    keys = {name: [whole_number(cell) or cell for cell in table.column(name)] for name in table.header if name}
+    column = next((name for name, found in keys.items() if wanted <= set(found)), None)
+    if column is None:
+        return None
+    asked = np.array([key in wanted for key in keys[column]])
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):

@@ -222,7 +222,8 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
                 f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
             )
     table = table.take(np.array(kept))
-    if len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), table.column(id_column)):
+    ids = table.column(id_column)
+    if ids.all_distinct() or len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), ids):
         return table
     at = table.header.index(columns[0])
     labels_of: dict[str, tuple[int, list[str]]] = {}
