@@ -19,6 +19,7 @@ from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.pictures import image_names
 from pipeline.competition.predictions import ensemble
 from pipeline.competition.schema import Schema, read_schema, read_test_table
+from pipeline.competition.table_files import read_tables
 from pipeline.competition.templates import ImageIndex, find_matches, images_of
 from pipeline.competition.testing import id_table
 from pipeline.files import read_json, write_arrays, write_bytes
@@ -85,6 +86,8 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
 
     Raises ValueError unless each id has exactly one.
     """
+    if not len(image_names(archive)):
+        read_tables(archive)  # their rows may be images: then these are members from now on
     table = read_test_table(known)
     path_of = dict(zip(table.image_ids, table.paths, strict=True))
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]

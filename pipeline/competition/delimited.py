@@ -81,6 +81,12 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
     return table
 
 
+def delimited_rows(text: str) -> tuple[tuple[str, ...], Iterator[list[str]]]:
+    """(header, rows) of a CSV or TSV, unchecked. Raises csv.Error while it is read."""
+    dialect = _dialect(text)
+    return dialect.header, _rows(text, dialect)
+
+
 def _rows(text: str, dialect: _Dialect) -> Iterator[list[str]]:
     lines: Iterator[str] = lines_of(text, dialect.start)
     if dialect.whole:
