@@ -3,6 +3,7 @@
 Their bytes are PGM or PPM, without loss for whole numbers from 0 to 255, made when they are read.
 """
 
+import contextlib
 import csv
 import math
 import re
@@ -110,7 +111,9 @@ def _values(
 
 
 def _numbers(text: str) -> np.ndarray:
-    """(P,) float32; shorter where something is no number."""
+    """(P,) int32 or float32; none where something is no number."""
+    with contextlib.suppress(ValueError):
+        return np.fromstring(text, dtype=np.int32, sep=" ")  # a third of the time
     try:
         return np.array(re.split(r"[\s,;]+", text.strip(" []\t")), dtype=np.float32)
     except ValueError:
@@ -119,7 +122,7 @@ def _numbers(text: str) -> np.ndarray:
 
 def _narrow(values: np.ndarray) -> np.ndarray:
     whole = values.astype(np.uint8)
-    return whole if np.array_equal(whole, values) else values
+    return whole if np.array_equal(whole, values) else values.astype(np.float32)
 
 
 def _whole(pieces: Sequence[np.ndarray]) -> np.ndarray:
