@@ -49,7 +49,8 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         with open_archive(args.images) as archive:
             members = _members(archive, image_ids, home / "test.csv")
-            store = _decoded(archive, members, Path(scratch), size=schema.test.size, fit=settings["fit"])
+            size, bits = schema.test.size, schema.test.bits
+            store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
         files = _predictions(home, store, image_ids, Path(scratch), settings, device=args.device or settings["device"])
         probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
 
@@ -107,9 +108,9 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str) -> np.ndarray:
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str, bits: int) -> np.ndarray:
     path = scratch / "images.npy"
-    report = write_store(path, members, archive.read, size=size, fit=fit, title="test images")
+    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
     if report.failures:
         row, reason = report.failures[0]
         raise ValueError(
