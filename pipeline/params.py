@@ -39,6 +39,7 @@ class CompetitionParams:
     near_copies: str = one_of("group", "ignore", default="group")  # group: near-copies of an image share a fold
     encoding: str = "auto"  # of tables that are not UTF-8, or FILE=ENCODING, FILE=ENCODING
     header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header
+    pixels: str = "auto"  # HxW, HxWx3 or 3xHxW, where each row of a table is an image
     train_table: str = "auto"  # file in the archive, or none: labels come from folders or file names
     test_table: str = "auto"
     sample: str = "auto"  # the sample submission's file

@@ -19,6 +19,7 @@ from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.pictures import image_names
 from pipeline.competition.predictions import ensemble
 from pipeline.competition.schema import Schema, read_schema, read_test_table
+from pipeline.competition.table_files import read_tables
 from pipeline.competition.templates import ImageIndex, find_matches, images_of
 from pipeline.competition.testing import id_table
 from pipeline.files import read_json, write_arrays, write_bytes
@@ -48,7 +49,8 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         with open_archive(args.images) as archive:
             members = _members(archive, image_ids, home / "test.csv")
-            store = _decoded(archive, members, Path(scratch), size=schema.test.size, fit=settings["fit"])
+            size, bits = schema.test.size, schema.test.bits
+            store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
         files = _predictions(home, store, image_ids, Path(scratch), settings, device=args.device or settings["device"])
         probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
 
@@ -85,6 +87,8 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
 
     Raises ValueError unless each id has exactly one.
     """
+    if not len(image_names(archive)):
+        read_tables(archive)  # their rows may be images: then these are members from now on
     table = read_test_table(known)
     path_of = dict(zip(table.image_ids, table.paths, strict=True))
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
@@ -104,9 +108,9 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str) -> np.ndarray:
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str, bits: int) -> np.ndarray:
     path = scratch / "images.npy"
-    report = write_store(path, members, archive.read, size=size, fit=fit, title="test images")
+    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
     if report.failures:
         row, reason = report.failures[0]
         raise ValueError(

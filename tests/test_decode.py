@@ -1,10 +1,12 @@
 """decode: every kind of JPEG gives Pillow's pixels, or its error, whichever decoder took it."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from conftest import encoded
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from pipeline.images.decode import decode_image
 
@@ -119,3 +121,108 @@ def test_every_other_format_in_the_stores_size_has_pillows_pixels_bit_for_bit(ki
             stored.convert("RGB") if mode != "I;16" else Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
         )
     assert np.array_equal(decode_image(stream.getvalue(), 24, "squash").pixels, np.asarray(shown))
+
+
+def deep(values):
+    """A 16-bit grey PNG."""
+    return encoded(np.asarray(values, dtype=np.uint16))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_the_upper_8_of_the_bits_that_are_used_are_kept(bits):
+    values = np.random.default_rng(bits).integers(0, 1 << bits, (16, 16)).astype(np.uint16)
+    decoded = decode_image(deep(values), 16, "squash", bits)
+    assert np.array_equal(decoded.pixels[:, :, 0], values >> (bits - 8))
+    assert decoded.oddities == (("16-bit",) if bits == 16 else (f"{bits}-bit in 16",))
+
+
+def test_what_is_brighter_than_the_bits_is_white_and_said():
+    decoded = decode_image(deep(np.full((16, 16), 5000)), 16, "squash", 12)
+    assert decoded.pixels.min() == 255 and "16-bit above the range" in decoded.oddities
+
+
+def test_8_bit_images_do_not_depend_on_the_bits():
+    for content in (
+        jpeg(smooth(40, 30)),
+        encoded(np.asarray(smooth(40, 30))),
+        encoded(np.asarray(smooth(40, 30).convert("L"))),
+    ):
+        assert len({decode_image(content, 24, "squash", bits).pixels.tobytes() for bits in (8, 12, 16)}) == 1
+
+
+@pytest.mark.parametrize("colour", [0, 90, 255])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_drawing_in_alpha_alone_is_seen(colour, mode):
+    alpha = np.zeros((16, 16), dtype=np.uint8)
+    alpha[4:12, 6:9] = 255
+    image = Image.fromarray(np.dstack([np.full((16, 16, 3), colour, dtype=np.uint8), alpha]), "RGBA")
+    stream = io.BytesIO()
+    if mode == "P":
+        palette = Image.fromarray(alpha // 255)
+        palette.putpalette([colour] * 6)
+        palette.save(stream, "PNG", transparency=b"\0\xff")
+    else:
+        image.convert(mode).save(stream, "PNG")
+    decoded = decode_image(stream.getvalue(), 16, "squash")
+    seen = decoded.pixels[:, :, 0].astype(int)
+    assert seen[6, 7] == colour and abs(seen[0, 0] - colour) > 120
+    assert np.array_equal(seen == colour, alpha == 255) and decoded.oddities == ("shaped by alpha",)
+
+
+def tiff(bands, dtype, *, planar=1, photometric=1):
+    """An uncompressed TIFF of 6 x 5, written by hand: Pillow writes few kinds."""
+    array = np.arange(6 * 5 * bands).reshape(6, 5, bands).astype(dtype)
+    kind, bits = {"u": 1, "i": 2, "f": 3}[array.dtype.kind], array.dtype.itemsize * 8
+    tags = [
+        (256, 5), (257, 6), (258, bits), (259, 1), (262, photometric), (273, 0), (277, bands), (278, 6),
+        (279, array.nbytes), (284, planar), (339, kind),
+    ]  # fmt: skip
+    start = 8 + 2 + 12 * len(tags) + 4
+    extra = b""
+    entries = []
+    for tag, value in tags:
+        if tag in (258, 339) and bands > 1:
+            entries.append(struct.pack("<HHII", tag, 3, bands, start + len(extra)))
+            extra += struct.pack(f"<{bands}H", *[value] * bands)
+        else:
+            entries.append(struct.pack("<HHII", tag, 4, 1, value))
+    entries[5] = struct.pack("<HHII", 273, 4, 1, start + len(extra))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4) + extra + array.tobytes()
+
+
+def pages(*images, **options):
+    stream = io.BytesIO()
+    images[0].save(stream, "TIFF", save_all=True, append_images=images[1:], **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (tiff(13, np.uint16), r"^it is a TIFF of 13 bands \(13 of 16 bits, unsigned\); pick three"),
+        (tiff(5, np.uint8), r"^it is a TIFF of 5 bands"),
+        (tiff(1, np.int16), r"^it is a TIFF of signed numbers \(1 of 16 bits, signed\)"),
+        (tiff(3, np.uint8), r"^this kind of TIFF is not read \(bands: 3 of 8 bits, unsigned\)"),
+        (pages(*[Image.new("L", (20, 20), n) for n in range(3)]), r"^it is a TIFF of 3 pages \(20x20, 20x20, 20x20\)"),
+        (pages(*[Image.new("L", (20 >> n, 20 >> n), n) for n in range(3)]), r"3 pages \(20x20, 10x10, 5x5\)"),
+    ],
+)  # fmt: skip
+def test_a_tiff_that_is_no_picture_is_refused_in_one_line(content, words, capfd):
+    with pytest.raises(ValueError, match=words) as caught:
+        decode_image(content, 12, "squash")
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_smaller_copies_behind_the_first_page_of_a_tiff_do_not_matter():
+    first, copy = smooth(40, 40), smooth(40, 40).resize((20, 20))
+    stream = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(stream, True) as writer:
+        for image, kind in ((first, 0), (copy, 1)):
+            image.save(writer, "TIFF", tiffinfo={254: kind})
+            writer.newFrame()
+    plain = io.BytesIO()
+    first.save(plain, "TIFF")
+    assert np.array_equal(
+        decode_image(stream.getvalue(), 24, "squash").pixels, decode_image(plain.getvalue(), 24, "squash").pixels
+    )

@@ -10,6 +10,7 @@ import pytest
 from conftest import competition_files, encoded, image_of, write_zip
 from PIL import Image
 
+from pipeline.competition.layout import ALLOWABLE
 from pipeline.competition.schema import read_schema, read_test_table, read_train_table
 from pipeline.images.decode import decode_image
 from pipeline.images.store import read_store
@@ -325,3 +326,48 @@ def test_a_damaged_store_is_not_read(workplace):
         read_store(path, num_images=30, size=12)
     with pytest.raises(ValueError, match=r"holds uint8 \(9, 12, 12, 3\), the schema says uint8 \(30, 12, 12, 3\)"):
         read_store(workplace.path("data/images/test.npy"), num_images=30, size=12)
+
+
+def scans(shift, depth=np.uint16):
+    """A competition of 16-bit grey scans whose brightest value is 255 << shift, or a little less."""
+    files = competition_files()
+    for name in [name for name in files if name.endswith(".png")]:
+        pixels = np.asarray(Image.open(io.BytesIO(files[name]))).max(axis=2).astype(np.uint16)
+        pixels[0, 0] = 255
+        files[name] = encoded((pixels << shift).astype(depth))
+    return files
+
+
+@pytest.mark.parametrize(("shift", "bits"), [(0, 8), (2, 10), (4, 12), (6, 14), (8, 16)])
+def test_the_bits_that_scans_use_are_found_kept_and_said(shift, bits, workplace, capsys):
+    write_zip(workplace.raw, scans(shift))
+    workplace.params["images"]["size"] = 12
+    workplace.run("ingest")
+    schema = read_schema(workplace.path("data/competition/schema.json"))
+    assert schema.train.bits == schema.test.bits == bits
+    store = np.load(workplace.path("data/images/train.npy"))
+    plain = np.asarray(Image.open(io.BytesIO(scans(0)["train/000.png"])))
+    assert np.array_equal(store[0, :, :, 0], plain.astype(np.uint8))
+    assert ("16-bit images" if bits == 16 else f"{bits}-bit in 16 images: 30") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [0, 255, 7])
+def test_a_store_in_which_nothing_is_seen_always_stops(value, workplace):
+    files = competition_files()
+    images = [name for name in files if name.endswith(".png")]
+    files |= {name: encoded(np.full((12, 12), value, dtype=np.uint8)) for name in images[2:]}
+    write_zip(workplace.raw, files)
+    workplace.params["competition"]["allow"] = list(ALLOWABLE)
+    with pytest.raises(
+        ValueError, match=r"images nearly all constant: 1 \(37 of 39 are of one value as stored; modes RGB, L"
+    ):
+        workplace.run("ingest")
+    assert not workplace.path("data/competition/schema.json").exists()
+
+
+def test_many_blank_images_beside_others_do_not_stop(workplace):
+    files = competition_files()
+    images = [name for name in files if name.endswith(".png")]
+    files |= {name: encoded(np.zeros((12, 12), dtype=np.uint8)) for name in images[: len(images) // 2]}
+    write_zip(workplace.raw, files)
+    workplace.run("ingest")

@@ -48,17 +48,19 @@ class Archive:
 
     def __init__(self, path: Path, names: Texts, parts: Sequence[_Part], closing: contextlib.ExitStack) -> None:
         """names: of all members of all `parts`, in their order."""
-        order = np.argsort(names.array, kind="stable")
-        self.path = path
-        self.names = names.take(order)
-        self._lookup = Lookup(self.names, lambda name: (name,))
+        self.path, self._closing = path, closing
         self._containers = [part.container for part in parts]
         # hidden or service folder or file (`.ipynb_checkpoints`, `__MACOSX`) -> its members, which are not in `names`
-        self.left_aside = sum((part.container.left_aside for part in parts), Counter())
+        self.left_aside = sum((container.left_aside for container in self._containers), Counter())
         numbers = [np.full(len(part.rows), number, dtype=np.int32) for number, part in enumerate(parts)]
-        self._container_of = np.concatenate(numbers)[order]
-        self._row_of = np.concatenate([part.rows for part in parts])[order].astype(np.int32)
-        self._closing = closing
+        self._sort(names, np.concatenate(numbers), np.concatenate([part.rows for part in parts]))
+
+    def _sort(self, names: Texts, container_of: np.ndarray, row_of: np.ndarray) -> None:
+        order = np.argsort(names.array, kind="stable")
+        self.names = names.take(order)
+        self._lookup = Lookup(self.names, lambda name: (name,))
+        self._container_of = container_of[order]
+        self._row_of = row_of[order].astype(np.int32)
 
     def __contains__(self, name: str) -> bool:
         return bool(self._lookup.rows(name))
@@ -87,6 +89,13 @@ class Archive:
     def under(self, folder: str) -> Iterator[str]:
         """Names of the members directly or deeper in `folder`, in order."""
         return (name for name in self.names if name.startswith(folder + "/"))
+
+    def add(self, container: Container) -> None:
+        """Make the files of one more container members, under the names they have there."""
+        count = len(container.names)
+        container_of = np.append(self._container_of, np.full(count, len(self._containers), dtype=np.int32))
+        self._containers.append(container)
+        self._sort(joined_texts([self.names, container.names]), container_of, np.append(self._row_of, np.arange(count)))
 
     def close(self) -> None:
         """Free the scratch space and the directory, some 0.1 kB a member; to be called after the last `read`."""

@@ -21,6 +21,12 @@ TINY_CLASSES = "classes of fewer than 2 images"
 FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
 FORMAT_REMEDIES = {
     "16-bit": "only the upper 8 of 16 bits are kept; if the images look dark, stretch their range before zipping",
+    **{
+        f"{bits}-bit in 16": f"the set uses {bits} of 16 bits, by a look at some of it: the upper 8 of these are kept"
+        for bits in (8, 10, 12, 14)
+    },
+    "16-bit above the range": "brighter than all that were looked at, and cut there; stretch the range before zipping",
+    "shaped by alpha": "of one colour: painted on white or black by alpha, which holds the picture",
     "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
     "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
     "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",

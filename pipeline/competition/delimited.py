@@ -57,7 +57,7 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
     rows = _rows(text, dialect)
     if _is_data(header, dialect.some):
         if len(names) < len(header):
-            shown = ", ".join(_names_for(header, dialect.some))
+            shown = ", ".join(_names_for(header))
             raise ValueError(
                 f"has no header: its first line is {dialect.mark.join(header)[:80]!r}; name its columns:\n"
                 f"    competition.header: [{shown}]"
@@ -70,7 +70,7 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
     if dialect.width == len(header) + 1:
         if not any(row[-1].strip() for row in dialect.some if len(row) == dialect.width):
             rows = (row[:-1] if len(row) == dialect.width and not row[-1].strip() else row for row in rows)
-        else:
+        elif _counts([row[0] for row in dialect.some]):
             header = ("", *header)  # R's row names
     try:
         table = Table.of_rows(name, header, rows) if header else None
@@ -79,6 +79,12 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
     if table is None or not table.num_rows:
         raise ValueError(f"has {int(bool(header))} lines; it must have a header and at least one row")
     return table
+
+
+def delimited_rows(text: str) -> tuple[tuple[str, ...], Iterator[list[str]]]:
+    """(header, rows) of a CSV or TSV, unchecked. Raises csv.Error while it is read."""
+    dialect = _dialect(text)
+    return dialect.header, _rows(text, dialect)
 
 
 def _rows(text: str, dialect: _Dialect) -> Iterator[list[str]]:
@@ -141,9 +147,14 @@ def _found(lines: Sequence[str], plain: Sequence[str], marks: Sequence[str], sta
         if len(set(widths)) == 1 and widths[0] > 1:
             own = _cells(header_text, mark)
             header = next((cells for cells in _header_readings(header_text) if len(cells) == widths[0]), own)
-            if len(header) in (widths[0], widths[0] - 1):
+            counted = _counts([row[0] for row in _reader(rest, mark)])
+            if len(header) == widths[0] - counted:  # R's row names have none
                 return _as_dialect(mark, after, header, rest, header_text, whole=whole)
     return _as_dialect(first, after, _cells(header_text, first), rest, header_text, whole=whole)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    return list(cells) == [str(number + 1) for number in range(len(cells))]
 
 
 def _as_dialect(mark: str, after: int, header: list[str], rest: Sequence[str], text: str, *, whole: bool) -> _Dialect:
@@ -205,13 +216,12 @@ def _shape(cell: str) -> str:
     return re.sub(r"\d+", "0", cell.strip())
 
 
-def _names_for(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Names that would do for the columns: the first that names images, or numbers, and the first of few values."""
+def _names_for(header: Sequence[str]) -> list[str]:
+    """Names that would do for the columns of a table whose first row is `header`."""
     names: list[str] = []
     for place, cell in enumerate(header):
-        column = [row[place] for row in rows if len(row) == len(header)]
         is_path = suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES
-        name = PATH_COLUMN if is_path else ID_COLUMN if len(set(column)) == len(column) else LABEL_COLUMN
+        name = PATH_COLUMN if is_path else LABEL_COLUMN if names else ID_COLUMN
         names.append(name if name not in names else f"column_{place + 1}")
     return names
 

@@ -81,8 +81,12 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     wishes = wishes or Wishes()
     index = ImageIndex(image_names(archive))
     header = () if isinstance(wishes.header, str) else wishes.header
-    found = read_tables(archive, index, encoding=wishes.encoding, header=header)
-    reading = Reading(archive, problems, wishes, found.tables, index, warnings=found.warnings())
+    found = read_tables(archive, index, encoding=wishes.encoding, header=header, pixels=wishes.pixels)
+    if found.notes:
+        index = ImageIndex(image_names(archive))
+    reading = Reading(
+        archive, problems, wishes, found.tables, index, notes=list(found.notes), warnings=found.warnings()
+    )
     wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in wished.items() if value != AUTO]
     needed = found.needed(list(wished.values()), settled, sample_like)
@@ -93,6 +97,8 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
         reading.settings["header"] = list(header)
+    if wishes.pixels != AUTO:
+        reading.settings["pixels"] = wishes.pixels
     _find_what_is_asked(reading)
     train_tables, test_tables = _by_role(reading)
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]

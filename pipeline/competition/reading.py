@@ -30,6 +30,7 @@ class Wishes:
 
     encoding: str = AUTO
     header: str | tuple[str, ...] = AUTO  # names of the columns of tables that have no header
+    pixels: str = AUTO  # the shape of an image that is a table's row: HxW, HxWx3, 3xHxW
     train_table: str = AUTO  # a member, or none: labels come from folders or file names
     test_table: str = AUTO  # a member, or none
     sample: str = AUTO  # a member, or none

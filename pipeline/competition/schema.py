@@ -74,6 +74,7 @@ class Store:
     num_images: int
     size: int
     sha256: str
+    bits: int = 16  # that 16-bit grey uses: the upper 8 of these are stored
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_images, int) or not isinstance(self.size, int):

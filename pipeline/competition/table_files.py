@@ -11,6 +11,7 @@ from pipeline.competition.delimited import read_delimited, read_list
 from pipeline.competition.encodings import AUTO, checked_encoding, decoded
 from pipeline.competition.json_tables import read_json_table
 from pipeline.competition.pictures import image_names, suffix_of
+from pipeline.competition.pixels import PixelRows, add_images, read_pixels
 from pipeline.competition.tables import Table
 from pipeline.competition.templates import MISSING, ImageIndex, plain
 from pipeline.competition.words import TEST, TRAIN, role_of, split_roles, words_of
@@ -33,6 +34,7 @@ class TableFiles:
 
     tables: dict[str, Table]  # by member, or by `FOLDER/*.csv` where a table for each folder makes one
     unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
+    notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
     def warnings(self) -> list[str]:
         """Lines about what is left aside."""
@@ -70,16 +72,23 @@ def _kind_of(name: str, is_sample: Callable[[str], bool]) -> str | None:
 
 
 def read_tables(
-    archive: Archive, index: ImageIndex | None = None, *, encoding: str = AUTO, header: Sequence[str] = ()
+    archive: Archive,
+    index: ImageIndex | None = None,
+    *,
+    encoding: str = AUTO,
+    header: Sequence[str] = (),
+    pixels: str = AUTO,
 ) -> TableFiles:
     """Every table; tables of one header beside the images of each folder become one.
 
-    index: of the archive's images. encoding: as `decoded` takes it; header: names for tables that have none.
+    index: of the archive's images; where there is none, a table's rows may be images. encoding: as `decoded` takes it;
+    header: names for tables that have none; pixels: the shape of a row's image, as `add_images` takes it.
     """
     checked_encoding(encoding)
     index = index or ImageIndex(image_names(archive))
     tables: dict[str, Table] = {}
     unread: dict[str, str] = {}
+    pixel_rows: list[PixelRows] = []
 
     def is_image(cell: str) -> bool:
         return _leads_to_image(plain(cell), index)
@@ -89,13 +98,21 @@ def read_tables(
         if suffix not in READERS:
             continue
         try:
+            if not len(index.names) and suffix in DELIMITED:
+                found = read_pixels(name, decoded(archive.read(name), name, encoding))
+                if found is not None:
+                    pixel_rows.append(found)
+                    continue
             table = READERS[suffix](archive, name, encoding, header, is_image)
         except (ValueError, OSError) as error:
             unread[name] = str(error)
         else:
             if table is not None:
                 tables[name] = table
-    return TableFiles(_together(tables, archive), unread)
+    if not pixel_rows:
+        return TableFiles(_together(tables, archive), unread)
+    added, notes = add_images(archive, pixel_rows, tables, pixels)
+    return TableFiles(tables | added, unread, notes)
 
 
 def _leads_to_image(cell: str, index: ImageIndex) -> bool:

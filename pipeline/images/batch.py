@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.images.decode import Decoded, decode_image
 
+CONSTANT_WITHIN = 1  # grey levels between the brightest and the darkest value of an image
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -57,6 +58,7 @@ class StoreReport:
     formats: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (width, height) before resizing
+    num_constant: int = 0  # stored images that show nothing
     oddities: "dict[str, array[int]]" = field(default_factory=dict)  # name of an oddity -> rows that have it
 
     def note(self, row: int, decoded: Decoded) -> None:
@@ -74,6 +76,7 @@ class StoreReport:
         self.formats.update(part.formats)
         self.modes.update(part.modes)
         self.sizes.update(part.sizes)
+        self.num_constant += part.num_constant
         for oddity, rows in part.oddities.items():
             self.oddities.setdefault(oddity, array("q")).extend(rows)
 
@@ -101,8 +104,8 @@ class StoreFile:
         self._handle.close()
 
 
-def decode_batch(store: StoreFile, batch: Batch, fit: str) -> StoreReport:
-    """Decode `batch` into its rows of `store`.
+def decode_batch(store: StoreFile, batch: Batch, fit: str, bits: int) -> StoreReport:
+    """Decode `batch` into its rows of `store`; fit and bits as `decode_image` takes them.
 
     A file that cannot be read or decoded is noted with its row, which becomes zero. Raises OSError as `write` does.
     """
@@ -115,11 +118,12 @@ def decode_batch(store: StoreFile, batch: Batch, fit: str) -> StoreReport:
             continue
         report.sha256.raw[number] = np.frombuffer(hashlib.sha256(content).digest(), dtype=np.uint8)
         try:
-            decoded = decode_image(content, store.size, fit)
+            decoded = decode_image(content, store.size, fit, bits)
         except ValueError as error:
             report.failures.append((row, str(error)))
             continue
         pixels[number] = decoded.pixels
         report.note(row, decoded)
+        report.num_constant += int(decoded.pixels.max()) - int(decoded.pixels.min()) <= CONSTANT_WITHIN
     store.write(batch.first, pixels)
     return report

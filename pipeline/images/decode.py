@@ -13,6 +13,8 @@ import numpy as np
 import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from pipeline.images.tiff import described, why_not
+
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
 # not EPS: Pillow runs Ghostscript for it
 FORMATS = (
@@ -58,35 +60,44 @@ def _formats(content: bytes) -> tuple[str, ...]:
     return (TGA,) if content.endswith(TGA_END) else FORMATS
 
 
-def decode_image(content: bytes, size: int, fit: str) -> Decoded:
+def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded:
     """Decode, orient by EXIF, make RGB, resize with antialiasing.
 
-    fit: `squash` (aspect ratio given up), `crop` (centre square), `pad` (black borders). 16-bit grey is scaled to
-    8 bits; alpha is dropped (Pillow's `convert("RGB")`). Raises ValueError, with the decoder's reason, for what
-    is no image, truncated, animated, or above `MAX_PIXELS`.
+    fit: `squash` (aspect ratio given up), `crop` (centre square), `pad` (black borders). bits: of 16-bit grey, how many
+    the set uses (`bits_used`); the upper 8 of these are kept. Alpha is dropped (Pillow's `convert("RGB")`), but for
+    images of one colour, whose shapes are in it. Raises ValueError, with the decoder's reason, for what is no image,
+    truncated, animated, of several pages or bands, or above `MAX_PIXELS`.
     """
     if not content:
         raise ValueError("the file is empty (0 bytes)")
     plain = _decode_plain_jpeg(content, size, fit)
     if plain is not None:
         return plain
+    refused = why_not(content)
+    if refused:
+        raise ValueError(refused)
     try:
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} is above {MAX_PIXELS:,} pixels; scale it down")
             num_frames = getattr(image, "n_frames", 1)
-            if num_frames > 1 and image.format != "MPO":  # a phone's JPEG with a preview or depth map behind it
+            # MPO: a phone's JPEG with a preview or depth map behind it; TIFF: smaller copies of the first page
+            if num_frames > 1 and image.format not in ("MPO", "TIFF"):
                 raise ValueError(f"it is animated ({num_frames} frames): which one counts cannot be known")
             kind, mode = image.format or "", image.mode
             image.load()
             oriented = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_resized(_as_rgb(oriented), size, fit))
-            oddities = (*_mode_oddities(image), *_size_oddities(*oriented.size, size))
+            shape = _shape_in_alpha(oriented)
+            used = bits if _is_16_bit(image) else 0
+            pixels = np.asarray(_resized(_as_rgb(oriented, used, shape), size, fit))
+            oddities = (*_mode_oddities(image, used, shape), *_size_oddities(*oriented.size, size))
     except ValueError:
         raise
     except Image.DecompressionBombError as error:
         raise ValueError(f"it is above {MAX_PIXELS:,} pixels ({error}); scale it down") from error
     except UnidentifiedImageError:  # whose message is an address in memory
+        if described(content):
+            raise ValueError(f"this kind of TIFF is not read (bands: {described(content)}); write 8-bit PNG") from None
         raise ValueError(f"cannot identify image file: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
         raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -143,13 +154,16 @@ def _orientation(content: bytes) -> int:
     return UPRIGHT
 
 
-def _mode_oddities(image: Any) -> tuple[str, ...]:
-    """Names that `pipeline.competition.audit` gives a remedy for; image as stored."""
+def _mode_oddities(image: Any, bits: int, shape: Any) -> tuple[str, ...]:
+    """Names that `pipeline.competition.audit` gives a remedy for; image as stored, bits and shape as `_as_rgb` has."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     found = {
-        "16-bit": image.mode.startswith("I;16"),
+        "16-bit": bits == 16,
+        f"{bits}-bit in 16": 0 < bits < 16,
+        "16-bit above the range": 0 < bits < 16 and int(np.asarray(image).max()) >> bits > 0,
         "CMYK": image.mode == "CMYK",
-        "transparent": _is_transparent(image),
+        "shaped by alpha": shape is not None,
+        "transparent": shape is None and _is_transparent(image),
         "EXIF-rotated": orientation in range(2, 9),
     }
     return tuple(name for name, seen in found.items() if seen)
@@ -169,9 +183,46 @@ def _is_transparent(image: Any) -> bool:
     return "transparency" in image.info
 
 
-def _as_rgb(image: Any) -> Any:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+def _is_16_bit(image: Any) -> bool:
+    return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+
+
+def bits_used(content: bytes) -> int:
+    """How many bits the brightest pixel of 16-bit grey needs, 8 to 16; 0 for an image of another kind, or for none."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
+            if not _is_16_bit(image) or image.width * image.height > MAX_PIXELS:
+                return 0
+            return max(8, int(np.asarray(image).max()).bit_length())
+    except Exception:  # any decoder's error: `decode_image` reports it properly
+        return 0
+
+
+def _shape_in_alpha(image: Any) -> Any:
+    """The alpha of an image that has one colour and several alphas, a drawing on nothing; None for any other."""
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    if image.mode not in ("LA", "PA", "RGBA"):
+        return None
+    *colours, alpha = image.convert("RGBA").split()
+    low, high = alpha.getextrema()
+    return alpha if low < high and all(least == most for least, most in (c.getextrema() for c in colours)) else None
+
+
+def _painted(image: Any, alpha: Any) -> Any:
+    """The one colour, where alpha shows it, on white if it is dark, on black if it is bright."""
+    colour = image.convert("RGBA").convert("RGB")
+    ground = Image.new("RGB", image.size, "black" if colour.convert("L").getpixel((0, 0)) >= 128 else "white")
+    return Image.composite(colour, ground, alpha)
+
+
+def _as_rgb(image: Any, bits: int, shape: Any) -> Any:
+    """bits: used of 16-bit grey, 0 for other images; shape: the alpha that holds the picture, if it does."""
+    if bits:
+        upper = np.minimum(np.asarray(image).astype(np.uint16) >> (bits - 8), 255)
+        return Image.fromarray(upper.astype(np.uint8)).convert("RGB")
+    if shape is not None:
+        return _painted(image, shape)
     if image.mode in ("I", "F"):
         raise ValueError(f"pixel type {image.mode} (32-bit) has no agreed range; convert the image to 8 or 16 bits")
     if image.mode == "P" and "transparency" in image.info:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from pipeline.console import num_cores
 from pipeline.images.batch import Batch, Digests, StoreFile, StoreReport, decode_batch
-from pipeline.images.decode import shown_kind
+from pipeline.images.decode import bits_used, shown_kind
 from pipeline.images.workers import Workers
 
 BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
@@ -24,6 +24,7 @@ MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
 AUTO_SAMPLE = 256
 AUTO_LARGEST = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
 AUTO_SMALLEST = 8
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write
 
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
@@ -37,10 +38,21 @@ def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
 
 
+def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:
+    """How many bits 16-bit grey uses, by up to 256 images spread over `names`: the least of `DEPTHS` that hold them."""
+    used = 0
+    for name in names[:: max(1, len(names) // AUTO_SAMPLE)]:
+        with contextlib.suppress(OSError):  # reported when it is decoded
+            used = max(used, bits_used(read(name)) if name else 0)
+    return next(bits for bits in DEPTHS if used <= bits) if used else DEPTHS[-1]
+
+
 def write_store(
-    path: Path, names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str, title: str
+    path: Path, names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str, title: str, bits: int = 16
 ) -> StoreReport:
     """Decode `names` in order into a (N, size, size, 3) uint8 array, written straight to `path`.
+
+    size, fit, bits: as `decode_image` takes them.
 
     Memory stays bounded: a few batches at a time. A file that cannot be read or decoded is noted in the report with
     its row, and that row is left zero: a caller must not keep the file then. Empty names are passed over (the caller
@@ -51,7 +63,7 @@ def write_store(
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
     with (
-        contextlib.closing(_decoded(_batches(names, read, size), path, fit)) as parts,
+        contextlib.closing(_decoded(_batches(names, read, size), path, fit, bits)) as parts,
         tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
     ):
         first = 0
@@ -95,7 +107,7 @@ def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
         return str(error) or type(error).__name__
 
 
-def _decoded(batches: Iterator[Batch], path: Path, fit: str) -> Generator[StoreReport, None, None]:
+def _decoded(batches: Iterator[Batch], path: Path, fit: str, bits: int) -> Generator[StoreReport, None, None]:
     """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
     started, others = time.perf_counter(), num_cores() - 1
     reports: deque[Future[StoreReport]] = deque()
@@ -103,12 +115,12 @@ def _decoded(batches: Iterator[Batch], path: Path, fit: str) -> Generator[StoreR
     with contextlib.closing(StoreFile(path)) as store, contextlib.ExitStack() as ending:
         for batch in batches:
             if workers is None and others and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
-                workers = ending.enter_context(Workers(path, fit, min(others, MOST_WORKERS)))
+                workers = ending.enter_context(Workers(path, fit, bits, min(others, MOST_WORKERS)))
             if workers is not None and workers.have_room():
                 reports.append(workers.submit(batch))
             else:
                 reports.append(Future())
-                reports[-1].set_result(decode_batch(store, batch, fit))
+                reports[-1].set_result(decode_batch(store, batch, fit, bits))
             while reports and (reports[0].done() or len(reports) > MOST_AHEAD):
                 yield reports.popleft().result()
         while reports:

@@ -23,11 +23,11 @@ QUEUED = 2  # batches for each process: one in work, one waiting
 class Worker:
     """One process that decodes into the store at `path`."""
 
-    def __init__(self, path: Path, fit: str) -> None:
+    def __init__(self, path: Path, fit: str, bits: int) -> None:
         self._connection, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(theirs.fileno()), str(path.resolve()), fit],
+                [sys.executable, "-m", __name__, str(theirs.fileno()), str(path.resolve()), fit, str(bits)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -61,8 +61,8 @@ class Worker:
 class Workers:
     """Several processes. They are fed by a thread each, so that a large batch keeps nobody waiting."""
 
-    def __init__(self, path: Path, fit: str, count: int) -> None:
-        self._all = [Worker(path, fit) for _ in range(count)]
+    def __init__(self, path: Path, fit: str, bits: int, count: int) -> None:
+        self._all = [Worker(path, fit, bits) for _ in range(count)]
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         for worker in self._all:
             self._idle.put(worker)
@@ -98,25 +98,25 @@ class Workers:
             self._idle.put(worker)
 
 
-def serve(connection: Connection, path: Path, fit: str) -> None:
+def serve(connection: Connection, path: Path, fit: str, bits: int) -> None:
     """Decode what comes until nothing comes any more."""
     store = StoreFile(path)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            connection.send(_answer(store, connection.recv(), fit))
+            connection.send(_answer(store, connection.recv(), fit, bits))
 
 
-def _answer(store: StoreFile, batch: Batch, fit: str) -> StoreReport | OSError:
+def _answer(store: StoreFile, batch: Batch, fit: str, bits: int) -> StoreReport | OSError:
     try:
-        return decode_batch(store, batch, fit)
+        return decode_batch(store, batch, fit, bits)
     except OSError as error:
         return error
 
 
 def main() -> None:
-    """Command line, for `Worker` alone: the pipe's number, the store, how to fit."""
-    descriptor, path, fit = sys.argv[1:]
-    serve(Connection(int(descriptor)), Path(path), fit)
+    """Command line, for `Worker` alone: the pipe's number, the store, how to fit, bits of 16-bit grey."""
+    descriptor, path, fit, bits = sys.argv[1:]
+    serve(Connection(int(descriptor)), Path(path), fit, int(bits))
 
 
 if __name__ == "__main__":

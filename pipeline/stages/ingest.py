@@ -30,12 +30,13 @@ from pipeline.competition.schema import (
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
 from pipeline.images.duplicates import mirrored_copies, near_copies
-from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_size, read_store, write_store
+from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 from pipeline.report.audit_page import Gallery, Picture, audit_page
 from pipeline.texts import thinned
 
 NUM_CLASSES_PICTURED = 60
+MOST_CONSTANT = 0.9  # of all images
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -65,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         target=layout.target,
         submission=layout.submission,
         metric=layout.metric,
-        train=Store(num_images=len(layout.train_ids), size=size, sha256=sha256_of(args.train_images)),
-        test=Store(num_images=len(layout.test_ids), size=size, sha256=sha256_of(args.test_images)),
+        train=Store(num_images=len(layout.train_ids), size=size, sha256=sha256_of(args.train_images), bits=stored.bits),
+        test=Store(num_images=len(layout.test_ids), size=size, sha256=sha256_of(args.test_images), bits=stored.bits),
     )
     train_store = read_store(args.train_images, num_images=len(layout.train_ids), size=size)
     test_store = read_store(args.test_images, num_images=len(layout.test_ids), size=size)
@@ -95,6 +96,7 @@ class _Stored:
 
     layout: Layout
     size: int  # of the stores, pixels
+    bits: int  # used of 16-bit grey
     train: StoreReport
     test: StoreReport
     findings: list[AuditFinding]  # those that need no pixels
@@ -113,18 +115,22 @@ def _read(
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
         size = _image_size(archive, layout, images.side)
+        bits = auto_bits(thinned([layout.train_members, layout.test_members], AUTO_SAMPLE), archive.read)
         train = write_store(
-            train_part, layout.train_members, archive.read, size=size, fit=images.fit, title="train images"
+            train_part, layout.train_members, archive.read, size=size, fit=images.fit, bits=bits, title="train images"
         )
-        test = write_store(test_part, layout.test_members, archive.read, size=size, fit=images.fit, title="test images")
+        test = write_store(
+            test_part, layout.test_members, archive.read, size=size, fit=images.fit, bits=bits, title="test images"
+        )
         archive.close()
         allocator.return_freed_memory()
         _add_failures(problems, layout.train_members, train)
         _add_failures(problems, layout.test_members, test)
+        _add_constant(problems, train, test)
         findings = _findings_without_pixels(layout, train, test)
         audit.add_stopping(problems, findings)
         problems.stop(competition.raw, competition.allow)
-    return _Stored(layout, size, train, test, findings)
+    return _Stored(layout, size, bits, train, test, findings)
 
 
 def _check_allow(allow: Sequence[str]) -> None:
@@ -142,6 +148,17 @@ def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
 def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport) -> None:
     for row, reason in report.failures:
         problems.add("unreadable image", f"{names[row]}: {reason}", "put a sound copy of the file in its place")
+
+
+def _add_constant(problems: Problems, train: StoreReport, test: StoreReport) -> None:
+    """A store in which next to nothing is to be seen stops whatever is allowed: there is nothing to learn."""
+    count, seen = train.num_constant + test.num_constant, (train.formats + test.formats).total()
+    if count > MOST_CONSTANT * seen:
+        problems.add(
+            "images nearly all constant",
+            f"{count:,} of {seen:,} are of one value as stored; modes {', '.join(train.modes + test.modes)}",
+            "look at the originals: convert them to 8-bit images in which the difference can be seen",
+        )
 
 
 def _findings_without_pixels(layout: Layout, train: StoreReport, test: StoreReport) -> list[AuditFinding]:

@@ -1,0 +1,205 @@
+"""Pixel tables: each row is an image, bit for bit, whatever the columns are called."""
+
+import io
+
+import numpy as np
+import pytest
+from conftest import csv_bytes, write_zip
+from PIL import Image
+
+from pipeline.competition.archive import open_archive
+from pipeline.competition.layout import read_layout
+from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
+from pipeline.images.store import read_store
+
+SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
+
+
+def smooth(count, shape, seed=0):
+    """(count, *shape) uint8, neighbours alike, channels apart."""
+    draws = np.random.default_rng(seed)
+    height, width = shape[:2]
+    rows, columns = np.mgrid[:height, :width]
+    parts = []
+    for _ in range(int(np.prod(shape[2:]))):
+        slopes = draws.uniform(1, 4, (count, 2, 1, 1))
+        parts.append(draws.integers(0, 190, (count, 1, 1)) + slopes[:, 0] * rows + slopes[:, 1] * columns)
+    return np.clip(np.stack(parts, axis=-1), 0, 255).astype(np.uint8).reshape(count, *shape)
+
+
+GREY = smooth(NUM_TRAIN + NUM_TEST, (SIDE, SIDE))
+COLOUR = smooth(NUM_TRAIN + NUM_TEST, (SIDE, SIDE, 3))
+NAMES = [f"pixel{n}" for n in range(SIDE * SIDE)]
+
+
+def competition(flat=None, names=NAMES, ids=None, first=1, id_columns=("ImageId",)):
+    flat = GREY.reshape(len(GREY), -1) if flat is None else flat
+    train, test = flat[:NUM_TRAIN].tolist(), flat[NUM_TRAIN:].tolist()
+    own = ("id",) if ids else ()
+    rows = [((ids[n],) if ids else ()) + tuple(row) for n, row in enumerate(test)]
+    sample = ids or range(first, first + NUM_TEST)
+    return {
+        "train.csv": csv_bytes(("label", *names), [("abc"[n % 3], *row) for n, row in enumerate(train)]),
+        "test.csv": csv_bytes((*own, *names), rows),
+        "sample_submission.csv": csv_bytes((*id_columns, "Label"), [(name, "a") for name in sample]),
+    }
+
+
+def read(path, files, **wishes):
+    """(layout, train images, test images), by Pillow from the members' bytes."""
+    problems = Problems()
+    with open_archive(write_zip(path / "raw.zip", files)) as archive:
+        layout = read_layout(archive, problems, Wishes(**wishes))
+        sides = [
+            np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in names])
+            for names in (layout.train_members, layout.test_members)
+        ]
+        assert all(archive.size(name) == len(archive.read(name)) for name in layout.test_members)
+    assert not problems.lines()
+    assert list(layout.train_labels) == ["abc"[n % 3] for n in range(NUM_TRAIN)]
+    return layout, *sides
+
+
+def check(found, images):
+    layout, train, test = found
+    assert np.array_equal(train, images[:NUM_TRAIN]) and np.array_equal(test, images[NUM_TRAIN:])
+    return layout
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        NAMES, [f"pixel{n + 1}" for n in range(64)], [str(n) for n in range(64)], [f"{r}x{c}" for r in range(1, 9) for c in range(1, 9)],
+        [f"px_{n:03d}" for n in range(64)],
+    ],
+)  # fmt: skip
+def test_each_row_is_an_image(names, tmp_path):
+    layout = check(read(tmp_path, competition(names=names)), GREY)
+    assert list(layout.test_ids) == [str(n) for n in range(1, NUM_TEST + 1)]
+    assert layout.target.classes == ("a", "b", "c") and any("36 images of 8x8" in note for note in layout.notes)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_are_numbered_as_the_sample_numbers_them(first, tmp_path):
+    layout = check(read(tmp_path, competition(first=first)), GREY)
+    assert layout.test_members[0] == f"test.csv/{first}.pgm"
+
+
+def test_an_id_column_names_the_rows(tmp_path):
+    ids = [f"t{n:03d}" for n in reversed(range(NUM_TEST))]
+    layout = check(read(tmp_path, competition(ids=ids)), GREY)
+    assert list(layout.test_ids) == ids
+
+
+def test_a_table_without_a_header_is_read(tmp_path):
+    flat = GREY.reshape(len(GREY), -1)
+    files = competition()
+    files["train.csv"] = files["train.csv"].split(b"\n", 1)[1]
+    numbers = {b"a": b"0", b"b": b"1", b"c": b"2"}
+    files["train.csv"] = b"".join(numbers[line[:1]] + line[1:] + b"\n" for line in files["train.csv"].splitlines())
+    files["test.csv"] = b"\n".join(b",".join(b"%d" % cell for cell in row) for row in flat[NUM_TRAIN:])
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        layout = read_layout(archive, Problems())
+        assert len(layout.train_ids) == NUM_TRAIN and len(layout.test_ids) == NUM_TEST
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(archive.read(layout.train_members[5])))), GREY[5])
+
+
+def test_one_column_may_hold_all_pixels_and_another_the_part(tmp_path):
+    rows = [
+        (
+            "abc"[n % 3] if n < NUM_TRAIN else "a",
+            " ".join(map(str, image.ravel())),
+            "Training" if n < NUM_TRAIN else "PublicTest",
+        )
+        for n, image in enumerate(GREY)
+    ]
+    sample = csv_bytes(("id", "emotion"), [(n + 1, "a") for n in range(NUM_TRAIN, len(GREY))])
+    files = {"faces.csv": csv_bytes(("emotion", "pixels", "Usage"), rows), "sample_submission.csv": sample}
+    check(read(tmp_path, files), GREY)
+
+
+PLANES = COLOUR.transpose(0, 3, 1, 2).reshape(len(COLOUR), -1)
+PIXELS = COLOUR.reshape(len(COLOUR), -1)
+MANY = [f"p{n}" for n in range(192)]
+
+
+@pytest.mark.parametrize("flat", [PLANES, PIXELS])
+@pytest.mark.parametrize("names", [MANY, None])
+def test_the_order_of_three_colours_is_told_by_names_or_smoothness(flat, names, tmp_path):
+    own = (
+        [f"{c}{n}" for c in "RGB" for n in range(64)]
+        if flat is PLANES
+        else [f"{c}{n}" for n in range(64) for c in "RGB"]
+    )
+    check(read(tmp_path, competition(flat, names or own)), COLOUR)
+
+
+def test_an_order_that_cannot_be_told_is_asked_for_and_each_line_settles_it(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (48, 192), dtype=np.uint8)
+    with pytest.raises(ValueError, match=r"(?s)competition.pixels: 3x8x8 .*competition.pixels: 8x8x3"):
+        read(tmp_path, competition(noise, MANY))
+    check(read(tmp_path, competition(noise, MANY), pixels="8x8x3"), noise.reshape(48, 8, 8, 3))
+    layout = check(
+        read(tmp_path, competition(noise, MANY), pixels="3x8x8"), noise.reshape(48, 3, 8, 8).transpose(0, 2, 3, 1)
+    )
+    assert layout.settings["pixels"] == "3x8x8"
+
+
+def test_pixels_that_are_no_square_are_asked_about(tmp_path):
+    flat = smooth(48, (6, 10)).reshape(48, -1)
+    names = [f"p{n}" for n in range(60)]
+    with pytest.raises(ValueError, match=r"(?s)60 pixels a row, no square.*competition.pixels: 6x10"):
+        read(tmp_path, competition(flat, names))
+    check(read(tmp_path, competition(flat, names), pixels="6x10"), flat.reshape(48, 6, 10))
+    with pytest.raises(ValueError, match=r"competition.pixels is '5x5'; t\w+.csv has 60"):
+        read(tmp_path, competition(flat, names), pixels="5x5")
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        (lambda flat: np.round(flat / 255, 6), lambda flat: flat), (lambda flat: flat // 128, lambda flat: flat // 128 * 255),
+        (lambda flat: flat // 16, lambda flat: np.rint(flat // 16 * (255 / 16))),
+        (lambda flat: flat.astype(float), lambda flat: flat), (lambda flat: flat + 0.25 * (flat < 255), lambda flat: flat),
+    ],
+)  # fmt: skip
+def test_other_ranges_become_0_to_255(change, back, tmp_path):
+    flat = GREY.reshape(len(GREY), -1).copy()
+    flat[0, 0], flat[0, 1] = 255, 0
+    check(read(tmp_path, competition(change(flat))), back(flat).astype(np.uint8).reshape(-1, SIDE, SIDE))
+
+
+@pytest.mark.parametrize("odd", [-1, 300, 0.5 - 3])
+def test_a_range_that_says_nothing_stops(odd, tmp_path):
+    flat = GREY.reshape(len(GREY), -1).astype(float)
+    flat[3, 5] = odd
+    with pytest.raises(ValueError, match=r"pixels go from .*must be 0 to 255"):
+        read(tmp_path, competition(flat))
+
+
+@pytest.mark.parametrize("broken", ["", "x", "1,2"])
+def test_a_broken_row_is_named(broken, tmp_path):
+    files = competition()
+    lines = files["train.csv"].split(b"\n")
+    lines[4] = b",".join([*lines[4].split(b",")[:-1], broken.encode()])
+    with pytest.raises(ValueError, match=r"train.csv has \d+ numbers in row 4"):
+        read(tmp_path, files | {"train.csv": b"\n".join(lines)})
+
+
+def test_tables_of_features_beside_images_are_no_pixels(tmp_path):
+    from conftest import competition_files
+
+    files = competition_files()
+    rows = [(f"{n:03d}", *range(64)) for n in range(30)]
+    files["features.csv"] = csv_bytes(("id", *(f"margin{n}" for n in range(64))), rows)
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert len(read_layout(archive, Problems()).train_ids) == 30
+
+
+def test_ingest_stores_them_bit_for_bit(workplace):
+    write_zip(workplace.raw, competition())
+    workplace.params["images"]["size"] = SIDE
+    workplace.run("ingest")
+    store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
+    assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))

@@ -1,0 +1,302 @@
+"""Tables of every dialect give the same cells; what is no table is left aside, and stops only where it is needed."""
+
+import json
+
+import pytest
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+
+from pipeline.competition.archive import open_archive
+from pipeline.competition.delimited import read_delimited
+from pipeline.competition.layout import read_layout
+from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
+from pipeline.competition.table_files import read_tables
+from pipeline.competition.tables import Table, parted, without_index
+
+HEADER = ("id", "label", "note")
+ROWS = [("001", "oak", "x, y"), ("002", "elm", ""), ("003", "a fir", "z"), ("004", "oak", "it's")]
+
+
+def written(mark=",", newline="\n", header=HEADER, rows=ROWS, quote='"'):
+    def cell(text):
+        return f"{quote}{text}{quote}" if mark in text or "," in text else text
+
+    return "".join(mark.join(map(cell, row)) + newline for row in (header, *rows))
+
+
+PLAIN = written()
+DIALECTS = {
+    "plain": PLAIN,
+    "tabs": written("\t"),
+    "semicolons": written(";"),
+    "pipes": written("|"),
+    "carriage returns": written(newline="\r\n"),
+    "old Mac": written(newline="\r"),
+    "sep line": "sep=;\n" + written(";"),
+    "quoted sep line": '"sep=|"\r\n' + written("|", "\r\n"),
+    "header with commas, rows with semicolons": "id,label,note\n" + written(";").split("\n", 1)[1],
+    "header with semicolons, rows with commas": "id;label;note\n" + PLAIN.split("\n", 1)[1],
+    "header with tabs, rows with commas": "id\tlabel\tnote\n" + PLAIN.split("\n", 1)[1],
+    "header quoted as a whole": '"id,label,note"\n' + PLAIN.split("\n", 1)[1],
+    "lines quoted as a whole": "".join('"' + line.replace('"', '""') + '"\n' for line in PLAIN.splitlines()),
+    "comments on top": "# made by a script\n# of ours, in May\n" + PLAIN,
+    "blanks after commas": "id, label, note\n001, oak, \"x, y\"\n002, elm, \n003, a fir, z\n004, oak, it's\n",
+    "blanks around header cells": PLAIN.replace("id,label,note", " id ,label , note"),
+    "blank lines": "\n" + PLAIN.replace("\n", "\n\n"),
+    "rows of marks alone": PLAIN + ",,\n,,\n",
+    "a mark at the end of each row": "id,label,note\n" + "".join(line + ",\n" for line in PLAIN.splitlines()[1:]),
+    "no newline at the end": PLAIN.rstrip("\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_dialect_gives_the_same_cells(dialect):
+    table = read_delimited("t.csv", DIALECTS[dialect])
+    assert table.header == HEADER
+    assert list(table.rows()) == ROWS
+
+
+def test_row_names_of_r_are_an_index():
+    text = "id,label\n" + "".join(f'"{n + 1}",{n:03d},{label}\n' for n, label in enumerate("aabb"))
+    table = read_delimited("t.csv", text)
+    assert table.header == ("", "id", "label")
+    assert without_index(table).header == ("id", "label")
+
+
+@pytest.mark.parametrize(
+    ("header", "kept"),
+    [
+        (("", "name", "label"), ("name", "label")), (("Unnamed: 0", "name", "label"), ("name", "label")),
+        (("Unnamed: 0.1", "name", "label"), ("name", "label")), (("index", "name", "label"), ("name", "label")),
+        (("index", "label"), ("index", "label")), (("id", "name", "label"), ("id", "name", "label")),
+    ],
+)  # fmt: skip
+def test_an_index_column_goes_unless_it_may_be_the_id(header, kept):
+    rows = [
+        (str(n), f"img{n}", "ab"[n % 2])[-len(header) :] if len(header) == 3 else (str(n), "ab"[n % 2])
+        for n in range(6)
+    ]
+    assert without_index(Table.of_rows("t.csv", header, rows)).header == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("000.png,oak\n001.png,elm\n", "competition.header: [path, label]"),
+        ("train/a.jpg\tcat\ntrain/b.jpg\tdog\n", "competition.header: [path, label]"),
+        ("001,oak\n002,elm\n003,oak\n", "competition.header: [id, label]"),
+        ("900.png\n901.png\n", "competition.header: [path]"),
+    ],
+)
+def test_a_table_without_a_header_says_which_setting_names_its_columns(text, line):
+    with pytest.raises(ValueError, match="has no header") as caught:
+        read_delimited("t.csv", text)
+    assert str(caught.value).endswith(line)
+    names = line.partition("[")[2].rstrip("]").split(", ")
+    table = read_delimited("t.csv", text, names)
+    assert table.num_rows == len(text.splitlines()) and table.header == tuple(names)
+
+
+@pytest.mark.parametrize(
+    "text", ["id,0,1,2\n7,1,0,0\n8,0,1,0\n", "label,x\nlabel,1\nother,2\n", "0,1\n0.5,0.5\n", "id,label\n1,2\n3,4\n"]
+)
+def test_a_header_of_numbers_or_of_a_labels_name_is_a_header(text):
+    assert read_delimited("t.csv", text).num_rows == len(text.splitlines()) - 1
+
+
+def layout_of(path, files, **wishes):
+    with open_archive(write_zip(path / "raw.zip", files)) as archive:
+        return read_layout(archive, Problems(), Wishes(**wishes))
+
+
+PLAIN_FILES = competition_files()
+
+
+def same(first, other):
+    return (first.train_ids, first.train_labels, first.test_ids, first.test_members) == (
+        other.train_ids, other.train_labels, other.test_ids, other.test_members,
+    )  # fmt: skip
+
+
+def test_the_setting_that_names_columns_reads_the_competition(tmp_path):
+    train = PLAIN_FILES["train.csv"].split(b"\n", 1)[1]
+    with pytest.raises(ValueError, match=r"train.csv has no header(?s:.*)competition.header: \[id, label\]"):
+        layout_of(tmp_path, PLAIN_FILES | {"train.csv": train})
+    layout = layout_of(tmp_path, PLAIN_FILES | {"train.csv": train}, header=("id", "label"))
+    assert same(layout, layout_of(tmp_path, PLAIN_FILES))
+    assert layout.settings["header"] == ["id", "label"]
+
+
+STRAY = {
+    "empty.csv": (b"", "has 0 lines"), "ragged.csv": (b"Survey of May\ncamera,lens\nA,50\n", "ragged"),
+    "other.csv": ("id,name\n1,été\n".encode("latin-1"), "is not UTF-8"), "nul.csv": (b"a,b\n1,\0\n", "NUL"),
+    "odd.json": (b"{nothing", "not readable JSON"), "twice.csv": (b"a,a\n1,2\n", "one name"),
+    "book.xlsx": (b"PK", "save it as CSV"), "coco.json": (b'{"images":[{"file_name":"a"}]}', "COCO"),
+    "list.csv": (b"999.png,1\n998.png,2\n", "no header"), "deep.json": (b"[" * 90_000, "JSON"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRAY)
+@pytest.mark.parametrize("folder", ["", "docs/"])
+def test_a_stray_table_is_left_aside_with_a_warning(name, folder, tmp_path):
+    content, cause = STRAY[name]
+    layout = layout_of(tmp_path, PLAIN_FILES | {folder + name: content})
+    assert same(layout, layout_of(tmp_path, PLAIN_FILES))
+    (warning,) = (warning for warning in layout.warnings if name in warning)
+    assert cause in warning and "left aside" in warning
+
+
+@pytest.mark.parametrize("name", sorted(set(STRAY) - {"coco.json"}))
+def test_the_same_table_stops_where_it_is_needed(name, tmp_path):
+    content, cause = STRAY[name]
+    suffix = name.partition(".")[2]
+    rest = {own: bytes_ for own, bytes_ in PLAIN_FILES.items() if own != "train.csv"}
+    for key, needed in ((("train_table", f"train.{suffix}")), ("train_table", f"labels.{suffix}")):
+        with pytest.raises(ValueError, match=rf"{needed}(?s:.*){cause}(?s:.*)competition.{key}: none"):
+            layout_of(tmp_path, rest | {needed: content})
+    rest = {own: bytes_ for own, bytes_ in PLAIN_FILES.items() if own != "sample_submission.csv"}
+    with pytest.raises(ValueError, match=rf"sample_submission.{suffix}(?s:.*){cause}(?s:.*)competition.sample: none"):
+        layout_of(tmp_path, rest | {f"sample_submission.{suffix}": content})
+    with pytest.raises(ValueError, match=rf"{name}.*{cause}"):
+        layout_of(tmp_path, PLAIN_FILES | {name: content}, train_table=name)
+
+
+def test_many_stray_tables_take_few_lines(tmp_path):
+    layout = layout_of(tmp_path, PLAIN_FILES | {f"docs/{n}.csv": b"" for n in range(30)})
+    assert len([warning for warning in layout.warnings if "left aside" in warning]) == 4
+    assert any("27 more tables" in warning for warning in layout.warnings)
+
+
+TRAIN = [tuple(line.split(",", 1)) for line in PLAIN_FILES["train.csv"].decode().splitlines()[1:]]
+PAIRS = [(image_id, label.strip('"')) for image_id, label in TRAIN]
+NUMBERED = [(f"train/{image_id}.png", str(number % 3)) for number, (image_id, _) in enumerate(PAIRS)]
+RECORDS = [{"file_name": f"{image_id}.png", "label": label} for image_id, label in PAIRS]
+OTHER_TABLES = {
+    "train.txt": "".join(f"train/{image_id}.png {label}\n" for image_id, label in PAIRS),
+    "train_list.txt": "".join(f"{image_id}.png\t{label}\n" for image_id, label in PAIRS),
+    "labels.txt": "".join(f'{image_id}.png,"{label}"\n' for image_id, label in PAIRS),
+    "train.lst": "path label\n" + "".join(f"{image_id}.png {label}\n" for image_id, label in PAIRS),
+    "train/metadata.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
+    "train/lines.json": "".join(json.dumps(record) + "\n" for record in RECORDS),
+    "labels.json": json.dumps({f"{image_id}.png": label for image_id, label in PAIRS}),
+    "fields.json": json.dumps({f"{image_id}.png": {"label": label, "w": 3} for image_id, label in PAIRS}),
+    "pairs.json": json.dumps({"labels": [[f"{image_id}.png", label] for image_id, label in PAIRS]}),
+    "wrapped.json": json.dumps({"data": [{"id": image_id, "label": label} for image_id, label in PAIRS]}),
+    "gaps.json": json.dumps([record | ({"by": "me"} if n % 2 else {}) for n, record in enumerate(RECORDS)]),
+    "train.psv": "id|label\n" + "".join(f"{image_id}|{label}\n" for image_id, label in PAIRS),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_TABLES)
+def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"} | {
+        name: OTHER_TABLES[name].encode()
+    }
+    layout = layout_of(tmp_path, files)
+    plain = layout_of(tmp_path, PLAIN_FILES)
+    assert (layout.train_members, layout.train_labels) == (plain.train_members, plain.train_labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "0 bird\n1 cat\n2 dog\n"), ("README.txt", "Images of birds.\nSee train.csv, and test.\n"),
+        ("boxes.txt", "train/000.png 0 0 9 9\ntrain/001.png 0 0 9 9\n"), ("notes.txt", ""), ("one.txt", "000.png\n"),
+        ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
+    ],
+)  # fmt: skip
+def test_what_is_no_table_of_images_is_none_and_says_nothing(name, text, tmp_path):
+    with open_archive(write_zip(tmp_path / "raw.zip", PLAIN_FILES | {name: text.encode()})) as archive:
+        found = read_tables(archive)
+    assert set(found.tables) == {"train.csv", "sample_submission.csv"} and not found.unread
+
+
+def test_a_sample_in_a_text_file_is_the_sample(tmp_path):
+    files = PLAIN_FILES | {"sample_submission.txt": PLAIN_FILES["sample_submission.csv"]}
+    del files["sample_submission.csv"]
+    assert same(layout_of(tmp_path, files), layout_of(tmp_path, PLAIN_FILES))
+
+
+def signs(suffix="csv", mark=";"):
+    """A table beside the images of each class, as of traffic signs."""
+    files, header = {}, ("Filename", "Width", "ClassId")
+    for label in range(3):
+        names = [f"{number:02d}.ppm" for number in range(8)]
+        rows = [(name, 12, label) for name in names]
+        files |= {
+            f"Final_Training/Images/{label:05d}/{name}": encoded(image_of(label, n), "PPM")
+            for n, name in enumerate(names)
+        }
+        files[f"Final_Training/Images/{label:05d}/GT-{label:05d}.csv"] = csv_bytes(header, rows).replace(
+            b",", mark.encode()
+        )
+    files |= {f"Final_Test/Images/{n:02d}.ppm": encoded(image_of(n % 3, 90 + n), "PPM") for n in range(6)}
+    test = csv_bytes(header[:2], [(f"{n:02d}.ppm", 12) for n in range(6)]).replace(b",", mark.encode())
+    return files | {"Final_Test/Images/GT-final_test.test.csv": test}
+
+
+def test_tables_beside_the_images_of_each_class_are_one(tmp_path):
+    layout = layout_of(tmp_path, signs())
+    assert len(layout.train_ids) == 24 and layout.target.classes == ("0", "1", "2")
+    assert layout.settings["train_table"] == "Final_Training/Images/*.csv"
+    expected = [str(int(name.split("/")[2])) for name in layout.train_members]
+    assert list(layout.train_labels) == expected
+    again = layout_of(
+        tmp_path, signs(), **{key: layout.settings[key] for key in ("train_table", "label", "train_images")}
+    )
+    assert same(layout, again)
+
+
+def test_tables_of_train_and_test_folders_stay_apart(tmp_path):
+    files = {
+        f"{part}/{n:02d}.png": encoded(image_of(n % 3, n + 50 * (part == "test")))
+        for part in ("train", "test")
+        for n in range(12)
+    }
+    for part in ("train", "test"):
+        files[f"{part}/meta.csv"] = csv_bytes(("file", "label"), [(f"{n:02d}.png", "abc"[n % 3]) for n in range(12)])
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert set(read_tables(archive).tables) == {"train/meta.csv", "test/meta.csv"}
+
+
+ODD_COLUMNS = ("scale 1:10", "a:b:stem", "{odd}", "x{y", "n:05d", "größe", "a/b", "%s", "")
+
+
+@pytest.mark.parametrize("column", ODD_COLUMNS)
+@pytest.mark.parametrize("is_id", [True, False])
+def test_a_columns_name_may_be_any(column, is_id, tmp_path):
+    if is_id and (set(column) & {"{", "}"} or not column or (":" in column[1:] and column != "scale 1:10")):
+        pytest.skip("a template cannot name it")
+    header = (column, "label", "n") if is_id else ("id", column, "label")
+    rows = [
+        (number, label, n % 4 + 1) if is_id else (number, n % 4 + 1, label) for n, (number, label) in enumerate(PAIRS)
+    ]
+    layout = layout_of(tmp_path, PLAIN_FILES | {"train.csv": csv_bytes(header, rows)}, label="label")
+    assert same(layout, layout_of(tmp_path, PLAIN_FILES)) and layout.train_members[3] == "train/003.png"
+
+
+PARTS = [
+    ("split", ("train", "test")), ("Usage", ("Training", "PublicTest")), ("is_train", ("1", "0")),
+    ("is_test", ("False", "True")), ("subset", ("Train", "TEST")), ("phase", ("val", "predict")),
+    ("anything", ("training", "testing")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "cells"), PARTS)
+def test_a_column_parts_labelled_rows_from_those_to_predict(name, cells):
+    rows = [(str(n), cells[n % 3 == 0]) for n in range(12)]
+    train, test = parted(Table.of_rows("t.csv", ("id", name), rows))
+    assert list(test.column("id")) == [str(n) for n in range(0, 12, 3)]
+    assert train.num_rows == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"),
+    [
+        ("label", ("train car", "test tube")), ("train", ("1", "0")), ("test_result", ("1", "0")),
+        ("Usage", ("Public", "Private")), ("label", ("latest", "oak")), ("kind", ("test", "oak")), ("split", ("a", "b")),
+    ],
+)  # fmt: skip
+def test_a_column_of_other_things_parts_nothing(name, cells):
+    rows = [(str(n), cells[n % 2]) for n in range(12)]
+    assert parted(Table.of_rows("t.csv", ("id", name), rows)) is None
