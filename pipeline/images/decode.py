@@ -209,7 +209,7 @@ def _resized(
 def _kept_part(
     original: tuple[int, int], size: int, fit: str
 ) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-    """((left, upper, right, lower), pixels of the original; (width, height) of it in the store), as Pillow's ImageOps."""
+    """(left, upper, right, lower) in pixels of the original, and its (width, height) in the store; as ImageOps."""
     width, height = original
     if fit == "crop":
         side = min(width, height)
