@@ -74,7 +74,11 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
     small = [text for count, text in shown if FEWEST_IMAGES <= count < FEW_IMAGES]
     findings = []
     if tiny:
-        remedy = "add images, merge the class into another, or take it out: it cannot be learnt and scored at once"
+        remedy = (
+            "add images, merge the class into another, or take it out: it cannot be learnt and scored at once; with "
+            "split.small_classes: allow it is dealt all the same and never found out of fold, so that the score there "
+            "is lower than that of the test images"
+        )
         kind = f"classes of fewer than {FEWEST_IMAGES} images"
         findings.append(_finding(kind, "stop" if exclusive else "warn", tiny, remedy))
     if small:
