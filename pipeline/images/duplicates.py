@@ -80,7 +80,7 @@ def search_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> Sear
     waves, numbers = _waves_of(stores, chunk)
     chains = _Chains(len(waves))
     for distance, one, two in _meeting(waves):
-        one, two = chains.worth_comparing(one, two, last=distance > WINDOW)
+        one, two = chains.worth_comparing(one, two, distance)
         chains.add(one, two, _alike(stores, np.stack([numbers[one], numbers[two]], axis=1), chunk))
     found = [_places(stores, numbers[rows]) for rows in chains.groups()]
     largest = max(CROWD, num_images // 2)
@@ -135,7 +135,7 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
     for store in stores:
         shrink = _shrinking(store.shape[1], THUMBNAIL)
         for first in range(0, len(store), chunk):
-            fine = _grey(_shrunk(store[first : first + chunk], shrink))
+            fine = shrink @ _grey(store[first : first + chunk].astype(np.float32)) @ shrink.T
             cells = pool @ fine @ pool.T
             deviation = cells.std(axis=(1, 2))
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
@@ -192,14 +192,15 @@ class _Chains:
         self._new: list[np.ndarray] = []  # the same, not sorted in yet
         self._cut = np.zeros(num_rows, dtype=bool)
 
-    def worth_comparing(self, one: np.ndarray, two: np.ndarray, *, last: bool) -> tuple[np.ndarray, np.ndarray]:
+    def worth_comparing(self, one: np.ndarray, two: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
         """Those of the pairs that are not in one chain yet, unless both have been compared in vain for long.
 
-        last: none is to be compared, only counted as left out.
+        distance: as `_meeting` says; of the last none is to be compared, only counted as left out.
         """
         if not len(one):
             return one, two
-        apart = (self._root(one) != self._root(two)) & ~self._are_strangers(one, two, settle=last)
+        last = distance > WINDOW
+        apart = (self._root(one) != self._root(two)) & ~self._are_strangers(one, two, settle=last or distance == 1)
         impatient = np.minimum(self._in_vain[one], self._in_vain[two]) >= PATIENCE
         left_out = apart & (impatient | last)
         self._cut[one[left_out]] = self._cut[two[left_out]] = True
