@@ -341,7 +341,7 @@ def scans(shift, depth=np.uint16):
 @pytest.mark.parametrize(("shift", "bits"), [(0, 8), (2, 10), (4, 12), (6, 14), (8, 16)])
 def test_the_bits_that_scans_use_are_found_kept_and_said(shift, bits, workplace, capsys):
     write_zip(workplace.raw, scans(shift))
-    workplace.params["images"]["size"] = 12
+    workplace.params["images"]["side"] = 12
     workplace.run("ingest")
     schema = read_schema(workplace.path("data/competition/schema.json"))
     assert schema.train.bits == schema.test.bits == bits

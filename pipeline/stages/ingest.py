@@ -29,7 +29,7 @@ from pipeline.competition.schema import (
     write_schema,
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
-from pipeline.images.duplicates import mirrored_copies, near_copies
+from pipeline.images.duplicates import Search, mirrored_copies, search_copies
 from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 from pipeline.report.audit_page import Gallery, Picture, audit_page
@@ -186,11 +186,13 @@ def _copies(
     ids = {"train_ids": layout.train_ids, "test_ids": layout.test_ids}
     same = audit.same_bytes([train.sha256, test.sha256])
     allocator.return_freed_memory()
-    groups = audit.joined(same, near_copies(stores) if near else [])
+    found = search_copies(stores) if near else Search([], [], [], [])
+    groups = audit.joined(same, found.groups)
     allocator.return_freed_memory()
     mirrored = mirrored_copies(stores) if near else []
     findings = [
         *audit.copy_findings(groups, **ids, labels=layout.train_labels),
+        *audit.search_findings(found.series, found.cut, found.plain, **ids),
         *audit.mirror_findings(mirrored, **ids),
     ]
     return _Copies(groups, mirrored, findings)
