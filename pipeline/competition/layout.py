@@ -25,7 +25,7 @@ from pipeline.texts import Texts
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    "classes of fewer than 2 images",
+    "classes of fewer than 2 images", "unreadable training image", "unreadable test image", "test image missing",
 )  # fmt: skip
 
 

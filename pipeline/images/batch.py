@@ -77,6 +77,14 @@ class StoreReport:
         for oddity, rows in part.oddities.items():
             self.oddities.setdefault(oddity, array("q")).extend(rows)
 
+    def without(self, rows: Sequence[int]) -> "StoreReport":
+        """The report of the store without these rows, which had failed."""
+        shift = np.cumsum(np.isin(np.arange(len(self.sha256)), rows))
+        kept = Digests(0)
+        kept.raw = np.delete(self.sha256.raw, rows, axis=0)
+        oddities = {name: array("q", [row - int(shift[row]) for row in odd]) for name, odd in self.oddities.items()}
+        return StoreReport(kept, [], self.formats, self.modes, self.sizes, oddities)
+
 
 class StoreFile:
     """A store of shape (N, S, S, 3) that is there already, to be written a batch at a time, also by several processes.

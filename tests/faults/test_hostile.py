@@ -78,7 +78,7 @@ IMAGES = {
 
 def with_image(name):
     content, said = IMAGES[name]
-    return lambda: FILES | {"train/004.png": content}, ["unreadable image: 1 (train/004.png: ", said]
+    return lambda: FILES | {"train/004.png": content}, ["unreadable training image: 1 (train/004.png: ", said]
 
 
 def with_train(content, *said):
