@@ -91,7 +91,7 @@ def test_a_test_image_that_nobody_sees_gets_the_training_prior(workplace, capsys
 
     assert read_json(workplace.path("submissions/receipt.json"))["predicted_by_prior"] == [CORRUPT, MISSING]
     command.main(["check"])
-    assert "images seen" in (out := capsys.readouterr().out) and CORRUPT in out and MISSING in out
+    assert "rows without an image" in (out := capsys.readouterr().out) and CORRUPT in out and MISSING in out
     command.main(["verify"])
 
 

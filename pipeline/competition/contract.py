@@ -148,7 +148,7 @@ def verdict(
     checks += _cell_checks(cells_of, schema)
     checks += _untouched_checks(rows, sample_rows, {at, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
-    checks.append(_looked("images seen", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
+    checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
     checks += _history_checks(hashlib.sha256(content).hexdigest(), earlier or {}, written_sha256)
     if not _is_refused(checks):
         checks += _histogram_checks(cells_of, schema, oof_counts or {})
