@@ -41,6 +41,7 @@ ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
     WITHOUT_COLUMN,
+    "unreadable training image", "unreadable test image", "test image missing",
 )  # fmt: skip
 
 
