@@ -13,9 +13,10 @@ import torch
 
 from pipeline import allocator
 from pipeline.learning.device import autocast_dtype, device_named
-from pipeline.learning.fold import seed_everything, train_fold
+from pipeline.learning.fold import train_fold
 from pipeline.learning.models import Normalised, create_model
 from pipeline.learning.resume import Saves
+from pipeline.learning.streams import seed_torch
 
 NUM_CLASSES = 10
 ALLOWED = 0.03
@@ -36,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 
 def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, saves: Saves | None) -> float:
     """Seconds of a fold with averaging, the largest state there is."""
-    seed_everything(0)
+    seed_torch("first weights", 0)
     rows = np.arange(args.images)
     model = Normalised(create_model("resnet9", num_classes=NUM_CLASSES, width=args.width), (0.5,) * 3, (0.25,) * 3)
     started = time.perf_counter()

@@ -124,7 +124,7 @@ def lay_out(folder: Path, args: argparse.Namespace) -> float:
     write_competition(raw, args.train + args.valid, size=common.SIZE, test_share=0)
     _write_params(folder, args)
     started = time.perf_counter()
-    _run(commands(raw)["ingest"], folder)
+    _run(commands()["ingest"], folder)
     seconds = time.perf_counter() - started
 
     train = read_train_table(folder / "data/competition/train.csv")
@@ -142,6 +142,7 @@ def lay_out(folder: Path, args: argparse.Namespace) -> float:
 def _write_params(folder: Path, args: argparse.Namespace) -> None:
     """params.yaml with the recipe of benchmarks.peer_loops.common; all else as shipped."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["competition"]["raw"] = str(folder / "raw.zip")
     params["model"]["width"] = args.width
     params["split"]["num_folds"] = 2
     params["folds"] = {HELD_OUT: {}, TRAINED_ON: {}}
@@ -194,7 +195,7 @@ class Result:
 
 def contenders(folder: Path, args: argparse.Namespace, python: Path, peers: list[str]) -> list[Contender]:
     """All that take turns."""
-    train = commands(folder / "raw.zip", fold=HELD_OUT)["train"]
+    train = commands(fold=HELD_OUT)["train"]
     place = train.index("--params") + 1
     found = [
         Contender(OURS, setting, None, [*train[:place], f"{precision}.yaml", *train[place + 1 :]])

@@ -38,11 +38,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def commands(raw: Path, fold: str = "0") -> dict[str, list[str]]:
+def commands(fold: str = "0") -> dict[str, list[str]]:
     """Stage -> its command line in dvc.yaml."""
     found = {}
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].items():
-        text = stage.get("do", stage)["cmd"].replace("${competition.raw}", str(raw)).replace("${key}", fold)
+        text = stage.get("do", stage)["cmd"].replace("${key}", fold)
         found[name] = [sys.executable, *shlex.split(text)[1:]]
     return found
 
@@ -100,7 +100,7 @@ def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[st
     if not raw.exists():
         write_competition(raw, num_images)
     write_params(folder, raw, width)
-    first, second = commands(raw), commands(raw, fold="1")
+    first, second = commands(), commands(fold="1")
     found = {}
     for stage in stages:
         found[stage] = measured(first[stage], folder)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -211,18 +212,36 @@ def _site_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from pipeline.inspection import holds_demos_recipe, inspect_competition, write_settings
+    from pipeline.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
 
-    account = inspect_competition(args.raw, args.params)
+    same = is_about(args.raw, args.params)
+    other = "" if same else f"{args.params} still names another competition, which `dvc repro` would train; "
+    try:
+        account = inspect_competition(args.raw, args.params)
+    except ValueError as error:
+        if same or not args.raw.exists():
+            raise
+        if not args.write:
+            raise ValueError(f"{error}\n{other}--write puts this one there") from error
+        write_settings(args.params, args.raw, {})
+        raise ValueError(
+            f"{error}\n{args.params} names this competition from now on, all else in section `competition` as before "
+            "any: put what settles the question there, then run this again"
+        ) from error
     for line in account.lines:
         console.say(line)
+    if other and not (args.write or args.recipe):
+        console.say(f"note         {other}--write puts this one there")
     demos = str(args.raw) != args.demo and holds_demos_recipe(args.params)
     with_recipe = args.recipe or (args.write and demos)
     if args.write or args.recipe:
-        write_settings(args.params, args.raw, account.settings, account.recipe if with_recipe else None)
+        settings = account.settings | account.needs.get("competition", {})
+        sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
+        write_settings(args.params, args.raw, settings, sections | (account.recipe if with_recipe else {}))
         why = "" if args.recipe else " (the recipe because what was there was made for the demo's 8-pixel digits)"
         wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
-        console.say(f"wrote {wrote} of {args.params}; next: python -m pipeline folds && dvc repro")
+        git = "" if in_git(args.params) else "git init && "
+        console.say(f"wrote {wrote} of {args.params}; next: {git}python -m pipeline folds && dvc repro")
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -331,7 +350,9 @@ def _download(args: argparse.Namespace) -> None:
     path = args.into / f"{args.slug}.zip"
     download(KaggleClient(args.slug), path)
     write_settings(args.params, path, {})
-    console.say(f"competition.raw in {args.params} is {path}; next: python -m pipeline inspect {path}")
+    console.say(
+        f"competition.raw in {args.params} is {path}; next: python -m pipeline inspect {shlex.quote(str(path))}"
+    )
 
 
 def _summary(args: argparse.Namespace) -> None:
@@ -361,7 +382,7 @@ def _ledger(args: argparse.Namespace) -> None:
     from pipeline.files import write_bytes, write_table
     from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
     from pipeline.leaderboard.ledger import Ledger
-    from pipeline.report.figures import agreement_figure
+    from pipeline.report.figures import agreement_figure, drawn
 
     entries = Ledger(args.ledger).submissions_to(args.site, args.competition)
     for line in [*table_lines(entries), "", *words(entries)]:
@@ -373,7 +394,7 @@ def _ledger(args: argparse.Namespace) -> None:
             (f"row {entry.number}", entry.cv_score or 0.0, entry.cv_standard_error or 0.0, entry.public_score or 0.0)
             for entry in both
         ]
-        write_bytes(args.figure, agreement_figure(named, both[-1].metric))
+        write_bytes(args.figure, drawn("agreement", lambda: agreement_figure(named, both[-1].metric)))
         console.say(f"plot         {args.figure}, and `dvc plots show`")
 
 

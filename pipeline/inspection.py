@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.labels import label_counts
 from pipeline.competition.layout import Layout, read_layout
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
-from pipeline.files import whole_file
+from pipeline.files import write_bytes
 from pipeline.images.decode import shown_kind
 from pipeline.images.store import AUTO_LARGEST
 from pipeline.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
 from pipeline.texts import thinned
+from pipeline.yamls import rewritten
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
@@ -40,6 +41,7 @@ class Account:
     lines: list[str]
     settings: dict[str, Any]  # of section `competition`, that say the same
     recipe: dict[str, dict[str, Any]]  # section -> key -> value, to start training from
+    needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
 
 
 def inspect_competition(raw: Path, params: Path) -> Account:
@@ -48,7 +50,7 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
     """
-    own = _own_settings(raw, params)
+    own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
     problems = Problems()
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
@@ -58,15 +60,45 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
     lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
-    found = problems.lines(own.allow if own else ())
+    audit.add_stopping(problems, audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
+    allowed = own.allow if own else ()
+    needs, needed = _long_tail(layout, allowed, num_folds=num_folds)
+    lines += needed
+    found = problems.lines(allowed)
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
-    return Account(lines, layout.settings, recipe)
+    return Account(lines, layout.settings, recipe, needs)
 
 
-def _own_settings(raw: Path, params: Path) -> CompetitionParams | None:
-    """Section `competition` if it is about the competition at `raw`."""
-    settings = load_section(params, "competition", CompetitionParams)
-    return settings if Path(settings.raw).resolve() == raw.resolve() else None
+def _long_tail(
+    layout: Layout, allowed: Sequence[str], *, num_folds: int
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """(what classes of fewer images than folds need, in section -> key -> value, lines that say so)."""
+    sizes = layout.class_sizes() if layout.target.exclusive else {}
+    few = {label: count for label, count in sizes.items() if count < num_folds}
+    if not few:
+        return {}, []
+    single = sum(count < audit.FEWEST_IMAGES for count in few.values())
+    needs: dict[str, dict[str, Any]] = {"split": {"small_classes": "allow"}}
+    if single:
+        needs["competition"] = {"allow": [*dict.fromkeys((*allowed, audit.TINY_CLASSES))]}
+    written = [f"{section}.{key}: {value}" for section, keys in needs.items() for key, value in keys.items()]
+    shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:3])
+    return needs, [
+        f"long tail    {len(few):,} of {len(sizes):,} classes have fewer images than folds: {shown};",
+        f"             {single:,} of them one: where a fold holds out all images of a class, its model never saw it,",
+        "             so that the score is a lower bound. They need (--write puts them there):",
+        *(f"             {line}" for line in written),
+    ]
+
+
+def is_about(raw: Path, params: Path) -> bool:
+    """Whether the params file names the competition at `raw`."""
+    return Path(load_section(params, "competition", CompetitionParams).raw).resolve() == raw.resolve()
+
+
+def in_git(params: Path) -> bool:
+    """Whether the params file lies in a git repository: DVC works in one alone."""
+    return any((folder / ".git").exists() for folder in params.resolve().parents)
 
 
 def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
@@ -125,8 +157,7 @@ def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[
 
 def _target(layout: Layout) -> list[str]:
     target = layout.target
-    counts = label_counts(layout.train_labels, several=not target.exclusive)
-    sizes = [f"{label} {counts[label]:,}" for label in target.classes]
+    sizes = [f"{label} {count:,}" for label, count in layout.class_sizes().items()]
     more = f", … ({len(sizes)} in all)" if len(sizes) > NUM_CLASSES_SHOWN else ""
     positive = f", positive: {target.positive}" if target.positive else ""
     return [
@@ -169,23 +200,9 @@ def write_settings(
 
     Of section `competition`, what another competition had set goes back to its default.
     """
-    from ruamel.yaml import YAML  # DVC's own dependency
-
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1000
-    document = yaml.load(params.read_text(encoding="utf-8"))
-    section = document["competition"]
+    section = load_params(params)["competition"]
     if Path(str(section.get("raw"))).resolve() != raw.resolve():
         defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
         settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
-    section["raw"] = str(raw)
-    for name, keys in {"competition": settings, **(recipe or {})}.items():
-        for key, value in keys.items():
-            document[name][key] = _yaml_value(value)
-    with whole_file(params) as part, part.open("w", encoding="utf-8") as handle:
-        yaml.dump(document, handle)
-
-
-def _yaml_value(value: Any) -> Any:
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    changes = {"competition": {"raw": str(raw), **settings}, **(recipe or {})}
+    write_bytes(params, rewritten(params.read_text(encoding="utf-8"), changes).encode())

@@ -8,17 +8,16 @@ is allowed. Stages read a section in `main` and pass plain arguments on; nothing
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from pipeline.yamls import read_yaml
 
-MOST_VALUES = 100_000  # in params.yaml, aliases followed
-# what PyYAML lets through beside its own errors: bytes that are not UTF-8, a date of month 13, `!!bool x`, …
-LEAKS = (ValueError, ArithmeticError, LookupError, AttributeError, TypeError)
+RENAMED = {"images.size": "side"}  # DVC leaves keys called `size` and `nfiles` out of its run-cache key
 
 
 def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
@@ -53,18 +52,19 @@ class CompetitionParams:
     positive: str = "auto"  # the class that a score speaks of
     submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")
     metric: str = "auto"
+    spelling: str = "auto"  # of labels in the submission, by a rule such as class_{label.number:04d}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesParams:
     """Section `images`: how each image becomes one (S, S, 3) uint8 array."""
 
-    size: int | str = between(8, 4096)  # S in pixels, or `auto`
+    side: int | str = between(8, 4096)  # S in pixels, or `auto`
     fit: str = one_of("squash", "crop", "pad")
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, str) and self.size != "auto":
-            raise ValueError(f"images.size is {self.size!r}; allowed: auto, or 8 to 4096 pixels")
+        if isinstance(self.side, str) and self.side != "auto":
+            raise ValueError(f"images.side is {self.side!r}; allowed: auto, or 8 to 4096 pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,25 @@ class ModelParams:
     name: str
     width: int = between(8, 128)  # channels after ResNet9's first convolution; other models ignore it
     pretrained: bool
-    options: dict[str, Any]  # further keyword arguments for timm.create_model
+    options: tuple[str, ...]  # `key=value` texts: a mapping's keys, the user's choice, may be ones that DVC leaves out
+
+    def __post_init__(self) -> None:
+        if len(self.keywords) < len(self.options):
+            raise ValueError(f"model.options is {list(self.options)}: a key stands twice; delete one")
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Further keyword arguments for timm.create_model; each value is read as YAML."""
+        found = {}
+        for option in self.options:
+            key, equals, value = option.partition("=")
+            try:
+                found[key.strip()] = read_yaml(value)
+            except ValueError as error:
+                raise ValueError(f"model.options: {option!r}: its value is not valid YAML: {error}") from error
+            if not equals or not key.strip().isidentifier():
+                raise ValueError(f"model.options has {option!r}; allowed: texts such as drop_rate=0.2")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,50 +185,16 @@ Section = typing.TypeVar(
 def load_params(path: Path) -> dict[str, Any]:
     """The whole of params.yaml, unchecked but for being a mapping in which no key stands twice."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        try:
-            found = loader.get_single_data()
-        finally:
-            loader.dispose()
-    except (yaml.YAMLError, *LEAKS) as error:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
-    except RecursionError:
-        raise ValueError(f"{path} is not valid YAML: it is nested too deep") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of sections")
+    for name in found:
+        section, dot, key = str(name).partition(".")
+        if dot and section in found:
+            raise ValueError(f"{path}: {name} stands beside section `{section}`; write it inside, as `{key}: …`")
     return found
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader; also refuses a key that stands twice (the last would count) and aliases without end."""
-
-    def construct_document(self, node: yaml.Node) -> Any:
-        """Called once a file, with its tree."""
-        if _num_values(node, {}) > MOST_VALUES:
-            raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES:,} values")
-        return super().construct_document(node)
-
-
-def _num_values(node: yaml.Node, known: dict[int, float]) -> float:
-    """Values under `node`, those behind an alias as often as it stands there: inf where one holds itself."""
-    if not isinstance(node, yaml.CollectionNode):
-        return 1
-    if id(node) not in known:
-        known[id(node)] = float("inf")  # until it is counted
-        pairs = node.value if isinstance(node, yaml.MappingNode) else [(part,) for part in node.value]
-        _refuse_twice([pair[0] for pair in pairs if len(pair) > 1])
-        known[id(node)] = 1 + sum(_num_values(part, known) for pair in pairs for part in pair)
-    return known[id(node)]
-
-
-def _refuse_twice(keys: list[yaml.Node]) -> None:
-    seen: dict[tuple[str, str], int] = {}
-    for key in keys:
-        if isinstance(key, yaml.ScalarNode):
-            line = key.start_mark.line + 1
-            before = seen.setdefault((key.tag, key.value), line)
-            if before != line:
-                raise ValueError(f"key {key.value!r} stands twice, in lines {before} and {line}; delete one")
 
 
 def load_section(path: Path, name: str, section: type[Section]) -> Section:
@@ -292,6 +276,8 @@ def _keys(section: type) -> list[str]:
 
 def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:
     for key in found:
+        if f"{where}.{key}" in RENAMED:
+            raise ValueError(f"{where}.{key} is called {where}.{RENAMED[f'{where}.{key}']} now; rename the key")
         if key not in _keys(section):
             close = difflib.get_close_matches(str(key), _keys(section), n=1)
             hint = f"did you mean {close[0]}? " if close else ""
@@ -323,10 +309,10 @@ def _kinds(section: type, key: str) -> tuple[type, ...]:
 def _checked(value: Any, where: str, section: type, key: str) -> Any:
     item = next(item for item in dataclasses.fields(section) if item.name == key)
     kinds = _kinds(section, key)
-    wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}")
+    wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}{_hint(value, kinds)}")
 
-    if float in kinds and isinstance(value, int | str) and not isinstance(value, bool):
-        value = _as_float(value, wrong)  # YAML 1.1 reads 1e-3 as a string
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = _as_float(value, wrong)
     if tuple in kinds and isinstance(value, list):
         value = tuple(value)
         if not all(isinstance(part, str) for part in value):
@@ -342,8 +328,17 @@ def _checked(value: Any, where: str, section: type, key: str) -> Any:
     return value
 
 
-def _as_float(value: int | str, wrong: ValueError) -> float:
+def _hint(value: Any, kinds: tuple[type, ...]) -> str:
+    """What to do where YAML took a text for something else, or a mapping stands where one stood before."""
+    if isinstance(value, dict) and tuple in kinds:
+        return f"; write {json.dumps([f'{key}={json.dumps(part, default=str)}' for key, part in value.items()])}"
+    if str in kinds and not isinstance(value, str | list | dict):
+        return "; a text that looks like a number, a date, true or null must stand in quotes"
+    return ""
+
+
+def _as_float(value: int, wrong: ValueError) -> float:
     try:
         return float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:
         raise wrong from None

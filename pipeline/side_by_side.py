@@ -75,6 +75,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
     from dvc.lock import LockError
     from dvc.logger import set_loggers_level
     from dvc.repo import Repo, lock_repo
+    from dvc.scm import SCMError
 
     try:
         with Repo() as repo:
@@ -89,6 +90,8 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
             repo.reproduce([UPSTREAM])
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
                 failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
+    except SCMError as error:
+        raise ValueError(f"{error}, and DVC works inside one alone; run `git init`, then this again") from error
     except DvcException as error:
         busy = next((cause for cause in (error, error.__cause__) if isinstance(cause, LockError)), None)
         if busy is None:

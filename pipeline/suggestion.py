@@ -26,7 +26,7 @@ MOST_EPOCHS = 50  # 2,000 images: 0.648 in 16, 0.682 in 30, 0.688 in 50; 480 ima
 SMALL_SET = 5_000
 # what params.yaml ships with, for the demo's 8-pixel digits; to be replaced for any other competition
 DEMO_RECIPE: dict[str, dict[str, Any]] = {
-    "images": {"size": "auto"},
+    "images": {"side": "auto"},
     "model": {"name": "resnet9", "width": 16},
     "augment": {"crop_padding": 1, "crop_fill": "zeros", "flip": False, "cutout": 0, "policy": "none"},
     "train": {
@@ -56,7 +56,7 @@ def suggested_recipe(
     flip = not _one_sided(classes)
     small = num_train < SMALL_SET
     sections: dict[str, dict[str, Any]] = {
-        "images": {"size": max(size, 8)},
+        "images": {"side": max(size, 8)},
         "model": {"name": "resnet9", "width": width},
         "augment": {
             "crop_padding": max(1, round(0.1 * size)),

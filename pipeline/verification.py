@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pipeline.competition.answers import answers_of, row_cells
 from pipeline.competition.contract import make_submission
@@ -26,6 +25,7 @@ from pipeline.competition.schema import (
 from pipeline.files import fold_files, made_by, read_json, refuse_altered, sha256_of
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
+from pipeline.yamls import read_yaml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ def _recorded(lock: Path) -> str:
     """Every output that DVC recorded, against the MD5 it recorded."""
     if not lock.is_file():
         return f"no {lock}: outputs are not compared with what DVC recorded"
-    stages: Mapping[str, Any] = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    stages: Mapping[str, Any] = read_yaml(lock.read_text(encoding="utf-8"))["stages"]
     outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
     for stage, out in outs:
         path = lock.parent / out["path"]

@@ -80,9 +80,10 @@ class Workplace:
         self.params["train"] |= {"epochs": 6, "batch_size": 8, "peak_lr": 0.05, "valid_every": 2}
         self.params["folds"] = {"0": {}, "1": {}}
         self.params["split"]["num_folds"] = 2
-        self.raw = root / "raw.zip"
+        self.raw = root / "raw.zip"  # what a stage that runs finds as competition.raw
 
     def save(self):
+        self.params["competition"]["raw"] = str(self.raw)
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
 
     def words(self, stage, **items):
@@ -90,7 +91,7 @@ class Workplace:
         import shlex
 
         found = shipped("dvc.yaml")["stages"][stage]
-        command = found.get("do", found)["cmd"].replace("${competition.raw}", str(self.raw))
+        command = found.get("do", found)["cmd"]
         for name, value in items.items():
             command = command.replace("${" + name + "}", value)
         places = ("data/", "submissions/", "params.yaml", "dvc.lock")

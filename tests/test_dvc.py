@@ -169,6 +169,23 @@ def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_c
     assert "up to date" in project.dvc("status")
 
 
+ODD_NAME = "raw $(touch pwned) `touch pwned`; touch 'pwned' \"수달\" ${HOME} {a}.zip"
+
+
+def test_the_archives_name_never_reaches_a_shell(project):
+    shutil.copy2(project.root / "raw.zip", project.root / ODD_NAME)
+    project.params["competition"]["raw"] = ODD_NAME
+    project.save()
+    assert project.ran("ingest") == ["ingest"], "the parameter changed"
+    assert project.ran("ingest") == []
+    (project.root / ODD_NAME).write_bytes((project.root / ODD_NAME).read_bytes() + b" ")
+    assert "ingest" in project.dvc("status"), "a dependency all the same"
+    assert not list(project.root.rglob("pwned"))
+    project.params["competition"]["raw"] = "raw.zip"
+    project.save()
+    project.ran()
+
+
 def test_an_experiment_changes_the_result_and_shows_it(project):
     for words in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "result"]):
         subprocess.run(["git", *words], cwd=project.root, check=True)

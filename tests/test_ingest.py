@@ -127,8 +127,16 @@ def test_a_missing_image_is_named(workplace):
 
 
 def test_a_duplicate_id_is_named(workplace):
-    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, "003,bird"])
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, "003,a cat"])
     assert "duplicate id: 1 (003 x2 in train.csv)" in ingest_message(workplace, files)
+
+
+def test_a_row_that_comes_again_is_named_and_may_be_left_out(workplace):
+    files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, lines[4], lines[4]])
+    assert "repeated row: 2 (003 in train.csv, 003 in train.csv)" in ingest_message(workplace, files)
+    workplace.params["competition"]["allow"] = ["repeated row"]
+    workplace.run("ingest")
+    assert len(read_train_table(workplace.path("data/competition/train.csv")).image_ids) == 30
 
 
 @pytest.mark.parametrize("label", ["", "NaN", " "])
@@ -305,7 +313,7 @@ def test_exif_orientation_is_applied():
 
 
 def test_auto_size_is_the_median_shorter_side_held_between_8_and_128(workplace):
-    workplace.params["images"]["size"] = "auto"
+    workplace.params["images"]["side"] = "auto"
     workplace.run("ingest")
     assert read_schema(workplace.path("data/competition/schema.json")).train.size == 12
 
@@ -333,7 +341,7 @@ def scans(shift, depth=np.uint16):
 @pytest.mark.parametrize(("shift", "bits"), [(0, 8), (2, 10), (4, 12), (6, 14), (8, 16)])
 def test_the_bits_that_scans_use_are_found_kept_and_said(shift, bits, workplace, capsys):
     write_zip(workplace.raw, scans(shift))
-    workplace.params["images"]["size"] = 12
+    workplace.params["images"]["side"] = 12
     workplace.run("ingest")
     schema = read_schema(workplace.path("data/competition/schema.json"))
     assert schema.train.bits == schema.test.bits == bits

@@ -1,11 +1,15 @@
 """inspect: its account, and what it writes into params.yaml, where nothing of the user's may be lost."""
 
+import re
+
 import pytest
 import yaml
 from conftest import ROOT, competition_files, write_zip
 
 from pipeline import __main__ as command
 from pipeline.inspection import holds_demos_recipe
+from pipeline.params import CompetitionParams, load_section
+from pipeline.side_by_side import run_folds
 from pipeline.suggestion import MOST_EPOCHS
 
 
@@ -90,9 +94,76 @@ def test_another_competition_starts_from_what_is_recognised(raw, params, tmp_pat
     assert (section["allow"], section["encoding"], section["raw"]) == ([], "auto", str(other))
 
 
-def test_what_is_not_understood_writes_nothing(raw, params):
+def test_what_is_not_understood_is_named_all_the_same_so_that_nobody_trains_another(raw, params):
     before = params.read_text()
     write_zip(raw, {"readme.txt": b"?"})
-    with pytest.raises(ValueError, match="no image among 1 files"):
+    with pytest.raises(ValueError, match=r"(?s)no image among 1 files.*still names another competition"):
+        inspect(raw, params)
+    assert params.read_text() == before, "without --write nothing is written"
+    with pytest.raises(ValueError, match=r"(?s)no image among 1 files.*names this competition from now on"):
         inspect(raw, params, "--write")
-    assert params.read_text() == before
+    section = load_section(params, "competition", CompetitionParams)
+    assert section == CompetitionParams(raw=str(raw)), "and all else is as before any"
+    after = params.read_text()
+    with pytest.raises(ValueError, match=r"no image among 1 files.*suffixes: [^\n]*$"):
+        inspect(raw, params, "--write")
+    assert params.read_text() == after
+    with pytest.raises(ValueError, match="does not exist"):
+        inspect(raw.with_name("mistyped.zip"), params, "--write")
+    assert params.read_text() == after, "a mistyped name is no competition"
+
+
+def test_a_competition_that_params_do_not_name_is_noted(raw, params, capsys):
+    inspect(raw, params)
+    assert "still names another competition, which `dvc repro` would train" in capsys.readouterr().out
+    inspect(raw, params, "--write")
+    assert "still names" not in capsys.readouterr().out
+    inspect(raw, params)
+    assert "still names" not in capsys.readouterr().out
+
+
+def cats_and_dogs(raw):
+    files = competition_files(labels=("cat", "dog"))
+    files["sample_submission.csv"] = re.sub(rb",\w+\n", b",0.5\n", files["sample_submission.csv"]).replace(
+        b",0.5", b",label", 1
+    )
+    return write_zip(raw, files)
+
+
+def test_the_printed_line_alone_settles_the_question(raw, params, tmp_path, monkeypatch):
+    """Pasted after a failed --write, in its section; pasted as a line of its own it is not passed over."""
+    monkeypatch.chdir(tmp_path)
+    cats_and_dogs(raw)
+    with pytest.raises(ValueError, match="which class does 1 mean") as error:
+        inspect(raw, params, "--write")
+    line = next(line.strip() for line in str(error.value).splitlines() if line.endswith("dog"))
+    key, _, value = line.removeprefix("competition.").partition(": ")
+    text = params.read_text()
+    params.write_text(re.sub(rf"(?m)^  {key}: auto", f"  {key}: {value}", text))
+    assert inspect(raw, params, "--write")["competition"]["positive"] == "dog"
+    params.write_text(f"{text}\n{line}\n")
+    with pytest.raises(ValueError, match="competition.positive stands beside section `competition`; write it inside"):
+        inspect(raw, params, "--write")
+
+
+def test_a_folder_without_git_is_told_how_to_become_one(raw, params, tmp_path, monkeypatch, capsys):
+    inspect(raw, params, "--write")
+    assert "next: git init && python -m pipeline folds" in capsys.readouterr().out
+    (tmp_path / ".dvc").mkdir()
+    for name in ("dvc.yaml", ".dvc/config"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="is not a git repository, .* run `git init`, then this again"):
+        run_folds(jobs=1, device="cpu", logs=tmp_path / "logs")
+
+
+def test_classes_of_few_images_get_the_lines_that_they_need(raw, params, capsys):
+    files = competition_files(per_class=4, labels=("oak", "elm", "fir"))
+    files["train.csv"] = files["train.csv"].replace(b",fir", b",yew", 1)
+    write_zip(raw, files)
+    written = inspect(raw, params, "--write")
+    assert "classes have fewer images than folds" in capsys.readouterr().out
+    assert written["split"]["small_classes"] == "allow"
+    assert written["competition"]["allow"] == ["classes of fewer than 2 images"]
+    inspect(raw, params)
+    assert "problems     none in tables and names" in capsys.readouterr().out

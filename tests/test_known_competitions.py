@@ -204,7 +204,7 @@ KNOWN = {
     "dogs-vs-cats": Known(
         ("cat", "dog"), ("binary", "score", "accuracy"), "train/{label}.{id}.jpg", "test1/{id}.jpg",
         sample=("sampleSubmission.csv", "id,label", "{id},0"), ids=side("{}", "{}"), read_id="{label}.{id}.jpg",
-        needs={"positive": "dog", "metric": "accuracy"}, stops=("which class does 1 mean", "competition.positive: dog"),
+        needs={"positive": "dog", "metric": "accuracy"}, stops=("How is it scored?", "competition.metric: accuracy"),
     ),
     "state-farm-distracted-driver-detection": Known(
         ("c0", "c1", "c2", "c3"), ("single_label", "columns", "log_loss"), "imgs/train/{label}/{id}", "imgs/test/{id}",
@@ -541,7 +541,7 @@ FORMS = {
     "codes with gaps": (plain(labels=("3", "7", "20")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
     "True and False, a score": (plain(labels=("True", "False"), sample="0.5"), "train/{id}.png", "test/{id}.png", "binary", "score"),
     "1.0 and 0.0, a score": (plain(labels=("1.0", "0.0"), sample="0.5"), "train/{id}.png", "test/{id}.png", "binary", "score"),
-    "1.0 and 0.0, a label": (plain(labels=("1.0", "0.0"), sample="0"), "train/{id}.png", "test/{id}.png", "binary", "label"),
+    "1.0, 0.0 and 2.0, a label": (plain(labels=("1.0", "0.0", "2.0"), sample="0"), "train/{id}.png", "test/{id}.png", "single_label", "label"),
     "two words, a label": (plain(labels=("cat", "dog")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
 }  # fmt: skip
 
@@ -558,12 +558,12 @@ def test_a_form_of_table_or_folder_is_read(tmp_path, name):
 
 def test_inspect_leaves_nothing_of_the_competition_before(workplace, tmp_path):
     workplace.params["competition"] |= {
-        "raw": "before.zip",
         "test_images": "x/{id}.png",
         "test_table": "x.csv",
         "encoding": "cp949",
     }
     workplace.params["competition"] |= {"allow": ["image without row"], "positive": "x", "label": ["x", "y"]}
+    workplace.raw = tmp_path / "before.zip"
     workplace.save()
     raw, params = write_zip(tmp_path / "raw.zip", plain()), tmp_path / "params.yaml"
     write_settings(params, raw, inspect_competition(raw, params).settings)

@@ -70,13 +70,24 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
             "augment.policy is 'randaugment'; allowed: none, autoaugment, trivialaugment",
         ),
         ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true or false"),
-        ("images", "size", "big", "images.size is 'big'; allowed: auto, or 8 to 4096 pixels"),
-        ("images", "size", 4, "images.size is 4; allowed: an integer or a string from 8 to 4096"),
+        ("images", "side", "big", "images.side is 'big'; allowed: auto, or 8 to 4096 pixels"),
+        ("images", "side", 4, "images.side is 4; allowed: an integer or a string from 8 to 4096"),
         ("split", "small_classes", "skip", "split.small_classes is 'skip'; allowed: stop, allow"),
         ("split", "group", None, "split.group is None; allowed: a string"),
         ("split", "grup", "x", "split.grup (= 'x') is not known; did you mean group?"),
         ("model", "width", 4, "model.width is 4; allowed: an integer from 8 to 128"),
-        ("model", "options", [1], "model.options is [1]; allowed: a mapping"),
+        ("images", "size", 64, "images.size is called images.side now; rename the key"),
+        ("model", "options", [1], "model.options is [1]; allowed: a list of strings"),
+        ("model", "options", ["a"], "model.options has 'a'; allowed: texts such as drop_rate=0.2"),
+        ("model", "options", ["a=1", "a=2"], "model.options is ['a=1', 'a=2']: a key stands twice; delete one"),
+        ("model", "options", ["a=[1"], "model.options: 'a=[1': its value is not valid YAML"),
+        (
+            "model",
+            "options",
+            {"cfg": {"a": None}, "size": 3},
+            'a list of strings; write ["cfg={\\"a\\": null}", "size=3"]',
+        ),
+        ("competition", "positive", 7, "competition.positive is 7; allowed: a string; a text that looks like a number"),
         ("competition", "allow", [1], "competition.allow is [1]; allowed: a list of strings"),
     ],
 )
@@ -85,6 +96,33 @@ def test_a_wrong_value_names_key_value_and_what_is_allowed(written, section, key
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         p.load_section(path, section, SECTIONS[section])
     assert str(path) in str(error.value)
+
+
+def test_no_key_bears_a_name_that_dvc_leaves_out_of_its_run_cache_key(monkeypatch):
+    """`images.size: 128` once gave the store of 64 px again: "cached - skipping run"."""
+    from dvc.stage import cache
+
+    monkeypatch.setattr(cache, "dict_sha256", lambda found, exclude: exclude)
+    left_out = cache._get_cache_hash({})
+    assert set(left_out) == {"size", "nfiles"}, "DVC changed: see whether other names are free now, or taken"
+
+    def keys(value):
+        return {
+            key for key, part in value.items() for key in ({key} | (keys(part) if isinstance(part, dict) else set()))
+        }
+
+    names = {item.name for section in SECTIONS.values() for item in dataclasses.fields(section)}
+    for path in PARAM_FILES:
+        names |= keys(p.load_params(path))
+    assert not names & set(left_out)
+    kinds = {kind for section in SECTIONS.values() for key in p._keys(section) for kind in p._kinds(section, key)}
+    assert kinds <= {str, int, float, bool, tuple}, "a mapping's keys are the user's choice"
+
+
+def test_options_are_texts_whose_values_are_yaml(written):
+    path = written("model", "options", ["drop_rate=0.2", "cfg={size: 3, deep: [1, {nfiles: 2}]}", "act=gelu", "x="])
+    found = p.load_section(path, "model", p.ModelParams).keywords
+    assert found == {"drop_rate": 0.2, "cfg": {"size": 3, "deep": [1, {"nfiles": 2}]}, "act": "gelu", "x": None}
 
 
 def test_a_missing_key_says_what_to_add(written):
@@ -119,7 +157,7 @@ def test_a_section_that_is_no_mapping_is_refused(written):
         p.load_section(written("train", value="fast"), "train", p.TrainParams)
 
 
-def test_yaml_reads_1e_3_as_text_and_we_read_a_number(tmp_path):
+def test_a_number_may_be_written_with_an_exponent(tmp_path):
     text = (ROOT / "params.yaml").read_text().replace("weight_decay: 0.0005", "weight_decay: 5e-4")
     (tmp_path / "params.yaml").write_text(text)
     assert p.load_section(tmp_path / "params.yaml", "train", p.TrainParams).weight_decay == 5e-4

@@ -24,14 +24,14 @@ def test_every_suggestion_is_valid_and_never_larger_than_the_images(num_train, s
     for name, keys in recipe.items():
         assert set(keys) <= set(params[name]), "only keys that params.yaml has"
         parse_section(params[name] | keys, name, SECTIONS[name])
-    assert recipe["images"]["size"] <= max(8, min(side, 128))
+    assert recipe["images"]["side"] <= max(8, min(side, 128))
 
 
 def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
     small, _ = suggested(num_train=500)
     large, seconds = suggested(num_train=20_000, side=400)
     assert small["train"]["epochs"] > large["train"]["epochs"]
-    assert small["images"]["size"] > large["images"]["size"]
+    assert small["images"]["side"] > large["images"]["side"]
     assert seconds <= BUDGET_S
 
 

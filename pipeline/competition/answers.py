@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.competition.lists import split_list, written_list
 from pipeline.competition.schema import Schema, SubmissionFormat, Target
 from pipeline.files import table_bytes
 
@@ -52,6 +53,10 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     if submission.whole:
         return Answers(scores=_indicators(decided, classes).astype(np.float64))
     wide = probs.astype(np.float64)
+    kept = np.array([label in submission.classes for label in classes])
+    if submission.classes and not kept.all():  # of a class without column nothing can be said
+        wide[:, ~kept] = 0.0
+        wide[wide.sum(axis=1) == 0] = kept
     return Answers(scores=wide / wide.sum(axis=1, keepdims=True) if target.exclusive else wide)
 
 
@@ -66,14 +71,16 @@ def row_cells(answers: Answers, image_ids: Sequence[str], schema: Schema) -> dic
         return {image_id: (label,) for image_id, label in zip(image_ids, answers.labels, strict=True)}
     if answers.lists is not None:
         lists = zip(image_ids, answers.lists, strict=True)
-        return {image_id: (submission.separator.join(labels),) for image_id, labels in lists}
+        return {image_id: (written_list(labels, submission.separator),) for image_id, labels in lists}
     assert answers.scores is not None
     written = _whole if submission.whole else _probability
     spelled = [[written(number) for number in row] for row in answers.scores.tolist()]
     if submission.kind == "score":
         at = target.classes.index(target.positive)
         return {image_id: (row[at],) for image_id, row in zip(image_ids, spelled, strict=True)}
-    places = [target.classes.index(label) for label in submission.classes]
+    places = [target.classes.index(label) if label else len(target.classes) for label in submission.classes]
+    for row in spelled:
+        row.append("0")  # of a class without training images
     if submission.kind == "columns":
         return {image_id: tuple(row[at] for at in places) for image_id, row in zip(image_ids, spelled, strict=True)}
     return {
@@ -113,26 +120,25 @@ def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str]
     if submission.kind == "label":
         return Answers(labels=[cells_of[image_id][0] for image_id in image_ids])
     if submission.kind in ("list", "ranked"):
-        return Answers(lists=[split_list(cells_of[image_id][0], submission.separator) for image_id in image_ids])
+        separator = submission.separator
+        return Answers(lists=[split_list(cells_of[image_id][0], separator, strict=True) for image_id in image_ids])
     scores = np.full((len(image_ids), len(target.classes)), np.nan)
+    if submission.classes:
+        scores[:, [index for index, label in enumerate(target.classes) if label not in submission.classes]] = 0.0
     if submission.kind == "score":
         positive = np.array([float(cells_of[image_id][0]) for image_id in image_ids])
         at = target.classes.index(target.positive)
         scores[:, at], scores[:, 1 - at] = positive, 1.0 - positive
         return Answers(scores=scores)
-    places = [target.classes.index(label) for label in submission.classes]
+    kept = [place for place, label in enumerate(submission.classes) if label]
+    places = [target.classes.index(submission.classes[place]) for place in kept]
     for row, image_id in enumerate(image_ids):
         if submission.kind == "columns":
             cells = list(cells_of[image_id])
         else:
             cells = [cells_of[f"{image_id}{submission.separator}{suffix}"][0] for suffix in submission.suffixes]
-        scores[row, places] = [float(cell) for cell in cells]
+        scores[row, places] = [float(cells[place]) for place in kept]
     return Answers(scores=scores)
-
-
-def split_list(cell: str, separator: str) -> list[str]:
-    """The labels in a cell; none in an empty one."""
-    return cell.split(separator) if cell else []
 
 
 def predicted_counts(answers: Answers, target: Target) -> dict[str, int]:

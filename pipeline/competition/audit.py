@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.competition.problems import Problems
 from pipeline.texts import rows_of_equals
 
 Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
 
 TRAIN, TEST = 0, 1
 NUM_SHOWN = 3
+TINY_CLASSES = "classes of fewer than 2 images"
 FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
 FORMAT_REMEDIES = {
     "16-bit": "only the upper 8 of 16 bits are kept; if the images look dark, stretch their range before zipping",
@@ -28,7 +30,7 @@ FORMAT_REMEDIES = {
     "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
     "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
     "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",
-    "upscaled": "more than half are smaller than the store; set images.size to their size to train faster",
+    "upscaled": "more than half are smaller than the store; set images.side to their size to train faster",
     "extreme aspect": "longer than 3:1; with images.fit squash they lose their shape, pad keeps it",
 }
 
@@ -81,12 +83,21 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
     findings = []
     if tiny:
         remedy = "add images, merge the class into another, or take it out: it cannot be learnt and scored at once"
-        kind = f"classes of fewer than {FEWEST_IMAGES} images"
-        findings.append(_finding(kind, "stop" if exclusive else "warn", tiny, remedy))
+        findings.append(_finding(TINY_CLASSES, "stop" if exclusive else "warn", tiny, remedy))
     if small:
         remedy = "add images, or lower split.num_folds; their scores hang on single images"
         findings.append(_finding(f"classes of fewer than {FEW_IMAGES} images", "warn", small, remedy))
     return findings
+
+
+def add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
+    """Findings that stop become problems, which competition.allow may let pass."""
+    for finding in findings:
+        if finding.severity == "stop":
+            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
+            for number in range(finding.count):
+                offender = finding.first[number] if number < len(finding.first) else ""
+                problems.add(finding.kind, offender, finding.remedy + allow)
 
 
 def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:
@@ -177,7 +188,7 @@ def mirror_findings(
 def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[AuditFinding]:
     """Findings from the oddities of a `StoreReport`: rows by oddity; names[row] is the image.
 
-    `upscaled` counts only where more than half are: `images.size: auto` is the median side, which leaves half below.
+    `upscaled` counts only where more than half are: `images.side: auto` is the median side, which leaves half below.
     """
     return [
         _finding(f"{oddity} images", "warn", [names[row] for row in rows], FORMAT_REMEDIES[oddity])

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.competition.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells, split_list
-from pipeline.competition.schema import Schema
+from pipeline.competition.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells
+from pipeline.competition.lists import split_list
+from pipeline.competition.schema import Schema, SubmissionFormat
 from pipeline.files import table_bytes
 
 BOM = "\ufeff"
@@ -145,6 +146,7 @@ def verdict(
     checks += _cell_checks(cells_of, schema)
     checks += _untouched_checks(rows, sample_rows, {at, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
+    checks += _spelling_checks(sample_rows, schema)
     checks += _history_checks(hashlib.sha256(content).hexdigest(), earlier or {}, written_sha256)
     if not _is_refused(checks):
         checks += _histogram_checks(cells_of, schema, oof_counts or {})
@@ -293,7 +295,7 @@ def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
     submission, classes = schema.submission, set(schema.target.classes)
     empty, odd, strangers, repeated, long = [], [], [], [], []
     for row_id, cell in cell_of.items():
-        labels = split_list(cell, submission.separator)
+        labels = split_list(cell, submission.separator, strict=True)
         if not labels and not submission.may_be_empty:
             empty.append(f"{row_id} = {cell!r}")
         unknown = [label for label in labels if label not in classes]
@@ -411,6 +413,26 @@ def _likeness_checks(
         _looked("equal to the sample", same, example, seen=seen, refused=False),
         _looked("constant", shown, "look at the model", seen=f"{len(distinct):,} different rows", refused=False),
     ]
+
+
+def _spelling_checks(sample_rows: list[list[str]], schema: Schema) -> list[Check]:
+    """Of a format that writes labels: cells of the sample that are none; the leaderboard may spell them so."""
+    submission, classes = schema.submission, set(schema.target.classes)
+    if submission.kind not in ("label", "list", "ranked"):
+        return []
+    _, places = _places(schema)
+    cells = {row[place] for row in sample_rows for place in places}
+    labels = {label for cell in cells for label in _labels_of(cell, submission)}
+    strange = sorted(label for label in labels - classes if label.strip())
+    remedy = (
+        f"labels are written as {', '.join(map(repr, schema.target.classes[:NUM_SHOWN]))}: see competition.spelling"
+    )
+    seen = f"{len(cells):,} different cells"
+    return [_looked("cells of the sample that are no labels", strange, remedy, seen=seen, refused=False)]
+
+
+def _labels_of(cell: str, submission: SubmissionFormat) -> list[str]:
+    return [cell] if submission.kind == "label" else split_list(cell, submission.separator)
 
 
 def _history_checks(sha256: str, earlier: Mapping[str, str], written_sha256: str | None) -> list[Check]:

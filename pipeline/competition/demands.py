@@ -1,24 +1,48 @@
 """What the sample submission asks for: kind of target, format, class of each column, and the metric."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
-from pipeline.competition.labels import DELIMITERS, Labels
+from pipeline.competition.labels import WITHOUT_COLUMN, Labels, respelled
+from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.metrics import metric_named
-from pipeline.competition.sample import LongIds, Sample, match_names
+from pipeline.competition.problems import setting_line
+from pipeline.competition.sample import LongIds, Sample, classes_named
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
+from pipeline.competition.spelling import AS_TRAINED, is_number, rules_for, spelled
 from pipeline.competition.tables import AUTO
+from pipeline.competition.words import words_of
 
 # (negative, positive), lower case
 KNOWN_PAIRS = (
-    ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("negative", "positive"), ("normal", "abnormal"),
-    ("benign", "malignant"), ("absent", "present"), ("real", "fake"), ("0.0", "1.0"),
+    ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"),
+    ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"),
+)  # fmt: skip
+NEGATIONS = ("no", "not", "non", "without", "un")
+# words of a column's name that do not say which class it speaks of
+EMPTY_WORDS = (
+    "prob", "probs", "probability", "p", "proba", "score", "scores", "pred", "preds", "prediction", "predictions",
+    "predicted", "label", "labels", "target", "targets", "class", "classes", "category", "value", "confidence", "conf",
+    "is", "has", "id", "of", "the", "output", "result", "answer", "expected", "likelihood", "y", "percent", "status",
 )  # fmt: skip
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
 
 
-def submission_format(
+@dataclass(frozen=True, kw_only=True)
+class Demands:
+    """What a submission must be, and the labels as it spells them."""
+
+    labels: Labels
+    target: Target
+    submission: SubmissionFormat
+    metric: str
+    spelling: str  # the rule; see `spelling`
+    warnings: list[str]
+    notes: list[str]
+
+
+def submission_demands(
     sample: Sample | None,
     long: LongIds | None,
     labels: Labels,
@@ -27,26 +51,36 @@ def submission_format(
     positive: str,
     submission: str,
     metric: str,
-) -> tuple[Target, SubmissionFormat, str, list[str]]:
-    """(target, format, metric, warnings); `auto` arguments are decided by the sample's cells.
+    spelling: str,
+    sampleless_columns: tuple[str, str],
+    fewer: bool = False,
+) -> Demands:
+    """What is asked; `auto` arguments are decided by the sample's cells.
 
     kind: the target's, already decided but for single_label, which becomes binary where the positive class is known.
-    Raises ValueError, with the lines that settle it, where the sample's columns or the positive class stay unknown.
+    sampleless_columns: the header where there is no sample; fewer: classes may lack a column. Raises ValueError, with
+    the lines that settle it, where the sample does not tell labels from probabilities, or one class from the other.
     """
-    warnings: list[str] = []
-    values = sample.value_columns if sample else ("label",)
-    header = sample.table.header if sample else ("id", "label")
+    header = sample.table.header if sample else sampleless_columns
+    values = sample.value_columns if sample else sampleless_columns[1:]
     if metric != AUTO:
         metric = metric_named(metric).name
     wanted = submission
     if submission == AUTO:
+        _refuse_silent(sample, long, labels, metric)
         wanted = _kind(sample, long, labels, metric)
-        _refuse_unreadable(wanted, sample, labels)
     _refuse_unfit(wanted, values, labels)
+    rule, separator, notes, warnings = _spelling(sample, labels, wanted, spelling, stated=submission != AUTO)
+    if rule != AS_TRAINED:
+        mapped = spelled(rule, labels.classes)
+        positive = mapped.get(positive, positive)
+        labels = respelled(labels, mapped)
 
-    found_positive = _positive(labels, values, positive) if len(labels.classes) == 2 and not labels.several else ""
+    found_positive = ""
+    if len(labels.classes) == 2 and not labels.several:
+        found_positive = _positive(labels, values[0] if len(values) == 1 and long is None else "", positive)
     if wanted == "score" and not found_positive:
-        choices = "".join(f"\n    competition.positive: {label}" for label in labels.classes)
+        choices = "".join(f"\n    competition.{setting_line('positive', label)}" for label in labels.classes)
         raise ValueError(
             f"the sample's column {values[0]!r} holds one score an image; which class does 1 mean? Choose one:{choices}"
         )
@@ -54,33 +88,48 @@ def submission_format(
         kind = "binary"
     target = Target(kind=kind, columns=labels.columns, classes=labels.classes, positive=found_positive)
 
-    separator, most = _list_shape(sample, labels, wanted, metric)
+    most = _most(sample, labels, wanted, metric, separator)
     metric = _default_metric(target, wanted, most) if metric == AUTO else metric
-    class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted)
-    if wanted == "label" and sample:
-        warnings += _strange_cells(sample, labels, metric)
-    if wanted == "score" and sample and metric == "auc" and _whole_numbers(sample):
-        warnings.append(
-            "the sample writes whole numbers: probabilities will be written. If the leaderboard counts right answers: "
-            "competition.metric: accuracy"
-        )
-    return (
-        target,
-        SubmissionFormat(
+    class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted, fewer=fewer)
+    takes = metric_named(metric).takes
+    return Demands(
+        labels=labels,
+        target=target,
+        submission=SubmissionFormat(
             kind=wanted,
-            id_column=sample.id_column if sample else "id",
+            id_column=sample.id_column if sample else header[0],
             columns=tuple(header),
             value_columns=tuple(values),
             classes=class_of,
             suffixes=long.suffixes if long and wanted == "long" else (),
             separator=long.separator if long and wanted == "long" else separator,
             most=most,
-            whole=wanted in ("score", "columns", "long") and metric_named(metric).takes == "labels",
+            whole=wanted in ("score", "columns", "long") and takes == "labels",
             may_be_empty=labels.several and label_cell([]) in labels.cells,
         ),
-        metric,
-        warnings,
+        metric=metric,
+        spelling=rule,
+        warnings=warnings
+        + _whole_number_warnings(sample, wanted, takes)
+        + _classless_warnings(class_of, labels, long, values),
+        notes=notes,
     )
+
+
+def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> None:
+    """Raise where the sample writes one 0 or 1, or nothing, for two classes: it says nothing of what is wanted."""
+    if sample is None or long is not None or len(sample.value_columns) > 1 or metric != AUTO:
+        return
+    cells = sample.cells()
+    silent = len(cells) <= 1 and all(is_number(cell) and float(cell) in (0.0, 1.0) for cell in cells)
+    silent &= bool(cells) or all(map(is_number, labels.classes))
+    if silent and not labels.several and len(labels.classes) == 2:
+        written = repr(next(iter(cells))) if cells else "nothing"
+        raise ValueError(
+            f"the sample writes {written} everywhere in {sample.value_columns[0]!r}: that may stand for labels or for "
+            "probabilities. How is it scored? (auc and log_loss take probabilities, accuracy and f1 labels.) Choose "
+            "one:\n    competition.metric: auc\n    competition.metric: accuracy"
+        )
 
 
 def _kind(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> str:
@@ -92,7 +141,7 @@ def _kind(sample: Sample | None, long: LongIds | None, labels: Labels, metric: s
         return "ranked"
     if labels.several:
         return "list"
-    if sample is not None and _delimiter_of_known(sample, labels.classes):
+    if sample is not None and _list_mark(sample.cells(), labels):
         return "ranked"
     if len(labels.classes) == 2 and (_wants_score(metric) or (sample is not None and _numbers_apart(sample, labels))):
         return "score"
@@ -106,48 +155,124 @@ def _wants_score(metric: str) -> bool:
 def _numbers_apart(sample: Sample, labels: Labels) -> bool:
     """Whether the sample writes numbers that are no labels: 0.5, or 0 where the labels are cat and dog."""
     cells = sample.cells()
-    known = {float(label) for label in labels.classes if _is_number(label)}
-    return bool(cells) and all(_is_number(cell) and float(cell) not in known for cell in cells)
+    known = {float(label) for label in labels.classes if is_number(label)}
+    apart = bool(cells) and all(is_number(cell) and float(cell) not in known for cell in cells)
+    return apart and not rules_for(cells, labels.classes)
 
 
-def _whole_numbers(sample: Sample) -> bool:
-    cells = sample.cells()
-    return bool(cells) and all(_is_number(cell) and float(cell).is_integer() for cell in cells)
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text.strip().lower()) is not None
-
-
-def _delimiter_of_known(sample: Sample, classes: Sequence[str]) -> str:
-    """What separates known labels within the sample's cells; '' where cells do not hold several."""
-    known = set(classes)
-    for mark in DELIMITERS:
-        cells = [cell for cell in sample.cells() if cell not in known]
-        if cells and all(mark in cell and {part.strip() for part in cell.split(mark)} <= known for cell in cells):
-            return mark
+def _list_mark(cells: Collection[str], labels: Labels) -> str:
+    """What separates labels within the sample's cells, spelled as in training or by a rule; '' for no lists."""
+    whole = {cell for cell in cells if cell not in labels.classes}
+    style = bracket_style(whole)
+    if style:
+        return style
+    for mark in dict.fromkeys((labels.delimiter.strip() or labels.delimiter, *MARKS)):
+        if not mark or not whole or not all(mark in cell for cell in whole):
+            continue
+        parts = {part for cell in whole for part in split_list(cell, mark)}
+        by_rule = len(parts) > 1 and not rules_for(whole, labels.classes) and rules_for(parts, labels.classes)
+        if parts <= set(labels.classes) or by_rule:
+            return as_written(mark, whole)
     return ""
 
 
-def _refuse_unreadable(wanted: str, sample: Sample | None, labels: Labels) -> None:
-    """Raise where the sample's cells are neither labels nor a placeholder: fractions, or labels among other things."""
-    if sample is None or wanted not in ("label", "list"):
-        return
-    cells, known = sample.cells(), set(labels.classes)
-    shown = f"the sample writes {min(cells - known, default='')!r} in {sample.value_columns[0]!r}"
-    if _numbers_apart(sample, labels) and not _whole_numbers(sample):
+def _spelling(
+    sample: Sample | None, labels: Labels, wanted: str, wished: str, *, stated: bool
+) -> tuple[str, str, list[str], list[str]]:
+    """(rule, separator, notes, warnings) of formats that write labels.
+
+    stated: the user names the format; then cells that are no labels are no reason to stop.
+    """
+    if wanted not in ("label", "list", "ranked"):
+        return AS_TRAINED, "", [], []
+    cells = sample.cells() if sample else set()
+    separator = (_list_mark(cells, labels) or labels.delimiter or " ") if wanted != "label" else ""
+    if wished != AUTO:
+        spelled(wished, labels.classes)
+        return wished, separator, [], []
+    parts = {part for cell in cells for part in (split_list(cell, separator) if separator else [cell])}
+    if not parts or sample is None:
+        return AS_TRAINED, separator, [], []
+    rules = rules_for(parts, labels.classes)
+    if len(rules) == 1 and rules[0] != AS_TRAINED:
+        shown = ", ".join(f"{new!r} for {old!r}" for old, new in list(spelled(rules[0], labels.classes).items())[:3])
+        return rules[0], separator, [f"labels are spelled as the sample spells them: {shown} ({rules[0]})"], []
+    if len(rules) > 1:
+        shown_by = {rule: f"such as {_shown(spelled(rule, labels.classes).values())}" for rule in rules[:6]}
+        lines = "".join(f"\n    competition.{setting_line('spelling', *entry)}" for entry in shown_by.items())
         raise ValueError(
-            f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
-            f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
+            f"the sample writes {_shown(parts)} for labels such as {_shown(labels.classes)}; {len(rules)} spellings "
+            f"give that and differ in other labels; choose one:{lines}"
         )
-    lists = [(cell, mark) for cell in cells - known for mark in DELIMITERS if mark in cell]
-    parts = [{part.strip() for part in cell.split(mark)} for cell, mark in lists]
-    if any(part & known and part - known for part in parts) and not any(part <= known for part in parts):
+    if rules:
+        return AS_TRAINED, separator, [], []
+    return AS_TRAINED, separator, [], _strange_cells(sample, labels, parts, wanted, stated=stated)
+
+
+def _shown(texts: Collection[str]) -> str:
+    return ", ".join(map(repr, sorted(texts)[:4]))
+
+
+def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wanted: str, *, stated: bool) -> list[str]:
+    """Warnings for a sample whose cells are not all labels. Raises ValueError where they look like other labels."""
+    strange, known = set(parts) - set(labels.classes), set(labels.classes)
+    shown = f"the sample writes {_shown(strange)} in {sample.value_columns[0]!r}"
+    if not stated and any(set(split_list(cell, mark)) & known for cell in strange for mark in MARKS if mark in cell):
         lines = "".join(f"\n    competition.submission: {kind}" for kind in dict.fromkeys((wanted, "ranked")))
         raise ValueError(
             f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
             f"here. If labels alone are wanted, choose one:{lines}"
         )
+    if len(parts) == 1 and (stated or not _is_fraction(next(iter(parts)))):
+        return [
+            f"{shown}, no training label (such as {_shown(known)}): taken for a placeholder; labels are spelled as in "
+            "training"
+        ]
+    if len(strange) <= len(parts) / 2:
+        return [f"{shown}: no training image has {'it' if len(strange) == 1 else 'them'}, so it is never predicted"]
+    if stated:
+        return [f"{shown}, no training labels (such as {_shown(known)}); labels are spelled as in training"]
+    if all(is_number(part) for part in parts) and any(_is_fraction(part) for part in parts):
+        raise ValueError(
+            f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
+            f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
+        )
+    raise ValueError(
+        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known)}) nor made of "
+        "them by a rule. If the label is another column, or in another folder: competition.label; if the labels are "
+        f"to be written as in training:\n    competition.spelling: '{AS_TRAINED}'"
+    )
+
+
+def _is_fraction(text: str) -> bool:
+    return is_number(text) and not float(text).is_integer()
+
+
+def _whole_number_warnings(sample: Sample | None, wanted: str, takes: str) -> list[str]:
+    cells = sample.cells() if sample else set()
+    whole = bool(cells) and all(is_number(cell) and not _is_fraction(cell) for cell in cells)
+    if not whole or wanted not in ("score", "columns", "long") or takes != "scores":
+        return []
+    return [
+        "the sample writes whole numbers: probabilities will be written. If the leaderboard counts right answers: "
+        "competition.metric: accuracy"
+    ]
+
+
+def _classless_warnings(
+    class_of: Sequence[str], labels: Labels, long: LongIds | None, values: Sequence[str]
+) -> list[str]:
+    names = long.suffixes if long else values
+    unknown = [name for name, label in zip(names, class_of, strict=False) if not label]
+    lacking = sorted(set(labels.classes) - set(class_of)) if class_of else []
+    warnings = []
+    if unknown:
+        warnings.append(f"the sample names {_shown(unknown)}, of which there is no training image: 0 is written there")
+    if lacking:
+        warnings.append(
+            f"the sample has no column for {_shown(lacking)}: never written; out of fold they count as misses"
+        )
+    return warnings
 
 
 def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:
@@ -166,30 +291,41 @@ def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:
         raise ValueError("competition.submission is label, but an image may have several labels; use list")
 
 
-def _positive(labels: Labels, values: Sequence[str], wished: str) -> str:
+def _positive(labels: Labels, column: str, wished: str) -> str:
+    """The class that a score speaks of: the one that the sample's column names, else that of a known pair; or ''."""
     if wished != AUTO:
         if wished not in labels.classes:
             raise ValueError(f"competition.positive is {wished!r}; the classes are {list(labels.classes)}")
         return wished
+    words = [word for word in words_of(column) if word not in EMPTY_WORDS or word in map(str.lower, labels.classes)]
+    lengths = {label: _length_in(words, label) for label in labels.classes}
+    named = [label for label, length in lengths.items() if length and length == max(lengths.values())]
+    if len(named) == 1:
+        beside = len(words) > lengths[named[0]] and any(word in NEGATIONS for word in words)
+        return "" if beside and not set(words_of(named[0])) & set(NEGATIONS) else named[0]
+    own = {word for name in labels.columns for word in words_of(name)} - set(EMPTY_WORDS)
+    if words and not named and own and not own & set(words):
+        return ""  # the column speaks of something else than the label's: healthy, where the label says infected
+    if any(word in NEGATIONS for word in words):
+        return ""
     lower = {label.lower(): label for label in labels.classes}
-    for negative, positive in KNOWN_PAIRS:
-        if set(lower) == {negative, positive}:
-            return lower[positive]
-    words = {word for value in values for word in re.split(r"[\W_]+", value.lower())}
-    named = [label for text, label in lower.items() if text in words]
-    return named[0] if len(named) == 1 else ""
+    return next((lower[positive] for negative, positive in KNOWN_PAIRS if set(lower) == {negative, positive}), "")
 
 
-def _list_shape(sample: Sample | None, labels: Labels, wanted: str, metric: str) -> tuple[str, int]:
-    """(separator, most labels in a cell) of `list` and `ranked`."""
-    if wanted not in ("list", "ranked"):
-        return "", 0
-    separator = (_delimiter_of_known(sample, labels.classes) if sample else "") or labels.delimiter or " "
-    if wanted == "list":
-        return separator, 0
-    longest = max((cell.count(separator) + 1 for cell in sample.cells()), default=0) if sample else 0
+def _length_in(words: Sequence[str], label: str) -> int:
+    """How many of the words in a row are the label's; 0 where they are not all there."""
+    own = words_of(label) or [label.lower()]
+    places = range(len(words) - len(own) + 1)
+    return len(own) if any(list(words[place : place + len(own)]) == own for place in places) else 0
+
+
+def _most(sample: Sample | None, labels: Labels, wanted: str, metric: str, separator: str) -> int:
+    """How many labels a cell of `ranked` holds at most."""
+    if wanted != "ranked":
+        return 0
+    longest = max((len(split_list(cell, separator)) for cell in sample.cells()), default=0) if sample else 0
     asked = int(metric.partition("@")[2]) if metric.startswith("map@") else 0
-    return separator, min(asked or (longest if longest > 1 else DEFAULT_RANKED), len(labels.classes))
+    return min(asked or (longest if longest > 1 else DEFAULT_RANKED), len(labels.classes))
 
 
 def _default_metric(target: Target, wanted: str, most: int) -> str:
@@ -200,30 +336,16 @@ def _default_metric(target: Target, wanted: str, most: int) -> str:
     return "quadratic_weighted_kappa" if target.kind == "ordinal" and wanted == "label" else DEFAULT_METRICS[wanted]
 
 
-def _classes_of(names: Sequence[str], labels: Labels, wanted: str) -> tuple[str, ...]:
+def _classes_of(names: Sequence[str], labels: Labels, wanted: str, *, fewer: bool) -> tuple[str, ...]:
     if wanted not in ("columns", "long"):
         return ()
-    found = match_names(names, labels.classes)
+    found = classes_named(names, labels.classes, fewer=fewer)
     if found is None:
         odd = [name for name in names if name not in labels.classes]
         lacking = [label for label in labels.classes if label not in names]
         raise ValueError(
             f"unknown columns: the sample names {len(names)} classes, the labels {len(labels.classes)}; without label: "
             f"{odd[:5]}, without column: {lacking[:5]}. If the label is another column: competition.label: COLUMN"
+            + (f"; to go on all the same: competition.allow: [{WITHOUT_COLUMN}]" if lacking and not odd else "")
         )
     return tuple(found[name] for name in names)
-
-
-def _strange_cells(sample: Sample, labels: Labels, metric: str) -> list[str]:
-    strange = sorted(sample.cells() - set(labels.classes))
-    if strange:
-        return [
-            f"the sample writes {', '.join(map(repr, strange[:3]))}, no training label (such as "
-            f"{', '.join(map(repr, labels.classes[:3]))}): taken for a placeholder; labels are spelled as in training"
-        ]
-    if len(labels.classes) == 2 and len(sample.cells()) == 1 and metric == "accuracy":
-        return [
-            f"the sample writes {next(iter(sample.cells()))!r} everywhere: labels will be written. If the leaderboard "
-            "scores probabilities (AUC, log loss): competition.metric: auc"
-        ]
-    return []

@@ -3,21 +3,27 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 
+import numpy as np
+
+from pipeline.competition.lists import MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import Problems
-from pipeline.competition.sample import match_names
+from pipeline.competition.sample import classes_named
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
+from pipeline.competition.spelling import is_number, rules_for
 from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 from pipeline.texts import Texts
 
 EMPTY_LABELS = ("", "nan")
+EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
-DELIMITERS = (" ", ",", ";", "|")
+MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name",
                "classname", "category_id", "class_id", "label_name", "tags", "y")  # fmt: skip
+NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
 ORDINAL_NAMES = (
     "diagnosis",
     "grade",
@@ -31,7 +37,11 @@ ORDINAL_NAMES = (
     "score",
 )
 MAX_GRADES = 12
-ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "False": 0, "True": 1}
+SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
+ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
+WITHOUT_COLUMN = "class without column"
+NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
 
 
 @dataclass(frozen=True)
@@ -44,140 +54,191 @@ class Labels:
     classes: tuple[str, ...]
     delimiter: str  # between labels in the organiser's cells; '' where there is one label or one column for each
 
+    def take(self, rows: np.ndarray) -> "Labels":
+        """The labels of these rows alone, as `Texts.take` takes them; an emptied class is none."""
+        cells = self.cells.take(rows)
+        gone = not self.several and len(self.columns) == 1
+        return replace(self, cells=cells, classes=sorted_classes(cells.distinct()) if gone else self.classes)
+
 
 def label_choices(
-    table: Table, *, names: Sequence[str], cells: Collection[str], taken: Collection[str]
+    table: Table, *, names: Sequence[str], cells: Collection[str], taken: Collection[str], fewer: bool = False
 ) -> list[tuple[str, ...]]:
     """The columns that could hold the label, as the submission sees it; one choice means that there is no doubt.
 
     names: what the submission calls its value columns (or the suffixes of its long ids); cells: what the sample
-    writes there; taken: columns with another role (ids, paths, columns that the test table has too).
+    writes there; taken: columns with another role (ids, paths, columns that the test table has too); fewer: classes
+    may lack a name.
     """
     if names and all(name in table.header for name in names):
         return [tuple(names)]
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
-        return _columns_for_names(table, free, names)
-    plausible = [column for column in free if _plausible(table.column(column))]
-    indicators = [column for column in free if all(cell in ONE for cell in table.column(column))]
-    tokens = {token for cell in cells for mark in DELIMITERS for token in cell.split(mark)}
+        return _columns_for_names(table, free, names, fewer=fewer)
+    plausible = [column for column in free if _plausible(table, column)]
+    plausible = [column for column in plausible if column.lower() not in NO_LABELS] or plausible
+    indicators = [column for column in free if _holds_ones(table.column(column))]
+    tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
-    return [(column,) for column in _narrowed(table, plausible, cells, asked=bool(names))]
+    return [(column,) for column in _narrowed(table, plausible, cells, names)]
 
 
-def _columns_for_names(table: Table, free: Sequence[str], names: Sequence[str]) -> list[tuple[str, ...]]:
+def _columns_for_names(
+    table: Table, free: Sequence[str], names: Sequence[str], *, fewer: bool
+) -> list[tuple[str, ...]]:
     choices: list[tuple[str, ...]] = []
     for column in free:
-        found = table.column(column).distinct()
-        delimiter = table.delimiter or found_delimiter(found)
-        classes = {token for cell in found for token in _tokens(cell, delimiter)}
-        if match_names(names, sorted(classes)):
+        if classes_named(names, sorted(_labels_in(table, column, names=names)), fewer=fewer):
             choices.append((column,))
-    indicators = [column for column in free if all(cell in ONE for cell in table.column(column))]
-    if not choices and match_names(names, indicators):
+    indicators = [column for column in free if _holds_ones(table.column(column))]
+    if not choices and classes_named(names, indicators, fewer=fewer):
         choices.append(tuple(indicators))
     return choices
 
 
-def _plausible(cells: Texts) -> bool:
+def _labels_in(table: Table, column: str, *, names: Collection[str] = (), written: Collection[str] = ()) -> set[str]:
+    """The labels in a column, lists of them taken apart."""
+    found = table.column(column).distinct()
+    mark = table.delimiter or found_delimiter(found, names=names, written=written) or ""
+    return {label for cell in found for label in split_list(cell, mark)}
+
+
+def _holds_ones(cells: Texts) -> bool:
+    """Whether a column says 0 or 1 of each row, or leaves it open."""
+    distinct = {cell.strip().lower() for cell in cells.distinct()}
+    return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)
+
+
+def _plausible(table: Table, column: str) -> bool:
+    """Whether a column could hold labels: words or whole numbers that come back, alone or in lists."""
+    cells = table.column(column)
     distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
+    if len(distinct) > max(2, len(cells) // 2):
+        distinct = _labels_in(table, column)
     fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none
     return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
 
 
-def _narrowed(table: Table, columns: list[str], cells: Collection[str], *, asked: bool) -> list[str]:
-    """Columns narrowed by what the sample writes, or by name where there is no sample (not `asked`).
+def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: Sequence[str]) -> list[str]:
+    """Columns narrowed by what the sample writes, or by name where there is no sample (no `names`).
 
     Of columns that say the same, the first is enough.
     """
     if {CATEGORY_ID, CATEGORY} & set(columns):
         columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
-    if len(columns) > 1:
-        fitting = [column for column in columns if cells and _writes(table, column, cells)]
-        columns = fitting or columns
+    if len(columns) > 1 and not _says_nothing(cells):
+        for by_rule in (False, True):
+            fitting = [column for column in columns if _writes(table, column, cells, by_rule=by_rule)]
+            if fitting:
+                columns = fitting
+                break
     if len(columns) > 1 and all(table.column(column) == table.column(columns[0]) for column in columns):
         columns = columns[:1]
-    if len(columns) > 1 and not asked:
-        named = [column for column in columns if column.lower() in LABEL_NAMES]
+    if len(columns) > 1:
+        known = SURELY_LABEL if names else LABEL_NAMES
+        named = [column for column in columns if column.lower() in known]
         columns = named if len(named) == 1 else columns
     if set(columns) == {CATEGORY_ID, CATEGORY}:
-        columns = [CATEGORY_ID]  # leaderboards of COCO-style competitions ask for the number, if the sample is silent
+        # leaderboards of COCO-style competitions ask for the number, if the sample is silent; a score has no spelling
+        columns = [CATEGORY if len(table.column(CATEGORY).distinct()) == 2 else CATEGORY_ID]
     return columns
 
 
-def _writes(table: Table, column: str, cells: Collection[str]) -> bool:
-    """Whether the sample's cells hold nothing but labels of this column, one or several in a cell."""
-    found = table.column(column).distinct()
-    delimiter = table.delimiter or found_delimiter(found)
-    labels = {token for cell in found for token in _tokens(cell, delimiter)}
-    return any(
-        {token for cell in cells for token in _tokens(cell, mark)} <= labels for mark in ("", delimiter, *DELIMITERS)
-    )
+def _says_nothing(cells: Collection[str]) -> bool:
+    """Whether the sample's cells cannot tell labels from a placeholder: nothing at all, or one number everywhere."""
+    return not cells or (len(cells) == 1 and all(map(is_number, cells)))
 
 
-def found_delimiter(cells: Sequence[str]) -> str:
-    """What separates labels within a cell; '' where each cell is one label.
+def _writes(table: Table, column: str, cells: Collection[str], *, by_rule: bool) -> bool:
+    """Whether the sample's cells hold nothing but labels of this column, one or several in a cell.
 
-    Cells are lists where they hold different numbers of parts, and nearly all parts of the longer ones come back in
-    other cells: `scab`, `scab rust`, `rust`. `a cat`, `bird` are not.
+    by_rule: spelled by a rule as well.
     """
-    distinct = sorted({cell.strip() for cell in cells} - {""})
-    for mark in DELIMITERS:
-        longer = [cell for cell in distinct if mark in cell]
-        if not longer or len({cell.count(mark) for cell in distinct}) == 1:
-            continue
-        seen = Counter(token for cell in distinct for token in set(_tokens(cell, mark)))
-        parts = {token for cell in longer for token in _tokens(cell, mark)}
-        if sum(seen[token] > 1 for token in parts) >= 0.8 * len(parts):
-            return mark
-    return ""
-
-
-def _tokens(cell: str, delimiter: str) -> list[str]:
-    parts = cell.split(delimiter) if delimiter else [cell]
-    return [part.strip() for part in parts if part.strip()]
+    labels = _labels_in(table, column, written=cells)
+    for mark in dict.fromkeys(("", bracket_style(cells), *MARKS)):
+        written = {label for cell in cells for label in split_list(cell, mark)}
+        if written <= labels or (by_rule and rules_for(written, labels)):
+            return True
+    return False
 
 
 def read_labels(
-    table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems, *, delimiter: str = AUTO
+    table: Table,
+    columns: tuple[str, ...],
+    ids: Sequence[str],
+    problems: Problems,
+    *,
+    delimiter: str = AUTO,
+    allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
 ) -> Labels:
-    """The labels of every row. What is wrong with single cells goes to `problems`."""
+    """The labels of every row. What is wrong with single cells goes to `problems`.
+
+    delimiter: as `lists` has it, or none; allow: the kinds of problem that the user lets pass; told_apart: names of
+    classes as the sample submission spells them: two of them are two classes, however alike.
+    """
     if len(columns) > 1:
         return _indicator_labels(table, columns, ids, problems)
     cells = table.column(columns[0])
-    mark = (
-        table.delimiter or found_delimiter(cells.distinct())
-        if delimiter == AUTO
-        else ""
-        if delimiter == NONE
-        else delimiter
-    )
-    if not mark:
-        check_labels(table.name, ids, cells, problems)
+    mark = (table.delimiter or found_delimiter(cells.distinct()) or "") if delimiter == AUTO else delimiter
+    if mark in ("", NONE):
+        check_labels(table.name, ids, cells, problems, allow=allow, told_apart=told_apart)
+        cells = Texts(cell.strip() for cell in cells)
         return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
-    classes = sorted_classes(token for cell in cells for token in _tokens(cell, mark))
+    rows = [split_list(cell, mark) for cell in cells]
+    classes = sorted_classes(label for row in rows for label in row)
     order = {label: place for place, label in enumerate(classes)}
-    written = Texts(label_cell(sorted(set(_tokens(cell, mark)), key=order.__getitem__)) for cell in cells)
+    written = Texts(label_cell(sorted(set(row), key=order.__getitem__)) for row in rows)
     _note_unlabelled(table.name, ids, written, problems)
     return Labels(columns, True, written, classes, mark)
 
 
+def respelled(labels: Labels, spelling: Mapping[str, str]) -> Labels:
+    """The same labels, each as `spelling` has it."""
+    several = labels.several
+    rows = LabelSets(labels.cells, several=several)
+    cells = Texts(label_cell(spelling[label] for label in row) if several else spelling[row[0]] for row in rows)
+    return replace(labels, cells=cells, classes=sorted_classes(spelling.values()))
+
+
+def as_several(labels: Labels) -> Labels:
+    """One label an image, as sets of labels."""
+    return replace(labels, several=True, cells=Texts(label_cell([label]) for label in labels.cells))
+
+
+def empty_rows(labels: Labels, *, allow: Collection[str], told_apart: Collection[str]) -> np.ndarray:
+    """(N,) bool: which rows have no label where each should have one; arguments as of `read_labels`."""
+    if labels.several or len(labels.columns) > 1:
+        return np.zeros(len(labels.cells), dtype=bool)
+    empty = (_is_empty(cell, allow, told_apart) for cell in labels.cells)
+    return np.fromiter(empty, dtype=bool, count=len(labels.cells))
+
+
+def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) -> bool:
+    text = cell.strip().lower()
+    return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow and cell not in told_apart)
+
+
 def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
     chosen = Table(table.name, columns, tuple(table.column(column) for column in columns))
-    strange = sorted({cell for cells in chosen.cells for cell in cells.distinct() if cell.strip() not in ONE})
-    if sum(any(cell.strip() not in ONE for cell in row) for row in chosen.rows()) > table.num_rows / 2:
+    written = {cell.strip().lower() for cells in chosen.cells for cell in cells.distinct()}
+    is_zero = {""} if not any(ONE.get(cell) == 0 for cell in written) else set()  # 1 and nothing else
+    known = ONE.keys() | set(UNSURE)
+    strange = sorted({cell for cells in chosen.cells for cell in cells.distinct() if cell.strip().lower() not in known})
+    if sum(any(cell.strip().lower() not in known for cell in row) for row in chosen.rows()) > table.num_rows / 2:
         raise ValueError(
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
             "several targets an image, or numbers (regression), are not learnt here"
         )
     for image_id, row in zip(ids, chosen.rows(), strict=True):
         for column, cell in zip(columns, row, strict=True):
-            if cell.strip() not in ONE:
+            if cell.strip().lower() not in ONE.keys() | is_zero:
                 problems.add(
-                    "label cell that is not 0 or 1",
+                    NOT_ZERO_OR_ONE,
                     f"{image_id}: {column} = {cell!r}",
-                    f"columns {list(columns)[:3]} of {table.name} say 0 or 1",
+                    f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
+                    f"competition.allow: [{NOT_ZERO_OR_ONE}]",
                 )
     if all(len(labels) == 1 for labels in _ones(chosen)):
         return Labels(columns, False, Texts(labels[0] for labels in _ones(chosen)), tuple(columns), "")
@@ -187,7 +248,7 @@ def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str]
 def _ones(table: Table) -> Iterator[list[str]]:
     """The columns in which each row has 1."""
     for row in table.rows():
-        yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip(), 0)]
+        yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip().lower(), 0)]
 
 
 def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems) -> None:
@@ -202,25 +263,35 @@ def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], probl
             )
 
 
-def check_labels(table: str, ids: Sequence[str], labels: Texts, problems: Problems) -> None:
+def check_labels(
+    table: str,
+    ids: Sequence[str],
+    labels: Texts,
+    problems: Problems,
+    *,
+    allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
+) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     for image_id, label in zip(ids, labels, strict=True):
-        if label.strip().lower() in EMPTY_LABELS:
-            problems.add("empty label", f"{image_id} = {label!r}", f"label the row in {table}, or take it out")
-        elif label.strip().lower() in DOUBTFUL_LABELS:
-            problems.add(
-                "label that may mean missing",
-                f"{image_id} = {label!r}",
-                f"label the row in {table}; if it is a class: competition.allow: [label that may mean missing]",
-            )
+        shown, text = f"{image_id} = {label!r}", label.strip().lower()
+        if _is_empty(label, allow, told_apart):
+            remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
+            if text:
+                remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(EMPTY, shown, remedy)
+        elif text in MISSING_WORDS and label not in told_apart:
+            remedy = f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(MAY_MEAN_MISSING, shown, remedy)
         elif label != label.strip():
-            problems.add("label with outer spaces", f"{image_id} = {label!r}", f"take the spaces out of {table}")
+            remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
+            problems.add(OUTER_SPACES, shown, remedy)
 
     spellings: dict[str, set[str]] = {}
     for label in labels.distinct():
         spellings.setdefault(unicodedata.normalize("NFC", label).strip().casefold(), set()).add(label)
     for variants in spellings.values():
-        if len({variant.strip() for variant in variants}) > 1:
+        if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(
                 "duplicate class spelling",
                 " / ".join(sorted(variants)),

@@ -4,17 +4,28 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.competition.archive import Archive
+from pipeline.competition.audit import TINY_CLASSES
 from pipeline.competition.delimited import is_plain_csv
-from pipeline.competition.demands import submission_format
-from pipeline.competition.labels import Labels, looks_ordinal
+from pipeline.competition.demands import Demands, submission_demands
+from pipeline.competition.labels import (
+    EMPTY,
+    NOT_ZERO_OR_ONE,
+    OUTER_SPACES,
+    WITHOUT_COLUMN,
+    Labels,
+    as_several,
+    label_counts,
+    looks_ordinal,
+)
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
+from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, column_holding
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
@@ -28,8 +39,13 @@ from pipeline.texts import Texts
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    "classes of fewer than 2 images",
+    TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
+    WITHOUT_COLUMN,
 )  # fmt: skip
+
+
+# keys of section `competition` that follow from the label and the sample
+DERIVED = ("positive", "submission", "metric", "spelling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +66,11 @@ class Layout:
     settings: dict[str, str | list[str]]  # keys of section `competition` that say the same
     notes: list[str]  # how it was recognised
     warnings: list[str]
+
+    def class_sizes(self) -> dict[str, int]:
+        """Label -> number of training images that have it, in the order of the classes."""
+        counts = label_counts(self.train_labels, several=not self.target.exclusive)
+        return {label: counts[label] for label in self.target.classes}
 
 
 def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = None) -> Layout:
@@ -86,20 +107,26 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     train, labels = training_side(reading, train_tables)
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
-    _note_unused(reading, train, test, used | reading.index.used_by(test.members))
-    target, submission, metric = _demands(reading, labels)
+    _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
+    demands = _demands(reading, labels, test)
+    if demands.target.exclusive and len(demands.target.classes) < 2:
+        problems.stop(str(archive.path), wishes.allow)
+        raise reading.stop(
+            f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
+            "to tell apart; see competition.label and competition.train_table"
+        )
     return Layout(
         id_column=train.id_column,
-        target=target,
-        submission=submission,
-        metric=metric,
+        target=demands.target,
+        submission=demands.submission,
+        metric=demands.metric,
         train_ids=train.ids,
         train_members=train.members,
-        train_labels=labels.cells,
+        train_labels=demands.labels.cells,
         test_ids=test.ids,
         test_members=test.members,
         train_table=train.table,
-        sample=_sample_bytes(reading, submission, test),
+        sample=_sample_bytes(reading, demands.submission, test),
         settings=reading.settings,
         notes=reading.notes,
         warnings=reading.warnings,
@@ -111,7 +138,13 @@ def _find_what_is_asked(reading: Reading) -> None:
     name = find_sample(reading.archive, reading.tables, reading.wishes.sample)
     reading.settings["sample"] = name or NONE
     if name is not None:
-        reading.sample = read_sample(reading.tables[name], reading.wishes.id_column)
+        table = reading.tables[name]
+
+        def num_images(column: str) -> int:
+            found = find_matches(table, reading.index, role="test", columns=[column])
+            return found[0].num_found if found else 0
+
+        reading.sample = read_sample(table, reading.wishes.id_column, num_images)
         reading.long = _long(reading, reading.sample)
 
 
@@ -136,8 +169,25 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
         if sample_like(name) and not wished:
             continue
         table = without_index(table)
-        train[name], test[name] = parted(table) or (table, table)
+        train[name], test[name] = parted(table) or _parted_by_sample(reading, table) or (table, table)
     return train, test
+
+
+def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of one table for both: the sample's ids, where a column has one cell that no other has.
+
+    That is the label column, blank where the label is to be predicted.
+    """
+    wanted = set(reading.sample_ids())
+    column = column_holding(table, wanted) if wanted and table.num_rows > len(wanted) else None
+    if column is None or not wanted <= set(table.column(column)):
+        return None
+    asked = np.fromiter((cell in wanted for cell in table.column(column)), dtype=bool, count=table.num_rows)
+    for cells in table.cells:
+        said = cells.take(asked).distinct()
+        if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
+            return table.take(~asked), table.take(asked)
+    return None
 
 
 def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
@@ -165,30 +215,61 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
 # -- what is asked
 
 
-def _demands(reading: Reading, labels: Labels) -> tuple[Target, SubmissionFormat, str]:
+def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
     wishes = reading.wishes
     kind, asked = wishes.target, reading.sample.value_columns if reading.sample else ()
     if kind == AUTO:
         kind = "multi_label" if labels.several else "ordinal" if looks_ordinal(labels, asked) else "single_label"
-    if (kind == "multi_label") != labels.several:
-        have = "several labels an image" if labels.several else "one label an image"
-        raise reading.stop(f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds {have}")
-    try:
-        target, submission, metric, warnings = submission_format(
-            reading.sample,
-            reading.long,
-            labels,
-            kind=kind,
-            positive=wishes.positive,
-            submission=wishes.submission,
-            metric=wishes.metric,
+    if kind != "multi_label" and labels.several:
+        raise reading.stop(
+            f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds several labels an image. If each "
+            "cell is one label:",
+            ["delimiter: none"],
         )
+    if kind == "multi_label" and not labels.several:
+        labels = as_several(labels)
+    if kind == "binary" and len(labels.classes) != 2:
+        kind = "single_label"  # from settings that an earlier label column had
+    try:
+        demands = _demands_by(reading, labels, test, {name: getattr(wishes, name) for name in DERIVED} | {"kind": kind})
     except ValueError as error:
-        raise reading.stop(str(error)) from error
-    reading.warnings += warnings
-    reading.settings |= {"target": target.kind, "submission": submission.kind, "metric": metric}
-    reading.settings["positive"] = target.positive or AUTO
-    return target, submission, metric
+        raise reading.stop(f"{error}{_stale_lines(reading, labels, test)}") from error
+    reading.warnings += demands.warnings
+    reading.notes += demands.notes
+    target = demands.target
+    reading.settings |= {"target": target.kind, "submission": demands.submission.kind, "metric": demands.metric}
+    reading.settings |= {"positive": target.positive or AUTO, "spelling": demands.spelling}
+    return demands
+
+
+def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[str, str]) -> Demands:
+    return submission_demands(
+        reading.sample,
+        reading.long,
+        labels,
+        fewer=WITHOUT_COLUMN in reading.wishes.allow,
+        sampleless_columns=_sampleless_columns(reading, labels, test),
+        **wishes,
+    )
+
+
+def _stale_lines(reading: Reading, labels: Labels, test: Side) -> str:
+    """The lines to reset, where what params.yaml says fits other labels and without it all is clear; else ''."""
+    said = {name: getattr(reading.wishes, name) for name in (*DERIVED, "target")}
+    kept = [f"competition.{name} ({value})" for name, value in said.items() if value != AUTO]
+    try:
+        kind = "multi_label" if labels.several else "single_label"
+        _demands_by(reading, labels, test, dict.fromkeys(DERIVED, AUTO) | {"kind": kind})
+    except ValueError:
+        return ""
+    return f". If they were written for another label, set to auto: {', '.join(kept)}"
+
+
+def _sampleless_columns(reading: Reading, labels: Labels, test: Side) -> tuple[str, str]:
+    """(id, label) as the organiser's own tables call them; a submission is called so most likely."""
+    named = reading.test_table is not None and test.table.name == reading.test_table.name
+    own = len(labels.columns) == 1 and reading.settings["train_table"] != NONE
+    return test.id_column if named else "id", labels.columns[0] if own else "label"
 
 
 def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) -> bytes:
@@ -203,4 +284,5 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
     reading.warnings.append(
         f"{table.name} is no CSV in UTF-8 with commas: the submission will be one; ask whether it is accepted"
     )
-    return table_bytes(table.header, table.rows())
+    written = table_bytes(table.header, table.rows())
+    return written.replace(b"\n", b"\r\n") if b"\r\n" in content.replace(b"\0", b"") else written

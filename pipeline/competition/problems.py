@@ -1,8 +1,18 @@
 """Problems in what the organiser gave, collected so that the user sees all of them at once."""
 
+import re
 from collections.abc import Sequence
 
 NUM_SHOWN = 3
+# what YAML 1.1 or 1.2 reads as something else than text
+NO_TEXT = ("yes", "no", "on", "off", "true", "false", "null", "none", "y", "n", "nan")
+
+
+def setting_line(key: str, value: str, comment: str = "") -> str:
+    """The line of params.yaml, section `competition`, that gives `key` this text."""
+    is_plain = re.fullmatch(r"[A-Za-z](?:[\w ./-]*[\w.])?", value) is not None and value.lower() not in NO_TEXT
+    written = value if is_plain or value == "none" else "'" + value.replace("'", "''") + "'"
+    return f"{key}: {written}" + (f"    # {comment}" if comment else "")
 
 
 class Problems:

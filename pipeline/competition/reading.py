@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.pictures import IMAGE_SUFFIXES
-from pipeline.competition.problems import Problems
+from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.sample import LongIds, Sample
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import (
@@ -43,6 +43,8 @@ class Wishes:
     positive: str = AUTO
     submission: str = AUTO
     metric: str = AUTO
+    spelling: str = AUTO  # a rule; see pipeline.competition.spelling
+    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
 
     @classmethod
     def among(cls, settings: Mapping[str, Any]) -> "Wishes":
@@ -64,6 +66,7 @@ class Reading:
     long: LongIds | None = None  # the sample's ids taken apart, where they name image and class
     test_table: Table | None = None
     settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
+    left_out: list[str] = field(default_factory=list)  # images of rows that are not used
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -78,6 +81,14 @@ class Reading:
             return self.long.suffixes
         return self.sample.value_columns if self.sample else ()
 
+    def sample_cells(self) -> set[str]:
+        """What the sample submission writes in its value columns; nothing where its ids are long."""
+        return self.sample.cells() if self.sample and not self.long else set()
+
+    def names_of_classes(self) -> set[str]:
+        """What the sample submission may call classes: its columns, cells and the ends of its long ids."""
+        return {*self.asked(), *self.sample_cells()}
+
     def sample_ids(self) -> Texts:
         """The image ids that the sample submission asks for."""
         if self.long is not None:
@@ -85,8 +96,11 @@ class Reading:
         return self.sample.ids() if self.sample else Texts()
 
     def test_columns(self) -> set[str]:
-        """Columns of the test table: a label is none of them."""
-        return set(self.test_table.header) if self.test_table else set()
+        """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""
+        table = self.test_table
+        if table is None:
+            return set()
+        return {name for name, cells in zip(table.header, table.cells, strict=True) if len(cells.distinct()) > 1}
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: s
                 rivals.append(match)
                 taken.append(found)
     if len(rivals) > 1:
-        choices = [f"{role}_images: {match.template!r}" for match in rivals]
+        choices = [setting_line(f"{role}_images", match.template) for match in rivals]
         raise reading.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
     return best
 
@@ -143,7 +157,11 @@ def checked_ids(reading: Reading, ids: Texts, table: str) -> Texts:
     for rows in rows_of_equals(ids):
         image_id = ids[rows[0]]
         if image_id.strip():
-            reading.problems.add("duplicate id", f"{image_id} x{len(rows)} in {table}", "keep one row for each id")
+            reading.problems.add(
+                "duplicate id",
+                f"{image_id} x{len(rows)} in {table}",
+                "keep one row for each id; if each row is one of its labels: competition.target: multi_label",
+            )
     return ids
 
 

@@ -2,11 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from pipeline.competition.archive import Archive
+from pipeline.competition.problems import setting_line
+from pipeline.competition.spelling import composed, rules_for, spelled
 from pipeline.competition.tables import AUTO, NONE, Table, counts_rows
 from pipeline.texts import Texts
 
@@ -18,6 +20,7 @@ NAME_LEVELS = (
     r"^sample$|^example$|샘플",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")
+LEADERBOARDS = {"public", "private", "ignored"}  # what a column such as `Usage` holds
 MAX_SPLITS = 4  # how many separators a class name in a long id may hold, less one
 
 
@@ -58,7 +61,7 @@ def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> s
     for level in NAME_LEVELS:
         found = [name for name in tables if _named(name, level)]
         if len(found) > 1:
-            choices = "\n".join(f"    competition.sample: {name}" for name in found)
+            choices = "\n".join(f"    competition.{setting_line('sample', name)}" for name in found)
             raise ValueError(f"{archive.path}: {len(found)} files may be the sample submission; choose one:\n{choices}")
         if found:
             return found[0]
@@ -76,26 +79,33 @@ def _named(name: str, level: str) -> bool:
     return re.search(level, letters) is not None and "train" not in letters
 
 
-def read_sample(table: Table, wished_id: str) -> Sample:
-    """Its id column (the first whose cells are all distinct, unless `wished_id` names one) and those to fill."""
-    header = table.header
-    columns = [column for column in header if column and not column.startswith("Unnamed:")]
-    if (
-        header.index(columns[0]) == 0
-        and len(columns) > 2
-        and counts_rows(table.column(columns[0]))
-        and columns[0] == "index"
-    ):
-        columns = columns[1:]
-    if wished_id != AUTO and wished_id in columns:
+def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) -> Sample:
+    """Its id column and those to fill.
+
+    The id column is the one that `wished_id` names, else of those whose cells are all distinct the one that leads to
+    most images. num_images: how many images a column leads to. An index column and one that parts the leaderboard
+    stay as they are.
+    """
+    columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
+    distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
+    if wished_id in columns:
         id_column = wished_id
+    elif len(distinct) > 1:
+        id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
-        distinct = [column for column in columns if table.column(column).all_distinct()]
-        id_column = distinct[0] if distinct and table.num_rows > 1 else columns[0]
-    values = tuple(column for column in columns if column != id_column)
+        id_column = distinct[0] if distinct else columns[0]
+    given = {column for column in distinct if counts_rows(table.column(column))} if len(columns) > 2 else set()
+    values = tuple(column for column in columns if column not in (id_column, *given) and not _parts(table, column))
     if not values:
-        raise ValueError(f"{table.name} has the columns {list(header)}; a sample submission has an id and another one")
+        raise ValueError(
+            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one"
+        )
     return Sample(table, id_column, values)
+
+
+def _parts(table: Table, column: str) -> bool:
+    """Whether a column says which rows count for the public leaderboard."""
+    return {cell.strip().lower() for cell in table.column(column).distinct()} <= LEADERBOARDS
 
 
 def long_ids(ids: Texts) -> LongIds | None:
@@ -131,40 +141,29 @@ def _split(name: str, separator: str, splits: int) -> tuple[str, str] | None:
     return (parts[0], separator.join(parts[1:])) if len(parts) == splits + 1 and all(parts) else None
 
 
-def match_names(names: Sequence[str], classes: Sequence[str]) -> dict[str, str] | None:
-    """Which class each of the submission's names means: spelled alike, or so after a prefix or suffix that all share.
+def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool = False) -> dict[str, str] | None:
+    """Which class each of the submission's names means; '' for a name of which there is no training image.
 
-    `prob_cat, prob_dog` and `cat_prob, dog_prob` mean cat and dog; case and Unicode form do not matter. None unless
-    every name means another class and every class has its name.
+    Names are spelled as the classes are, by one rule for all of them (`prob_cat, prob_dog`), or but for case and
+    blanks. None unless every class has one name; names without class must be fewer than the classes. fewer: some
+    classes may have no name.
     """
-    by_key = {_key(label): label for label in classes}
-    if len(by_key) != len(classes) or len(names) != len(classes):
+    distinct = set(names)
+    if len(distinct) < len(names) or not classes:
         return None
-    for spellings in (names, _without_shared(names)):
-        found = {name: by_key.get(_key(spelling)) for name, spelling in zip(names, spellings, strict=True)}
-        if None not in found.values() and len(set(found.values())) == len(classes):
-            return {name: label for name, label in found.items() if label is not None}
+    rules = rules_for(distinct, classes, every=True)
+    if rules:
+        label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
+        return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
+    for key in (composed, _folded):
+        by_key = {key(label): label for label in classes}
+        found = {name: by_key.get(key(name), "") for name in names}
+        named = list(filter(None, found.values()))
+        one_each = len(by_key) == len(classes) and len(set(named)) == len(named) > 1
+        if one_each and (len(named) == len(classes) or fewer) and len(names) < 2 * len(named):
+            return found
     return None
 
 
-def _key(text: str) -> str:
-    return re.sub(r"[\s_]+", " ", unicodedata.normalize("NFC", text).strip().casefold())
-
-
-def _without_shared(names: Sequence[str]) -> list[str]:
-    """The names less the longest prefix and suffix that all share, cut back to where a word or number begins."""
-    start = 0
-    while all(len(name) > start and name[start] == names[0][start] for name in names):
-        start += 1
-    while start and names[0][start - 1].isalnum() and not _border(names, start):
-        start -= 1
-    end = 0
-    while all(len(name) - start > end and name[-1 - end] == names[0][-1 - end] for name in names):
-        end += 1
-    while end and names[0][-end].isalnum():
-        end -= 1
-    return [name[start : len(name) - end] for name in names]
-
-
-def _border(names: Sequence[str], at: int) -> bool:
-    return all(name[at : at + 1].isdigit() for name in names) and not names[0][at - 1].isdigit()
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_]+", " ", composed(text).strip().casefold())

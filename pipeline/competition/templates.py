@@ -1,8 +1,9 @@
 """Which image a row means: templates such as `train/{id}.jpg`, found by looking, applied to every row.
 
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
-with leading zeros, `{column:stem}` for the cell less folders and image suffix, `**/` for any folders, and a final `.*`
-for whatever suffix the image has. Where `{column}` is all of it, folders of another machine in front do not matter.
+with leading zeros, `{column:d}` without (12.0 and 1,234 are numbers too), `{column:decoded}` for the cell with a blank
+for %20, `{column:stem}` for the cell less folders and image suffix, `**/` for any folders, and a final `.*` for
+whatever suffix the image has. Where `{column}` is all of it, folders of another machine in front do not matter.
 """
 
 import re
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -30,7 +31,7 @@ NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{1,3})d|(stem)))?\}")  # a column's own name may hold colons
+FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded)))?\}")  # a column's own name may hold colons
 BRACES = {"{", "}"}  # in a column's name or a path: a template cannot say them
 # words of folders that hold something else than the images
 SIDE_WORD = re.compile(
@@ -123,10 +124,10 @@ class ImageIndex:
         ]
 
     def numbered(self, cell: str) -> list[str]:
-        """Paths whose stem is this cell's number, written with leading zeros."""
-        if not (cell.isascii() and cell.isdigit() and len(cell) < 18):
-            return []
-        return [path for path in self._by_number.find(int(cell)) if without_suffix(path).rsplit("/", 1)[-1] != cell]
+        """Paths whose stem is this cell's number, written otherwise: 007, or 12 for 12.0, or 1234 for 1,234."""
+        number = whole_number(cell)
+        found = self._by_number.find(int(number)) if number is not None else []
+        return [path for path in found if without_suffix(path).rsplit("/", 1)[-1] != cell]
 
     def folded(self, cell: str) -> str | None:
         """A path whose stem is this cell but for upper and lower case."""
@@ -154,6 +155,12 @@ class ImageIndex:
         text = "\n".join(path.rpartition("/")[2] for path in self.paths)
         lengths = np.fromiter((len(path.rpartition("/")[2]) + 1 for path in self.paths), np.int64, len(self.paths))
         return text, np.concatenate([[0], np.cumsum(lengths)[:-1]])
+
+
+def whole_number(cell: str) -> str | None:
+    """The digits of a whole number, as pandas and spreadsheets write it too (12, 12.0, 1,234); None for no number."""
+    found = re.fullmatch(r"([0-9]{1,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.0*)?", cell)
+    return found[1].replace(",", "") if found else None
 
 
 def _number_of(path: str) -> list[int]:
@@ -185,10 +192,11 @@ def paths_of(template: str, table: Table) -> Iterator[str | None]:
 
 def _spelled(cell: str, width: str | None, stem: str | None) -> str | None:
     if stem:
-        return stem_of(cell)
+        return stem_of(cell) if stem == "stem" else plain(unquote(cell))
     if width is None:
         return cell
-    return cell.zfill(int(width)) if cell.isascii() and cell.isdigit() else None
+    number = whole_number(cell)
+    return None if number is None else number.zfill(int(width or 0))
 
 
 def column_of(template: str) -> str:
@@ -336,6 +344,9 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
     stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
     if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
         return stems
+    texts = [(plain(unquote(cell)), f"{column}:decoded") for cell in cells if unquote(cell) != cell]
+    if texts and any(index.exact(text) for text, _ in texts):
+        return [(text, index.exact(text), field) for text, field in texts]
     if len(set(cells)) > len(cells) // 2:
         return [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
     return []
@@ -346,8 +357,9 @@ def _numbered(cell: str, column: str, index: ImageIndex) -> set[str]:
     found = set()
     for path in index.numbered(cell)[:64]:
         folder, _, name = path.rpartition("/")
-        width = len(without_suffix(name))
-        found.add(f"{folder + '/' if folder else ''}{{{column}:0{width}d}}{PurePosixPath(name).suffix}")
+        stem = without_suffix(name)
+        for width in [f"0{len(stem)}", *([] if stem.startswith("0") else [""])]:
+            found.add(f"{folder + '/' if folder else ''}{{{column}:{width}d}}{name.removeprefix(stem)}")
     return found
 
 

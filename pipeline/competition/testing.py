@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.competition.pictures import without_suffix
+from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     Reading,
     Side,
@@ -26,6 +27,7 @@ from pipeline.competition.templates import (
     find_matches,
     images_of,
 )
+from pipeline.competition.words import TEST, role_of
 from pipeline.texts import Texts, joined_texts
 
 
@@ -44,16 +46,12 @@ def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Seque
         return None
     if wished != AUTO:
         return wished_table(reading, tables, "test_table")
-    named = [
-        table
-        for name, table in tables.items()
-        if name in parted or ("test" in table.stem and "train" not in table.stem)
-    ]
+    named = [table for name, table in tables.items() if name in parted or role_of(table.stem) == TEST]
     if len(named) > 1 and reading.sample is not None:
         ids = set(reading.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
-        choices = [f"test_table: {table.name}" for table in named]
+        choices = [setting_line("test_table", table.name) for table in named]
         raise reading.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
     return named[0] if named else None
 
@@ -103,7 +101,7 @@ def _test_match(reading: Reading, sample: Sample, ids: Texts, index: ImageIndex)
         raise reading.stop(
             f"no id of {sample.table.name} ({', '.join(ids[:3])}, …) leads to an image that is not a training image; "
             f"{len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
-            [f"test_images: FOLDER/{{{sample.id_column}}}.jpg"],
+            [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     return own, only_match(reading, matches, own, "test")
 
@@ -119,7 +117,7 @@ def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
         if not matches:
             raise reading.stop(
                 f"no column of {table.name} leads to an image; say how:",
-                [f"test_images: FOLDER/{{{table.header[0]}}}.jpg"],
+                [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
             )
         match = only_match(reading, matches, table, "test")
         distinct = [column for column in table.header if table.column(column).all_distinct()]

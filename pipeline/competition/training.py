@@ -1,8 +1,21 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from pipeline.competition.labels import LABEL_NAMES, Labels, label_choices, read_labels
+import numpy as np
+
+from pipeline.competition.labels import (
+    LABEL_NAMES,
+    MISSING_WORDS,
+    WITHOUT_COLUMN,
+    Labels,
+    empty_rows,
+    label_choices,
+    read_labels,
+)
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
     Reading,
@@ -25,9 +38,10 @@ from pipeline.competition.sources import (
 )
 from pipeline.competition.tables import AUTO, NONE, Table, joined
 from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
-from pipeline.competition.words import VALID
-from pipeline.texts import Texts
+from pipeline.competition.words import TRAIN, VALID, role_of
+from pipeline.texts import Texts, rows_of_equals
 
+MANY_REPEATED = 0.1  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -45,10 +59,12 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     match = _train_match(reading, table)
     id_column = _id_column(reading, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
-    ids = checked_ids(reading, table.column(id_column), table.name)
-    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
     columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
-    labels = read_labels(table, columns, ids, reading.problems, delimiter=reading.wishes.delimiter)
+    table = _rows_merged(reading, table, id_column, columns)
+    ids = checked_ids(reading, table.column(id_column), table.name)
+    labels = _labels(reading, table, columns, ids)
+    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
+    side, labels = _labelled(reading, side, labels)
     reading.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -72,20 +88,20 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     asked = set(reading.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
-        lambda table: "train" in table.stem,
+        lambda table: role_of(table.stem) == TRAIN,
         lambda table: "label" in table.stem,
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
     if len(usable) > 1:
-        choices = [f"train_table: {table.name}" for table in usable]
+        choices = [setting_line("train_table", table.name) for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
     return usable[0] if usable else _hopeful_table(tables)
 
 
 def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
     """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
-    named = [table for table in tables.values() if "train" in table.stem or "label" in table.stem]
+    named = [table for table in tables.values() if role_of(table.stem) == TRAIN or "label" in table.stem]
     return named[0] if len(named) == 1 else None
 
 
@@ -99,9 +115,10 @@ def _is_train_table(reading: Reading, table: Table) -> bool:
 
 def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
     names = reading.asked()
-    cells = reading.sample.cells() if reading.sample and not reading.long else set()
+    cells = reading.sample_cells()
     taken = taken | reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
-    return label_choices(table, names=names, cells=cells, taken=taken - set(names))
+    fewer = WITHOUT_COLUMN in reading.wishes.allow
+    return label_choices(table, names=names, cells=cells, taken=taken - set(names), fewer=fewer)
 
 
 # -- long rows
@@ -150,9 +167,92 @@ def _train_match(reading: Reading, table: Table) -> Match:
         raise reading.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
             f"{', '.join(reading.index.names[:3])}; say how:",
-            [f"train_images: FOLDER/{{{table.header[0]}}}.jpg"],
+            [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
-    return only_match(reading, matches, table, "train")
+    asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
+    shared = [match for match in matches if match.column in asked and match.num_found == matches[0].num_found]
+    return only_match(reading, shared or matches, table, "train")
+
+
+def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
+    """The labels of the rows. Raises ValueError where cells may be lists and may be names that share words."""
+    delimiter = reading.wishes.delimiter
+    if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
+        cells = table.column(columns[0]).distinct()
+        found = found_delimiter(cells, names=reading.asked(), written=reading.sample_cells())
+        if found is None:
+            marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
+            raise reading.stop(
+                f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
+                "labels and may be names that share words; choose one:",
+                [setting_line("delimiter", mark, "several labels an image") for mark in marks]
+                + [setting_line("delimiter", NONE, "each cell is one label")],
+            )
+        delimiter = found or NONE
+    names = reading.names_of_classes()
+    return read_labels(
+        table, columns, ids, reading.problems, delimiter=delimiter, allow=reading.wishes.allow, told_apart=names
+    )
+
+
+def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
+    filled = ~empty_rows(labels, allow=reading.wishes.allow, told_apart=reading.names_of_classes())
+    if filled.all():
+        return side, labels
+    reading.left_out += side.members.take(~filled)
+    kept = replace(side, table=side.table.take(filled), ids=side.ids.take(filled), members=side.members.take(filled))
+    return kept, labels.take(filled)
+
+
+def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+    """The table with one row for each id: repeated equal rows once, a row for each label as a list of them."""
+    ids = table.column(id_column)
+    if ids.all_distinct():
+        return table
+    first, kept = set(), []
+    for row, cells in enumerate(table.rows()):
+        if cells not in first:
+            first.add(cells)
+            kept.append(row)
+        else:
+            reading.problems.add(
+                "repeated row",
+                f"{ids[row]} in {table.name}",
+                f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
+            )
+    table = table.take(np.array(kept))
+    if len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), table.column(id_column)):
+        return table
+    at = table.header.index(columns[0])
+    labels_of: dict[str, tuple[int, list[str]]] = {}
+    for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
+        labels_of.setdefault(row_id, (row, []))[1].append(label)
+    wished = reading.wishes.delimiter
+    free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
+    mark = wished if wished not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
+    merged = table.take(np.array([row for row, _ in labels_of.values()]))
+    joined_cells = Texts(mark.join(dict.fromkeys(labels)) for _, labels in labels_of.values())
+    columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
+    reading.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
+    return replace(merged, cells=tuple(columns_cells), delimiter=mark)
+
+
+def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
+    """Whether several rows of one id mean several labels.
+
+    The user says so, the sample writes lists of labels, or it asks for a number for each class of images of which
+    many have several rows.
+    """
+    if reading.wishes.target != AUTO:
+        return reading.wishes.target == "multi_label"
+    if len(reading.asked()) > 1:
+        return len(rows_of_equals(ids)) >= MANY_REPEATED * len(ids.distinct())
+    known = set(labels.distinct())
+    lists = [cell for cell in reading.sample_cells() if cell not in known]
+    style = bracket_style(lists)
+    marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
+    return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
 
 
 def _id_column(reading: Reading, table: Table, match: Match) -> str:
@@ -187,15 +287,25 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         return choices[0]
     if not choices:
         free = [column for column in table.header if column and column not in taken]
+        names = reading.asked()
+        known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
+        if known:
+            raise reading.stop(
+                f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for "
+                "all; to go on, the others never written:",
+                [f"allow: [{WITHOUT_COLUMN}]"],
+            )
         raise reading.stop(
             f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
             f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
-            [f"label: {column}" for column in free[:8]] if len(reading.asked()) == 1 and free else ["label: COLUMN"],
+            [setting_line("label", column) for column in free[:8]]
+            if len(reading.asked()) == 1 and free
+            else ["label: COLUMN"],
         )
     lines = []
     for columns in choices:
         values = table.column(columns[0]).distinct()
-        lines.append(f"label: {columns[0]}    # {len(values)} values, such as {', '.join(values[:3])}")
+        lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
 
 
@@ -208,7 +318,9 @@ def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE)
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
+    names = reading.names_of_classes() | odd  # a folder called none is no missing label
+    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
@@ -234,7 +346,9 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise reading.stop(str(error), [f"label: {choice}" for choice in error.choices]) from error
+            raise reading.stop(
+                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            ) from error
         if found is not None:
             return found
     if level is None:

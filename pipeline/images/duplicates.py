@@ -83,7 +83,7 @@ def _chunk(stores: Sequence[np.ndarray], budget: int) -> int:
     """How many images fit into `budget` pixels; 0 where there is nothing to compare."""
     sizes = sorted({store.shape[1] for store in stores})
     if len(sizes) > 1:
-        raise ValueError(f"stores of {len(sizes)} sizes {sizes} px cannot be compared; write them at one images.size")
+        raise ValueError(f"stores of {len(sizes)} sizes {sizes} px cannot be compared; write them at one images.side")
     return max(1, budget // sizes[0] ** 2) if sizes and sizes[0] >= SMALLEST_SIZE else 0
 
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.leaderboard.difference import first_difference
 from pipeline.leaderboard.ledger import Entry
 from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name
+from pipeline.yamls import read_yaml
 
 STAGE = "submit"
 NUM_SHOWN = 3
@@ -105,7 +104,7 @@ def _lock_of(commit: str, root: Path) -> dict[str, Any]:
             f"commit {commit[:12]} has no {lock_name()}: which files that submission came from cannot be known; commit "
             f"{lock_name()} before you upload"
         )
-    stages: dict[str, Any] = yaml.safe_load(content)["stages"]
+    stages: dict[str, Any] = read_yaml(content.decode())["stages"]
     if STAGE not in stages:
         raise ValueError(f"{lock_name()} of commit {commit[:12]} knows no stage {STAGE}: it had not run then")
     return stages
@@ -194,7 +193,7 @@ def _param_causes(lock: Mapping[str, Any], folder: Path) -> list[str]:
     causes = []
     for stage, found in lock.items():
         for name, recorded in found.get("params", {}).items():
-            present = yaml.safe_load((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
+            present = read_yaml((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
             for key, value in recorded.items():
                 if _looked_up(present, key) != value:
                     causes.append(f"{name}: {key} is {_looked_up(present, key)}, {stage} ran with {value} (parameters)")

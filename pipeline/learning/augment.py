@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.learning import policies
+from pipeline.learning import policies, streams
 from pipeline.learning.device import sent
 
 
@@ -60,7 +60,7 @@ class Augmentation:
         return images
 
     def _drawn(self, chunk: int, num_images: int, size: int) -> "_Draws":
-        draws = np.random.default_rng([*self.key, chunk])
+        draws = streams.draws("augmentation", *self.key, chunk)
         policy = offsets = mirrored = centres = None
         if self.policy != "none":
             policy = policies.draw_policy(self.policy, num_images, draws)

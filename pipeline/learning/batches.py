@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.learning import streams
 from pipeline.learning.device import memory_format, sent
 from pipeline.learning.prefetch import prefetched
 
@@ -141,7 +142,7 @@ def store_tensor(store: np.ndarray, device: torch.device) -> Tensor:
 
 def epoch_order(num_images: int, *, seed: int, fold: int, epoch: int) -> np.ndarray:
     """A shuffle of range(num_images) that depends on nothing but its arguments."""
-    return np.random.default_rng([seed, fold, epoch]).permutation(num_images)
+    return streams.draws("order", seed, fold, epoch).permutation(num_images)
 
 
 def channel_statistics(store: np.ndarray, rows: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

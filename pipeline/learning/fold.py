@@ -1,7 +1,6 @@
 """One fold from start to end: train on its training part, predict the part held out."""
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from pipeline.learning.models import MirrorAveraged, Normalised, compile_forward
 from pipeline.learning.objective import objective_for
 from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
 from pipeline.learning.resume import Moving, Saves
+from pipeline.learning.streams import seed_torch
 from pipeline.learning.tally import Outcome
 
 
@@ -45,12 +45,6 @@ class TrainedFold:
     model: Normalised  # on the CPU; the averaged weights where there are any
     history: list[EpochRecord]
     held_out: Outcome  # of the images held out, predicted as the test set will be
-
-
-def seed_everything(*key: int) -> None:
-    """torch's global generator (first weights, dropout) from these numbers alone."""
-    digest = hashlib.sha256(repr(key).encode()).digest()
-    torch.manual_seed(int.from_bytes(digest[:7], "little"))
 
 
 def train_fold(
@@ -100,7 +94,7 @@ def train_fold(
     )
     steps_per_epoch = Batches(store, train_rows, None, batch_size=batch_size, device=device, pairs=True).num_batches
     num_steps = epochs * steps_per_epoch
-    schedule = one_cycle(moves, peak_lr=peak_lr, num_steps=num_steps, warmup=warmup)
+    schedule = one_cycle(moves, num_steps=num_steps, warmup=warmup)
     kept, average = averaging(network, ema_decay)
     if compiled:
         compile_forward(*{network, kept}, device=device)
@@ -127,7 +121,7 @@ def train_fold(
     for epoch in range(moving.epoch, epochs + 1):
         key = (seed, int(fold), epoch)
         if moving.tally.num_steps == 0:  # else the generator goes on from where it was
-            seed_everything(*key)
+            seed_torch("epoch", *key)
         rows = train_rows[epoch_order(len(train_rows), seed=seed, fold=int(fold), epoch=epoch)]
         transform = Augmentation(**augmentation, key=key)
         train = Batches(

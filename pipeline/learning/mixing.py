@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.learning import streams
 from pipeline.learning.batches import Batches
 from pipeline.learning.device import sent
-
-STREAM = 1  # beside the same key's draws for other ends
 
 
 class Mixing:
@@ -32,7 +31,7 @@ class Mixing:
 
     def __call__(self, images: Tensor, targets: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """images (B, 3, S, S) uint8, targets (B,) int64 or (B, C) float -> images alike, targets (B, C) float32."""
-        draws = np.random.default_rng([*self.key, STREAM, step])
+        draws = streams.draws("mixing", *self.key, step)
         way = list(self.alphas)[draws.integers(len(self.alphas))]
         share = float(draws.beta(self.alphas[way], self.alphas[way]))
         order = sent(draws.permutation(len(images)), images.device)

@@ -30,9 +30,7 @@ def create_model(
     if pretrained:
         raise ValueError("model.pretrained is true, but resnet9 has no pretrained weights; set it to false")
     if options:
-        raise ValueError(
-            f"model.options is {options}, but resnet9 takes none; set it to {{}} (its width is model.width)"
-        )
+        raise ValueError(f"model.options is {options}, but resnet9 takes none; set it to [] (its width is model.width)")
     return ResNet9(num_classes=num_classes, width=width)
 
 

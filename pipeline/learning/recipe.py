@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+FIRST_SHARE = 1 / 25  # of the peak, at the first step of the warm-up
+
 
 def create_optimizer(
     model: nn.Module, name: str, *, peak_lr: float, momentum: float, weight_decay: float, fused: bool
@@ -28,22 +30,22 @@ def create_optimizer(
 
 
 def one_cycle(
-    optimizer: torch.optim.Optimizer, *, peak_lr: float, num_steps: int, warmup: float
+    optimizer: torch.optim.Optimizer, *, num_steps: int, warmup: float
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """Linear from peak / 25 up to the peak over the share `warmup` of all steps, then linear down to nearly 0.
+    """Linear from a 25th of the optimizer's rate up to it over the share `warmup` of all steps, then down to nearly 0.
 
-    Smith 2018, "A disciplined approach to neural network hyper-parameters"; by step, as Page's ResNet9 does it.
+    Smith 2018, "A disciplined approach to neural network hyper-parameters"; by step, as Page's ResNet9 does it. The
+    peak is exactly one step's rate, whatever `num_steps` (torch's OneCycleLR would put it between two steps); where
+    there are three steps or more, a warm-up has at least one and leaves two.
     """
-    if warmup * num_steps < 2:  # torch's OneCycleLR divides by the number of rising steps
-        return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1.0 - step / num_steps))
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        max_lr=peak_lr,
-        total_steps=num_steps + 1,  # the scheduler is stepped once more than there are steps to set
-        pct_start=warmup,
-        anneal_strategy="linear",
-        cycle_momentum=False,
-    )
+    rising = min(max(round(warmup * num_steps), 1), num_steps - 2) if warmup > 0 and num_steps > 2 else 0
+
+    def share_of_peak(step: int) -> float:
+        if step < rising:
+            return FIRST_SHARE + (1 - FIRST_SHARE) * step / rising
+        return max(0.0, (num_steps - step) / (num_steps - rising))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
 
 
 class AveragedWeights:

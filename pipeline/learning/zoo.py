@@ -46,7 +46,7 @@ def create_timm_model(name: str, *, num_classes: int, pretrained: bool, options:
         raise ValueError(
             f"the pretrained weights of {name} cannot be had ({type(error).__name__}: {str(error).splitlines()[0]}); "
             "set model.pretrained to false, or connect once so that the weights lie in the Hugging Face cache, or name "
-            "a file of them: model.options: {pretrained_cfg_overlay: {file: path/to/weights.safetensors}}"
+            "a file of them: model.options: ['pretrained_cfg_overlay={file: path/to/weights.safetensors}']"
         ) from error
 
 

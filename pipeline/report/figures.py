@@ -1,11 +1,16 @@
-"""Pictures of a run, as PNG bytes. matplotlib without a display, imported where used."""
+"""Pictures of a run, as PNG bytes. matplotlib without a display, imported where used.
+
+Texts are the organiser's: they stand in a picture as they are, `$` being no formula there.
+"""
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from pipeline import console
 
 NUM_LABELLED_CLASSES = 60  # above it tick labels would overlap
 DPI = 110
@@ -14,6 +19,26 @@ WIDE_FONTS = (
     "Noto Sans CJK KR", "Noto Sans CJK JP", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
     "Arial Unicode MS", "WenQuanYi Zen Hei",
 )  # fmt: skip
+
+
+def drawn(name: str, draw: Callable[[], bytes]) -> bytes:
+    """The picture that `draw` gives; where it fails a blank one, and a warning: no picture is worth a submission."""
+    try:
+        return draw()
+    except Exception as error:  # whatever it is, the numbers beside the picture are sound
+        reason = (str(error).splitlines() or [""])[0]
+        console.say(f"warning: {name} could not be drawn ({type(error).__name__}: {reason}); a blank picture stands in")
+        return _blank(f"{name} could not be drawn")
+
+
+def _blank(words: str) -> bytes:
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGB", (480, 120), "#eeeeee")
+    ImageDraw.Draw(image).text((16, 54), words.encode("ascii", "replace").decode(), fill="#8f1414")
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
 
 
 def curves_figure(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]]) -> bytes:
@@ -71,8 +96,8 @@ def rates_figure(rates: Sequence[tuple[str, float, float]]) -> bytes:
     return _png(figure)
 
 
-def mistakes_figure(images: np.ndarray, captions: Sequence[str]) -> bytes:
-    """images (N, S, S, 3) uint8, the most confidently wrong first; captions one each."""
+def mistakes_figure(images: np.ndarray, captions: Sequence[Sequence[str]]) -> bytes:
+    """images (N, S, S, 3) uint8, the most confidently wrong first; captions: the lines of each."""
     columns = 6
     rows = max(1, -(-len(images) // columns))
     figure, axes = _new_figure(rows, columns, (2 * columns, 2.5 * rows))
@@ -80,7 +105,7 @@ def mistakes_figure(images: np.ndarray, captions: Sequence[str]) -> bytes:
         axis.axis("off")
     for axis, image, caption in zip(axes, images, captions, strict=False):
         axis.imshow(image, interpolation="nearest")
-        axis.set_title(caption, fontsize=8)
+        axis.set_title("\n".join(_short(line, 32) for line in caption), fontsize=8)
     if not len(images):
         figure.suptitle("every held-out image was predicted right")
     return _png(figure)
@@ -97,7 +122,8 @@ def agreement_figure(points: Sequence[tuple[str, float, float, float]], metric: 
         both = [score for _, cv_score, _, public in points for score in (cv_score, public)]
         axis.plot([min(both), max(both)], [min(both), max(both)], "--", color="0.6", label="equal")
         axis.legend(fontsize=8)
-    axis.set(xlabel=f"{metric}, cross-validation (± standard error)", ylabel=f"{metric}, public leaderboard")
+    shown = _short(metric, 40)
+    axis.set(xlabel=f"{shown}, cross-validation (± standard error)", ylabel=f"{shown}, public leaderboard")
     axis.grid(alpha=0.3)
     return _png(figure)
 
@@ -112,7 +138,9 @@ def _new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any
 
 
 def _short(label: str, most: int = 16) -> str:
-    return label if len(label) <= most else label[: most - 1] + "…"
+    """On one line; what has no shape (controls, halves of a character) is a box."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in label[: most + 1])
+    return plain if len(plain) <= most else plain[: most - 1] + "…"
 
 
 def _png(figure: Any) -> bytes:
@@ -122,11 +150,13 @@ def _png(figure: Any) -> bytes:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]
     stream = io.BytesIO()
-    with matplotlib.rc_context({"font.family": families}), warnings.catch_warnings():
+    plain = {"font.family": families, "text.parse_math": False}
+    with matplotlib.rc_context(plain), warnings.catch_warnings():
         warnings.filterwarnings(
             "ignore", "Glyph .* missing from"
         )  # a box in the picture; the CSV beside it has the name
         for text in figure.findobj(lambda artist: hasattr(artist, "set_fontfamily")):
             text.set_fontfamily(families)
+            text.set_parse_math(False)
         figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})  # no version: the same bytes
     return stream.getvalue()

@@ -38,7 +38,7 @@ from pipeline.files import (
 )
 from pipeline.images.store import read_store
 from pipeline.params import load_folds
-from pipeline.report.figures import confusion_figure, curves_figure, mistakes_figure, rates_figure
+from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
 
 NUM_MISTAKES = 24
 CURVE_COLUMNS = (
@@ -92,13 +92,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     per_class = _per_class(counts, target.classes)
     write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
     write_table(args.confusion, ("true", "predicted", "images"), _confusion_rows(truth, decided, target))
-    write_bytes(args.confusion_figure, _confusion_figure(truth, decided, per_class, target))
+    confusion = drawn("confusion", lambda: _confusion_figure(truth, decided, per_class, target))
+    write_bytes(args.confusion_figure, confusion)
     curve_rows = [
         ["" if cell is None else cell for cell in row.values()] for rows in histories.values() for row in rows
     ]
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
-    write_bytes(args.curves_figure, curves_figure(histories))
-    write_bytes(args.mistakes_figure, _mistakes(truth, decided, oof, store, target, image_ids))
+    write_bytes(args.curves_figure, drawn("curves", lambda: curves_figure(histories)))
+    mistakes = drawn("mistakes", lambda: _mistakes(truth, decided, oof, store, target, image_ids))
+    write_bytes(args.mistakes_figure, mistakes)
     _say(scores, schema)
 
 
@@ -214,7 +216,7 @@ def _mistakes(
             said = f"{classes[int(truth[row])]} taken for {classes[at]}"
         else:
             said = f"{'not ' if given[row, at] else ''}{classes[at]}"
-        captions.append(f"{image_ids[row]}\n{said}\nat {oof[row, at]:.3f}")
+        captions.append((image_ids[row], said, f"at {oof[row, at]:.3f}"))
     return mistakes_figure(store[worst], captions)
 
 

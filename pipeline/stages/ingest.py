@@ -17,7 +17,6 @@ from pipeline import allocator, console
 from pipeline.competition import audit
 from pipeline.competition.archive import Archive, open_archive
 from pipeline.competition.audit import AuditFinding, Place
-from pipeline.competition.labels import label_counts
 from pipeline.competition.layout import ALLOWABLE, Layout, read_layout
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
@@ -43,8 +42,7 @@ MOST_CONSTANT = 0.9  # of all images
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.ingest", description=__doc__)
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections competition, images)")
-    parser.add_argument("--raw", type=Path, required=True, help="archive or folder from the organiser")
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml (competition, images)")
     parser.add_argument("--schema", type=Path, required=True, help="JSON to write: what the competition asks")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
     parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
@@ -89,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     galleries = _galleries(layout, copies, (train_store, test_store), train, test)
     write_bytes(args.audit_page, audit_page(_title(layout), findings, galleries))
     write_schema(args.schema, schema)
-    _say(args.raw, schema, layout, problems, findings)
+    _say(competition.raw, schema, layout, problems, findings)
 
 
 @dataclass(frozen=True)
@@ -109,15 +107,14 @@ def _read(
 ) -> _Stored:
     """Recognise, decode and store. Raises ValueError with all problems at once."""
     with (
-        open_archive(args.raw) as archive,
+        open_archive(Path(competition.raw)) as archive,
         whole_file(args.train_images) as train_part,
         whole_file(args.test_images) as test_part,
     ):
         allocator.return_freed_memory()
         layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
-        _refuse_one_class(layout)
-        size = _image_size(archive, layout, images.size)
+        size = _image_size(archive, layout, images.side)
         bits = auto_bits(thinned([layout.train_members, layout.test_members], AUTO_SAMPLE), archive.read)
         train = write_store(
             train_part, layout.train_members, archive.read, size=size, fit=images.fit, bits=bits, title="train images"
@@ -131,8 +128,8 @@ def _read(
         _add_failures(problems, layout.test_members, test)
         _add_constant(problems, train, test)
         findings = _findings_without_pixels(layout, train, test)
-        _add_stopping(problems, findings)
-        problems.stop(str(args.raw), competition.allow)
+        audit.add_stopping(problems, findings)
+        problems.stop(competition.raw, competition.allow)
     return _Stored(layout, size, bits, train, test, findings)
 
 
@@ -146,15 +143,6 @@ def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
     if isinstance(size, int):
         return size
     return auto_size(thinned([layout.train_members, layout.test_members], AUTO_SAMPLE), archive.read)
-
-
-def _refuse_one_class(layout: Layout) -> None:
-    classes = layout.target.classes
-    if layout.target.exclusive and len(classes) < 2:
-        raise ValueError(
-            f"all {len(layout.train_ids)} labelled images are of one class, {classes[0]!r}: there is nothing to tell "
-            "apart; see competition.label and competition.train_table"
-        )
 
 
 def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport) -> None:
@@ -173,30 +161,14 @@ def _add_constant(problems: Problems, train: StoreReport, test: StoreReport) -> 
         )
 
 
-def _class_sizes(layout: Layout) -> dict[str, int]:
-    """Label -> number of training images that have it, in the order of the classes."""
-    counts = label_counts(layout.train_labels, several=not layout.target.exclusive)
-    return {label: counts[label] for label in layout.target.classes}
-
-
 def _findings_without_pixels(layout: Layout, train: StoreReport, test: StoreReport) -> list[AuditFinding]:
     return [
         *audit.name_findings(layout.train_members),
         *audit.name_findings(layout.test_members),
-        *audit.class_findings(_class_sizes(layout), exclusive=layout.target.exclusive),
+        *audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive),
         *audit.format_findings(train.oddities, layout.train_members),
         *audit.format_findings(test.oddities, layout.test_members),
     ]
-
-
-def _add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
-    """Findings that stop become problems, which competition.allow may let pass."""
-    for finding in findings:
-        if finding.severity == "stop":
-            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
-            for number in range(finding.count):
-                offender = finding.first[number] if number < len(finding.first) else ""
-                problems.add(finding.kind, offender, finding.remedy + allow)
 
 
 @dataclass(frozen=True)
@@ -280,7 +252,7 @@ def _summary(
     return {
         "num_train": len(layout.train_ids),
         "num_test": len(layout.test_ids),
-        "classes": _class_sizes(layout),
+        "classes": layout.class_sizes(),
         "formats": dict((train.formats + test.formats).most_common()),
         "modes": dict((train.modes + test.modes).most_common()),
         "original_sizes": {f"{width}x{height}": count for (width, height), count in original.most_common(10)},
@@ -293,9 +265,9 @@ def _summary(
     }
 
 
-def _say(raw: Path, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
+def _say(raw: str, schema: Schema, layout: Layout, problems: Problems, findings: Sequence[AuditFinding]) -> None:
     target = schema.target
-    counts = _class_sizes(layout).values()
+    counts = layout.class_sizes().values()
     console.say(
         f"{raw}: {schema.train.num_images:,} labelled and {schema.test.num_images:,} test images, "
         f"{len(counts)} classes of {min(counts):,} to {max(counts):,} images, stored at {schema.train.size} px"

@@ -29,11 +29,12 @@ from pipeline.images.store import read_store
 from pipeline.learning.batches import channel_statistics, store_tensor
 from pipeline.learning.checkpoint import ModelCard, write_checkpoint
 from pipeline.learning.device import autocast_dtype, device_named, set_tf32
-from pipeline.learning.fold import EpochRecord, TrainedFold, seed_everything, train_fold
+from pipeline.learning.fold import EpochRecord, TrainedFold, train_fold
 from pipeline.learning.memory import out_of_memory_said, step_bytes
 from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
 from pipeline.learning.objective import num_outputs
 from pipeline.learning.resume import Saves
+from pipeline.learning.streams import seed_torch
 from pipeline.learning.tally import Outcome
 from pipeline.params import (
     AugmentParams,
@@ -53,7 +54,7 @@ def device_bytes(argv: Sequence[str]) -> int:
     model, train = load_section(args.params, "model", ModelParams), _load_train(args.params, args.fold)
     schema = read_schema(args.schema)
     outputs = num_outputs(schema.target.kind, len(schema.target.classes))
-    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.options)
+    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.keywords)
     step = step_bytes(network, batch_size=train.batch_size, size=schema.train.size)
     return step + schema.train.num_images * 3 * schema.train.size**2
 
@@ -132,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fold=args.fold,
         architecture=sections["model"].name,
         width=sections["model"].width,
-        options=sections["model"].options,
+        options=sections["model"].keywords,
         target_kind=schema.target.kind,
         classes=schema.target.classes,
         image_size=schema.train.size,
@@ -196,13 +197,13 @@ def _create(
     params: ModelParams, seed: int, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray
 ) -> tuple[Normalised, tuple[float, ...], tuple[float, ...]]:
     """The model with its first weights, and the normalisation: its own if pretrained, else that of the images."""
-    seed_everything(seed, int(fold), 0)
+    seed_torch("first weights", seed, int(fold))
     network = create_model(
         params.name,
         num_classes=num_outputs(target.kind, len(target.classes)),
         width=params.width,
         pretrained=params.pretrained,
-        options=params.options,
+        options=params.keywords,
     )
     mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
     return Normalised(network, mean, std), mean, std

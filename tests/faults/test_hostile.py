@@ -302,20 +302,20 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 # name -> (stage, text of params.yaml, what replaces it, texts of the message)
 PARAMS = {
-    "an object of Python": ("ingest", "size: auto", "size: !!python/object/apply:os.system ['true']", ["constructor"]),
+    "an object of Python": ("ingest", "side: auto", "side: !!python/object/apply:os.system ['true']", ["constructor"]),
     "a billion laughs": ("ingest", "competition:", LAUGHS + "competition:", ["stand for more than 100,000 values"]),
     "an alias of itself": ("ingest", "competition:", "x: &x [*x]\ncompetition:", ["stand for more than"]),
     "a key that stands twice": ("split", "  seed: 0\n  small", "  seed: 0\n  seed: 1\n  small", ["'seed' stands twice"]),
     "a section that stands twice": ("split", "split:", "split: {}\nsplit:", ["'split' stands twice, in lines"]),
-    "nested 3,000 deep": ("ingest", "size: auto", "size: " + "[" * 3000, ["nested too deep"]),
+    "nested 3,000 deep": ("ingest", "side: auto", "side: " + "[" * 3000, ["nested too deep"]),
     "a tab": ("ingest", "competition:", "competition:\n\tx: 1", ["not valid YAML"]),
     "empty": ("ingest", None, "", ["must be a mapping of sections"]),
     "a list": ("ingest", None, "- competition\n", ["holds list, must be a mapping of sections"]),
     "not UTF-8": ("ingest", None, "competition: \udcff\n", ["not valid YAML", "can't decode byte 0xff"]),
-    "a date of month 13": ("ingest", "size: auto", "size: 2024-13-01", ["not valid YAML"]),
-    "an impossible letter": ("ingest", "size: auto", 'size: "\\UFFFFFFFF"', ["not valid YAML"]),
-    "a tag that does not fit": ("ingest", "size: auto", "size: !!bool x", ["not valid YAML"]),
-    "1e400": ("train", "peak_lr: 0.05", "peak_lr: 1e400", ["train.peak_lr is '1e400'", "1e-09 to 1000.0"]),
+    "a date of month 13": ("ingest", "side: auto", "side: 2024-13-01", ["not valid YAML"]),
+    "an impossible letter": ("ingest", "side: auto", 'side: "\\UFFFFFFFF"', ["not valid YAML"]),
+    "a tag that does not fit": ("ingest", "side: auto", "side: !!bool x", ["not valid YAML"]),
+    "1e400": ("train", "peak_lr: 0.05", "peak_lr: 1e400", ["train.peak_lr is inf", "1e-09 to 1000.0"]),
     "infinity": ("train", "peak_lr: 0.05", "peak_lr: .inf", ["train.peak_lr is inf"]),
     "NaN": ("train", "peak_lr: 0.05", "peak_lr: .nan", ["train.peak_lr is nan"]),
     "10**400": ("train", "peak_lr: 0.05", f"peak_lr: 1{'0' * 400}", ["train.peak_lr is 1000"]),
@@ -350,6 +350,7 @@ def test_a_hostile_params_file(copied, capsys, monkeypatch, name):
     path = copied.path("params.yaml")
     if new is None:
         copied.raw = copied.path("nowhere.zip")
+        copied.save()
     elif old is None:
         path.write_bytes(new.encode("utf-8", "surrogateescape"))
     else:

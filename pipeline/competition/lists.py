@@ -1,0 +1,118 @@
+"""Several labels in one cell: how they are told apart, read and written.
+
+A delimiter is a mark between labels (`,`, or `, ` where a blank always follows), or the name of a way to write lists
+with brackets: `python` (`['a', 'b']`), `json` (`["a", "b"]`) or `brackets` (`[a, b]`). '' means one label a cell.
+"""
+
+import ast
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+
+from pipeline.competition.spelling import rules_for
+
+MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
+BRACKETS = ("python", "json", "brackets")
+SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
+MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
+_BRACKETED = re.compile(r"[\[({](.*)[\])}]", re.DOTALL)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+
+
+def split_list(cell: str, delimiter: str, *, strict: bool = False) -> list[str]:
+    """The labels in a cell; none in an empty one.
+
+    strict: as a leaderboard takes them; else outer blanks are taken off, and nothing between two marks is no label.
+    """
+    if strict and delimiter not in BRACKETS:
+        return cell.split(delimiter) if cell else []
+    inside = _BRACKETED.fullmatch(cell.strip()) if delimiter in BRACKETS else None
+    if inside:
+        quoted = [_unquoted(part) for part in _QUOTED.findall(inside[1])]
+        parts = quoted or re.split(r"[,\s]+" if "," not in inside[1] else ",", inside[1])
+    else:
+        mark = delimiter if delimiter not in BRACKETS else ""
+        parts = cell.split(mark.strip() or mark) if mark else [cell]
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _unquoted(part: str) -> str:
+    try:
+        return str(ast.literal_eval(part))
+    except (ValueError, SyntaxError):
+        return part[1:-1]
+
+
+def written_list(labels: Sequence[str], delimiter: str) -> str:
+    """The cell that `split_list` takes apart."""
+    if delimiter == "python":
+        return repr(list(labels))
+    if delimiter == "json":
+        return json.dumps(list(labels), ensure_ascii=False)
+    return f"[{', '.join(labels)}]" if delimiter == "brackets" else delimiter.join(labels)
+
+
+def bracket_style(cells: Collection[str]) -> str:
+    """Which of `BRACKETS` these cells are; '' for none."""
+    filled = [cell.strip() for cell in cells if cell.strip()]
+    inside = [_BRACKETED.fullmatch(cell) for cell in filled]
+    if not filled or not all(inside):
+        return ""
+    marks = {part[0] for found in inside if found for part in _QUOTED.findall(found[1])}
+    return "python" if "'" in marks else "json" if '"' in marks else "brackets"
+
+
+def as_written(mark: str, cells: Iterable[str]) -> str:
+    """The mark, with the blank that follows it in all these cells."""
+    pieces = [piece for cell in cells for piece in cell.strip().split(mark)[1:]]
+    return f"{mark} " if mark.strip() and pieces and all(piece[:1] == " " for piece in pieces) else mark
+
+
+def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), written: Collection[str] = ()) -> str | None:
+    """What separates labels within a cell; '' where each cell is one label; None where nothing tells.
+
+    names: what the sample submission calls its columns, where it has one for each class; written: its cells.
+    """
+    distinct = sorted({cell.strip() for cell in cells} - {""})
+    style = bracket_style(distinct)
+    if style:
+        return style
+    if len(names) > 1 and rules_for(set(names), distinct, every=True):
+        return ""
+    doubt = False
+    for mark in MARKS:
+        longer = [cell for cell in distinct if mark in cell]
+        if longer:
+            is_list = _is_list(distinct, longer, mark, names=names, written=written)
+            if is_list:
+                return as_written(mark, longer)
+            doubt |= is_list is None
+    return None if doubt else ""
+
+
+def _is_list(
+    distinct: Sequence[str], longer: Sequence[str], mark: str, *, names: Collection[str], written: Collection[str]
+) -> bool | None:
+    """Whether this mark parts labels; None where the cells may be lists and may be names that share words.
+
+    `scab`, `rust`, `scab rust` are lists; `Tomato Late Blight`, `Potato Late Blight`, `Tomato Healthy` are names.
+    """
+    sets = [split_list(cell, mark) for cell in distinct]
+    labels = Counter(label for found in sets for label in set(found))
+    if len(names) > 1 and rules_for(set(names), set(labels), every=True):
+        return True
+    parts = {label for cell in longer for label in split_list(cell, mark)}
+    again = sum(labels[label] > 1 for label in parts)
+    if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
+        return False
+    others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
+    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts) or any(
+        labels.keys() >= set(found) for found in others
+    ):
+        return True
+    if len({len(found) for found in sets}) > 1 and len(distinct) >= MANY_CELLS * len(labels):
+        return True
+    few = len({len(found) for found in sets}) == 1 or len(distinct) <= len(labels)
+    in_order = all(found == sorted(found) for found in sets)
+    return False if mark == " " and few and not in_order else None

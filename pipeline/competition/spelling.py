@@ -1,0 +1,175 @@
+"""How the sample submission spells the labels: as in training, or by a rule, such as `class_{label.number:04d}`.
+
+A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
+the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
+and `title` change its case; `blanks`, `underscores` and `hyphens` its separators. `:04d` and `:.1f` write a number.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
+
+AS_TRAINED = "{label}"
+CUT = r"[/\\|:;,._\- ]+"  # separators within a label
+WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
+MOST_DIGITS = 300  # int() refuses more than 4,300
+_FIELD = re.compile(r"\{label((?:\.[a-z]+)*)(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
+
+
+def _number(text: str) -> str | None:
+    """The one whole number in the text, without leading zeros."""
+    found = [text] if WHOLE.fullmatch(text) else re.findall(r"\d+", text)
+    if len(found) != 1 or len(found[0]) > MOST_DIGITS:
+        return None
+    return str(int(found[0].partition(".")[0]))
+
+
+def _cut(text: str, *, first: bool, before: bool) -> str | None:
+    places = list(re.finditer(CUT, text))
+    if not places:
+        return None
+    place = places[0] if first else places[-1]
+    return (text[: place.start()] if before else text[place.end() :]) or None
+
+
+_OPERATIONS: dict[str, Callable[[str], str | None]] = {
+    "head": lambda text: _cut(text, first=True, before=True),
+    "tail": lambda text: _cut(text, first=True, before=False),
+    "init": lambda text: _cut(text, first=False, before=True),
+    "last": lambda text: _cut(text, first=False, before=False),
+    "number": _number,
+    "lower": str.lower,
+    "upper": str.upper,
+    "capital": lambda text: text[:1].upper() + text[1:].lower(),
+    "title": lambda text: re.sub(r"[^\W\d_]+", lambda word: word[0].capitalize(), text),
+    "blanks": lambda text: re.sub(r"[_\-\s]+", " ", text),
+    "underscores": lambda text: re.sub(r"[_\-\s]+", "_", text),
+    "hyphens": lambda text: re.sub(r"[_\-\s]+", "-", text),
+}
+_SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
+_BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)
+_CUTS = (".tail", ".last", ".head", ".init")
+
+
+def spelled(rule: str, labels: Collection[str]) -> dict[str, str]:
+    """Label -> how the rule spells it. Raises ValueError for a rule that is none, fails for a label, or merges two."""
+    field = _FIELD.search(rule)
+    unknown = [name for name in field[1].split(".")[1:] if name not in _OPERATIONS] if field else []
+    if field is None or unknown:
+        raise ValueError(
+            f"competition.spelling is {rule!r}; write {AS_TRAINED} for the label as in training, "
+            f"'class_{{label.number:04d}}', '{{label.lower}}', …; known: {', '.join(_OPERATIONS)}"
+        )
+    found = {label: _written(field, label) for label in labels}
+    lacking = [label for label, text in found.items() if text is None]
+    if lacking:
+        raise ValueError(f"competition.spelling {rule!r} does not fit {len(lacking)} labels, first {lacking[:3]}")
+    texts = {label: rule[: field.start()] + str(text) + rule[field.end() :] for label, text in found.items()}
+    if len(set(texts.values())) < len(texts):
+        raise ValueError(f"competition.spelling {rule!r} spells two labels alike, among {list(texts)[:5]}")
+    return texts
+
+
+def _written(field: re.Match[str], label: str) -> str | None:
+    text: str | None = label
+    for name in field[1].split(".")[1:]:
+        text = _OPERATIONS[name](text) if text is not None else None
+    if text is None or (field[2] is None and field[3] is None):
+        return text
+    if not WHOLE.fullmatch(text):
+        return None
+    whole = text.partition(".")[0]
+    return f"{int(whole):0{field[2]}d}" if field[2] else f"{whole}.{'0' * int(field[3])}"
+
+
+def rules_for(cells: Collection[str], labels: Collection[str], *, every: bool = False) -> list[str]:
+    """The rules by which these cells are labels, each cell another one; the simplest kind of rule alone.
+
+    cells: distinct, of the sample submission. every: all labels must be among the cells. Several rules come back
+    where they spell some label differently: nothing tells which is meant.
+    """
+    ours, wanted = tuple(sorted(labels)), tuple(sorted(cells))
+    if not wanted or len(wanted) > len(ours) or (every and len(wanted) < len(ours)):
+        return []
+    for with_affixes in (False, True):
+        for tier in _tiers(wanted):
+            found: dict[tuple[str, ...], str] = {}
+            for rule in tier:
+                texts = _texts(rule, ours)
+                whole = _around(rule, texts, wanted, with_affixes=with_affixes) if texts else None
+                if whole is not None:
+                    found.setdefault(tuple(map(composed, _texts(whole, ours) or ())), whole)
+            if found:
+                return list(found.values())
+    return []
+
+
+def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:
+    """Rules without text around the label, from the plainest kind on."""
+    numbers = [f".number{form}" for form in _numbers(cells)]
+    for kinds in (("",), numbers, _CASES, _SEPARATORS, _BOTH):
+        yield [f"{{label{kind}}}" for kind in kinds]
+    for kinds in (("",), numbers, _CASES, _SEPARATORS, _BOTH):
+        yield [f"{{label{cut}{kind}}}" for cut in _CUTS for kind in kinds]
+
+
+def _numbers(cells: Sequence[str]) -> list[str]:
+    """How a number in the cells may be formatted."""
+    digits = {len(run) for cell in cells for run in re.findall(r"\d+", cell)}
+    widths = [f":0{width}d" for width in sorted(digits) if width > 1]
+    return ["", *widths, ":.1f", ":.2f"]
+
+
+def _texts(rule: str, labels: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The labels as the rule spells them; None where it does not fit."""
+    try:
+        return tuple(spelled(rule, labels).values())
+    except ValueError:
+        return None
+
+
+def _around(rule: str, texts: tuple[str, ...], cells: Sequence[str], *, with_affixes: bool) -> str | None:
+    """The rule, or it with what all cells have around it, where it then gives every cell."""
+    known, wanted = {composed(text) for text in texts}, [composed(cell) for cell in cells]
+    if known.issuperset(wanted):
+        return rule
+    first = wanted[0]
+    if not with_affixes or is_number(first):
+        return None
+    for start in range(len(first)):
+        for end in range(len(first), start, -1):
+            before, inner, after = first[:start], first[start:end], first[end:]
+            if inner in known and _is_border(before, inner, after) and _may_stand_around(before, after, known, wanted):
+                cut = [cell[len(before) : len(cell) - len(after)] for cell in wanted]
+                alike = all(cell == before + part + after for cell, part in zip(wanted, cut, strict=True))
+                if alike and known.issuperset(cut):
+                    return before + rule + after
+    return None
+
+
+def _may_stand_around(before: str, after: str, known: Collection[str], cells: Sequence[str]) -> bool:
+    """Whether this text is no part of the answer: no label, and no number that one cell alone has (`cat 0.7`)."""
+    around = f"{before} {after}"
+    words = set(re.split(r"[^\w]+", around)) - {""}
+    return "{label" not in around and not words & set(known) and (len(cells) > 1 or not re.search(r"\d", around))
+
+
+def _is_border(before: str, inner: str, after: str) -> bool:
+    """Whether a word or number ends where `inner` begins, and begins where it ends."""
+
+    def apart(one: str, two: str) -> bool:
+        return not (one.isalnum() and two.isalnum()) or one.isdigit() != two.isdigit()
+
+    return (not before or apart(before[-1], inner[0])) and (not after or apart(inner[-1], after[0]))
+
+
+@cache
+def composed(text: str) -> str:
+    """The text as spellings are compared: Unicode NFC."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_number(text: str) -> bool:
+    """Whether the text is a number, whole or not."""
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text.strip().lower()) is not None

@@ -1,0 +1,227 @@
+"""Kinds of input that organisers hand out and that once were answered wrongly or refused, a small competition of each.
+
+Each is read as `inspect --write` and then `ingest` read it, which must say the same; the answers of a model that is
+always right must then be the rows that a competitor would expect.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import yaml
+from conftest import ROOT, csv_bytes, encoded, image_of, write_zip
+
+from pipeline.competition.answers import answers_of, row_cells
+from pipeline.competition.archive import open_archive
+from pipeline.competition.contract import check_submission, make_submission, parse_table
+from pipeline.competition.layout import read_layout
+from pipeline.competition.problems import Problems
+from pipeline.competition.reading import Wishes
+from pipeline.competition.schema import Schema, Store
+from pipeline.inspection import inspect_competition, write_settings
+from pipeline.params import CompetitionParams, load_section
+
+NUM_TRAIN, NUM_TEST = 24, 6
+TRAIN, TEST = [f"{n:03d}" for n in range(NUM_TRAIN)], [f"9{n:02d}" for n in range(NUM_TEST)]
+IMAGE = [encoded(image_of(n, n)) for n in range(NUM_TRAIN + NUM_TEST)]
+WORDS = ("oak", "elm", "fir")
+
+
+def cycle(labels):
+    """The label of each training image, in turns."""
+    return [labels[n % len(labels)] for n in range(NUM_TRAIN)]
+
+
+def files(
+    labels, sample, *, column="label", asked="label", more=None, train="train/{}.png", ids=TRAIN, extra=None, rows=None
+):
+    """A table `id, <column>`; sample: the cells of `<asked>`, in turns; rows: of the train table, instead."""
+    found = {
+        train.format(name, label=label): image for name, label, image in zip(TRAIN, cycle(labels), IMAGE, strict=False)
+    }
+    found |= {f"test/{name}.png": image for name, image in zip(TEST, IMAGE[NUM_TRAIN:], strict=False)}
+    header, cells = extra or ((), [()] * NUM_TRAIN)
+    own = [(row_id, label, *cell) for row_id, label, cell in zip(ids, cycle(labels), cells, strict=False)]
+    found["train.csv"] = csv_bytes(("id", column, *header), rows or own)
+    header = (asked,) if isinstance(asked, str) else asked
+    written = [sample[n % len(sample)] for n in range(NUM_TEST)]
+    rows = [(name, *(cell if isinstance(cell, tuple) else (cell,))) for name, cell in zip(TEST, written, strict=False)]
+    found["sample_submission.csv"] = csv_bytes(("id", *header), rows)
+    return found | (more or {})
+
+
+def folders(labels, sample, *, place="train/{label}/{}.png", more=None):
+    found = files(labels, sample, train=place, more=more)
+    return {name: content for name, content in found.items() if name != "train.csv"}
+
+
+def lists(labels, mark, *, sample=None, style=None):
+    """Every set of one or more of the labels, in turns."""
+    sets = [[label for bit, label in enumerate(labels) if (n + 1) >> bit & 1] for n in range(2 ** len(labels) - 1)]
+    written = style or mark.join
+    return files([written(found) for found in sets], [sample or written(sets[2])], column="labels", asked="labels")
+
+
+def rows_of(labels):
+    return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """What a competition must be read as."""
+
+    files: dict
+    classes: tuple = WORDS
+    written: tuple = ()  # cells of the value columns of a row whose image is of the first class (or has it alone)
+    asks: tuple = ()  # lines that are offered, the right one first
+    says: str = ""  # in the warnings or notes
+    stops: str = ""
+    allow: tuple = ()
+    num_train: int = NUM_TRAIN
+
+
+SHARED_WORDS = ("Tomato Early Blight", "Tomato Late Blight", "Tomato Healthy", "Potato Early Blight", "Potato Healthy")
+TAGS = ("scab", "rust", "mildew")
+KINDS = {
+    # -- lists and names
+    "names that share words": Kind(files(SHARED_WORDS, ["Tomato Healthy"]), SHARED_WORDS, (SHARED_WORDS[0],)),
+    "lists with comma and blank": Kind(lists(TAGS, ", "), TAGS, ("scab",)),
+    "lists with blanks": Kind(lists(TAGS, " "), TAGS, ("scab",)),
+    "lists of names with blanks": Kind(lists(("leaf scab", "leaf rust", "mildew"), ", "), ("leaf scab", "leaf rust", "mildew"), ("leaf scab",)),
+    "lists as Python writes them": Kind(lists(TAGS, "", style=repr), TAGS, ("['scab']",)),
+    "lists as JSON has them": Kind(lists(TAGS, "", style=lambda found: str(found).replace("'", '"')), TAGS, ('["scab"]',)),
+    "lists of numbers in brackets": Kind(lists(("4", "5", "6"), "", style=lambda found: f"[{', '.join(found)}]"), ("4", "5", "6"), ("[4]",)),
+    "lists with a trailing mark": Kind(files([f"{'|'.join(found)}|" for found in (["scab"], ["scab", "rust"], ["rust"])], ["scab|rust"]), ("scab", "rust"), ("scab",)),
+    "lists or names": Kind(
+        files(["a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"], [""]),
+        ("a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"), ("a red cat",), asks=("delimiter: none", "delimiter: ' '"),
+    ),
+    "a row for each label": Kind(
+        files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
+    ),
+    # -- which class a score speaks of
+    "the score's column names the class": Kind(files(("fake", "real"), ["0.5"], asked="real"), ("real", "fake"), ("1.0",)),
+    "a word beside prob": Kind(files(("abnormal", "normal"), ["0.5"], asked="normal_probability"), ("normal", "abnormal"), ("1.0",)),
+    "camel case names the class": Kind(files(("fake", "real"), ["0.5"], asked="isReal"), ("real", "fake"), ("1.0",)),
+    "the longer of two names": Kind(files(("real", "not real"), ["0.5"], asked="prob_not_real"), ("not real", "real"), ("1.0",)),
+    "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
+    "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
+    "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
+    "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
+    # -- labels or probabilities
+    "one constant over 0 and 1": Kind(files(("0", "1"), ["0"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
+    "0.0 over 0 and 1, labels wanted": Kind(files(("0", "1"), ["0.0"]), ("1.0", "0.0"), ("1.0",), asks=("metric: accuracy", "metric: auc")),
+    "nothing over 0 and 1": Kind(files(("0", "1"), [""]), ("0", "1"), ("0",), asks=("metric: accuracy", "metric: auc")),
+    "0 over cat and dog, with the name of dog": Kind(files(("cat", "dog"), ["0"], asked="dog"), ("dog", "cat"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
+    "0 and 1 over 0 and 1": Kind(files(("0", "1"), ["0", "1"]), ("0", "1"), ("0",)),
+    # -- spelling
+    "folders padded, the sample not": Kind(folders([f"{n:02d}" for n in range(1, 12)], ["1", "11"]), ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"), ("1",), says="as the sample spells them"),
+    "labels padded in the sample": Kind(files(("1", "2", "10"), ["01", "10"]), ("01", "02", "10"), ("01",)),
+    "labels as floats": Kind(files(("0.0", "1.0", "2.0"), ["0"]), ("0", "1", "2"), ("0",)),
+    "another case": Kind(files(("Oak", "Elm", "FIR"), ["oak", "fir"]), WORDS, ("oak",)),
+    "underscores for blanks": Kind(files(("sea lion", "fir tree"), ["sea_lion"]), ("sea_lion", "fir_tree"), ("sea_lion",)),
+    "a prefix in the sample": Kind(files(("2", "7", "9"), ["class_0002", "class_0009"]), ("class_0002", "class_0007", "class_0009"), ("class_0002",)),
+    "a prefix in training": Kind(folders(("class_0002", "class_0007"), ["2", "7"]), ("2", "7"), ("2",)),
+    "numbered folders, names in the sample": Kind(folders(("001.Oak_tree", "002.Elm"), ["Oak_tree", "Elm"]), ("Oak_tree", "Elm"), ("Oak_tree",)),
+    "two spellings fit": Kind(files(("oak", "sea elm"), ["Oak"]), ("Oak", "Sea Elm"), ("Oak",), asks=("spelling: '{label.title}'", "spelling: '{label.capital}'")),
+    "several cells that are no labels": Kind(files(WORDS, ["pine", "yew"]), WORDS, ("oak",), asks=("spelling: '{label}'",), stops="2 different cells that are no training labels"),
+    "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
+    "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
+    "classes that differ by case": Kind(files(("a", "A", "b", "B"), [(0.2, 0.2, 0.2, 0.2)], asked=("a", "A", "b", "B")), ("a", "A", "b", "B"), ("1.0", "0.0", "0.0", "0.0")),
+    # -- columns
+    "a placeholder chooses no label column": Kind(
+        files(("pug", "husky", "boxer"), ["0"], column="breed", asked="prediction", extra=(("sterile",), [(n // 3 % 2,) for n in range(NUM_TRAIN)])),
+        ("pug", "husky", "boxer"), ("pug",), asks=("label: breed", "label: sterile"),
+    ),
+    "two path columns, one as in the test table": Kind(
+        files(WORDS, ["oak"], extra=(("path", "thumb"), [(f"train/{name}.png", f"small/{name}.png") for name in TRAIN]), more={f"small/{name}.png": image for name, image in zip(TRAIN, IMAGE, strict=False)}
+              | {"test.csv": csv_bytes(("id", "path"), [(name, f"test/{name}.png") for name in TEST])}),
+        WORDS, ("oak",),
+    ),
+    "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
+    "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
+    "a table called latest": Kind({("labels_latest.csv" if name == "train.csv" else name): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",)),
+    # -- rows
+    "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
+    "1 and blank": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(1 if n % 3 == k else "" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
+    "-1 for unsure": Kind(
+        files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(1 if n % 3 == k else -1 if n % 3 == 2 and k == 1 else 0 for k in range(3))) for n, name in enumerate(TRAIN)])}),
+        WORDS, ("1.0", "0.0", "0.0"), stops="label cell that is not 0 or 1: 8", allow=("label cell that is not 0 or 1",),
+    ),
+    "labelled and blank rows in one table": Kind(
+        {name.replace("train/", "images/").replace("test/", "images/"): content for name, content in files(WORDS, ["oak"]).items()}
+        | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=False), *((name, "") for name in TEST)])},
+        WORDS, ("oak",),
+    ),
+    "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
+    "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
+    "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
+    "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
+    "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
+    "a class that the sample alone has": Kind(files(WORDS, [(0.2, 0.3, 0.3, 0.2)], asked=(*WORDS, "yew")), WORDS, ("1.0", "0.0", "0.0", "0"), says="'yew', of which there is no training image"),
+    "a class without column": Kind(
+        files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]",), says="no column for 'yew'",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    return path
+
+
+def ingested(raw, params):
+    """The layout that ingest reads, what it notes, and its problems that stop."""
+    competition = load_section(params, "competition", CompetitionParams)
+    problems = Problems()
+    with open_archive(raw) as archive:
+        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+    return layout, problems.lines(competition.allow)
+
+
+def first_row(layout, kind):
+    """The submission's value cells of an image that is surely of the kind's first class, checked by the contract."""
+    target, submission = layout.target, layout.submission
+    store = Store(num_images=1, size=8, sha256="")
+    schema = Schema(id_column="id", target=target, submission=submission, metric=layout.metric, train=store, test=store)
+    at = target.classes.index(kind.classes[0])
+    probs = np.tile(np.eye(len(target.classes))[at], (len(layout.test_ids), 1))
+    decided = np.full(len(probs), at) if target.exclusive else probs > 0.5
+    content = make_submission(
+        layout.sample, schema, row_cells(answers_of(probs, decided, target, submission), layout.test_ids, schema)
+    )
+    assert not [check for check in check_submission(content, layout.sample, schema) if check.refused]
+    header, rows = parse_table(content)
+    return tuple(rows[0][header.index(column)] for column in submission.value_columns)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_is_read_right_and_inspect_and_ingest_are_one_account(tmp_path, params, name):
+    kind = KINDS[name]
+    raw = write_zip(tmp_path / "raw.zip", kind.files)
+    if kind.asks:
+        with pytest.raises(ValueError) as error:
+            inspect_competition(raw, params)
+        lines = [line.strip() for line in str(error.value).splitlines() if line.startswith("    competition.")]
+        assert {line.removeprefix("competition.").partition("    #")[0] for line in lines} == set(kind.asks), (
+            error.value
+        )
+        assert kind.stops in str(error.value)
+        write_settings(params, raw, yaml.safe_load(kind.asks[0]))
+    account = inspect_competition(raw, params)
+    write_settings(params, raw, account.settings)
+    before, problems = ingested(raw, params)
+    said = "\n".join(account.lines)
+    assert [line for line in said.splitlines() if line.strip() in {line.strip() for line in problems}] == problems
+    if kind.stops and not kind.asks:
+        assert problems and kind.stops in problems[0]
+        write_settings(params, raw, {"allow": list(kind.allow)})
+        before, problems = ingested(raw, params)
+    assert not problems
+    again = inspect_competition(raw, params)
+    assert kind.says in "\n".join([*account.lines, *again.lines])
+    assert {key: value for key, value in again.settings.items() if account.settings[key] != value} == {}
+    assert set(before.target.classes) == set(kind.classes) and len(before.train_ids) == kind.num_train
+    assert first_row(before, kind) == kind.written
