@@ -93,7 +93,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if needed:
         raise reading.stop(needed)
     if not len(reading.index.names):
-        raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
+        raise reading.stop(
+            f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
+        )
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
         reading.settings["header"] = list(header)
