@@ -12,10 +12,10 @@ from pipeline import console
 from pipeline.competition.answers import read_answers
 from pipeline.competition.contract import REFUSED, parse_table, value_cells, verdict
 from pipeline.competition.metrics import metric_named, score
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, target_array
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, target_array
 from pipeline.competition.verdict import verdict_record, verdict_table
 from pipeline.files import made_by, read_json, read_table
-from pipeline.params import ComputeParams, ModelParams, load_folds, load_params, load_section
+from pipeline.params import ComputeParams, ModelParams, check_params, load_params, load_section
 
 if TYPE_CHECKING:
     from pipeline.leaderboard.kaggle_client import KaggleClient
@@ -104,7 +104,7 @@ def _job_count(text: str) -> int:
 def _folds(args: argparse.Namespace) -> None:
     from pipeline.side_by_side import run_folds  # the other commands need neither DVC nor workers
 
-    load_folds(args.params)  # of unquoted keys DVC would make no stage, and say nothing
+    check_params(args.params)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
     model = load_section(args.params, "model", ModelParams)
     run_folds(
         jobs=args.jobs,
@@ -257,7 +257,7 @@ def _check(args: argparse.Namespace) -> None:
     content = _content(args.submission)
     schema, sample = _demands(args.competition)
     earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in Ledger(args.ledger).submissions()}
-    checks = verdict(content, sample, schema, earlier=earlier, **_known(args, schema))
+    checks = verdict(content, sample, schema, earlier=earlier, **_known(args, schema, args.competition))
     if args.json:
         console.say(json.dumps(verdict_record(str(args.submission), checks), indent=2, ensure_ascii=False))
     else:
@@ -283,9 +283,12 @@ def _demands(ingested: Path) -> tuple[Schema, bytes]:
     return read_schema(paths[0]), paths[1].read_bytes()
 
 
-def _known(args: argparse.Namespace, schema: Schema) -> dict[str, Any]:
+def _known(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[str, Any]:
     """What is known of the submission beside its content, as `contract.verdict` takes it."""
     known: dict[str, Any] = {}
+    if (ingested / "test.csv").is_file():
+        image_ids, unseen = read_test_rows(ingested / "test.csv")
+        known["unseen"] = image_ids.take(unseen)
     if args.per_class.is_file():
         with made_by("-s evaluate", args.per_class):
             table = read_table(args.per_class, PER_CLASS_COLUMNS)
@@ -311,7 +314,7 @@ def _upload(args: argparse.Namespace) -> None:
     book = Ledger(args.ledger)
     schema, sample = _demands(args.ingested)
     _content(args.submission)
-    content = checked(args.submission, book, sample=sample, schema=schema, **_known(args, schema))
+    content = checked(args.submission, book, sample=sample, schema=schema, **_known(args, schema, args.ingested))
     upload(
         content,
         args.submission.name,

@@ -182,6 +182,24 @@ Section = typing.TypeVar(
 )
 
 
+SECTIONS: dict[str, Any] = {
+    "competition": CompetitionParams, "images": ImagesParams, "split": SplitParams, "model": ModelParams,
+    "augment": AugmentParams, "train": TrainParams, "compute": ComputeParams, "infer": InferParams,
+}  # fmt: skip
+
+
+def check_params(path: Path) -> None:
+    """Raise ValueError for the first thing that is wrong in any section.
+
+    A stage reads only its own sections, and only if it runs: DVC takes `true` for 1, and what it holds for unchanged
+    is not run.
+    """
+    for name, section in SECTIONS.items():
+        load_section(path, name, section)
+    for fold in load_folds(path):
+        load_train(path, fold)
+
+
 def load_params(path: Path) -> dict[str, Any]:
     """The whole of params.yaml, unchecked but for being a mapping in which no key stands twice."""
     try:

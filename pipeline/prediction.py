@@ -49,9 +49,11 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         with open_archive(args.images) as archive:
             members = _members(archive, image_ids, home / "test.csv")
+            unseen = Texts(members).where("")
             size, bits = schema.test.size, schema.test.bits
             store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
-        files = _predictions(home, store, image_ids, Path(scratch), settings, device=args.device or settings["device"])
+        where = args.device or settings["device"]
+        files = _predictions(home, store, image_ids, unseen, Path(scratch), settings, device=where)
         probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
 
     decided = decide(probs, schema.target, read_decision(home / "decision.json"))
@@ -85,21 +87,22 @@ def _without_end(row_id: str, ends: Sequence[str]) -> str:
 def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[str]:
     """The image of each id: at the path that ingest found, else where ids like these lead to images.
 
-    Raises ValueError unless each id has exactly one.
+    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one.
     """
     if not len(image_names(archive)):
         read_tables(archive)  # their rows may be images: then these are members from now on
     table = read_test_table(known)
     path_of = dict(zip(table.image_ids, table.paths, strict=True))
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
-    if not all(members):
+    unseen = {name for name, path in path_of.items() if not path}
+    if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
         asked = id_table("id", Texts(image_ids))
         index = ImageIndex(image_names(archive))
         matches = find_matches(asked, index, role="test")
         if matches:
             numbers = images_of(matches[0].template, asked, index)
             members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
-    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not member]
+    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not (member or image_id in unseen)]
     if odd:
         raise ValueError(
             f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, first "
@@ -121,9 +124,16 @@ def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: i
 
 
 def _predictions(
-    home: Path, store: np.ndarray, image_ids: Sequence[str], scratch: Path, settings: dict[str, Any], *, device: str
+    home: Path,
+    store: np.ndarray,
+    image_ids: Sequence[str],
+    unseen: np.ndarray,
+    scratch: Path,
+    settings: dict[str, Any],
+    *,
+    device: str,
 ) -> dict[str, Path]:
-    """Fold -> its probabilities, as infer writes them."""
+    """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
     where = device_named(device)
     set_tf32(settings["precision"], where)
     pixels = store_tensor(store, where)
@@ -144,6 +154,7 @@ def _predictions(
             title=f"fold {fold} test",
         )
         assert outcome.probs is not None
+        outcome.probs[unseen] = card.prior
         files[fold] = scratch / f"{fold}.npz"
         write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": outcome.probs})
     return files

@@ -77,7 +77,8 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     probs = ensemble(test_files, test_ids, len(target.classes), exclusive=target.exclusive)
     yield "test", f"{len(probs):,} images predicted by {len(folds)} models"
 
-    if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric):
+    held_by = np.array(list(fold_of.values()))
+    if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric, held_by):
         raise ValueError(
             f"{places.decision} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`"
         )

@@ -80,10 +80,18 @@ class Workplace:
         self.params["train"] |= {"epochs": 6, "batch_size": 8, "peak_lr": 0.05, "valid_every": 2}
         self.params["folds"] = {"0": {}, "1": {}}
         self.params["split"]["num_folds"] = 2
-        self.raw = root / "raw.zip"  # what a stage that runs finds as competition.raw
+        self.raw = root / "raw.zip"
+
+    @property
+    def raw(self):
+        """The organiser's archive, which stages find in params.yaml."""
+        return Path(self.params["competition"]["raw"])
+
+    @raw.setter
+    def raw(self, path):
+        self.params["competition"]["raw"] = str(path)
 
     def save(self):
-        self.params["competition"]["raw"] = str(self.raw)
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
 
     def words(self, stage, **items):

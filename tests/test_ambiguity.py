@@ -134,7 +134,7 @@ FAULTS = {
     "missing image": (without("train/007.png"), r"id without image in train/: 1 \(007\)"),
     "corrupt image": (
         competition_files() | {"train/004.png": competition_files()["train/004.png"][:80]},
-        r"unreadable image: 1 \(train/004.png: OSError: .*\)",
+        r"unreadable training image: 1 \(train/004.png: OSError: .*\)",
     ),
     "duplicate id": (changed(b"004,a cat\n", b"004,a cat\n004,bird\n"), r"duplicate id: 1 \(004 x2 in train.csv\)"),
     "label with trailing space": (changed(b"000,bird", b"000,bird "), r"label with outer spaces: 1 \(000 = 'bird '\)"),

@@ -25,6 +25,7 @@ from pipeline.competition.audit import (
     mirror_findings,
     name_findings,
     same_bytes,
+    search_findings,
 )
 from pipeline.images.decode import decode_image
 from pipeline.images.store import write_store
@@ -230,3 +231,14 @@ def test_no_findings_say_so_and_findings_are_fit_for_json():
     assert "Nothing to report." in outline_of(audit_page("x", [], [])).texts
     finding = AuditFinding("second", "warn", 4, ("새",), "a & b")
     assert json.loads(json.dumps(dataclasses.asdict(finding)))["first"] == ["새"]
+
+
+def test_what_a_search_for_near_copies_leaves_apart_is_counted_and_named():
+    ids = {"train_ids": list("abcde"), "test_ids": ["x"]}
+    found = search_findings([[(0, 0), (0, 2), (1, 0)], [(0, 3), (0, 4)]], [(0, 1)], [(0, 1), (1, 0)], **ids)
+    assert brief(found) == [
+        ("near-copies that are not kept together", "warn", 5, ("a", "c", "x")),
+        ("images too much like many others to look for all near-copies", "warn", 1, ("b",)),
+        ("images not compared for near-copies", "note", 2, ("b", "x")),
+    ]
+    assert search_findings([], [], [], **ids) == []

@@ -9,6 +9,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from pipeline.competition.decision import (
     Decision,
+    _thresholds,
     choose_decision,
     cross_fitted,
     decide,
@@ -16,7 +17,7 @@ from pipeline.competition.decision import (
     read_decision,
     write_decision,
 )
-from pipeline.competition.metrics import score
+from pipeline.competition.metrics import metric_named, score
 from pipeline.competition.schema import Target
 
 SINGLE = Target(kind="single_label", columns=("label",), classes=("a", "b", "c"))
@@ -152,11 +153,12 @@ def test_a_common_threshold_is_the_best_of_all(name, bare, seed, decimals):
     probs = probs.round(decimals)
     decision = choose_decision(truth, probs, MULTI, name)
     assert len(set(decision.thresholds)) == 1 and len(decision.thresholds) == 3
-    assert decision.at_least == (0 if bare else 1)
+    assert not (bare and decision.at_least)
     places = [0.0, 0.5, 1.1, *probs.ravel().astype(np.float64)]
     every = [
-        value_of(name, truth, probs, MULTI, Decision(thresholds=(place,) * 3, at_least=decision.at_least))
+        value_of(name, truth, probs, MULTI, Decision(thresholds=(place,) * 3, at_least=rule))
         for place in places
+        for rule in ((0,) if bare else (0, 1))
     ]
     assert value_of(name, truth, probs, MULTI, decision) == pytest.approx(max(every), abs=1e-12)
 
@@ -178,6 +180,39 @@ def test_a_class_that_no_image_has_keeps_half():
     truth, probs = random_case(MULTI)
     truth[:, 1] = 0
     assert choose_decision(truth, probs, MULTI, "macro_f1").thresholds[1] == 0.5
+
+
+def test_element_accuracy_is_decided_at_half_whatever_the_rule_would_give():
+    """20 classes, one label an image, no signal: calling none is right in 19 of 20 cells."""
+    target = Target(kind="multi_label", columns=tuple("abcdefghijklmnopqrst"), classes=tuple("abcdefghijklmnopqrst"))
+    truth = np.eye(20, dtype=np.float32)[np.random.default_rng(0).integers(0, 20, 400)]
+    probs = np.random.default_rng(1).random((400, 20)).astype(np.float32) * 0.1
+    folds = np.arange(400) % 5
+    decided = cross_fitted(truth, probs, folds, target, "element_accuracy")
+    assert value("element_accuracy", truth, decided, target) == pytest.approx(0.95)
+    assert choose_decision(truth, probs, target, "element_accuracy", folds).at_least == 0
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "micro_f1", "samples_f1", "weighted_f1", "accuracy"])
+def test_the_rule_is_used_only_where_it_gains_out_of_fold(name):
+    used = 0
+    for seed in range(12):
+        truth, probs = random_case(MULTI, 100, seed, bare=False)
+        folds = np.arange(100) % 4
+        values = {}
+        for rule in (0, 1):
+            decided = np.zeros(truth.shape, dtype=bool)
+            for fold in range(4):
+                own = folds == fold
+                chosen = _thresholds(
+                    truth[~own] > 0, probs[~own].astype(float), MULTI, metric_named(name), at_least=rule
+                )
+                decided[own] = decide(probs[own], MULTI, chosen)
+            values[rule] = value(name, truth, decided, MULTI)
+        decision = choose_decision(truth, probs, MULTI, name, folds)
+        assert decision.at_least == int(values[1] > values[0])
+        used += decision.at_least
+    assert used > 0 if name in ("samples_f1", "accuracy") else used < 12
 
 
 @pytest.mark.parametrize(
@@ -237,7 +272,8 @@ def test_a_fold_is_decided_without_its_own_truth(kind, name):
         again = cross_fitted(other_truth, probs, folds, target, name)
         assert np.array_equal(again[own], decided[own])
         assert np.array_equal(
-            decided[own], decide(probs[own], target, choose_decision(truth[~own], probs[~own], target, name))
+            decided[own],
+            decide(probs[own], target, choose_decision(truth[~own], probs[~own], target, name, folds[~own])),
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import encoded
 from PIL import Image, ImageOps, TiffImagePlugin
+from sklearn.datasets import load_sample_images
 
 from pipeline.images.decode import bits_used, decode_image, shown_kind
 
@@ -227,3 +228,45 @@ def test_smaller_copies_behind_the_first_page_of_a_tiff_do_not_matter():
     assert np.array_equal(
         decode_image(stream.getvalue(), 24, "squash").pixels, decode_image(plain.getvalue(), 24, "squash").pixels
     )
+
+
+def sharpness(pixels):
+    """Mean step between a pixel and the mean of its four neighbours, grey levels."""
+    grey = pixels.astype(float).mean(axis=2)
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return np.abs(grey[1:-1, 1:-1] - around / 4).mean()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("size", [32, 64, 96, 107, 128, 129, 156, 160, 192, 213, 214, 224, 256, 288, 312, 320])
+def test_a_photograph_looks_the_same_as_jpeg_and_as_png(number, size):
+    photograph = Image.open(io.BytesIO(jpeg(Image.fromarray(load_sample_images().images[number]), quality=90)))
+    stream = io.BytesIO()
+    photograph.save(stream, format="PNG")
+    other = decode_image(stream.getvalue(), size, "squash").pixels
+    for turn in (1, 6):  # EXIF: upright; to be turned by a quarter
+        exif = Image.Exif()
+        exif[0x0112] = turn
+        content = jpeg(
+            photograph if turn == 1 else photograph.transpose(Image.Transpose.ROTATE_90), quality=98, exif=exif
+        )
+        own = decode_image(content, size, "squash").pixels
+        difference = np.abs(own.astype(int) - other)
+        assert difference.mean() < 1 and np.percentile(difference, 99) <= 5
+        assert 0.95 < sharpness(own) / sharpness(other) < 1.05
+
+
+@pytest.mark.parametrize("fit", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("shape", [(400, 533), (533, 400), (90, 200), (31, 64), (61, 20), (7, 9)])
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_every_fit_of_a_jpeg_is_pillows(fit, shape, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = jpeg(smooth(*shape), quality=95, exif=exif)
+    with Image.open(io.BytesIO(content)) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    by = {"crop": ImageOps.fit, "pad": ImageOps.pad}.get(fit, Image.Image.resize)
+    for size in (24, 47):
+        expected = np.asarray(by(upright, (size, size), Image.Resampling.BILINEAR)).astype(int)
+        difference = np.abs(decode_image(content, size, fit).pixels - expected)
+        assert difference.mean() < 0.7 and np.percentile(difference, 99) <= 6, (difference.mean(), difference.max())

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline.images.duplicates import mirrored_copies, near_copies
+from pipeline.images.duplicates import mirrored_copies, near_copies, search_copies
 
 
 def picture(*seed, size=32, scales=(3, 6, 12, 24)):
@@ -121,21 +121,70 @@ def test_groups_do_not_depend_on_how_much_is_read_at_once():
         assert near_copies([store[:60], store[60:]], budget=budget) == whole
 
 
-def test_likeness_is_not_passed_along_a_chain():
+def in_order(count, kind):
+    return {"forth": np.arange(count), "back": np.arange(count)[::-1]}.get(
+        kind, np.random.default_rng(0).permutation(count)
+    )
+
+
+@pytest.mark.parametrize("order", ["forth", "back", "mixed"])
+def test_what_is_called_alike_is_in_one_group_in_any_order(order):
+    """Pictures at brightness 0, +25 and +50: the first and the last are no copies of each other, but of the second."""
+    muted = [contrasted(picture(number), 0.5) for number in range(60)]
+    store = np.stack([brightened(one, levels) for levels in (0, 25, 50) for one in muted])
+    assert near_copies([store[[0, 120]]]) == [] and near_copies([store[[0, 60]]]) == [[(0, 0), (0, 1)]]
+    rows = in_order(180, order)
+    groups = [sorted(rows[row] for _, row in group) for group in near_copies([store[rows]])]
+    assert sorted(groups) == [[number, number + 60, number + 120] for number in range(60)]
+
+
+def test_two_images_are_copies_or_not_whichever_comes_first():
     one, other = picture(1).astype(float), picture(2).astype(float)
-    store = np.stack([one + (other - one) * share for share in np.linspace(0, 1, 25)]).astype(np.uint8)
-    groups = near_copies([store])
-    assert len(groups) > 1
-    for (_, leader), *members in groups:
-        for _, member in members:
-            assert near_copies([store[[leader, member]]]) == [[(0, 0), (0, 1)]]
+    for share in np.linspace(0, 0.3, 40):
+        for changed in (one + (other - one) * share, one * (1 - share) + 128 * share):
+            pair = np.stack([one, changed]).clip(0, 255).astype(np.uint8)
+            assert len(near_copies([pair])) == len(near_copies([pair[::-1]]))
 
 
-def test_a_long_series_is_no_group_of_copies():
+@pytest.mark.parametrize("copies", [25, 26, 100])
+def test_copies_of_a_picture_are_found_however_many_there_are(copies):
+    """What an organiser who augments hands out; with 26 of each none were found before."""
+    draws = np.random.default_rng(0)
+    store = np.stack([
+        jpeg(brightened(picture(number), draws.integers(-10, 11)), int(draws.integers(50, 96)))
+        for number in range(10) for _ in range(copies)
+    ])  # fmt: skip
+    rows = draws.permutation(len(store))
+    found = search_copies([store[rows]])
+    groups = sorted(sorted(rows[row] for _, row in group) for group in found.groups)
+    assert groups == [list(range(number * copies, (number + 1) * copies)) for number in range(10)]
+    assert not found.series and not found.cut and not found.plain
+
+
+def test_a_series_of_more_than_half_of_all_images_is_no_group_but_is_named():
     rng = np.random.default_rng(0)
-    store = np.clip(picture(1) + rng.integers(-4, 5, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
-    assert near_copies([store[:20]]) == [[(0, row) for row in range(20)]]
-    assert near_copies([store]) == [], "parts on a fixture, slices or frames: each is its own image"
+    series = np.clip(picture(1) + rng.integers(-4, 5, (40, 32, 32, 3)), 0, 255).astype(np.uint8)
+    whole = [(0, row) for row in range(40)]
+    assert near_copies([series[:20]]) == [whole[:20]]
+    found = search_copies([series])
+    assert (found.groups, found.series) == ([], [whole]), "parts on a fixture, slices or frames"
+    others = np.stack([picture(2, number) for number in range(40)])
+    found = search_copies([np.concatenate([series, others])])
+    assert (found.groups, found.series) == ([whole], [])
+
+
+def test_a_crowd_that_is_alike_but_no_copies_is_given_up_and_counted():
+    found = search_copies([parts(40)])
+    assert not found.groups and 0 < len(found.cut) <= 40
+    assert len(search_copies([parts(15)]).cut) == 0, "15 have been compared, each with each"
+
+
+def test_images_that_are_not_compared_are_counted():
+    flat = np.zeros((3, 32, 32, 3), np.uint8)
+    store = np.stack([picture(1), *flat, picture(2)])
+    assert search_copies([store]).plain == [(0, 1), (0, 2), (0, 3)]
+    small = np.stack([picture(1, size=15)] * 2)
+    assert search_copies([small[:1], small]).plain == [(0, 0), (1, 0), (1, 1)]
 
 
 def test_mirror_images_are_told_apart_from_copies():

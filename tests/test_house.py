@@ -1,6 +1,7 @@
 """The house: imports go down, stages stay apart, dvc.yaml lists what is reached, paths come from it."""
 
 import ast
+import copy
 import re
 import shutil
 import subprocess
@@ -103,7 +104,7 @@ def test_no_path_literals_in_code(module):
 def test_a_stage_that_runs_loads_exactly_the_heavy_packages_it_uses(stage, finished, tmp_path):
     """The whole stage in a fresh interpreter: imports inside functions count when they happen."""
     place = Workplace(tmp_path / "copy")
-    place.params = finished.params
+    place.params = copy.deepcopy(finished.params)
     shutil.copytree(finished.root, place.root)
     place.raw = place.root / finished.raw.name
     code = (

@@ -78,9 +78,9 @@ def test_every_problem_is_reported_at_once_with_counts_and_the_first_three(workp
     message = ingest_message(workplace, files)
     assert "problems" in message.splitlines()[0]
     for expected in (
-        r"unreadable image: 5 \(train/000.png: OSError: .*, train/001.png: .*, train/002.png: .*, …\)",
+        r"unreadable training image: 5 \(train/000.png: OSError: .*, train/001.png: .*, train/002.png: .*, …\)",
         r"id without image in train/: 2 \(010, 029x\)",
-        r"id without image in test/: 1 \(901\)",
+        r"test image missing: 1 \(901\)",
         r"image without row: 1 \(train/stray.png\)",
         r"duplicate id: 1 \(020 x2 in train.csv\)",
         r"empty label: 1 \(029x = ''\)",
@@ -93,7 +93,7 @@ def test_a_truncated_jpeg_is_named(workplace, keep):
     files = competition_files()
     whole = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), "JPEG")
     files["train/004.png"] = whole[: int(keep * len(whole))]
-    assert "unreadable image: 1 (train/004.png: " in ingest_message(workplace, files)
+    assert "unreadable training image: 1 (train/004.png: " in ingest_message(workplace, files)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_truncated_jpeg_is_named(workplace, keep):
 )
 def test_what_is_no_image_is_named(workplace, content, reason):
     message = ingest_message(workplace, competition_files() | {"train/004.png": content})
-    assert "unreadable image: 1 (train/004.png" in message
+    assert "unreadable training image: 1 (train/004.png" in message
     assert reason in message
 
 
@@ -178,12 +178,12 @@ def test_what_may_not_be_allowed_cannot_be(workplace):
 
 def test_a_sample_id_that_is_not_in_test_is_named(workplace):
     files = with_rows(competition_files(), "sample_submission.csv", lambda lines: [*lines, "999,bird"])
-    assert "id without image in test/: 1 (999)" in ingest_message(workplace, files)
+    assert "test image missing: 1 (999)" in ingest_message(workplace, files)
 
 
 def test_one_id_in_both_tables_means_two_images(workplace):
     files = with_rows(competition_files(), "sample_submission.csv", lambda lines: [*lines, "001,bird"])
-    assert "id without image in test/: 1 (001)" in ingest_message(workplace, files), "never the training image"
+    assert "test image missing: 1 (001)" in ingest_message(workplace, files), "never the training image"
     files["test/001.png"] = encoded(image_of(2, 77))
     write_zip(workplace.raw, files)
     workplace.run("ingest")

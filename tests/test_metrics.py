@@ -333,3 +333,15 @@ def test_a_users_own_metric():
 def test_a_users_metric_that_does_not_work_stops(name, message):
     with pytest.raises(ValueError, match=message):
         score(name, THREE, Answers(scores=ROWS), BINARY)
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "micro_f1", "weighted_f1", "samples_f1"])
+def test_f1_of_one_label_is_that_labels_and_not_its_absences(name):
+    truth = np.array([1] * 5 + [1] * 2 + [0] * 2 + [0] * 4)[:, None].astype(np.float32)
+    called = np.array([1] * 5 + [0] * 2 + [1] * 2 + [0] * 4)[:, None].astype(np.float64)
+    one, two = (Target(kind="multi_label", columns=CLASSES[:n], classes=CLASSES[:n]) for n in (1, 2))
+    got = score(name, truth, Answers(scores=called), one)
+    assert got == pytest.approx(5 / 13 if name == "samples_f1" else 10 / 14)  # scikit-learn's macro: 0.6905
+    twice = score(name, truth.repeat(2, axis=1), Answers(scores=called.repeat(2, axis=1)), two)
+    assert got == pytest.approx(twice), "the same label, written twice"
+    assert score(name, truth, Answers(lists=[["a"] if cell else [] for cell in called]), one) == got

@@ -9,16 +9,7 @@ from conftest import ROOT
 
 from pipeline import params as p
 
-SECTIONS = {
-    "competition": p.CompetitionParams,
-    "images": p.ImagesParams,
-    "split": p.SplitParams,
-    "model": p.ModelParams,
-    "augment": p.AugmentParams,
-    "train": p.TrainParams,
-    "compute": p.ComputeParams,
-    "infer": p.InferParams,
-}
+SECTIONS = p.SECTIONS
 PARAM_FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]
 
 
@@ -46,10 +37,7 @@ def written(tmp_path):
 @pytest.mark.parametrize("path", PARAM_FILES, ids=lambda path: path.name)
 def test_every_params_file_that_ships_is_valid_and_complete(path):
     assert set(p.load_params(path)) == {*SECTIONS, "folds"}
-    for name, section in SECTIONS.items():
-        p.load_section(path, name, section)
-    for fold in p.load_folds(path):
-        p.load_train(path, fold)
+    p.check_params(path)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +111,13 @@ def test_options_are_texts_whose_values_are_yaml(written):
     path = written("model", "options", ["drop_rate=0.2", "cfg={size: 3, deep: [1, {nfiles: 2}]}", "act=gelu", "x="])
     found = p.load_section(path, "model", p.ModelParams).keywords
     assert found == {"drop_rate": 0.2, "cfg": {"size": 3, "deep": [1, {"nfiles": 2}]}, "act": "gelu", "x": None}
+
+
+@pytest.mark.parametrize("section", [*SECTIONS, "folds"])
+def test_the_check_of_all_sections_finds_what_a_stage_that_does_not_run_would_not(written, section):
+    p.check_params(written("train", "seed", 1))
+    with pytest.raises(ValueError, match=f"{section}.* 'x'"):
+        p.check_params(written(section, value="x"))
 
 
 def test_a_missing_key_says_what_to_add(written):

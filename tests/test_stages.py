@@ -21,6 +21,7 @@ def copied(finished, tmp_path):
     """The finished workplace, to be changed."""
     shutil.copytree(finished.root, tmp_path, dirs_exist_ok=True)
     place = Workplace(tmp_path)
+    place.raw = finished.raw  # the receipt has it among the parameters
     return place
 
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.inspection import write_settings
-from pipeline.params import CompetitionParams, load_section
+from pipeline.params import SECTIONS, CompetitionParams, load_section
 from pipeline.yamls import read_yaml, rewritten
 
 SHIPPED = (ROOT / "params.yaml").read_text()
@@ -49,6 +49,26 @@ def test_any_text_comes_back_and_nothing_else_changes(raw, positive, label):
     assert list(after) == list(before) and list(after["competition"]) == list(before["competition"])
     assert after | {"competition": 0} == before | {"competition": 0}
     assert rewritten(text, changes) == text
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("model.options=['drop_rate=0.2','cfg={size: 3}']", "model", "options", ("drop_rate=0.2", "cfg={size: 3}")),
+        ("images.side=16", "images", "side", 16),
+        ("train.peak_lr=1e-3", "train", "peak_lr", 0.001),
+        ("competition.label=No", "competition", "label", "No"),
+        ("competition.positive='1e3'", "competition", "positive", "1e3"),
+    ],
+)
+def test_what_an_experiment_sets_is_what_a_stage_reads(tmp_path, override, section, key, value):
+    """`dvc exp run -S`, without the run."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED)
+    apply_overrides(str(path), [override])
+    assert getattr(load_section(path, section, SECTIONS[section]), key) == value
 
 
 @pytest.mark.parametrize("text", ["No", "1e3", "null", "2020-01-01", " a\n"])

@@ -40,7 +40,7 @@ class AuditFinding:
     """One kind of thing that was found; `dataclasses.asdict` makes it fit for JSON."""
 
     kind: str
-    severity: str  # `warn`: training makes sense; `stop`: its scores would mean nothing
+    severity: str  # `warn`: training makes sense; `stop`: its scores would mean nothing; `note`: nothing to do
     count: int
     first: tuple[str, ...]  # up to three offenders
     remedy: str
@@ -82,7 +82,11 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Au
     small = [text for count, text in shown if FEWEST_IMAGES <= count < FEW_IMAGES]
     findings = []
     if tiny:
-        remedy = "add images, merge the class into another, or take it out: it cannot be learnt and scored at once"
+        remedy = (
+            "add images, merge the class into another, or take it out: it cannot be learnt and scored at once; with "
+            "split.small_classes: allow it is dealt all the same and never found out of fold, so that the score there "
+            "is lower than that of the test images"
+        )
         findings.append(_finding(TINY_CLASSES, "stop" if exclusive else "warn", tiny, remedy))
     if small:
         remedy = "add images, or lower split.num_folds; their scores hang on single images"
@@ -173,6 +177,46 @@ def copy_findings(
         ),
     )
     return [_finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
+
+
+def search_findings(
+    series: Sequence[Sequence[Place]],
+    cut: Sequence[Place],
+    plain: Sequence[Place],
+    *,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+) -> list[AuditFinding]:
+    """What a search for near-copies leaves apart (`pipeline.images.duplicates.Search`): it may straddle folds."""
+    found = (
+        (
+            "near-copies that are not kept together",
+            "warn",
+            [place for group in series for place in group],
+            "they hang together as one series of more than half of all images (frames, slices, parts on a fixture), "
+            "which no folds can hold apart: name what belongs together by split.group, or the score flatters",
+        ),
+        (
+            "images too much like many others to look for all near-copies",
+            "warn",
+            cut,
+            "those that were found are kept together, others may straddle folds; name what belongs together by "
+            "split.group",
+        ),
+        (
+            "images not compared for near-copies",
+            "note",
+            plain,
+            "flat, plain or stored below 16 px, they cannot be told apart by what is left; only copies of the same "
+            "bytes among them are kept together",
+        ),
+    )
+    ids = (train_ids, test_ids)
+    return [
+        AuditFinding(kind, severity, len(places), tuple(ids[part][row] for part, row in places[:NUM_SHOWN]), remedy)
+        for kind, severity, places, remedy in found
+        if places
+    ]
 
 
 def mirror_findings(

@@ -23,6 +23,7 @@ HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
 FEWEST_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 DELIMITERS = (" ", ",", ";", "|", "\t")
 OK, WARN, REFUSED = "OK", "WARN", "REFUSED"
@@ -124,13 +125,15 @@ def verdict(
     oof_counts: Mapping[str, int] | None = None,
     earlier: Mapping[str, str] | None = None,
     written_sha256: str | None = None,
+    unseen: Sequence[str] = (),
 ) -> list[Check]:
     """Every check that was made of the submission `content`, in order, those that it passed too.
 
     What cannot be looked at is left out: the cells of a file whose columns are not the sample's.
 
     sample: the organiser's sample submission; oof_counts: label -> how often it was predicted out of fold; earlier:
-    sha256 -> what an earlier submission is called; written_sha256: of the file as `submit` wrote it.
+    sha256 -> what an earlier submission is called; written_sha256: of the file as `submit` wrote it; unseen: ids of
+    test images that are missing or cannot be read, which `ingest` was allowed to pass.
     """
     try:
         header, rows = parse_table(content)
@@ -147,6 +150,7 @@ def verdict(
     checks += _untouched_checks(rows, sample_rows, {at, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
     checks += _spelling_checks(sample_rows, schema)
+    checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
     checks += _history_checks(hashlib.sha256(content).hexdigest(), earlier or {}, written_sha256)
     if not _is_refused(checks):
         checks += _histogram_checks(cells_of, schema, oof_counts or {})

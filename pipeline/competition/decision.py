@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.competition.answers import Answers
-from pipeline.competition.metrics import metric_named, score
+from pipeline.competition.metrics import Metric, metric_named, score
 from pipeline.competition.schema import Target
 from pipeline.files import made_by, read_json, write_json
 
@@ -46,24 +46,30 @@ class Decision:
             raise ValueError(f"at_least is {self.at_least!r}; allowed: 0, 1")
 
 
-def choose_decision(truth: np.ndarray, probs: np.ndarray, target: Target, metric_name: str) -> Decision:
+def choose_decision(
+    truth: np.ndarray, probs: np.ndarray, target: Target, metric_name: str, folds: np.ndarray | None = None
+) -> Decision:
     """The decision that is best for the metric on these rows; no randomness.
 
-    truth: `target_array`'s; probs (N, C), of rows that the models did not learn from.
+    truth: `target_array`'s; probs (N, C), of rows that the models did not learn from; folds (N,): which fold held each
+    row out.
 
     ordinal and quadratic_weighted_kappa: cuts by coordinate ascent, never worse than rounding the expected grade.
     binary and an F1 or balanced_accuracy: the best of all thresholds; of equal ones the nearest to 0.5.
     binary and accuracy: 0.5, unless another threshold gains more than 3 standard errors (see `_accuracy_threshold`).
     multi_label and macro_f1: the best threshold of each class; micro, samples and weighted F1: the best common one;
-    never worse than 0.5. Anything else: the likeliest class, or 0.5.
+    never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of `folds`
+    is decided by what the others choose (without `folds`: on these rows); never for element_accuracy, of which 0.5 is
+    the best decision, nor for metrics of probabilities. Anything else: the likeliest class, or 0.5.
     Raises ValueError for probs of another shape or not finite, and as `metric_named` does.
     """
-    name = metric_named(metric_name).name
+    metric = metric_named(metric_name)
+    name = metric.name
     wide = _checked(probs, target)
     if len(truth) != len(wide):
         raise ValueError(f"{len(truth)} true labels for {len(wide)} rows of probabilities")
     if target.kind == "multi_label":
-        return _multi_label_decision(truth.astype(bool), wide, target, name)
+        return _multi_label_decision(truth.astype(bool), wide, target, metric, folds)
     if target.kind == "ordinal" and name == "quadratic_weighted_kappa":
         return Decision(cuts=_kappa_cuts(truth, _expected_grades(wide), num_grades=len(target.classes)))
     if target.kind == "binary" and name in COUNT_METRICS + SHARE_METRICS:
@@ -112,7 +118,7 @@ def cross_fitted(
     decided = np.zeros(probs.shape if target.kind == "multi_label" else len(probs), dtype=np.int64)
     for name in names:
         own = folds == name
-        decision = choose_decision(truth[~own], probs[~own], target, metric_name)
+        decision = choose_decision(truth[~own], probs[~own], target, metric_name, folds[~own])
         decided[own] = decide(probs[own], target, decision)
     return decided if target.exclusive else decided.astype(bool)
 
@@ -291,25 +297,56 @@ def _best_threshold(descending: np.ndarray, values: np.ndarray) -> float:
     return float(min(thresholds[best], key=lambda threshold: (abs(threshold - 0.5), threshold)))
 
 
-def _multi_label_decision(truth: np.ndarray, wide: np.ndarray, target: Target, name: str) -> Decision:
+def _multi_label_decision(
+    truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, folds: np.ndarray | None
+) -> Decision:
     """See `choose_decision`; truth (N, C) bool."""
-    at_least = int(truth.any(axis=1).all())
+    plain = _thresholds(truth, wide, target, metric, at_least=0)
+    if metric.takes == "scores" or metric.name == "element_accuracy" or not truth.any(axis=1).all():
+        return plain
+    without, ruled = (_out_of_fold_value(truth, wide, target, metric, folds, at_least=rule) for rule in (0, 1))
+    gain = ruled - without
+    gains = gain > TIE if metric.higher_is_better else gain < -TIE
+    return _thresholds(truth, wide, target, metric, at_least=1) if gains else plain
+
+
+def _out_of_fold_value(
+    truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, folds: np.ndarray | None, *, at_least: int
+) -> float:
+    """The metric where the thresholds for each fold come from the others; of one fold or none, from its own rows."""
+    names = np.unique([] if folds is None else folds)
+    if folds is None or len(names) < 2:
+        return _value(truth, wide, target, metric, _thresholds(truth, wide, target, metric, at_least=at_least))
+    decided = np.zeros(truth.shape, dtype=bool)
+    for name in names:
+        own = folds == name
+        chosen = _thresholds(truth[~own], wide[~own], target, metric, at_least=at_least)
+        decided[own] = decide(wide[own], target, chosen)
+    return _value(truth, decided, target, metric, Decision())
+
+
+def _value(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, decision: Decision) -> float:
+    decided = decide(wide, target, decision)
+    answers = (
+        Answers(scores=decided.astype(np.float64)) if metric.takes == "labels" else decided_answers(decided, target)
+    )
+    return score(metric.name, truth, answers, target)
+
+
+def _thresholds(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, *, at_least: int) -> Decision:
+    """The best thresholds on these rows, given the rule."""
     default = Decision(thresholds=(0.5,) * len(target.classes), at_least=at_least)
-    if name == "macro_f1":
+    if metric.name == "macro_f1":
         columns = zip(truth.T, wide.T, strict=True)
         thresholds = tuple(_binary_threshold(column, scores, "binary_f1") for column, scores in columns)
-    elif name in COMMON_F1S:
-        thresholds = (_common_threshold(truth, wide, name, at_least=at_least),) * len(target.classes)
+    elif metric.name in COMMON_F1S:
+        thresholds = (_common_threshold(truth, wide, metric.name, at_least=at_least),) * len(target.classes)
     else:
         return default
     chosen = Decision(thresholds=thresholds, at_least=at_least)
-
     # at_least gives labels that the choice of each class's threshold has not seen
-    def value(decision: Decision) -> float:
-        decided = decide(wide, target, decision).astype(np.float64)
-        return score(name, truth, Answers(scores=decided), target)
-
-    return chosen if value(chosen) >= value(default) else default
+    values = [_value(truth, wide, target, metric, decision) for decision in (chosen, default)]
+    return chosen if values[0] >= values[1] else default
 
 
 def _common_threshold(truth: np.ndarray, wide: np.ndarray, name: str, *, at_least: int) -> float:

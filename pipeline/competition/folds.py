@@ -38,7 +38,8 @@ def deal_rows(
 ) -> Deal:
     """Deal the rows of `train` as section `split` says; `columns` are the organiser's, `kind` is the target's.
 
-    Copies and near-copies never straddle folds, except where the user's own `fold_column` puts them so.
+    Copies and near-copies never straddle folds, except where the user's own `fold_column` puts them so. An image's
+    fold depends on which images there are, not on the order of their rows: they are dealt in the order of their ids.
     """
     label_sets = LabelSets(train.labels, several=kind == "multi_label")
     grouped = _group_cells(group, columns, train, num_folds)
@@ -57,15 +58,20 @@ def deal_rows(
         dealt = time_blocks(moments, groups, num_folds=num_folds)
         method = f"blocks of time by {time}{suffix}"
         warnings += _out_of_block(moments, dealt, time)
-    elif kind == "multi_label":
-        dealt = deal_label_sets(
-            label_sets, groups, num_folds=num_folds, seed=seed, small_classes=small_classes, unit=unit
-        )
-        method = f"iterative stratification by label{suffix}"
     else:
-        deal = deal_folds if group == NONE else deal_groups
-        dealt = deal(train.labels, groups, num_folds=num_folds, seed=seed, small_classes=small_classes)
-        method = f"stratified by label{suffix}"
+        order = np.argsort(train.image_ids.array, kind="stable")
+        labels, groups_in_order = train.labels.take(order), groups[order]
+        dealt = np.empty_like(groups)
+        if kind == "multi_label" or group != NONE:
+            sets = LabelSets(labels, several=kind == "multi_label")
+            dealt[order] = deal_label_sets(
+                sets, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes, unit=unit
+            )
+        else:
+            dealt[order] = deal_folds(
+                labels, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes
+            )
+        method = ("iterative stratification" if kind == "multi_label" else "stratified") + f" by label{suffix}"
     refuse_empty_folds(dealt, groups, num_folds)
     return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
 
@@ -80,56 +86,41 @@ def deal_folds(
 ) -> np.ndarray:
     """(N,) int fold numbers, 0 to num_folds - 1, for images with these labels.
 
-    Images of one group (copies share a group) fall into one fold: scikit-learn's StratifiedKFold deals the first image
-    of each group, the others follow it. Classes with fewer groups than folds raise ValueError, or with `small_classes`
-    "allow" have all classes dealt by iterative stratification, as scikit-learn refuses some of these.
+    Images of one group (copies share a group) fall into one fold, and folds get the same number of images and of each
+    class all the same: scikit-learn's StratifiedKFold where each image is its own group, else `iterative_folds`.
+    A group counts for each class in it. Classes with fewer groups than folds raise ValueError, or with `small_classes`
+    "allow" are dealt by `iterative_folds` too, as scikit-learn refuses some of these.
     """
     from sklearn.model_selection import StratifiedKFold
 
-    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
-    leaders, codes = np.sort(first), _codes(labels)
-    leader_sets = LabelSets(Texts(labels).take(leaders), several=False)
-    leader_counts = Counter(label for (label,) in leader_sets)
-
+    label_sets, numbers = LabelSets(labels, several=False), _numbered(groups)
+    counts = _num_groups(label_sets, numbers)
+    small = _find_small_classes(counts, label_sets, num_folds, small_classes, "distinct images")
+    if small or numbers.max() + 1 < len(numbers):
+        return iterative_folds(label_sets, numbers, num_folds=num_folds, seed=seed)
     fold_of_row = np.full(len(labels), -1, dtype=np.int64)
-    if _find_small_classes(
-        leader_counts, LabelSets(labels, several=False), num_folds, small_classes, "distinct images"
-    ):
-        fold_of_row[leaders] = iterative_folds(leader_sets, range(len(leaders)), num_folds=num_folds, seed=seed)
-    else:
-        splitter = StratifiedKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-        for fold, (_, held_out) in enumerate(splitter.split(leaders, codes[leaders])):
-            fold_of_row[leaders[held_out]] = fold
-    return fold_of_row[first[number]]
-
-
-def _codes(labels: Sequence[str]) -> np.ndarray:
-    """(N,) int64: each label's place among the sorted ones."""
-    return np.unique(Texts(labels).array, return_inverse=True)[1]
+    splitter = StratifiedKFold(n_splits=num_folds, shuffle=True, random_state=seed)
+    for fold, (_, held_out) in enumerate(splitter.split(numbers, _codes(labels))):
+        fold_of_row[held_out] = fold
+    return fold_of_row
 
 
 def deal_groups(
     labels: Sequence[str], groups: Sequence[int] | np.ndarray, *, num_folds: int, seed: int, small_classes: str = "stop"
 ) -> np.ndarray:
-    """As `deal_folds`, for groups of images with different labels: scikit-learn's StratifiedGroupKFold.
-
-    `groups` are numbered from 0 without gaps.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    label_sets = LabelSets(labels, several=False)
-    refuse_few_groups(groups, num_folds)
-    if _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, "groups"):
-        return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
-    fold_of_row = np.full(len(labels), -1, dtype=np.int64)
-    splitter = StratifiedGroupKFold(n_splits=num_folds, shuffle=True, random_state=seed)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(labels)), _codes(labels), groups)):
-        fold_of_row[held_out] = fold
-    return fold_of_row
+    """As `deal_folds`, for groups that the user named."""
+    return deal_label_sets(
+        LabelSets(labels, several=False),
+        groups,
+        num_folds=num_folds,
+        seed=seed,
+        small_classes=small_classes,
+        unit="groups",
+    )
 
 
 def deal_label_sets(
-    label_sets: Sequence[Sequence[str]],
+    label_sets: Collection[Sequence[str]],
     groups: Sequence[int] | np.ndarray,
     *,
     num_folds: int,
@@ -137,10 +128,22 @@ def deal_label_sets(
     small_classes: str = "stop",
     unit: str = "distinct images",
 ) -> np.ndarray:
-    """As `deal_groups`, for images with any number of labels: iterative stratification."""
-    refuse_few_groups(groups, num_folds)
-    _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
-    return iterative_folds(label_sets, groups, num_folds=num_folds, seed=seed)
+    """As `deal_folds`, for images with any number of labels."""
+    numbers = _numbered(groups)
+    refuse_few_groups(numbers, num_folds)
+    _find_small_classes(_num_groups(label_sets, numbers), label_sets, num_folds, small_classes, unit)
+    return iterative_folds(label_sets, numbers, num_folds=num_folds, seed=seed)
+
+
+def _codes(labels: Sequence[str]) -> np.ndarray:
+    """(N,) int64: each label's place among the sorted ones."""
+    return np.unique(Texts(labels).array, return_inverse=True)[1]
+
+
+def _numbered(groups: Sequence[Hashable] | np.ndarray) -> np.ndarray:
+    """(N,) int64: the same groups, numbered by first appearance, so that their names say nothing."""
+    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
 
 
 def time_blocks(moments: np.ndarray, groups: Sequence[int] | np.ndarray, *, num_folds: int) -> np.ndarray:
@@ -277,7 +280,9 @@ def _out_of_block(moments: np.ndarray, dealt: np.ndarray, column: str) -> list[s
 def _lacking_classes(label_sets: Iterable[Sequence[str]], dealt: np.ndarray, num_folds: int) -> list[str]:
     """Classes of which some fold holds out no image: their out-of-fold score rests on fewer folds."""
     folds_of: dict[str, set[int]] = {}
+    images: Counter[str] = Counter()
     for labels, fold in zip(label_sets, dealt.tolist(), strict=True):
+        images.update(labels)
         for label in labels:
             folds_of.setdefault(label, set()).add(fold)
     lacking = sorted((len(folds), label) for label, folds in folds_of.items() if len(folds) < num_folds)
@@ -285,4 +290,13 @@ def _lacking_classes(label_sets: Iterable[Sequence[str]], dealt: np.ndarray, num
         return []
     named = ", ".join(f"{label!r} (in {count} of {num_folds})" for count, label in lacking[:10])
     more = f" and {len(lacking) - 10} more" if len(lacking) > 10 else ""
-    return [f"{len(lacking)} of {len(folds_of)} classes are missing from some folds: {named}{more}"]
+    unseen = [label for count, label in lacking if count == 1]
+    warnings = [f"{len(lacking)} of {len(folds_of)} classes are missing from some folds: {named}{more}"]
+    if unseen:
+        warnings.append(
+            f"{len(unseen)} of {len(folds_of)} classes ({sum(images[label] for label in unseen):,} of {len(dealt):,} "
+            "images) are held out by one fold alone, whose model never saw them: out of fold they are never found "
+            f"(macro F1 at most {1 - len(unseen) / len(folds_of):.4f}), though {num_folds - 1} of the {num_folds} "
+            "models that predict the test images know them"
+        )
+    return warnings

@@ -40,6 +40,7 @@ MAX_GRADES = 12
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
+WITHOUT_LABEL = "image without label"
 WITHOUT_COLUMN = "class without column"
 NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
 
@@ -190,7 +191,7 @@ def read_labels(
     classes = sorted_classes(label for row in rows for label in row)
     order = {label: place for place, label in enumerate(classes)}
     written = Texts(label_cell(sorted(set(row), key=order.__getitem__)) for row in rows)
-    _note_unlabelled(table.name, ids, written, problems)
+    _note_unlabelled(table.name, ids, written, problems, kind=EMPTY if EMPTY in allow else WITHOUT_LABEL)
     return Labels(columns, True, written, classes, mark)
 
 
@@ -209,9 +210,10 @@ def as_several(labels: Labels) -> Labels:
 
 def empty_rows(labels: Labels, *, allow: Collection[str], told_apart: Collection[str]) -> np.ndarray:
     """(N,) bool: which rows have no label where each should have one; arguments as of `read_labels`."""
-    if labels.several or len(labels.columns) > 1:
+    if len(labels.columns) > 1 or (labels.several and EMPTY not in allow):
         return np.zeros(len(labels.cells), dtype=bool)
-    empty = (_is_empty(cell, allow, told_apart) for cell in labels.cells)
+    none = label_cell([])
+    empty = (cell == none if labels.several else _is_empty(cell, allow, told_apart) for cell in labels.cells)
     return np.fromiter(empty, dtype=bool, count=len(labels.cells))
 
 
@@ -251,15 +253,16 @@ def _ones(table: Table) -> Iterator[list[str]]:
         yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip().lower(), 0)]
 
 
-def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems) -> None:
+def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems, *, kind: str) -> None:
     """cells: as train.csv holds several labels."""
     none = label_cell([])
     for image_id, cell in zip(ids, cells, strict=True):
         if cell == none:
             problems.add(
-                "image without label",
+                kind,
                 image_id,
-                f"label the row in {table}; if an image may have none: competition.allow: [image without label]",
+                f"label the row in {table}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]; to leave "
+                f"such rows out: competition.allow: [{EMPTY}]",
             )
 
 

@@ -25,13 +25,13 @@ from pipeline.competition.labels import (
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes, column_holding
+from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
 from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
-from pipeline.competition.templates import ImageIndex, beside_images, find_matches
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
@@ -41,11 +41,14 @@ ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
     WITHOUT_COLUMN,
+    "unreadable training image", "unreadable test image", "test image missing",
 )  # fmt: skip
 
 
 # keys of section `competition` that follow from the label and the sample
 DERIVED = ("positive", "submission", "metric", "spelling")
+
+NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     reading = Reading(
         archive, problems, wishes, found.tables, index, notes=list(found.notes), warnings=found.warnings()
     )
+    if archive.left_aside:
+        hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
+        reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
     wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in wished.items() if value != AUTO]
     needed = found.needed(list(wished.values()), settled, sample_like)
@@ -180,11 +186,14 @@ def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | N
 
     That is the label column, blank where the label is to be predicted.
     """
-    wanted = set(reading.sample_ids())
-    column = column_holding(table, wanted) if wanted and table.num_rows > len(wanted) else None
-    if column is None or not wanted <= set(table.column(column)):
+    wanted = {whole_number(cell) or cell for cell in reading.sample_ids()}
+    if not wanted or table.num_rows <= len(wanted):
         return None
-    asked = np.fromiter((cell in wanted for cell in table.column(column)), dtype=bool, count=table.num_rows)
+    keys = {name: [whole_number(cell) or cell for cell in table.column(name)] for name in table.header if name}
+    column = next((name for name, found in keys.items() if wanted <= set(found)), None)
+    if column is None:
+        return None
+    asked = np.array([key in wanted for key in keys[column]])
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):

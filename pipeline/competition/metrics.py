@@ -87,8 +87,9 @@ def score(
 
     Answers of another form than the metric's are converted: scores to labels by argmax (multi_label: at least 0.5)
     and to ranked lists; labels to scores of 0 and 1; lists to their first label (multi_label: to 0 and 1).
-    F1s are scikit-learn's with 0 for 0/0, over the classes that occur; `accuracy` of multi_label asks for all labels
-    of an image; `auc` of more than two classes is the same as `mean_column_auc`: one class against the rest.
+    F1s are scikit-learn's with 0 for 0/0, over the classes that occur; of multi_label over all classes, be it only one.
+    `accuracy` of multi_label asks for all labels of an image; `auc` of more than two classes is the same as
+    `mean_column_auc`: one class against the rest.
 
     A column of only positives or only negatives has no AUC. Over the whole set that is an error; for a part, such as
     one fold, `skip_one_sided` leaves these columns out of the mean. Raises ValueError instead of giving NaN.
@@ -309,9 +310,15 @@ def _balanced_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> f
 
 
 def _f1(truth: np.ndarray, answers: Answers, target: Target, *, average: str) -> float:
+    """Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones."""
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, _labels(answers, target), average=average, zero_division=0))
+    predicted = _labels(answers, target)
+    if not target.exclusive and len(target.classes) == 1:
+        if average == "samples":
+            return float((truth & predicted).mean())
+        return float(f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
+    return float(f1_score(truth, predicted, average=average, zero_division=0))
 
 
 def _binary_f1(truth: np.ndarray, answers: Answers, target: Target) -> float:

@@ -124,7 +124,7 @@ class TestTable:
     """The images to predict: row i of test.csv is row i of the test store."""
 
     image_ids: Texts
-    paths: Texts
+    paths: Texts  # '' for one that was missing or cannot be read: its row in the store is zero
     sha256: Texts  # of the organiser's file: equal for byte-identical images
 
 
@@ -159,6 +159,13 @@ def read_test_ids(path: Path) -> Texts:
     """The image ids of data/competition/test.csv."""
     with made_by("ingest", path):
         return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
+
+
+def read_test_rows(path: Path) -> tuple[Texts, np.ndarray]:
+    """(image ids, (N,) bool: there was no image to see) of data/competition/test.csv."""
+    with made_by("ingest", path):
+        table = read_table(path, TEST_COLUMNS, only=("image_id", "path"))
+    return table["image_id"], table["path"].where("")
 
 
 def refuse_rows(table: Path, num_rows: int, store: Store) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from pipeline.competition.pictures import without_suffix
+from pipeline.competition.sample import classes_named
+from pipeline.competition.spelling import rules_for
 from pipeline.competition.tables import AUTO, Table
-from pipeline.competition.templates import ImageIndex, find_matches, images_of
-from pipeline.competition.words import TEST, TRAIN, VALID, split_places, split_roles
+from pipeline.competition.templates import ImageIndex, find_matches, images_of, stem_of
+from pipeline.competition.words import TEST, TRAIN, VALID, is_side_folder, split_places, split_roles
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
@@ -19,6 +21,7 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
 LEAST_CLASSES = 2
+WHOLE = -1  # as a level of folders: all that tell images apart, as a path
 LEAF = 0  # as a level of folders: the one next to the images
 NUM_SHOWN = 3  # classes of a level
 
@@ -32,7 +35,12 @@ class SeveralLevelsError(ValueError):
 
 
 def folder_level(label: str | tuple[str, ...]) -> int | None:
-    """What competition.label says of folders: n of `folder n`, 0 of `folder` alone; None where it says other things."""
+    """What competition.label says of folders: n of `folder n`, 0 of `folder` alone; None where it says other things.
+
+    `folders` is their whole path, -1.
+    """
+    if label == f"{FOLDER}s":
+        return WHOLE
     found = re.fullmatch(FOLDER + r"(?: (\d{1,2}))?", label) if isinstance(label, str) else None
     return int(found[1] or 0) if found else None
 
@@ -50,6 +58,7 @@ def class_folder_table(
     places = _labelled_places(index, root)
     parts = {folder: VALID if role == VALID else TRAIN for folder, (role, _) in places.items()}
     below = {folder: _below(folder, base, root) for folder, (_, base) in places.items()}
+    below = _without_sides(index, below, asked)
     own = {folder: names for folder, names in below.items() if parts[folder] == TRAIN}
     lead = _num_shared(list(own.values()))
     below = {folder: names[lead:] for folder, names in below.items()}
@@ -72,8 +81,25 @@ def class_folder_table(
         if (folder := _folder(path)) in label_of
     )
     plain = _level([below[folder] for folder in own], LEAF, ())
-    said = f"{FOLDER} {found}" if level or found != plain else FOLDER
-    return Table.of_rows(root, header, rows), said
+    return Table.of_rows(root, header, rows), _said(found) if level or found != plain else FOLDER
+
+
+def _without_sides(
+    index: ImageIndex, below: Mapping[str, tuple[str, ...]], asked: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """Less folders called `masks` and the like beside the classes, where the sample names the classes without them or
+    their files are called as those of the classes are."""
+    sides = {folder for folder, names in below.items() if any(map(is_side_folder, names))}
+    if not sides or sides == set(below):
+        return dict(below)
+    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in index.paths:
+        if _folder(path) in below:
+            stems[_folder(path) in sides].add(stem_of(path))
+    named = {_spelling(cell) for cell in asked}
+    unnamed = len(named) > 1 and not any(_spelling(name) in named for folder in sides for name in below[folder])
+    left = sides if unnamed or stems[True] <= stems[False] else set()
+    return {folder: names for folder, names in below.items() if folder not in left}
 
 
 def _level(below: Collection[tuple[str, ...]], level: int | None, asked: Collection[str]) -> int | None:
@@ -89,15 +115,29 @@ def _level(below: Collection[tuple[str, ...]], level: int | None, asked: Collect
     levels += [LEAF] if len(even) > 1 else []
     if level == LEAF or len(levels) < 2:
         return levels[0] if len(levels) == 1 else LEAF if levels else None
-    names_at = {number: set(_names_at(labelled, number)) for number in levels}
-    sought = {_spelling(cell) for cell in asked}
-    fitting = [number for number in levels if sought and sought <= set(map(_spelling, names_at[number]))]
-    if len(fitting) == 1:
-        return fitting[0]
+    names_at = {number: set(_names_at(labelled, number)) for number in (*levels, WHOLE)}
+    for fits in (_are_names, _are_spelled):
+        fitting = [number for number in names_at if asked and fits(asked, names_at[number])]
+        if fitting and (len(fitting) == 1 or names_at[fitting[0]] == names_at[fitting[1]]):
+            return fitting[0]
     raise SeveralLevelsError(
-        f"{FOLDER}{f' {number}' if number else ''}    # {len(names)} classes: {', '.join(sorted(names)[:NUM_SHOWN])}, …"
+        f"{_said(number)}    # {len(names)} classes: {', '.join(sorted(names)[:NUM_SHOWN])}, …"
         for number, names in names_at.items()
+        if number != WHOLE or LEAF not in names_at
     )
+
+
+def _said(level: int) -> str:
+    """The level as competition.label names it."""
+    return f"{FOLDER}s" if level == WHOLE else f"{FOLDER} {level}" if level else FOLDER
+
+
+def _are_names(asked: Collection[str], names: Collection[str]) -> bool:
+    return set(map(_spelling, asked)) <= set(map(_spelling, names))
+
+
+def _are_spelled(asked: Collection[str], names: Collection[str]) -> bool:
+    return bool(rules_for(set(asked), names) or classes_named(list(asked), sorted(names)))
 
 
 def _num_shared(below: Sequence[tuple[str, ...]]) -> int:
@@ -108,6 +148,8 @@ def _num_shared(below: Sequence[tuple[str, ...]]) -> int:
 
 def _names_at(below: Collection[tuple[str, ...]], level: int) -> list[str]:
     """The name that each path has at this level; '' where it is not as deep. Of leaves that share a name: the path."""
+    if level == WHOLE:
+        return ["/".join(names) for names in below]
     if level != LEAF:
         return [names[level - 1] if len(names) >= level else "" for names in below]
     leaves = Counter(names[-1] for names in set(below) if names)

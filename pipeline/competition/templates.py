@@ -20,7 +20,7 @@ import numpy as np
 from pipeline.competition.lookup import Lookup
 from pipeline.competition.pictures import IMAGE_SUFFIXES, stem_of, without_suffix
 from pipeline.competition.tables import Table
-from pipeline.competition.words import role_of_folders, words_of
+from pipeline.competition.words import is_side_folder, role_of_folders, words_of
 from pipeline.texts import Texts
 
 MISSING, SEVERAL = -1, -2  # instead of an image's number
@@ -261,7 +261,7 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     rows = list(some.rows())
     for column in columns or [column for column in table.header if column and not BRACES & set(column)]:
         tried.update(_templates(some.header, rows, column, index))
-    matches = _tried_on(table, index, tried)
+    matches = _of_images(_tried_on(table, index, tried), index)
     most = max((match.num_found for match in matches), default=0)
     if most < table.num_rows:
         for match in _tried_on(table, index, _nested(tried)):
@@ -269,6 +269,17 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
             if complete or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
     return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+
+
+def _of_images(matches: list[Match], index: ImageIndex) -> list[Match]:
+    """Those that do not lead to masks and the like, unless all images lie in such folders."""
+    if not any(_is_beside(match.template) for match in matches) or all(map(_is_beside, index.paths)):
+        return matches
+    return [match for match in matches if not _is_beside(match.template)]
+
+
+def _is_beside(path: str) -> bool:
+    return any(is_side_folder(part) for part in path.split("/")[:-1])
 
 
 def beside_images(path: str) -> bool:

@@ -27,7 +27,7 @@ from pipeline.competition.templates import (
     find_matches,
     images_of,
 )
-from pipeline.competition.words import TEST, role_of
+from pipeline.competition.words import TEST, role_of, split_roles
 from pipeline.texts import Texts, joined_texts
 
 
@@ -109,7 +109,7 @@ def _test_match(reading: Reading, sample: Sample, ids: Texts, index: ImageIndex)
 def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
     """Test images where no sample submission says which: the test table's, or all in a folder called test."""
     reading.warnings.append(
-        "no sample submission: its columns (id, label) and its ids are a guess; compare with the competition's page"
+        "no sample submission: its columns and its ids are a guess; compare with the competition's page"
     )
     table = reading.test_table
     if table is not None:
@@ -124,7 +124,9 @@ def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
         column = distinct[0] if distinct else match.column
         ids = checked_ids(reading, table.column(column), table.name)
         return members_of(reading, Side(table, column, ids, Texts()), match.template, "test", index)
-    members = Texts(name for name in index.names if "test" in name.lower().rpartition("/")[0])
+    roles = split_roles({path.rpartition("/")[0]: None for path in reading.index.paths})
+    pairs = zip(index.names, index.paths, strict=True)
+    members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)
     if not len(members):
         raise reading.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",

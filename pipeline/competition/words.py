@@ -25,6 +25,10 @@ NEUTRAL = (
     "part", "v", "a", "b", "jpg", "jpeg", "jpegs", "png", "tif", "resized", "cropped", "small", "large", "and",
     "labeled",
 )  # fmt: skip
+SIDE_WORDS = {
+    "mask", "masks", "segmentation", "segmentations", "annotation", "annotations", "thumb", "thumbs", "thumbnail",
+    "thumbnails", "heatmap", "heatmaps", "overlay", "overlays", "label", "labels", "box", "boxes", "bbox", "bboxes",
+}  # fmt: skip
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 LEAST_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
 
@@ -58,6 +62,14 @@ def is_all_role(name: str) -> bool:
     words = words_of(name)
     return role_of(name) is not None and all(
         word in ROLE_OF_WORD or word in NEUTRAL or word.isdigit() for word in words
+    )
+
+
+def is_side_folder(name: str) -> bool:
+    """Whether a folder's whole name says that it holds something else than the images: `masks`, `train_annotations`."""
+    words = words_of(name)
+    return bool(SIDE_WORDS & set(words)) and all(
+        word in SIDE_WORDS or word in ROLE_OF_WORD or word in NEUTRAL or word.isdigit() for word in words
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, overload
 
@@ -79,6 +79,14 @@ class StoreReport:
         self.num_constant += part.num_constant
         for oddity, rows in part.oddities.items():
             self.oddities.setdefault(oddity, array("q")).extend(rows)
+
+    def without(self, rows: Sequence[int]) -> "StoreReport":
+        """The report of the store without these rows, which had failed."""
+        shift = np.cumsum(np.isin(np.arange(len(self.sha256)), rows))
+        kept = Digests(0)
+        kept.raw = np.delete(self.sha256.raw, rows, axis=0)
+        oddities = {name: array("q", [row - int(shift[row]) for row in odd]) for name, odd in self.oddities.items()}
+        return replace(self, sha256=kept, failures=[], oddities=oddities)
 
 
 class StoreFile:

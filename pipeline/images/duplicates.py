@@ -4,9 +4,15 @@ Three sieves, each finer and dearer than the one before: images whose coarsest w
 or do not meet at all (so time grows as N log N); of those that meet, all kept waves are compared; what is left is
 read from the stores again and compared picture by picture. A false group would pull strangers into one fold and a
 missed one only leaves what was there, so every limit errs towards missing.
+
+What is called a near-copy is in one group, by chains if need be: of pictures at brightness 0, +25 and +50 the first
+and the last are in one group though they are too far apart to be called copies of each other. Two images of one group
+are not compared any more, so a crowd of N copies costs about N comparisons; of a crowd that is alike but no copies, an
+image gets `PATIENCE`. What that leaves out, and what cannot be compared, is counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,34 +42,54 @@ GRID_WAVES = 7  # of the kept waves: how many make the grid's cell
 GRID_STEP = 0.15  # of the deviation; a copy's waves move by 0.005
 NUM_GRIDS = 6  # each with other borders: a pair that one grid parts meets in another
 WINDOW = 32  # neighbours in a cell that an image is compared with: bounds the time where a cell is crowded
-CROWD = 24  # meetings of one image: with more it is one of a series (slices, frames, parts on a fixture), not a copy
+PATIENCE = 24  # comparisons of one image that found no copy: then it is compared only with those that had fewer
+CROWD = 24  # images: a group of more, and of more than half of all images, is a series (frames, slices, parts)
 ONE = 2**14 - 1  # of an amplitude: two of opposite sign differ by less than int16 holds
 PAIRS = 1 << 16  # candidates that are compared at once
 PAIR_SHARE = 8  # comparing two images takes so many times the memory of shrinking one
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
 
-def near_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[list[Place]]:
-    """Groups of two and more near-copies, in order of their first member; no image is in two groups.
+@dataclass(frozen=True)
+class Search:
+    """What a search for near-copies found, and what it left out."""
 
-    stores: (N, S, S, 3) uint8 each, of one S; memory maps are read in pieces of `budget` pixels. A group's first
-    member is its leader, and each other member is a near-copy of it: likeness is not passed on from one to the next.
-    Flat images and crowds (`CROWD`) are left out; empty for S < `SMALLEST_SIZE`. Raises ValueError where the stores
-    differ in size.
+    groups: list[list[Place]]  # of two and more near-copies, in order of their first; no image is in two
+    series: list[list[Place]]  # would be groups, but hold more than half of all images: see `CROWD`
+    plain: list[Place]  # not compared: too flat or plain to be told apart, or stored below `SMALLEST_SIZE`
+    cut: list[Place]  # of crowds, for which the search ended before all that are like them had been compared
+
+
+def near_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[list[Place]]:
+    """The groups that `search_copies` finds."""
+    return search_copies(stores, budget=budget).groups
+
+
+def search_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> Search:
+    """Groups of near-copies: two images that are called so are in one group, whatever the order of the images.
+
+    stores: (N, S, S, 3) uint8 each, of one S; memory maps are read in pieces of `budget` pixels. Raises ValueError
+    where the stores differ in size.
 
     CIFAR-10: 24 groups in 0.8 s of one core, all right by eye; 960,000 images of 32 px: 35 s. Of copies made from
     CIFAR-10 by JPEG of quality 50, a tenth of the side, or 8 levels of brightness it finds 92 to 98 of 100.
     """
-    chunk = _chunk(stores, budget)
+    chunk, num_images = _chunk(stores, budget), sum(map(len, stores))
     if not chunk:
-        return []
+        return Search([], [], _places(stores, range(num_images)), [])
     waves, numbers = _waves_of(stores, chunk)
-    pairs = numbers[_meeting(waves)]
-    leaders = _leaders(pairs[_alike(stores, pairs, chunk)])
-    members: dict[int, list[int]] = {}
-    for number in sorted(leaders):
-        members.setdefault(leaders[number], []).append(number)
-    return [_places(stores, members[leader]) for leader in sorted(members) if len(members[leader]) > 1]
+    chains = _Chains(len(waves))
+    for distance, one, two in _meeting(waves):
+        one, two = chains.worth_comparing(one, two, distance)
+        chains.add(one, two, _alike(stores, np.stack([numbers[one], numbers[two]], axis=1), chunk))
+    found = [_places(stores, numbers[rows]) for rows in chains.groups()]
+    largest = max(CROWD, num_images // 2)
+    return Search(
+        groups=[group for group in found if len(group) <= largest],
+        series=[group for group in found if len(group) > largest],
+        plain=_places(stores, np.setdiff1d(np.arange(num_images), numbers, assume_unique=True)),
+        cut=_places(stores, numbers[chains.cut()]),
+    )
 
 
 def mirrored_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[list[Place]]:
@@ -75,7 +101,10 @@ def mirrored_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> li
     if not chunk:
         return []
     waves, numbers = _waves_of(stores, chunk)
-    pairs = numbers[_meeting(waves, mirror=True)]
+    met = _Meetings(len(waves))
+    for _, one, two in _meeting(waves, mirror=True):
+        met.add(one, two)
+    pairs = numbers[met.pairs()]
     return [_places(stores, pair) for pair in pairs[_alike(stores, pairs, chunk, mirror=True)].tolist()]
 
 
@@ -94,22 +123,23 @@ def _lowest_waves() -> list[tuple[int, int]]:
 
 
 def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.ndarray]:
-    """(M, W) int16 cosine amplitudes, lowest first, of the M images that are not flat; (M,) int32 their numbers.
+    """(M, W) int16 cosine amplitudes, lowest first, of the M images neither flat nor plain; (M,) int32 their numbers.
 
     An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out. The
     squares of all amplitudes then sum to 1, which is stored as `ONE`.
     """
-    basis, lowest = _cosines(COARSE), _lowest_waves()
+    basis, lowest, pool = _cosines(COARSE), _lowest_waves(), _shrinking(THUMBNAIL, COARSE)
     num_images = sum(map(len, stores))
     waves, numbers = np.empty((num_images, len(lowest)), np.int16), np.empty(num_images, np.int32)
     start = until = 0
     for store in stores:
-        shrink = _shrinking(store.shape[1], COARSE)
+        shrink = _shrinking(store.shape[1], THUMBNAIL)
         for first in range(0, len(store), chunk):
-            cells = _grey(_shrunk(store[first : first + chunk], shrink))
+            fine = shrink @ _grey(store[first : first + chunk].astype(np.float32)) @ shrink.T
+            cells = pool @ fine @ pool.T
             deviation = cells.std(axis=(1, 2))
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
-            kept = np.flatnonzero(deviation >= FLATTEST)
+            kept = np.flatnonzero((deviation >= FLATTEST) & (_busy(fine) >= LEAST_BUSY))
             here = slice(until, until := until + len(kept))
             waves[here] = np.rint(ONE * np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1))
             numbers[here] = start + first + kept
@@ -117,9 +147,10 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
     return waves[:until], numbers[:until]
 
 
-def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
-    """(P, 2) int32 pairs of rows of `waves` that agree in every wave, lower first; unique, sorted, none of a crowd.
+def _meeting(waves: np.ndarray, *, mirror: bool = False) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(places apart, then two (P,) int32 of rows, lower and higher) of pairs that agree in every wave; many come again.
 
+    Places are those in a cell's order, 1 to `WINDOW` + 1: the last are for knowing that there would be more.
     mirror: pairs of which the second agrees when it is mirrored left to right, which turns the waves odd across.
     """
     turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.int16)
@@ -131,14 +162,13 @@ def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
         return waves[rows % num_rows] * signs[rows // num_rows]
 
     rng = np.random.default_rng(0)
-    met = _Meetings(num_rows)
     for grid in range(NUM_GRIDS):
         border = rng.random(GRID_WAVES)
         keys = np.concatenate([_cells_of(waves, sign, border) for sign in signs])
         apart = np.concatenate([waves[:, GRID_WAVES + grid] * sign[GRID_WAVES + grid] for sign in signs])
         order = np.lexsort((apart, keys)).astype(np.int32)  # in a cell by a wave that the grid does not see
         keys, apart = keys[order], apart[order]
-        for distance in range(1, WINDOW + 1):
+        for distance in range(1, WINDOW + 2):
             for first in range(0, len(order) - distance, PAIRS):
                 here = slice(first, min(first + PAIRS, len(order) - distance))
                 there = slice(here.start + distance, here.stop + distance)
@@ -149,12 +179,87 @@ def _meeting(waves: np.ndarray, *, mirror: bool = False) -> np.ndarray:
                     one, two = one[across], two[across]
                 near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < furthest
                 one, two = one[near], two[near] % num_rows
-                met.add(np.minimum(one, two)[one != two], np.maximum(one, two)[one != two])
-    return met.pairs()
+                yield distance, np.minimum(one, two)[one != two], np.maximum(one, two)[one != two]
+
+
+class _Chains:
+    """Rows that hang together by pairs called near-copies, and what was compared in vain."""
+
+    def __init__(self, num_rows: int) -> None:
+        self._parent = np.arange(num_rows, dtype=np.int32)  # the lowest row that a row is known to hang together with
+        self._in_vain = np.zeros(num_rows, dtype=np.uint8)  # comparisons
+        self._strangers = np.empty(0, dtype=np.int64)  # pairs compared in vain: lower row * number of rows + higher row
+        self._new: list[np.ndarray] = []  # the same, not sorted in yet
+        self._cut = np.zeros(num_rows, dtype=bool)
+
+    def worth_comparing(self, one: np.ndarray, two: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the pairs that are not in one chain yet, unless both have been compared in vain for long.
+
+        distance: as `_meeting` says; of the last none is to be compared, only counted as left out.
+        """
+        if not len(one):
+            return one, two
+        last = distance > WINDOW
+        apart = (self._root(one) != self._root(two)) & ~self._are_strangers(one, two, settle=last or distance == 1)
+        impatient = np.minimum(self._in_vain[one], self._in_vain[two]) >= PATIENCE
+        left_out = apart & (impatient | last)
+        self._cut[one[left_out]] = self._cut[two[left_out]] = True
+        wanted = apart & ~left_out
+        return one[wanted], two[wanted]
+
+    def add(self, one: np.ndarray, two: np.ndarray, alike: np.ndarray) -> None:
+        """What comparing the pairs gave: (P,) rows, (P,) rows, (P,) bool."""
+        if not alike.all():
+            self._new.append(self._keys(one[~alike], two[~alike]))
+            for rows in (one[~alike], two[~alike]):
+                self._in_vain[rows] = np.minimum(self._in_vain[rows] + np.bincount(rows)[rows], PATIENCE)
+        one, two = one[alike], two[alike]
+        while len(one):
+            lower, higher = np.sort(np.stack([self._root(one), self._root(two)]), axis=0)
+            open_ = lower < higher
+            one, two, lower, higher = one[open_], two[open_], lower[open_], higher[open_]
+            np.minimum.at(self._parent, higher, lower)
+            self._settle(np.unique(np.concatenate([lower, higher])))
+
+    def groups(self) -> list[np.ndarray]:
+        """Rows of each chain of two and more, sorted, the chains by their first."""
+        roots = self._root(np.arange(len(self._parent), dtype=np.int32))
+        counts = np.bincount(roots, minlength=len(roots))
+        members = np.flatnonzero(counts[roots] > 1)
+        members = members[np.argsort(roots[members], kind="stable")]
+        return np.split(members, np.cumsum(counts[counts > 1])[:-1]) if len(members) else []
+
+    def cut(self) -> np.ndarray:
+        """Rows for which a pair was left out."""
+        return np.flatnonzero(self._cut)
+
+    def _keys(self, one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        return one.astype(np.int64) * len(self._parent) + two
+
+    def _are_strangers(self, one: np.ndarray, two: np.ndarray, *, settle: bool) -> np.ndarray:
+        few = sum(map(len, self._new)) <= max(PAIRS, len(self._strangers) // 2)
+        if self._new and (settle or not few):  # in one grid no pair comes twice
+            self._strangers = sorted_once(np.concatenate([self._strangers, *self._new]))
+            self._new = []
+        keys = self._keys(one, two)
+        places = np.searchsorted(self._strangers, keys)
+        return np.asarray(np.append(self._strangers, -1)[places] == keys)
+
+    def _root(self, rows: np.ndarray) -> np.ndarray:
+        root = self._parent[rows]
+        while ((above := self._parent[root]) != root).any():
+            root = above
+        self._parent[rows] = root
+        return root
+
+    def _settle(self, roots: np.ndarray) -> None:
+        """Halve the ways up from what were roots until all are one step."""
+        while ((above := self._parent[self._parent[roots]]) != self._parent[roots]).any():
+            self._parent[roots] = above
 
 
 class _Meetings:
-    """Pairs of rows that met, each once. Pairs of a crowd are forgotten on the way: there may be thousands an image."""
+    """Pairs of rows that met, each once. Of rows that meet more than `CROWD` others the pairs are forgotten."""
 
     def __init__(self, num_rows: int) -> None:
         self._num_rows = num_rows
@@ -229,24 +334,28 @@ def _read(stores: Sequence[np.ndarray], numbers: np.ndarray) -> np.ndarray:
 
 
 def _same_picture(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
-    """(P,) bool for two (P, S, S, 3) float32 batches: alike in every part, in colour and in fine detail."""
+    """(P,) bool for two (P, S, S, 3) float32 batches: alike in every part, in colour and in fine detail.
+
+    The same for the two the other way round, or what is called a copy would depend on the order of the images.
+    """
     shrink = _shrinking(ones.shape[1], THUMBNAIL)
     one, two = _shrunk(ones, shrink), _shrunk(twos, shrink)
-    grey = _grey(one)
-    deviation, other = grey.std(axis=(1, 2)), _grey(two).std(axis=(1, 2))
-    gain = deviation / np.maximum(other, 1e-6)
+    greys = _grey(one), _grey(two)
+    deviations = [np.maximum(grey.std(axis=(1, 2)), 1e-6) for grey in greys]
+    gain = deviations[0] / deviations[1]
     shift = one.mean(axis=(1, 2, 3)) - two.mean(axis=(1, 2, 3))
-    matched = (two - two.mean(axis=(1, 2, 3), keepdims=True)) * gain[:, None, None, None]
-    difference = np.abs(one - one.mean(axis=(1, 2, 3), keepdims=True) - matched).mean(axis=3)
-    detail, other_detail = _detail(ones), _detail(twos)
-    furthest = np.minimum(FURTHEST_CELL, CELL_TO_DETAIL * detail.std(axis=(1, 2)))
+    units = [(part - part.mean(axis=(1, 2, 3), keepdims=True)) / deviation[:, None, None, None]
+             for part, deviation in zip((one, two), deviations, strict=True)]  # fmt: skip
+    difference = np.abs(units[0] - units[1]).mean(axis=3)  # of the deviation
+    details = [_detail(pixels) for pixels in (ones, twos)]
+    deviation = np.sqrt(deviations[0] * deviations[1])
+    detail = np.sqrt(details[0].std(axis=(1, 2)) * details[1].std(axis=(1, 2)))
     return (
-        (difference.mean(axis=(1, 2)) < FURTHEST_MEAN * deviation)
-        & (difference.max(axis=(1, 2)) < furthest)
-        & (np.maximum(gain, 1 / np.maximum(gain, 1e-6)) < LARGEST_GAIN)
+        (difference.mean(axis=(1, 2)) < FURTHEST_MEAN)
+        & (difference.max(axis=(1, 2)) * deviation < np.minimum(FURTHEST_CELL, CELL_TO_DETAIL * detail))
+        & (np.maximum(gain, 1 / gain) < LARGEST_GAIN)
         & (np.abs(shift) < FURTHEST_SHIFT)
-        & (_busy(grey) >= LEAST_BUSY)
-        & (_correlation(detail, other_detail) > LEAST_DETAIL)
+        & (_correlation(*details) > LEAST_DETAIL)
     )
 
 
@@ -273,20 +382,9 @@ def _correlation(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
     return (ones * twos).sum(axis=(1, 2)) / np.sqrt(np.maximum(energy, 1e-6))
 
 
-def _leaders(near: np.ndarray) -> dict[int, int]:
-    """Image number -> its group's leader, for the images in the pairs `near` (P, 2), sorted, lower number first.
-
-    In order of number, each image joins the lowest leader it is near to, or else leads.
-    """
-    leaders: dict[int, int] = {}
-    for one, two in near.tolist():
-        if leaders.setdefault(one, one) == one:
-            leaders.setdefault(two, one)
-    return leaders
-
-
-def _places(stores: Sequence[np.ndarray], numbers: Sequence[int]) -> list[Place]:
+def _places(stores: Sequence[np.ndarray], numbers: Sequence[int] | np.ndarray) -> list[Place]:
     starts = np.cumsum([0, *map(len, stores)])
+    numbers = np.asarray(numbers, dtype=np.int64)
     of_store = np.searchsorted(starts, numbers, side="right") - 1
     return list(zip(of_store.tolist(), (numbers - starts[of_store]).tolist(), strict=True))
 

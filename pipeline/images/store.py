@@ -74,6 +74,21 @@ def write_store(
     return report
 
 
+def drop_rows(path: Path, rows: Sequence[int]) -> None:
+    """Take these rows out of the store at `path`, in place; those behind them move up."""
+    store = np.lib.format.open_memmap(path, mode="r+")
+    kept = np.delete(np.arange(len(store)), rows)
+    for row in range(min(rows), len(kept)):
+        store[row] = store[kept[row]]
+    header = {"descr": np.lib.format.dtype_to_descr(store.dtype), "fortran_order": False}
+    shape, num_bytes = (len(kept), *store.shape[1:]), store.offset + store[: len(kept)].nbytes
+    store.flush()
+    with path.open("r+b") as handle:
+        np.lib.format.write_array_header_1_0(handle, header | {"shape": shape})  # numpy leaves room for any length
+        assert handle.tell() == store.offset
+        handle.truncate(num_bytes)
+
+
 def _reserve(path: Path) -> None:
     """Raise OSError now if the disk has no room, not after an hour of decoding."""
     if not hasattr(os, "posix_fallocate"):

@@ -15,7 +15,7 @@ from pipeline.learning.device import memory_format
 from pipeline.learning.models import Normalised, create_model
 from pipeline.learning.objective import num_outputs
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,7 @@ class ModelCard:
     image_size: int  # pixels
     mean: tuple[float, ...]  # per channel, 0-to-1 scale
     std: tuple[float, ...]
+    prior: tuple[float, ...]  # share of its training images that have each class: the answer where no image is seen
     flip_tta: bool  # predict with the mean over the image and its mirror image
     params: dict[str, Any]  # the sections it was trained with, the fold's overrides applied
     data_fingerprint: str  # sha256 over schema, tables and folds
@@ -38,6 +39,7 @@ class ModelCard:
     torch_version: str
     device: str
     precision: str
+    threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
     weights_sha256: str = ""
     version: int = VERSION
 
@@ -90,7 +92,7 @@ def _read_card(path: Path) -> ModelCard:
         try:
             if found["version"] != VERSION:
                 raise KeyError(f"version {found['version']}")
-            numbers = {name: tuple(map(float, found[name])) for name in ("mean", "std")}
+            numbers = {name: tuple(map(float, found[name])) for name in ("mean", "std", "prior")}
             return ModelCard(**found | numbers | {"classes": tuple(found["classes"])})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a model.json of this version ({error})") from error

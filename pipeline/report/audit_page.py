@@ -19,7 +19,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem; border-bottom: 1px solid #e3e3e3; }
 th { color: #666; font-weight: 600; } td.count { text-align: right; font-variant-numeric: tabular-nums; }
 td.first { overflow-wrap: anywhere; max-width: 22rem; }
-.stop, .warn { border-radius: .3rem; padding: .1rem .45rem; font-size: .85em; font-weight: 600; }
+.stop, .warn, span.note { border-radius: .3rem; padding: .1rem .45rem; font-size: .85em; font-weight: 600; }
 .stop { background: #fbdcdc; color: #8f1414; } .warn { background: #fdf0cf; color: #6f5200; }
 .gallery { display: flex; flex-wrap: wrap; gap: .6rem; }
 .group { display: flex; flex-wrap: wrap; gap: .4rem; padding: .4rem; border: 1px solid #e3e3e3; border-radius: .4rem; }
@@ -38,7 +38,7 @@ class Finding(Protocol):
 
     @property
     def severity(self) -> str:
-        """`warn` or `stop`."""
+        """`stop`, `warn` or `note`, in this order on the page."""
 
     @property
     def count(self) -> int:
@@ -85,7 +85,7 @@ def audit_page(title: str, findings: Sequence[Finding], galleries: Sequence[Gall
 def _findings(findings: Sequence[Finding]) -> str:
     if not findings:
         return '<p class="note">Nothing to report.</p>\n'
-    ordered = sorted(findings, key=lambda finding: finding.severity != "stop")
+    ordered = sorted(findings, key=lambda finding: ("stop", "warn", "note").index(finding.severity))
     header = "".join(f"<th>{name}</th>" for name in ("severity", "found", "count", "first", "what to do"))
     rows = "\n".join(_row(finding) for finding in ordered)
     return f"<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table>\n"

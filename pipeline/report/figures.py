@@ -150,8 +150,10 @@ def _png(figure: Any) -> bytes:
     installed = {font.name for font in font_manager.fontManager.ttflist}
     families = ["DejaVu Sans", *(name for name in WIDE_FONTS if name in installed)]
     stream = io.BytesIO()
-    plain = {"font.family": families, "text.parse_math": False}
-    with matplotlib.rc_context(plain), warnings.catch_warnings():
+    with (
+        matplotlib.rc_context({"font.family": families, "text.parse_math": False}),
+        warnings.catch_warnings(),
+    ):
         warnings.filterwarnings(
             "ignore", "Glyph .* missing from"
         )  # a box in the picture; the CSV beside it has the name

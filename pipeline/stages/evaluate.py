@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     files = fold_files(args.oof, ".npz", folds)
     oof = gather_oof(files, fold_of, len(target.classes), exclusive=target.exclusive)
-    decision = choose_decision(truth, oof, target, schema.metric)
+    decision = choose_decision(truth, oof, target, schema.metric, held_by)
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import allocator, console
-from pipeline.competition.schema import read_schema, read_test_ids, refuse_rows
+from pipeline.competition.schema import read_schema, read_test_rows, refuse_rows
 from pipeline.files import refuse_altered, write_arrays
 from pipeline.images.store import read_store
 from pipeline.learning.batches import store_tensor
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     set_tf32(compute.precision, device)
 
     schema = read_schema(args.schema)
-    image_ids = np.array(list(read_test_ids(args.test_table)))
+    ids, unseen = read_test_rows(args.test_table)
+    image_ids = np.array(list(ids))
     refuse_rows(args.test_table, len(image_ids), schema.test)
     store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
     refuse_altered(args.test_images, schema.test.sha256, stage="ingest")
@@ -67,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         title=f"fold {card.fold} test",
     )
     assert outcome.probs is not None
+    outcome.probs[unseen] = card.prior
     write_arrays(args.out, {"image_ids": image_ids, "probs": outcome.probs})
     speed = outcome.num_images / outcome.seconds
     console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")

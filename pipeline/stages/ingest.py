@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,11 @@ from pipeline.competition.schema import (
     write_schema,
 )
 from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
-from pipeline.images.duplicates import mirrored_copies, near_copies
-from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, read_store, write_store
+from pipeline.images.duplicates import Search, mirrored_copies, search_copies
+from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, drop_rows, read_store, write_store
 from pipeline.params import CompetitionParams, ImagesParams, load_section
 from pipeline.report.audit_page import Gallery, Picture, audit_page
-from pipeline.texts import thinned
+from pipeline.texts import Texts, thinned
 
 NUM_CLASSES_PICTURED = 60
 MOST_CONSTANT = 0.9  # of all images
@@ -124,9 +124,12 @@ def _read(
         )
         archive.close()
         allocator.return_freed_memory()
-        _add_failures(problems, layout.train_members, train)
-        _add_failures(problems, layout.test_members, test)
         _add_constant(problems, train, test)
+        _add_failures(problems, "training", layout.train_members, train, "the rows are left out")
+        _add_failures(problems, "test", layout.test_members, test, "they are predicted by the training prior")
+        if train.failures and "unreadable training image" in competition.allow:
+            layout, train = _without_unreadable(layout, train, train_part)
+        layout = replace(layout, test_members=_seen(layout.test_members, test))
         findings = _findings_without_pixels(layout, train, test)
         audit.add_stopping(problems, findings)
         problems.stop(competition.raw, competition.allow)
@@ -145,9 +148,34 @@ def _image_size(archive: Archive, layout: Layout, size: int | str) -> int:
     return auto_size(thinned([layout.train_members, layout.test_members], AUTO_SAMPLE), archive.read)
 
 
-def _add_failures(problems: Problems, names: Sequence[str], report: StoreReport) -> None:
+def _add_failures(problems: Problems, role: str, names: Sequence[str], report: StoreReport, then: str) -> None:
+    kind = f"unreadable {role} image"
+    remedy = f"put a sound copy of the file in its place; or, and {then}: competition.allow: [{kind}]"
     for row, reason in report.failures:
-        problems.add("unreadable image", f"{names[row]}: {reason}", "put a sound copy of the file in its place")
+        problems.add(kind, f"{names[row]}: {reason}", remedy)
+
+
+def _without_unreadable(layout: Layout, train: StoreReport, store: Path) -> tuple[Layout, StoreReport]:
+    """Layout and report without the training images that cannot be read; their rows leave the store too."""
+    rows = [row for row, _ in train.failures]
+    if len(rows) == len(layout.train_ids):
+        raise ValueError(f"none of the {len(rows)} training images can be read")
+    kept = np.delete(np.arange(len(layout.train_ids)), rows)
+    drop_rows(store, rows)
+    readable = replace(
+        layout,
+        train_ids=layout.train_ids.take(kept),
+        train_members=layout.train_members.take(kept),
+        train_labels=layout.train_labels.take(kept),
+        train_table=layout.train_table.take(kept),
+    )
+    return readable, train.without(rows)
+
+
+def _seen(members: Texts, test: StoreReport) -> Texts:
+    """The members, '' for what cannot be read, as for what is missing: there is nothing to see of either."""
+    rows = [row for row, _ in test.failures]
+    return members.with_others(rows, [""] * len(rows)) if rows else members
 
 
 def _add_constant(problems: Problems, train: StoreReport, test: StoreReport) -> None:
@@ -186,14 +214,27 @@ def _copies(
     ids = {"train_ids": layout.train_ids, "test_ids": layout.test_ids}
     same = audit.same_bytes([train.sha256, test.sha256])
     allocator.return_freed_memory()
-    groups = audit.joined(same, near_copies(stores) if near else [])
+    found = search_copies(stores) if near else Search([], [], [], [])
+    groups = audit.joined(same, _of_seen(found.groups, layout))
     allocator.return_freed_memory()
-    mirrored = mirrored_copies(stores) if near else []
+    mirrored = _of_seen(mirrored_copies(stores), layout) if near else []
     findings = [
         *audit.copy_findings(groups, **ids, labels=layout.train_labels),
+        *audit.search_findings(found.series, found.cut, _seen_places(found.plain, layout), **ids),
         *audit.mirror_findings(mirrored, **ids),
     ]
     return _Copies(groups, mirrored, findings)
+
+
+def _of_seen(groups: list[list[Place]], layout: Layout) -> list[list[Place]]:
+    """The groups without test images of which nothing was seen: their rows of zeros are alike."""
+    seen = [_seen_places(group, layout) for group in groups]
+    return [group for group in seen if len(group) > 1]
+
+
+def _seen_places(places: Sequence[Place], layout: Layout) -> list[Place]:
+    unseen = layout.test_members.where("")
+    return [(part, row) for part, row in places if part == audit.TRAIN or not unseen[row]]
 
 
 def _group_of(groups: Sequence[Sequence[Place]], train_ids: Sequence[str]) -> dict[int, str]:

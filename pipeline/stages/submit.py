@@ -17,7 +17,7 @@ from pipeline.competition.answers import answers_of, predicted_counts, row_cells
 from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
 from pipeline.competition.decision import decide, read_decision
 from pipeline.competition.predictions import ensemble
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_ids, refuse_rows
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, refuse_rows
 from pipeline.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.params import load_folds, load_params
 
@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
+    parser.add_argument("--cards", type=Path, required=True, help="folder of the folds' models: how they were trained")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
     parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: what to expect")
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    image_ids = read_test_ids(args.test_table)
+    image_ids, unseen = read_test_rows(args.test_table)
     refuse_rows(args.test_table, len(image_ids), schema.test)
 
     probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
@@ -52,10 +53,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sample = args.sample.read_bytes()
     with made_by("ingest", args.sample):
         content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
-    findings = check_submission(content, sample, schema, oof_counts=_predicted_counts(args.per_class))
+    known = {"oof_counts": _predicted_counts(args.per_class), "unseen": image_ids.take(unseen)}
+    findings = check_submission(content, sample, schema, **known)
     refuse(findings, str(args.out))
 
     receipt = _receipt(args, content, schema, predicted_counts(answers, target), list(map(str, findings)))
+    receipt |= {"predicted_by_prior": list(known["unseen"]), "threads": _threads(args.cards, folds)}
     name = hashlib.sha256(content).hexdigest()[:12]
     write_bytes(args.archive / f"{name}.csv", content)
     write_json(args.archive / f"{name}.json", receipt)
@@ -64,6 +67,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     for finding in findings:
         console.say(str(finding))
     console.say(f"{args.out}: {len(image_ids):,} rows, passed the contract; copy in {args.archive / name}.csv")
+
+
+def _threads(cards: Path, folds: Sequence[str]) -> dict[str, int]:
+    """Fold -> the number of threads that it was trained with."""
+    found = {}
+    for fold, path in fold_files(cards, ".json", folds).items():
+        with made_by(f"-s train@{fold}", path):
+            found[fold] = read_json(path)["threads"]
+    return found
 
 
 def _predicted_counts(per_class: Path) -> dict[str, int]:

@@ -139,9 +139,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         image_size=schema.train.size,
         mean=mean,
         std=std,
+        prior=_prior(targets[train_rows], schema.target),
         flip_tta=sections["train"].flip_tta,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
+        threads=torch.get_num_threads(),
         **dataclasses.asdict(record),
     )
     _write(args, card, trained, held_out_ids)
@@ -191,6 +193,12 @@ def _check_classes(targets: np.ndarray, target: Target, fold: str) -> None:
             f"warning: fold {fold} has no image to learn {len(absent)} of {len(target.classes)} classes from, "
             f"first {absent[:3]}: it will hardly ever predict them"
         )
+
+
+def _prior(targets: np.ndarray, target: Target) -> tuple[float, ...]:
+    """Share of the images that have each class; targets as `target_array` gives them."""
+    images = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(target.classes))
+    return tuple((images / len(targets)).tolist())
 
 
 def _create(

@@ -49,7 +49,7 @@ class Project(Workplace):
         self.stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     def moved(self, text):
-        return text.replace("${competition.raw}", str(self.raw)).replace("${key}", "0")
+        return text.replace("${key}", "0")
 
     def begin(self, stage, fsync=0):
         """The process that runs `stage`; it kills itself at the fsync of that number, if it gets there."""
@@ -121,7 +121,6 @@ def run_whole(project):
         seconds[stage] = time.perf_counter() - started
     other = Workplace(project.root)
     other.params = project.params
-    other.raw = project.raw
     for stage in ("train", "infer"):
         other.run(stage, key="1")
     for stage in ("evaluate", "submit"):

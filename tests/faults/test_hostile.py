@@ -71,14 +71,14 @@ IMAGES = {
     "animated gif": (animated("GIF"), "it is animated (3 frames)"),
     "animated webp": (animated("WEBP"), "it is animated (3 frames)"),
     "animated png": (animated("PNG"), "it is animated (3 frames)"),
-    "tiff of several pages": (animated("TIFF"), "it is animated (3 frames)"),
+    "tiff of several pages": (animated("TIFF"), "it is a TIFF of 3 pages"),
     "tiff of 32-bit numbers": (float_tiff(), "has no agreed range"),
 }
 
 
 def with_image(name):
     content, said = IMAGES[name]
-    return lambda: FILES | {"train/004.png": content}, ["unreadable image: 1 (train/004.png: ", said]
+    return lambda: FILES | {"train/004.png": content}, ["unreadable training image: 1 (train/004.png: ", said]
 
 
 def with_train(content, *said):
@@ -322,7 +322,7 @@ PARAMS = {
     "10**5000": ("train", "epochs: 6", f"epochs: 1{'0' * 5000}", ["not valid YAML", "4300 digits"]),
     "10**30": ("train", "epochs: 6", f"epochs: 1{'0' * 30}", ["an integer from 1 to 100000"]),
     "a negative number": ("train", "batch_size: 8", "batch_size: -8", ["train.batch_size is -8"]),
-    "a truth for a number": ("train", "epochs: 6", "epochs: yes", ["train.epochs is True"]),
+    "a truth for a number": ("train", "epochs: 6", "epochs: true", ["train.epochs is True"]),
     "a mapping for a number": ("train", "epochs: 6", "epochs: {a: 1}", ["train.epochs is {'a': 1}"]),
     "a number for a section": ("split", "num_folds: 2", "num_folds: [2]", ["split.num_folds is [2]"]),
     "an unknown key": ("train", "epochs: 6", "epoch: 6", ["train.epoch (= 6) is not known; did you mean epochs?"]),
