@@ -9,7 +9,7 @@ from conftest import encoded
 from PIL import Image, ImageOps, TiffImagePlugin
 from sklearn.datasets import load_sample_images
 
-from pipeline.images.decode import decode_image
+from pipeline.images.decode import bits_used, decode_image, shown_kind
 
 
 def smooth(height, width, seed=0):
@@ -212,6 +212,7 @@ def test_a_tiff_that_is_no_picture_is_refused_in_one_line(content, words, capfd)
     with pytest.raises(ValueError, match=words) as caught:
         decode_image(content, 12, "squash")
     assert "\n" not in str(caught.value)
+    shown_kind(content), bits_used(content)
     assert capfd.readouterr() == ("", "")
 
 

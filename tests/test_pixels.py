@@ -199,7 +199,7 @@ def test_tables_of_features_beside_images_are_no_pixels(tmp_path):
 
 def test_ingest_stores_them_bit_for_bit(workplace):
     write_zip(workplace.raw, competition())
-    workplace.params["images"]["size"] = SIDE
+    workplace.params["images"]["side"] = SIDE
     workplace.run("ingest")
     store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))

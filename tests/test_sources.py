@@ -139,3 +139,41 @@ def test_the_folder_that_the_sample_asks_for_is_no_class(tmp_path):
     files = images("{label}/{n}.png", 36) | asked("inbox")
     assert read(tmp_path, files).target.classes == ("elm", "fir", "oak")
     assert replace(read(tmp_path, files)).test_members[0] == "inbox/900.png"
+
+
+def test_a_table_of_validation_images_alone_does_not_stand_before_class_folders(tmp_path):
+    files = images("train/{label}/{n}.png", 24) | asked()
+    files |= {f"val/v{n}.png": encoded(image_of(n % 3, 50 + n)) for n in range(9)}
+    files["val.csv"] = csv_bytes(("file", "label"), [(f"v{n}.png", TREES[n % 3]) for n in range(9)])
+    assert len(read(tmp_path, files).train_ids) == 24
+
+
+def test_tables_of_other_things_beside_images_do_not_stand_before_class_folders(tmp_path):
+    files = images("train/{label}/{n}.png", 24) | asked()
+    for at, label in enumerate(TREES):
+        rows = [(f"{n}.png", n % 4, n % 5) for n in range(at, 24, 3)]
+        files[f"train/{label}/boxes.csv"] = csv_bytes(("file", "x", "y"), rows)
+    layout = read(tmp_path, files)
+    assert layout.settings["label"] == "folder" and layout.target.classes == ("elm", "fir", "oak")
+
+
+@pytest.mark.parametrize("has_sample", [True, False])
+def test_one_table_whose_test_rows_have_labels_too_is_read(has_sample, tmp_path):
+    files = {f"img/{n:03d}.png": encoded(image_of(n % 3, n)) for n in range(30)}
+    rows = [(f"{n:03d}", TREES[n % 3], "train" if n < 24 else "test") for n in range(30)]
+    files["data.csv"] = csv_bytes(("id", "label", "split"), rows)
+    if has_sample:
+        files["sample_submission.csv"] = csv_bytes(("id", "kind"), [(f"{n:03d}", "oak") for n in range(24, 30)])
+    layout = read(tmp_path, files)
+    assert (len(layout.train_ids), len(layout.test_ids)) == (24, 6) and layout.settings["label"] == "label"
+
+
+def test_what_is_left_aside_is_said_once(tmp_path):
+    files = images("train/{label}/{n}.png", 24) | images("train/.ipynb_checkpoints/{n}.png", 6) | asked()
+    (line,) = (warning for warning in read(tmp_path, files).warnings if "left aside" in warning)
+    assert line == "6 hidden or service files are left aside: .ipynb_checkpoints (6)"
+
+
+def test_a_competition_of_hidden_files_alone_is_refused_in_these_words(tmp_path):
+    with pytest.raises(ValueError, match=r"no file in it but hidden ones \(.mine\); rename them"):
+        open_archive(write_zip(tmp_path / "raw.zip", {".mine/a.png": b"", ".mine/train.csv": b"a\n"}))

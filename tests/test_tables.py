@@ -1,9 +1,13 @@
 """Tables of every dialect give the same cells; what is no table is left aside, and stops only where it is needed."""
 
+import csv
+import io
 import json
 
 import pytest
 from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.competition.archive import open_archive
 from pipeline.competition.delimited import read_delimited
@@ -54,6 +58,28 @@ def test_every_dialect_gives_the_same_cells(dialect):
     table = read_delimited("t.csv", DIALECTS[dialect])
     assert table.header == HEADER
     assert list(table.rows()) == ROWS
+
+
+def test_decimal_commas_are_not_taken_for_marks():
+    rows = "".join(f"{n};0,{n};1,5\n" for n in range(9))
+    assert read_delimited("t.csv", "id;w;h\n" + rows).rows().__next__() == ("0", "0,0", "1,5")
+    with pytest.raises(ValueError, match="ragged"):
+        read_delimited("t.csv", "id;w;h\n" + rows + "10;1,5\n")
+
+
+CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc")) | st.sampled_from(',;|\t"\n#= '), max_size=8)
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(data=st.data())
+def test_whatever_csv_writes_is_read_back(mark, data):
+    rows = data.draw(st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=6))
+    rows = [(f"i{n}", "x" + first, "y" + second) for n, (first, second) in enumerate(rows)]
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=mark, quoting=csv.QUOTE_ALL).writerows([("id", "a b", "c"), *rows])
+    table = read_delimited("t.csv", text.getvalue())
+    assert table.header == ("id", "a b", "c") and list(table.rows()) == rows
 
 
 def test_row_names_of_r_are_an_index():

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.competition.containers import Container, Folder, open_container
 from pipeline.competition.lookup import Lookup
-from pipeline.competition.members import archive_stem, check_not_in_parts, check_total
+from pipeline.competition.members import archive_stem, check_not_in_parts, check_total, is_litter
 from pipeline.competition.regions import CLOSED, OpenFile, Region, Scratch
 from pipeline.texts import Texts, joined_texts, rows_of_equals
 
@@ -50,8 +50,10 @@ class Archive:
         """names: of all members of all `parts`, in their order."""
         self.path, self._closing = path, closing
         self._containers = [part.container for part in parts]
-        # hidden or service folder or file (`.ipynb_checkpoints`, `__MACOSX`) -> its members, which are not in `names`
-        self.left_aside = sum((container.left_aside for container in self._containers), Counter())
+        # hidden or service folder or file (`.ipynb_checkpoints`) -> its members, which are not in `names`; less what
+        # systems leave everywhere
+        found = sum((container.left_aside for container in self._containers), Counter())
+        self.left_aside = Counter({part: count for part, count in found.items() if not is_litter(part)})
         numbers = [np.full(len(part.rows), number, dtype=np.int32) for number, part in enumerate(parts)]
         self._sort(names, np.concatenate(numbers), np.concatenate([part.rows for part in parts]))
 
@@ -169,6 +171,9 @@ def _parts(container: Container, scratch: Scratch, depth: int) -> list[_Part]:
     `depth` is the number of archives around `container`.
     """
     if not len(container.names):
+        if container.left_aside:
+            hidden = ", ".join(container.left_aside)
+            raise ValueError(f"{container.where} is empty: no file in it but hidden ones ({hidden}); rename them")
         raise ValueError(f"{container.where} is empty: no file in it; download it again")
     inside: list[_Part] = []
     own = np.ones(len(container.names), dtype=bool)

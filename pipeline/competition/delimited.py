@@ -146,7 +146,8 @@ def _found(lines: Sequence[str], plain: Sequence[str], marks: Sequence[str], sta
         widths = _widths(rest, mark)
         if len(set(widths)) == 1 and widths[0] > 1:
             own = _cells(header_text, mark)
-            header = next((cells for cells in _header_readings(header_text) if len(cells) == widths[0]), own)
+            readings = (cells for other, cells in _header_readings(header_text) if _is_free_of(rest, other, mark))
+            header = next((cells for cells in readings if len(cells) == widths[0]), own)
             counted = _counts([row[0] for row in _reader(rest, mark)])
             if len(header) == widths[0] - counted:  # R's row names have none
                 return _as_dialect(mark, after, header, rest, header_text, whole=whole)
@@ -165,13 +166,18 @@ def _as_dialect(mark: str, after: int, header: list[str], rest: Sequence[str], t
     return _Dialect(mark, after, tuple(header), width, rows, whole, blanks)
 
 
-def _header_readings(text: str) -> Iterator[list[str]]:
+def _header_readings(text: str) -> Iterator[tuple[str, list[str]]]:
     """The header by each mark, also where it is quoted as a whole."""
     for mark in MARKS:
         cells = _cells(text, mark)
-        yield cells
+        yield mark, cells
         if len(cells) == 1:
-            yield _cells(cells[0], mark)
+            yield mark, _cells(cells[0], mark)
+
+
+def _is_free_of(lines: Sequence[str], other: str, mark: str) -> bool:
+    """Whether rows may be parted by `mark` though the header is by another: they have the other in quotes alone."""
+    return other == mark or not any(other in re.sub(r'"[^"]*"', "", line) for line in lines)
 
 
 def _lines_of_header(lines: Sequence[str]) -> int:
@@ -183,7 +189,7 @@ def _lines_of_header(lines: Sequence[str]) -> int:
 
 
 def _cells(line: str, mark: str) -> list[str]:
-    return next(csv.reader(lines_of(line), strict=True, delimiter=mark), [])
+    return next(iter(_reader(list(lines_of(line)), mark)), [])
 
 
 def _widths(lines: Sequence[str], mark: str) -> list[int]:

@@ -48,6 +48,8 @@ ALLOWABLE = (  # competition.allow
 # keys of section `competition` that follow from the label and the sample
 DERIVED = ("positive", "submission", "metric", "spelling")
 
+NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -88,6 +90,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     reading = Reading(
         archive, problems, wishes, found.tables, index, notes=list(found.notes), warnings=found.warnings()
     )
+    if archive.left_aside:
+        hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
+        reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
     wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in wished.items() if value != AUTO]
     folders = {path.rpartition("/")[0] for path in index.paths} - {""}
@@ -95,7 +100,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if needed:
         raise reading.stop(needed)
     if not len(reading.index.names):
-        raise reading.stop(f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES)}")
+        raise reading.stop(
+            f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
+        )
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
         reading.settings["header"] = list(header)

@@ -13,6 +13,7 @@ SERVICE = re.compile(
     r"|System Volume Information|lost\+found|ehthumbs\w*\.db|Thumbs\.db(?::\w+)?|desktop\.ini)(?=/|$)|\.[^/]|~\$)[^/]*",
     re.IGNORECASE,
 )
+LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 LINK = "is a link; pack the file itself"
 DEVICE = "is a device or a pipe, not a file; pack the competition without it"
 ENCRYPTED = "is encrypted; unpack it with its password and give the folder"
@@ -59,6 +60,11 @@ def service_part(name: str) -> str:
     """The hidden or service folder (or file) that a member lies in, or is: `.ipynb_checkpoints`; '' for none."""
     found = SERVICE.search(name)
     return found[0].removeprefix("/") if found else ""
+
+
+def is_litter(part: str) -> bool:
+    """Whether a hidden or service file says nothing of a competition: macOS and Windows leave it in every archive."""
+    return part in LITTER or part.startswith("._")
 
 
 def checked_names(where: str, names: Texts) -> Texts:

@@ -23,6 +23,8 @@ OTHER_SUFFIXES = frozenset((
     ".7z", ".rar", ".zst", ".svg", ".eps", ".ps", ".wmf", ".emf", ".css", ".js", ".dcm", ".nii", ".dbf", ".shp",
     ".shx", ".prj", ".geojson",
 ))  # fmt: skip
+# of images whose content says so; a cell may say another suffix, or none
+UNSURE_SUFFIXES = (".dat", ".data", ".img", ".image", ".bin", ".raw", ".blob", ".file", ".unknown", ".tmp", ".cache")
 NUM_LOOKED_AT = 64  # bytes at a file's start
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|II[*+]\0|MM\0[*+]"
@@ -50,6 +52,7 @@ def _is_image(archive: Archive, name: str) -> bool:
 
 
 _IMAGE_SUFFIXES = frozenset(IMAGE_SUFFIXES)
+_TAKEN_OFF = _IMAGE_SUFFIXES | set(UNSURE_SUFFIXES)
 
 
 def suffix_of(path: str) -> str:
@@ -64,6 +67,6 @@ def stem_of(path: str) -> str:
 
 
 def without_suffix(path: str) -> str:
-    """The path less an image suffix, if it has one (dots inside an id stay)."""
+    """The path less an image suffix, or one that says nothing, if it has one (dots inside an id stay)."""
     suffix = suffix_of(path)
-    return path[: -len(suffix)] if suffix.lower() in _IMAGE_SUFFIXES else path
+    return path[: -len(suffix)] if suffix.lower() in _TAKEN_OFF else path

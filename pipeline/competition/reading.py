@@ -188,8 +188,8 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
             reading.problems.add(
                 "test image missing" if role == "test" else f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
-                f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES)}); "
-                f"or name another place: competition.{role}_images{prior if role == 'test' else ''}",
+                f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
+                f"…); or name another place: competition.{role}_images{prior if role == 'test' else ''}",
             )
     _note_shared(reading, side, found, index)
     if len(unclear):  # text by text; else as one, which takes half the memory

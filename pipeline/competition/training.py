@@ -27,6 +27,7 @@ from pipeline.competition.reading import (
 )
 from pipeline.competition.sample import LongIds, long_ids
 from pipeline.competition.sources import (
+    FOLDER,
     LABEL_COLUMN,
     PART_COLUMN,
     PATH_COLUMN,
@@ -85,6 +86,8 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     if reading.wishes.train_table != AUTO:
         return wished_table(reading, tables, "train_table")
     usable = [table for table in tables.values() if _is_train_table(reading, table)]
+    if usable and _say_less_than_folders(reading, usable):
+        return None
     asked = set(reading.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
@@ -97,6 +100,18 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
         choices = [setting_line("train_table", table.name) for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
     return usable[0] if usable else _hopeful_table(tables)
+
+
+def _say_less_than_folders(reading: Reading, tables: Sequence[Table]) -> bool:
+    """Whether tables speak of validation images alone, or hold none of the sample's labels, and class folders do."""
+    cells = set(reading.sample_cells())
+    held = all(role_of(table.stem) == VALID for table in tables)
+    told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
+    if not held and (not cells or any(told)):
+        return False
+    found = class_folder_table(reading.index, level=folder_level(FOLDER))
+    labels = set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+    return bool(labels) and (held or cells <= labels)
 
 
 def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
@@ -116,9 +131,14 @@ def _is_train_table(reading: Reading, table: Table) -> bool:
 def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
     names = reading.asked()
     cells = reading.sample_cells()
-    taken = taken | reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
+    taken = taken | ({reading.sample.id_column} if reading.sample else set())
     fewer = WITHOUT_COLUMN in reading.wishes.allow
-    return label_choices(table, names=names, cells=cells, taken=taken - set(names), fewer=fewer)
+    parted = reading.test_table is not None and reading.test_table.name == table.name
+    choices: list[tuple[str, ...]] = []
+    for shared in [reading.test_columns(), *([set()] if parted else [])]:  # test rows of one table may have labels too
+        sought = (taken | shared) - set(names)
+        choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
+    return choices
 
 
 # -- long rows

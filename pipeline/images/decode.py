@@ -55,6 +55,8 @@ class Decoded:
 
 def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
     """(width, height, format, mode) from the header alone, Pillow's names; None where it cannot be read."""
+    if why_not(content):  # Pillow logs what it does not know
+        return None
     try:
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             return image.width, image.height, image.format or "", image.mode
@@ -197,6 +199,8 @@ def _is_16_bit(image: Any) -> bool:
 
 def bits_used(content: bytes) -> int:
     """How many bits the brightest pixel of 16-bit grey needs, 8 to 16; 0 for an image of another kind, or for none."""
+    if why_not(content):
+        return 0
     try:
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
             if not _is_16_bit(image) or image.width * image.height > MAX_PIXELS:

@@ -71,7 +71,7 @@ IMAGES = {
     "animated gif": (animated("GIF"), "it is animated (3 frames)"),
     "animated webp": (animated("WEBP"), "it is animated (3 frames)"),
     "animated png": (animated("PNG"), "it is animated (3 frames)"),
-    "tiff of several pages": (animated("TIFF"), "it is animated (3 frames)"),
+    "tiff of several pages": (animated("TIFF"), "it is a TIFF of 3 pages"),
     "tiff of 32-bit numbers": (float_tiff(), "has no agreed range"),
 }
 
