@@ -277,8 +277,8 @@ def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
         return []
     return [
         f"{len(large)} of {len(images):,} groups of images that belong together hold more than a fold's share of "
-        f"{len(groups) // num_folds:,} images, the largest {large.max():,}: folds are uneven; competition.near_copies: ignore "
-        "lets near-copies straddle folds"
+        f"{len(groups) // num_folds:,} images, the largest {large.max():,}: folds are uneven; "
+        "competition.near_copies: ignore lets near-copies straddle folds"
     ]
 
 
