@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from contextlib import chdir
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,7 +142,7 @@ def project(tmp_path_factory):
     root = tmp_path_factory.mktemp("project")
     patch.setenv("DVC_NO_ANALYTICS", "1")
     patch.setenv(DVC_SITE_CACHE_DIR, str(root / ".dvc/site"))
-    patch.setenv("PATH", f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}")
+    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     project = Watched(root)
     call = run.cmd_run
 
