@@ -240,7 +240,7 @@ def one_cycle_peaks() -> Iterator[Row]:
 
     for num_steps, before in ((10, "0.4545"), (7, "no warm-up")):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
-        schedule = one_cycle(optimizer, peak_lr=0.5, num_steps=num_steps, warmup=0.2)
+        schedule = one_cycle(optimizer, num_steps=num_steps, warmup=0.2)
         rates = []
         for _ in range(num_steps):
             rates.append(float(optimizer.param_groups[0]["lr"]))

@@ -42,7 +42,7 @@ from pipeline.competition.templates import MISSING, Match, column_of, columns_of
 from pipeline.competition.words import TRAIN, VALID, role_of
 from pipeline.texts import Texts, rows_of_equals
 
-MANY_REPEATED = 0.1  # of the ids: more than slips of an annotator
+MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
