@@ -276,6 +276,15 @@ def test_copies_of_several_classes_count_for_each():
         assert set(Counter(zip(labels, dealt.tolist(), strict=True)).values()) == {10}
 
 
+def test_a_group_larger_than_a_fold_is_counted():
+    dealt = deal(["a", "b"] * 50, near=dict.fromkeys(range(30), "series"))
+    assert dealt.warnings == [
+        "1 of 71 groups of images that belong together hold more than a fold's share of 20 images, the largest 30: "
+        "folds are uneven; competition.near_copies: ignore lets near-copies straddle folds"
+    ]
+    assert sorted(np.bincount(dealt.fold_of_row)) == [17, 17, 18, 18, 30]
+
+
 MODES = {
     "plain": {},
     "group": {"group": "patient"},

@@ -110,7 +110,7 @@ KINDS = {
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities
     "one constant over 0 and 1": Kind(files(("0", "1"), ["0"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
-    "0.0 over 0 and 1, labels wanted": Kind(files(("0", "1"), ["0.0"]), ("1.0", "0.0"), ("1.0",), asks=("metric: accuracy", "metric: auc")),
+    "0.0 over 0 and 1, labels wanted": Kind(files(("0", "1"), ["0.0"]), ("1", "0"), ("1",), asks=("metric: accuracy", "metric: auc")),
     "nothing over 0 and 1": Kind(files(("0", "1"), [""]), ("0", "1"), ("0",), asks=("metric: accuracy", "metric: auc")),
     "0 over cat and dog, with the name of dog": Kind(files(("cat", "dog"), ["0"], asked="dog"), ("dog", "cat"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
     "0 and 1 over 0 and 1": Kind(files(("0", "1"), ["0", "1"]), ("0", "1"), ("0",)),

@@ -11,7 +11,7 @@ from pipeline.competition.sample import LongIds, Sample, classes_named
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import AS_TRAINED, is_number, rules_for, spelled
 from pipeline.competition.tables import AUTO
-from pipeline.competition.words import words_of
+from pipeline.competition.words import length_in, words_of
 
 # (negative, positive), lower case
 KNOWN_PAIRS = (
@@ -298,7 +298,7 @@ def _positive(labels: Labels, column: str, wished: str) -> str:
             raise ValueError(f"competition.positive is {wished!r}; the classes are {list(labels.classes)}")
         return wished
     words = [word for word in words_of(column) if word not in EMPTY_WORDS or word in map(str.lower, labels.classes)]
-    lengths = {label: _length_in(words, label) for label in labels.classes}
+    lengths = {label: length_in(words, label) for label in labels.classes}
     named = [label for label, length in lengths.items() if length and length == max(lengths.values())]
     if len(named) == 1:
         beside = len(words) > lengths[named[0]] and any(word in NEGATIONS for word in words)
@@ -310,13 +310,6 @@ def _positive(labels: Labels, column: str, wished: str) -> str:
         return ""
     lower = {label.lower(): label for label in labels.classes}
     return next((lower[positive] for negative, positive in KNOWN_PAIRS if set(lower) == {negative, positive}), "")
-
-
-def _length_in(words: Sequence[str], label: str) -> int:
-    """How many of the words in a row are the label's; 0 where they are not all there."""
-    own = words_of(label) or [label.lower()]
-    places = range(len(words) - len(own) + 1)
-    return len(own) if any(list(words[place : place + len(own)]) == own for place in places) else 0
 
 
 def _most(sample: Sample | None, labels: Labels, wanted: str, metric: str, separator: str) -> int:

@@ -73,6 +73,7 @@ def deal_rows(
             )
         method = ("iterative stratification" if kind == "multi_label" else "stratified") + f" by label{suffix}"
     refuse_empty_folds(dealt, groups, num_folds)
+    warnings += _large_groups(groups, num_folds)
     return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
 
 
@@ -267,6 +268,18 @@ def _straddling_copies(groups: np.ndarray, dealt: np.ndarray, column: str) -> li
     if not straddling:
         return []
     return [f"{straddling:,} sets of copies or near-copies straddle the folds of {column}; the score flatters"]
+
+
+def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
+    images = np.bincount(groups)
+    large = images[images > -(-len(groups) // num_folds)]
+    if not len(large):
+        return []
+    return [
+        f"{len(large)} of {len(images):,} groups of images that belong together hold more than a fold's share of "
+        f"{len(groups) // num_folds:,} images, the largest {large.max():,}: folds are uneven; "
+        "competition.near_copies: ignore lets near-copies straddle folds"
+    ]
 
 
 def _out_of_block(moments: np.ndarray, dealt: np.ndarray, column: str) -> list[str]:

@@ -15,6 +15,7 @@ from pipeline.competition.sample import classes_named
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import is_number, rules_for
 from pipeline.competition.tables import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
+from pipeline.competition.words import length_in, words_of
 from pipeline.texts import Texts
 
 EMPTY_LABELS = ("", "nan")
@@ -136,6 +137,9 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
                 break
     if len(columns) > 1 and all(table.column(column) == table.column(columns[0]) for column in columns):
         columns = columns[:1]
+    if len(columns) > 1 and len(names) == 1:
+        words = words_of(names[0])
+        columns = [column for column in columns if _is_named(words, table, column)] or columns
     if len(columns) > 1:
         known = SURELY_LABEL if names else LABEL_NAMES
         named = [column for column in columns if column.lower() in known]
@@ -144,6 +148,12 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
         # leaderboards of COCO-style competitions ask for the number, if the sample is silent; a score has no spelling
         columns = [CATEGORY if len(table.column(CATEGORY).distinct()) == 2 else CATEGORY_ID]
     return columns
+
+
+def _is_named(words: Sequence[str], table: Table, column: str) -> bool:
+    """Whether a column of two values has one that is among the words: `p_malignant` asks for one of them."""
+    found = table.column(column).distinct()
+    return len(found) == 2 and any(length_in(words, label) and not is_number(label) for label in found)
 
 
 def _says_nothing(cells: Collection[str]) -> bool:

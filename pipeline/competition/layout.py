@@ -95,7 +95,8 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
         reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
     wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in wished.items() if value != AUTO]
-    needed = found.needed(list(wished.values()), settled, sample_like)
+    folders = {path.rpartition("/")[0] for path in index.paths} - {""}
+    needed = found.needed(list(wished.values()), settled, sample_like, folders)
     if needed:
         raise reading.stop(needed)
     if not len(reading.index.names):

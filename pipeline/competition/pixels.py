@@ -198,7 +198,8 @@ def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
             return cells
     count = len(rows.values)
     alike = [cells for table in tables.values() for cells in table.cells if table.num_rows == count]
-    start = 0 if any(cells[0] == "0" and counts_rows(cells) for cells in alike) else 1
+    firsts = {cells[0] for cells in alike if counts_rows(cells)}
+    start = 0 if firsts == {"0"} else 1  # an index column may stand beside the ids
     return [str(number) for number in range(start, start + count)]
 
 

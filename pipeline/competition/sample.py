@@ -1,5 +1,6 @@
 """The sample submission: which file it is, which column holds ids, which are to be filled, and whether it is long."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -155,14 +156,26 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     if rules:
         label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
         return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
-    for key in (composed, _folded):
+    inner = _without_shared(names)
+    for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
         by_key = {key(label): label for label in classes}
-        found = {name: by_key.get(key(name), "") for name in names}
+        found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
         named = list(filter(None, found.values()))
         one_each = len(by_key) == len(classes) and len(set(named)) == len(named) > 1
         if one_each and (len(named) == len(classes) or fewer) and len(names) < 2 * len(named):
             return found
     return None
+
+
+def _without_shared(names: Sequence[str]) -> list[str]:
+    """The names less what all begin and end with, cut back to where a word or number begins: dog of `prob_dog`."""
+    before = os.path.commonprefix(list(names))  # noqa: RUF071, letter by letter is meant
+    if not all(name[len(before) :][:1].isdigit() for name in names):
+        before = re.sub(r"[^\W_]+$", "", before)
+    cut = [name[len(before) :] for name in names]
+    shared = os.path.commonprefix([name[::-1] for name in cut])[::-1]  # noqa: RUF071
+    after = re.sub(r"^[^\W_]+", "", shared)
+    return [name[: len(name) - len(after)] for name in cut]
 
 
 def _folded(text: str) -> str:

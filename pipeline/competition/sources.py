@@ -21,6 +21,7 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
 LEAST_CLASSES = 2
+LEAST_FOUND = 0.8  # of the ids asked for: then the folder holds what is to be predicted
 WHOLE = -1  # as a level of folders: all that tell images apart, as a path
 LEAF = 0  # as a level of folders: the one next to the images
 NUM_SHOWN = 3  # classes of a level
@@ -227,16 +228,17 @@ def _labelled_places(index: ImageIndex, root: str) -> dict[str, tuple[str | None
 def without_asked(index: ImageIndex, asked: Table) -> ImageIndex:
     """The index less the folders that hold nothing but images which the ids `asked` (one column) lead to.
 
-    Only where no folder is called test, and one place alone has an image for each id.
+    Only where no folder is called test, and one place alone has an image for nearly each id.
     """
     if TEST in split_roles({_folder(path): None for path in index.paths}).values():
         return index
     matches = find_matches(asked, index, role=TEST)
-    found = [images_of(match.template, asked, index) for match in matches if match.num_found == asked.num_rows]
+    least = LEAST_FOUND * asked.num_rows
+    found = [images_of(match.template, asked, index) for match in matches if match.num_found >= least]
     if not found or any((other != found[0]).any() for other in found):
         return index
     used = np.zeros(len(index.names), dtype=bool)
-    used[found[0]] = True
+    used[found[0][found[0] >= 0]] = True
     kept = {_folder(path) for path, is_used in zip(index.paths, used.tolist(), strict=True) if not is_used}
     return index.without(np.fromiter((_folder(path) not in kept for path in index.paths), bool, len(index.paths)))
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 
-AS_TRAINED = "{label}"
+AS_TRAINED, UNPADDED = "{label}", "{label.number}"
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 MOST_DIGITS = 300  # int() refuses more than 4,300
@@ -101,8 +101,16 @@ def rules_for(cells: Collection[str], labels: Collection[str], *, every: bool = 
                 if whole is not None:
                     found.setdefault(tuple(map(composed, _texts(whole, ours) or ())), whole)
             if found:
-                return list(found.values())
+                rules = list(found.values())
+                return rules + _unpadded(ours, wanted) if rules == [AS_TRAINED] else rules
     return []
+
+
+def _unpadded(labels: tuple[str, ...], cells: Sequence[str]) -> list[str]:
+    """The rule that takes zeros off, where it gives these cells as the labels themselves do: `10` of `02, 10`."""
+    texts = _texts(UNPADDED, labels)
+    padded = any(re.fullmatch(r"0\d+", label) for label in labels)
+    return [UNPADDED] if padded and texts and set(texts).issuperset(cells) else []
 
 
 def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:
@@ -118,7 +126,7 @@ def _numbers(cells: Sequence[str]) -> list[str]:
     """How a number in the cells may be formatted."""
     digits = {len(run) for cell in cells for run in re.findall(r"\d+", cell)}
     widths = [f":0{width}d" for width in sorted(digits) if width > 1]
-    return ["", *widths, ":.1f", ":.2f"]
+    return ["", *widths, *([":.1f", ":.2f"] if len(cells) > 1 else [])]  # one 0.0 everywhere is a placeholder
 
 
 def _texts(rule: str, labels: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """The organiser's tables found and read: CSV, TSV, lists, JSON. What cannot be read is left aside, with the reason."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import PurePosixPath
@@ -44,16 +44,23 @@ class TableFiles:
             [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
         )
 
-    def needed(self, wished: Sequence[str], settled: Sequence[str], is_sample: Callable[[str], bool]) -> str:
+    def needed(
+        self,
+        wished: Sequence[str],
+        settled: Sequence[str],
+        is_sample: Callable[[str], bool],
+        image_folders: Collection[str],
+    ) -> str:
         """Why there is no way on: what is unread but named by the user, or the only one called as a table of its kind.
 
         wished: names that the user gives; settled: keys of section `competition` that say which table is meant;
-        is_sample: whether a name is a sample submission's. '' where nothing unread is needed.
+        is_sample: whether a name is a sample submission's; image_folders: where images lie: a table beside them
+        speaks of them. '' where nothing unread is needed.
         """
         there = {_kind_of(name, is_sample) for name in self.tables}
         lines = []
         for name, reason in self.unread.items():
-            kind = _kind_of(name, is_sample)
+            kind = _kind_of(name, is_sample) or (LABELS if _folder(name) in image_folders else None)
             if name in wished:
                 lines.append(f"{name} {reason}")
             elif kind and kind not in there and kind not in settled:
@@ -129,12 +136,14 @@ def _read_delimited(archive: Archive, name: str, encoding: str, header: Sequence
 def _read_list(
     archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
 ) -> Table | None:
-    """None too where it is no text."""
+    """None too where it is no text, unless it is called as a table is."""
     if archive.size(name) > MOST_LIST_BYTES:
         return None
     try:
         return read_list(name, decoded(archive.read(name), name, encoding), _as_path(name, is_image))
     except ValueError:
+        if _kind_of(name, lambda name: False) is not None:
+            raise
         return None
 
 

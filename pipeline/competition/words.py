@@ -5,7 +5,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 ROLE_OF_WORD = {
@@ -41,6 +41,13 @@ def words_of(name: str) -> list[str]:
         head = next((head for head in ROLE_OF_WORD if lower.startswith(head) and lower[len(head) :] in TAILS), "")
         found += [head, lower[len(head) :]] if head else [lower]
     return found
+
+
+def length_in(words: Sequence[str], label: str) -> int:
+    """How many of the words, one after the other, are those of the label; 0 where they are not all there."""
+    own = words_of(label) or [label.lower()]
+    places = range(len(words) - len(own) + 1)
+    return len(own) if any(list(words[place : place + len(own)]) == own for place in places) else 0
 
 
 def role_of(name: str) -> str | None:

@@ -13,6 +13,7 @@ image gets `PATIENCE`. What that leaves out, and what cannot be compared, is cou
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,24 +30,30 @@ FLATTEST = 8.0  # grey levels of deviation: under it an image is too flat to be 
 BUSY_STEP = 6.0  # grey levels between neighbouring cells of the thumbnail
 LEAST_BUSY = 0.25  # share of such steps; 99 of 100 CIFAR images have more, a digit on plain ground less
 FURTHEST_WAVE = 0.06  # of the deviation; copies: 0.02, nine in ten; the furthest pair right by eye: 0.09
+FURTHEST_WAVES = (
+    0.22  # of the deviation, root of the sum of squares: 0.03 for nine in ten copies, 0.24 where shifted by 1 of 32 px
+)
 FURTHEST_MEAN = 0.2  # mean difference of thumbnails, of the deviation; copies: 0.16, nine in ten
 FURTHEST_CELL = 30.0  # grey levels in one cell; copies: 28, nine in ten; different signs 42, different digits 30
 CELL_TO_DETAIL = 1.6  # the same, of the detail's deviation: 97 of 100 copies; different digits 2.6
 LEAST_DETAIL = 0.85  # correlation of the detail; copies: 0.91, 98 of 100; different signs 0.78 at most
+LEAST_BLURRED_DETAIL = 0.8  # the same, blurred, to be looked at again: 95 of 100 cropped on all sides; CIFAR: 1 in 10
 LARGEST_GAIN = 1.25  # of contrast
 FURTHEST_SHIFT = 32.0  # grey levels of brightness
 
 COARSE, THUMBNAIL = 8, 16  # cells a side
 HIGHEST_WAVE = 5  # waves down and across together
-GRID_WAVES = 7  # of the kept waves: how many make the grid's cell
-GRID_STEP = 0.15  # of the deviation; a copy's waves move by 0.005
-NUM_GRIDS = 6  # each with other borders: a pair that one grid parts meets in another
+# (how many of the kept waves make a grid's cell, its side of the deviation), each grid with other borders: a pair that
+# one grid parts meets in another. A copy's waves move by 0.005 each, by 0.03 where it is shifted by a pixel of 32.
+GRIDS = ((7, 0.15), (7, 0.15), (7, 0.15), (8, 0.35), (8, 0.35), (8, 0.35), (8, 0.35))
 WINDOW = 32  # neighbours in a cell that an image is compared with: bounds the time where a cell is crowded
+CLOSE_LOOKS = 2  # comparisons in vain of one image that try shifts and other sizes: they take five times as long
 PATIENCE = 24  # comparisons of one image that found no copy: then it is compared only with those that had fewer
 CROWD = 24  # images: a group of more, and of more than half of all images, is a series (frames, slices, parts)
 ONE = 2**14 - 1  # of an amplitude: two of opposite sign differ by less than int16 holds
 PAIRS = 1 << 16  # candidates that are compared at once
 PAIR_SHARE = 8  # comparing two images takes so many times the memory of shrinking one
+SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across)  # pixels
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
 
@@ -79,9 +86,10 @@ def search_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> Sear
         return Search([], [], _places(stores, range(num_images)), [])
     waves, numbers = _waves_of(stores, chunk)
     chains = _Chains(len(waves))
-    for distance, one, two in _meeting(waves):
-        one, two = chains.worth_comparing(one, two, distance)
-        chains.add(one, two, _alike(stores, np.stack([numbers[one], numbers[two]], axis=1), chunk))
+    for distance, one, two, tight in _meeting(waves):
+        one, two, closely = chains.worth_comparing(one, two, tight, distance)
+        pairs = np.stack([numbers[one], numbers[two]], axis=1)
+        chains.add(one, two, _alike(stores, pairs, chunk, closely=closely))
     found = [_places(stores, numbers[rows]) for rows in chains.groups()]
     largest = max(CROWD, num_images // 2)
     return Search(
@@ -102,10 +110,11 @@ def mirrored_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> li
         return []
     waves, numbers = _waves_of(stores, chunk)
     met = _Meetings(len(waves))
-    for _, one, two in _meeting(waves, mirror=True):
-        met.add(one, two)
+    for _, one, two, tight in _meeting(waves, mirror=True):
+        met.add(one[tight], two[tight])
     pairs = numbers[met.pairs()]
-    return [_places(stores, pair) for pair in pairs[_alike(stores, pairs, chunk, mirror=True)].tolist()]
+    alike = _alike(stores, pairs, chunk, closely=np.zeros(len(pairs), dtype=bool), mirror=True)
+    return [_places(stores, pair) for pair in pairs[alike].tolist()]
 
 
 def _chunk(stores: Sequence[np.ndarray], budget: int) -> int:
@@ -147,25 +156,27 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
     return waves[:until], numbers[:until]
 
 
-def _meeting(waves: np.ndarray, *, mirror: bool = False) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(places apart, then two (P,) int32 of rows, lower and higher) of pairs that agree in every wave; many come again.
+def _meeting(waves: np.ndarray, *, mirror: bool = False) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    """(places apart, two (P,) int32 of rows, lower and higher, (P,) bool) of pairs that agree about; many come again.
+
+    The bool: which of them agree in every wave so well that they may be copies that are not shifted or halved.
 
     Places are those in a cell's order, 1 to `WINDOW` + 1: the last are for knowing that there would be more.
     mirror: pairs of which the second agrees when it is mirrored left to right, which turns the waves odd across.
     """
     turned = np.array([-1 if across % 2 else 1 for _, across in _lowest_waves()], np.int16)
     signs = np.stack([np.ones_like(turned), turned] if mirror else [np.ones_like(turned)])
-    num_rows, furthest = len(waves), round(ONE * FURTHEST_WAVE)
+    num_rows, furthest = len(waves), ONE * FURTHEST_WAVES
 
     def waves_at(rows: np.ndarray) -> np.ndarray:
         """Row r from `num_rows` on is the mirror image of row r - num_rows."""
         return waves[rows % num_rows] * signs[rows // num_rows]
 
     rng = np.random.default_rng(0)
-    for grid in range(NUM_GRIDS):
-        border = rng.random(GRID_WAVES)
-        keys = np.concatenate([_cells_of(waves, sign, border) for sign in signs])
-        apart = np.concatenate([waves[:, GRID_WAVES + grid] * sign[GRID_WAVES + grid] for sign in signs])
+    for grid, (num_waves, step) in enumerate(GRIDS):
+        border = rng.random(num_waves)
+        keys = np.concatenate([_cells_of(waves, sign, border, step) for sign in signs])
+        apart = np.concatenate([waves[:, num_waves + grid] * sign[num_waves + grid] for sign in signs])
         order = np.lexsort((apart, keys)).astype(np.int32)  # in a cell by a wave that the grid does not see
         keys, apart = keys[order], apart[order]
         for distance in range(1, WINDOW + 2):
@@ -177,9 +188,11 @@ def _meeting(waves: np.ndarray, *, mirror: bool = False) -> Iterator[tuple[int, 
                 if mirror:
                     across = (one < num_rows) & (two >= num_rows)
                     one, two = one[across], two[across]
-                near = np.abs(waves_at(one) - waves_at(two)).max(axis=1, initial=0) < furthest
+                between = (waves_at(one) - waves_at(two)).astype(np.float32)
+                near = np.einsum("pw,pw->p", between, between) < furthest**2
                 one, two = one[near], two[near] % num_rows
-                yield distance, np.minimum(one, two)[one != two], np.maximum(one, two)[one != two]
+                tight = np.abs(between[near]).max(axis=1, initial=0)[one != two] < ONE * FURTHEST_WAVE
+                yield distance, np.minimum(one, two)[one != two], np.maximum(one, two)[one != two], tight
 
 
 class _Chains:
@@ -192,20 +205,24 @@ class _Chains:
         self._new: list[np.ndarray] = []  # the same, not sorted in yet
         self._cut = np.zeros(num_rows, dtype=bool)
 
-    def worth_comparing(self, one: np.ndarray, two: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-        """Those of the pairs that are not in one chain yet, unless both have been compared in vain for long.
+    def worth_comparing(
+        self, one: np.ndarray, two: np.ndarray, tight: np.ndarray, distance: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Those of the pairs that are not in one chain yet, unless both were compared in vain for long; which closely.
 
-        distance: as `_meeting` says; of the last none is to be compared, only counted as left out.
+        distance, tight: as `_meeting` says; of the last distance none is to be compared, only counted as left out.
+        Pairs that are not tight are compared only if closely.
         """
         if not len(one):
-            return one, two
+            return one, two, tight
         last = distance > WINDOW
         apart = (self._root(one) != self._root(two)) & ~self._are_strangers(one, two, settle=last or distance == 1)
-        impatient = np.minimum(self._in_vain[one], self._in_vain[two]) >= PATIENCE
-        left_out = apart & (impatient | last)
+        in_vain = np.minimum(self._in_vain[one], self._in_vain[two])
+        closely, impatient = in_vain < CLOSE_LOOKS, in_vain >= PATIENCE
+        left_out = apart & tight & (impatient | last)
         self._cut[one[left_out]] = self._cut[two[left_out]] = True
-        wanted = apart & ~left_out
-        return one[wanted], two[wanted]
+        wanted = apart & (tight | closely) & ~impatient & (not last)
+        return one[wanted], two[wanted], closely[wanted]
 
     def add(self, one: np.ndarray, two: np.ndarray, alike: np.ndarray) -> None:
         """What comparing the pairs gave: (P,) rows, (P,) rows, (P,) bool."""
@@ -300,25 +317,34 @@ class _Meetings:
         self._kept = self._kept[~(self._crowded[self._lower()] & self._crowded[self._higher()])]
 
 
-def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray) -> np.ndarray:
+def _cells_of(waves: np.ndarray, sign: np.ndarray, border: np.ndarray, step: float) -> np.ndarray:
     """(M,) int64: a hash of the grid's cell that each row lies in; border: where cells begin, of a cell."""
-    factors = 1_000_003 ** np.arange(GRID_WAVES, dtype=np.int64)
+    factors = 1_000_003 ** np.arange(len(border), dtype=np.int64)
     keys = np.empty(len(waves), np.int64)
     for first in range(0, len(waves), PAIRS):
-        piece = waves[first : first + PAIRS, :GRID_WAVES] * sign[:GRID_WAVES]
-        cells = np.floor(piece / (ONE * GRID_STEP) + border).astype(np.int64)
+        piece = waves[first : first + PAIRS, : len(border)] * sign[: len(border)]
+        cells = np.floor(piece / (ONE * step) + border).astype(np.int64)
         keys[first : first + PAIRS] = cells @ factors  # wraps around
     return keys
 
 
-def _alike(stores: Sequence[np.ndarray], pairs: np.ndarray, chunk: int, *, mirror: bool = False) -> np.ndarray:
-    """(P,) bool: which pairs of image numbers are near-copies, by their pixels (`mirror`: the second mirrored)."""
+def _alike(
+    stores: Sequence[np.ndarray], pairs: np.ndarray, chunk: int, *, closely: np.ndarray, mirror: bool = False
+) -> np.ndarray:
+    """(P,) bool: which pairs of image numbers are near-copies, by their pixels (`mirror`: the second mirrored).
+
+    closely (P,) bool: for which of them shifts and other sizes are tried.
+    """
     alike = np.zeros(len(pairs), dtype=bool)
     chunk = max(1, chunk // PAIR_SHARE)
     for first in range(0, len(pairs), chunk):
         piece = pairs[first : first + chunk]
         ones, twos = _read(stores, piece[:, 0]), _read(stores, piece[:, 1])
-        alike[first : first + chunk] = _same_picture(ones, twos[:, :, ::-1] if mirror else twos)
+        twos = twos[:, :, ::-1] if mirror else twos
+        alike[first : first + chunk] = _same_picture(ones, twos)
+        rows = np.flatnonzero(~alike[first : first + chunk] & closely[first : first + chunk])
+        if len(rows):
+            alike[first + rows] = _changed_copies(ones[rows], twos[rows])
     return alike
 
 
@@ -331,6 +357,55 @@ def _read(stores: Sequence[np.ndarray], numbers: np.ndarray) -> np.ndarray:
         pixels[here] = store[numbers[here] - start]
         start += len(store)
     return pixels
+
+
+def _changed_copies(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
+    """(P,) bool for two (P, S, S, 3) float32 batches: the same picture but shifted by a pixel, or halved in size."""
+    found = np.zeros(len(ones), dtype=bool)
+    details = [_detail(pixels) for pixels in (ones, twos)]
+    blurred = [_blurred(detail) for detail in details]
+    shifts = [(_beside(blurred[0], *by), _beside(blurred[1], -by[0], -by[1])) for by in SHIFTS]
+    likeness = np.stack([_correlation(*shift) for shift in shifts])
+    near = np.maximum(likeness.max(axis=0), _correlation(*blurred)) > LEAST_BLURRED_DETAIL
+    for number, (down, across) in enumerate(SHIFTS):
+        rows = np.flatnonzero(near & (likeness.argmax(axis=0) == number))
+        if len(rows):
+            found[rows] = _same_picture(_beside(ones[rows], down, across), _beside(twos[rows], -down, -across))
+    for halving in _halvings(ones.shape[1]):
+        for kept, other in ((0, 1), (1, 0)):
+            rows = np.flatnonzero(near & ~found)
+            likeness = _correlation(details[kept][rows], halving @ details[other][rows] @ halving.T)
+            rows = rows[likeness > LEAST_DETAIL]
+            if len(rows):
+                halved = np.einsum("yh,phwc,xw->pyxc", halving, (ones, twos)[other][rows], halving, optimize=True)
+                found[rows] = _same_picture((ones, twos)[kept][rows], halved)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _halvings(size: int) -> list[np.ndarray]:
+    """(S, S) float32 each: what halving an image's side and doubling it again makes of a line, by Pillow's filters."""
+    from PIL import Image
+
+    def resizing(before: int, after: int, kind: Image.Resampling) -> np.ndarray:
+        return np.asarray(Image.fromarray(np.eye(before, dtype=np.float32)).resize((after, before), kind)).T
+
+    kinds = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
+    return [resizing(size // 2, size, kind) @ resizing(size, size // 2, kind) for kind in kinds]
+
+
+def _beside(images: np.ndarray, down: int, across: int) -> np.ndarray:
+    """(P, S - 1, S - 1, ...): what an image shares with one shifted by -1, 0 or 1 pixel each way."""
+    down, across, side = max(0, down), max(0, across), images.shape[1] - 1
+    return images[:, down : down + side, across : across + side]
+
+
+def _blurred(grey: np.ndarray) -> np.ndarray:
+    """(P, S, S): means over 3x3 pixels."""
+    side = grey.shape[1]
+    wide = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    lines = wide[:, :side] + wide[:, 1:-1] + wide[:, 2:]
+    return np.asarray((lines[:, :, :side] + lines[:, :, 1:-1] + lines[:, :, 2:]) / 9)
 
 
 def _same_picture(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:

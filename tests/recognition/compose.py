@@ -254,7 +254,7 @@ def _written(draft: Draft) -> dict[str, bytes]:
     if sample:
         kept = sample.encoding.startswith("utf-8") and sample.dialect in ("comma", "quoted", "crlf")
         draft.truth.mark = kept and sample.encoding == "utf-8-sig"
-        draft.truth.newline = "\r\n" if kept and sample.dialect == "crlf" else "\n"
+        draft.truth.newline = "\r\n" if sample.dialect == "crlf" else "\n"
     return files
 
 

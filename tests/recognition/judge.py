@@ -203,8 +203,8 @@ def _read_both_ways(truth: Truth, raw: Path, params: Path, folder: Path, *, whol
         layout = _as_ingest(archive, params, refused, account)
         if account is not None:
             write_settings(params, raw, account.settings)
-            with _no_other_outcome("what `inspect --write` wrote is refused"):
-                again, _ = _layout(archive, params)
+            with _no_other_outcome("what `inspect --write` wrote is refused"), open_archive(raw) as anew:
+                again, _ = _layout(anew, params)
                 _same(layout, again)
         _compare(truth, archive, layout)
     if whole:

@@ -179,7 +179,7 @@ def _lose_image(draft: Draft) -> bool:
         return False
     lost = draft.rng.choice(draft.train)
     del draft.images[lost.path]
-    draft.truth.stops = ("without image", "no image", "missing image")
+    draft.truth.stops = ("without image", "no image", "missing image", "test image missing")
     return True
 
 
@@ -187,7 +187,7 @@ def _lose_test_image(draft: Draft) -> bool:
     if not draft.sample_sheet or not draft.test[0].path:
         return False
     del draft.images[draft.rng.choice(draft.test).path]
-    draft.truth.stops = ("without image", "no image", "missing image")
+    draft.truth.stops = ("without image", "no image", "missing image", "test image missing")
     return True
 
 
