@@ -11,7 +11,9 @@ from pipeline.competition.archive import open_archive
 from pipeline.competition.layout import read_layout
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import Wishes
+from pipeline.competition.schema import read_test_table
 from pipeline.images.store import read_store
+from pipeline.prediction import _members as members_of_ids
 
 SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
 
@@ -203,3 +205,17 @@ def test_ingest_stores_them_bit_for_bit(workplace):
     workplace.run("ingest")
     store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))
+
+
+def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
+    write_zip(workplace.raw, competition())
+    workplace.params["images"]["side"] = SIDE
+    workplace.run("ingest")
+    known = workplace.path("data/competition/test.csv")
+    ids = list(read_test_table(known).image_ids)
+    with open_archive(write_zip(workplace.root / "again.zip", competition())) as archive:
+        assert members_of_ids(archive, ids, known) == [f"test.csv/{image_id}.pgm" for image_id in ids]
+    only_test = {"test.csv": competition()["test.csv"], "README.md": b"x"}
+    with open_archive(write_zip(workplace.root / "new.zip", only_test)) as archive:
+        members = members_of_ids(archive, ids, known)
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(archive.read(members[3])))), GREY[NUM_TRAIN + 3])

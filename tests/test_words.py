@@ -32,7 +32,7 @@ def roles(*folders):
 @pytest.mark.parametrize(
     ("folders", "expected"),
     [
-        (["train/oak", "train/test tube", "to_predict"], ["train", "train", None]),
+        (["train/oak", "train/test tube", "to_predict"], ["train", "train", "test"]),
         (["styles/baroque", "styles/medieval", "to_predict"], [None, None, None]),
         (["images/intestine", "images/liver", "test"], [None, None, "test"]),
         (["images/beaker", "images/test tube", "images/flask"], [None, None, None]),
@@ -45,6 +45,9 @@ def roles(*folders):
         (["data/images/train", "data/images/val", "data/test"], ["train", "valid", "test"]),
         (["Final_Training/Images/0", "Final_Test/Images"], ["train", "test"]),
         (["", "test"], [None, "test"]),
+        (["train_a", "test_a", "docs", "more"], ["train", "test", None, None]),
+        (["car", "bus", "train", "test"], [None, None, "train", "test"]),
+        (["cat_train", "cat_test", "dog_train", "dog_test"], ["train", "test", "train", "test"]),
     ],
 )
 def test_words_count_at_the_splits_level_alone(folders, expected):

@@ -36,6 +36,8 @@ def archive_stem(name: str) -> str | None:
     A compressed single file is looked into where it may be a table or a tar (`train.csv.gz`, `train.gz`); others
     (`scan.nii.gz`) stay the members that they are.
     """
+    if not name.lower().endswith(SUFFIXES):
+        return None
     base = name.rpartition("/")[2]
     suffix = next((suffix for suffix in SUFFIXES if base.lower().endswith(suffix) and len(base) > len(suffix)), None)
     if suffix is None:

@@ -118,17 +118,18 @@ def _steps(folder: str) -> list[tuple[str, str]]:
 def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
     """The roles of folders that lie side by side; a folder without one is left out."""
     loose = {name: role for name in names if (role := role_of(name))}
-    if TRAIN in loose.values() and len(set(loose.values())) > 1:
-        trained = [name for name, role in loose.items() if role == TRAIN]
-        if any(is_all_role(name) for name in trained):
+    whole = {name: role for name, role in loose.items() if is_all_role(name)}
+    trained = [name for name, role in loose.items() if role == TRAIN]
+    others = len(set(names)) - len(loose)
+    if trained and len(trained) < len(loose):
+        if (set(whole.values()) - {TRAIN} or others < LEAST_CLASSES) and any(name in whole for name in trained):
             return loose
-        pairs = {_rest(name) for name in trained}
-        return {name: role for name, role in loose.items() if is_all_role(name) or _rest(name) in pairs}
-    whole_names = {name: role for name, role in loose.items() if is_all_role(name)}
-    others = len(set(names)) - len(whole_names)
-    return {
-        name: role for name, role in whole_names.items() if role == TEST or (role == TRAIN and others < LEAST_CLASSES)
-    }
+        pairs = {_rest(name) for name in trained if name not in whole}
+        paired = {name: role for name, role in loose.items() if name in whole or _rest(name) in pairs}
+        if TRAIN in paired.values() and len(set(paired.values())) > 1:
+            return paired
+    others += len(loose) - len(whole)
+    return {name: role for name, role in whole.items() if role == TEST or (role == TRAIN and others < LEAST_CLASSES)}
 
 
 def _rest(name: str) -> tuple[str, ...]:
