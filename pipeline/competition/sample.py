@@ -83,15 +83,15 @@ def _named(name: str, level: str) -> bool:
 def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) -> Sample:
     """Its id column and those to fill.
 
-    The id column is the one that `wished_id` names, else of those whose cells are all distinct the one that leads to
-    most images. num_images: how many images a column leads to. An index column and one that parts the leaderboard
-    stay as they are.
+    The id column is the one that `wished_id` names, else the first whose cells are all distinct; one that only counts
+    the rows must lead to more images than the others. num_images: how many images a column leads to. An index column
+    and one that parts the leaderboard stay as they are.
     """
     columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
     distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
     if wished_id in columns:
         id_column = wished_id
-    elif len(distinct) > 1:
+    elif len(distinct) > 1 and counts_rows(table.column(distinct[0])):
         id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
         id_column = distinct[0] if distinct else columns[0]

@@ -4,9 +4,11 @@ import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
+from pipeline.competition.lists import MARKS, split_list
 from pipeline.competition.pictures import without_suffix
 from pipeline.competition.sample import classes_named
 from pipeline.competition.spelling import rules_for
@@ -117,8 +119,9 @@ def _level(below: Collection[tuple[str, ...]], level: int | None, asked: Collect
     if level == LEAF or len(levels) < 2:
         return levels[0] if len(levels) == 1 else LEAF if levels else None
     names_at = {number: set(_names_at(labelled, number)) for number in (*levels, WHOLE)}
-    for fits in (_are_names, _are_spelled):
-        fitting = [number for number in names_at if asked and fits(asked, names_at[number])]
+    cells = [set(asked), *({label for cell in asked for label in split_list(cell, mark)} for mark in MARKS)]
+    for fits, names in product((_are_names, _are_spelled), cells):
+        fitting = [number for number in names_at if names and fits(names, names_at[number])]
         if fitting and (len(fitting) == 1 or names_at[fitting[0]] == names_at[fitting[1]]):
             return fitting[0]
     raise SeveralLevelsError(

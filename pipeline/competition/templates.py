@@ -370,7 +370,8 @@ def _numbered(cell: str, column: str, index: ImageIndex) -> set[str]:
         folder, _, name = path.rpartition("/")
         stem = without_suffix(name)
         for width in [f"0{len(stem)}", *([] if stem.startswith("0") else [""])]:
-            found.add(f"{folder + '/' if folder else ''}{{{column}:{width}d}}{name.removeprefix(stem)}")
+            before = f"{folder + '/' if folder else ''}{{{column}:{width}d}}"
+            found |= {before + name.removeprefix(stem), f"{before}.*"}
     return found
 
 

@@ -5,7 +5,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 ROLE_OF_WORD = {
@@ -90,7 +90,8 @@ def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
 
     folders: paths of the folders that images lie in. At the split's level one folder is called as training data is
     and another as test or validation data is (`seg_train`, `seg_test`), or one's whole name is such a word. The
-    topmost on a path counts: below it and inside a class words mean nothing, `train/test tube` is for training.
+    topmost on a path counts: below it and inside a class words mean nothing, `train/test tube` is for training. Nor do
+    they deeper down where the test images lie elsewhere: `images/evaluation` beside `test` is a class.
     """
     children: dict[str, set[str]] = {}
     asked = list(folders)
@@ -98,15 +99,17 @@ def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
         for parent, name in _steps(folder):
             children.setdefault(parent, set()).add(name)
     roles = {parent: _roles_of_siblings(names) for parent, names in children.items()}
-    places: dict[str, tuple[str | None, str]] = {}
-    for folder in asked:
-        found = (
-            (roles[parent][name], f"{parent}/{name}".strip("/"))
-            for parent, name in _steps(folder)
-            if name in roles[parent]
-        )
-        places[folder] = next(found, (None, ""))
-    return places
+    return {folder: _place_on(folder, roles) for folder in asked}
+
+
+def _place_on(folder: str, roles: Mapping[str, Mapping[str, str]]) -> tuple[str | None, str]:
+    tested = False
+    for parent, name in _steps(folder):
+        known = roles[parent]
+        if name in known and (not tested or TRAIN in known.values()):
+            return known[name], f"{parent}/{name}".strip("/")
+        tested |= TEST in known.values()
+    return None, ""
 
 
 def _steps(folder: str) -> list[tuple[str, str]]:
@@ -124,7 +127,10 @@ def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
     if trained and len(trained) < len(loose):
         if (set(whole.values()) - {TRAIN} or others < LEAST_CLASSES) and any(name in whole for name in trained):
             return loose
-        pairs = {_rest(name) for name in trained if name not in whole}
+        own, other = (
+            {_rest(name) for name in loose if name not in whole and (name in trained) is side} for side in (True, False)
+        )
+        pairs = own if any(role != TRAIN for role in whole.values()) and others < LEAST_CLASSES else own & other
         paired = {name: role for name, role in loose.items() if name in whole or _rest(name) in pairs}
         if TRAIN in paired.values() and len(set(paired.values())) > 1:
             return paired
