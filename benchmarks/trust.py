@@ -144,7 +144,7 @@ def orders() -> Iterator[Row]:
 def recall() -> Iterator[Row]:
     """Copies of 300 pictures that are found."""
     changes: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
-        "JPEG of quality 50": ("-", lambda pixels: through_jpeg(pixels, 50)),
+        "JPEG of quality 75": ("-", lambda pixels: through_jpeg(pixels, 75)),
         "shifted by one pixel": ("0 %", lambda pixels: np.concatenate([pixels[:1], pixels[:-1]])),
         "halved and doubled": ("0 %", lambda pixels: resized(resized(pixels, 16), 32)),
         "cropped by one pixel, enlarged": ("0 %", lambda pixels: resized(np.ascontiguousarray(pixels[1:, 1:]), 32)),

@@ -8,7 +8,7 @@ all labels of the group most, each measured against its number of images, not th
 of one label that are in no group come last, all at once: how many each fold needs of each label is computed.
 
 40 groups of 25 and 200 single images of 5 classes in 5 folds: 239 to 241 images a fold and no class further than 2 %
-from its share, as by scikit-learn's StratifiedGroupKFold, which takes minutes for a million images; this, a second.
+from its share, as by scikit-learn's StratifiedGroupKFold. A million images with 5,000 groups of four take a second.
 """
 
 from collections.abc import Collection, Sequence
