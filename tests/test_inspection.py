@@ -146,6 +146,18 @@ def test_the_printed_line_alone_settles_the_question(raw, params, tmp_path, monk
         inspect(raw, params, "--write")
 
 
+def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_the_demo(workplace, tmp_path):
+    """What `dvc repro` runs first; the demo, which params.yaml named before, would go through."""
+    demo, raw = workplace.raw, cats_and_dogs(tmp_path / "theirs.zip")
+    workplace.save()
+    with pytest.raises(ValueError, match="which class does 1 mean") as asked:
+        inspect(raw, tmp_path / "params.yaml", "--write")
+    workplace.params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    with pytest.raises(ValueError, match="which class does 1 mean") as again:
+        workplace.run("ingest")
+    assert str(asked.value).startswith(str(again.value)) and demo.is_file()
+
+
 def test_a_folder_without_git_is_told_how_to_become_one(raw, params, tmp_path, monkeypatch, capsys):
     inspect(raw, params, "--write")
     assert "next: git init && python -m pipeline folds" in capsys.readouterr().out

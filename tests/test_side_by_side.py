@@ -151,9 +151,13 @@ def test_one_folds_override_trains_that_fold_alone_and_going_back_trains_none(pr
 
 @pytest.mark.slow
 def test_a_fold_that_fails_names_itself_and_leaves_the_other_recorded(project):
+    lock = lock_bytes(project)
     change(project, seed=3, fold_1={"epochs": 0})
+    assert "folds.1.epochs is 0; allowed: an integer from 1" in run_folds(project, code=2)
+    assert lock_bytes(project) == lock, "nothing has begun"
+    change(project, seed=3, fold_1={"optimizer": "no_such"})
     output = run_folds(project, code=2)
-    assert re.search(r"train@1 ended with exit code 2\n.*folds.1.*epochs.*\n", output), output
+    assert re.search(r"train@1 ended with exit code 2\n.*train.optimizer is 'no_such'.*\n", output), output
     assert "1 stages were not recorded: train@1" in output
     status = project.dvc("status", "train", "infer")
     assert "train@1" in status
