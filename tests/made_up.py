@@ -180,7 +180,8 @@ def _sample(ids, classes, kind, layout):
         return csv_bytes((key, label), [(name, "|".join(classes)) for name in ids])
     if kind == "list":
         return csv_bytes((key, "tags"), [(name, " ".join(classes[:2])) for name in ids])
-    return csv_bytes((key, label), [(name, classes[0]) for name in ids])
+    shown = classes if classes == CLASSES["binary"] else classes[:1]  # one 0 everywhere would say nothing
+    return csv_bytes((key, label), [(name, shown[at % len(shown)]) for at, name in enumerate(ids)])
 
 
 # -- the checker
