@@ -40,7 +40,7 @@ from pipeline.competition.sources import (
 from pipeline.competition.tables import AUTO, NONE, Table, joined
 from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
 from pipeline.competition.words import TRAIN, VALID, role_of
-from pipeline.texts import Texts, rows_of_equals
+from pipeline.texts import Texts, joined_texts, rows_of_equals
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -56,7 +56,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _train_table(reading, others)
     if table is None:
         return _tableless_side(reading)
-    table = _pivoted(reading, table)
+    table = _with_validation(reading, _pivoted(reading, table), others)
     match = _train_match(reading, table)
     id_column = _id_column(reading, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
@@ -76,6 +76,27 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
         f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
     )
     return side, labels
+
+
+def _with_validation(reading: Reading, table: Table, others: Mapping[str, Table]) -> Table:
+    """The train table and, below it, the one of labelled validation images, told apart by a column `part`.
+
+    Only where it has the same columns and all rows lead to images; else the table alone.
+    """
+    held = [other for other in others.values() if role_of(other.stem) == VALID and other.header == table.header]
+    if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
+        return table
+    parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
+    cells = [joined_texts(pair) for pair in zip(table.cells, held[0].cells, strict=True)]
+    whole = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts))
+    matches = find_matches(whole, reading.index, role=TRAIN)
+    if not matches or matches[0].num_found < whole.num_rows:
+        return table
+    reading.notes.append(
+        f"{held[0].num_rows:,} labelled validation images of {held[0].name} are dealt in; split.fold_column: "
+        f"{PART_COLUMN} keeps them apart"
+    )
+    return whole
 
 
 def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
