@@ -9,7 +9,7 @@ from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import setting_line
 from pipeline.competition.sample import LongIds, Sample, classes_named
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
-from pipeline.competition.spelling import AS_TRAINED, is_number, rules_for, spelled
+from pipeline.competition.spelling import AS_TRAINED, WHOLE, is_number, rules_for, shift_rule, spelled
 from pipeline.competition.tables import AUTO
 from pipeline.competition.words import length_in, words_of
 
@@ -80,7 +80,10 @@ def submission_demands(
     if len(labels.classes) == 2 and not labels.several:
         found_positive = _positive(labels, values[0] if len(values) == 1 and long is None else "", positive)
     if wanted == "score" and not found_positive:
-        choices = "".join(f"\n    competition.{setting_line('positive', label)}" for label in labels.classes)
+        lines = [setting_line("positive", label) for label in labels.classes]
+        if metric != AUTO and metric_named(metric).takes == "labels":
+            lines.append(setting_line("submission", "label", "the label as in training"))
+        choices = "".join(f"\n    competition.{line}" for line in lines)
         raise ValueError(
             f"the sample's column {values[0]!r} holds one score an image; which class does 1 mean? Choose one:{choices}"
         )
@@ -117,16 +120,18 @@ def submission_demands(
 
 
 def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> None:
-    """Raise where the sample writes one 0 or 1, or nothing, for two classes: it says nothing of what is wanted."""
+    """Raise where the sample writes nothing for two classes, or whole numbers that may not be labels."""
     if sample is None or long is not None or len(sample.value_columns) > 1 or metric != AUTO:
         return
     cells = sample.cells()
-    silent = len(cells) <= 1 and all(is_number(cell) and float(cell) in (0.0, 1.0) for cell in cells)
-    silent &= bool(cells) or all(map(is_number, labels.classes))
-    if silent and not labels.several and len(labels.classes) == 2:
-        written = repr(next(iter(cells))) if cells else "nothing"
+    whole = all(is_number(cell) and not _is_fraction(cell) for cell in cells)
+    told = len(cells) > 1 and bool(rules_for(cells, labels.classes))
+    if not cells and not all(map(is_number, labels.classes)):
+        return
+    if whole and not told and not labels.several and len(labels.classes) == 2:
+        written = f"{_shown(cells)} everywhere" if len(cells) == 1 else _shown(cells) if cells else "nothing"
         raise ValueError(
-            f"the sample writes {written} everywhere in {sample.value_columns[0]!r}: that may stand for labels or for "
+            f"the sample writes {written} in {sample.value_columns[0]!r}: that may stand for labels or for "
             "probabilities. How is it scored? (auc and log_loss take probabilities, accuracy and f1 labels.) Choose "
             "one:\n    competition.metric: auc\n    competition.metric: accuracy"
         )
@@ -143,7 +148,10 @@ def _kind(sample: Sample | None, long: LongIds | None, labels: Labels, metric: s
         return "list"
     if sample is not None and _list_mark(sample.cells(), labels):
         return "ranked"
-    if len(labels.classes) == 2 and (_wants_score(metric) or (sample is not None and _numbers_apart(sample, labels))):
+    if len(labels.classes) == 2 and _wants_score(metric):
+        return "score"
+    coded = metric == AUTO or not all(map(is_number, labels.classes))  # labels that are numbers are no codes
+    if len(labels.classes) == 2 and sample is not None and coded and _numbers_apart(sample, labels):
         return "score"
     return "label"
 
@@ -194,6 +202,9 @@ def _spelling(
     if not parts or sample is None:
         return AS_TRAINED, separator, [], []
     rules = rules_for(parts, labels.classes)
+    number = len(parts) == 1 and all(map(is_number, parts))
+    if number and rules and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, labels.classes)):
+        rules = [*dict.fromkeys((*rules, AS_TRAINED))]  # one number may be a placeholder, and no part of a name
     if len(rules) == 1 and rules[0] != AS_TRAINED:
         shown = ", ".join(f"{new!r} for {old!r}" for old, new in list(spelled(rules[0], labels.classes).items())[:3])
         return rules[0], separator, [f"labels are spelled as the sample spells them: {shown} ({rules[0]})"], []
@@ -228,7 +239,7 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
             f"{shown}, no training label (such as {_shown(known)}): taken for a placeholder; labels are spelled as in "
             "training"
         ]
-    if len(strange) <= len(parts) / 2:
+    if known <= set(parts):
         return [f"{shown}: no training image has {'it' if len(strange) == 1 else 'them'}, so it is never predicted"]
     if stated:
         return [f"{shown}, no training labels (such as {_shown(known)}); labels are spelled as in training"]
@@ -237,10 +248,13 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
             f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
             f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
         )
+    shifted = shift_rule(parts, labels.classes)
+    rules = ([shifted] if shifted else []) + [AS_TRAINED]
+    lines = "".join(f"\n    competition.{setting_line('spelling', rule)}" for rule in rules)
     raise ValueError(
-        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known)}) nor made of "
-        "them by a rule. If the label is another column, or in another folder: competition.label; if the labels are "
-        f"to be written as in training:\n    competition.spelling: '{AS_TRAINED}'"
+        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known - set(parts))}) "
+        "nor made of them by a rule. If the label is another column, or in another folder: competition.label; if the "
+        f"labels are to be written by this rule ({AS_TRAINED}: as in training):{lines}"
     )
 
 

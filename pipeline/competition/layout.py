@@ -22,6 +22,7 @@ from pipeline.competition.labels import (
     as_several,
     label_counts,
     looks_ordinal,
+    no_classes,
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
@@ -124,6 +125,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
             f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
             "to tell apart; see competition.label and competition.train_table"
         )
+    _refuse_no_classes(reading, demands)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
@@ -225,6 +227,21 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
 
 
 # -- what is asked
+
+
+def _refuse_no_classes(reading: Reading, demands: Demands) -> None:
+    """Raise where the labels look like something else than classes, unless the user says that they are the labels."""
+    target, labels = demands.target, demands.labels
+    stated = reading.wishes.target != AUTO or reading.wishes.label != AUTO
+    if stated or not target.exclusive or len(labels.columns) > 1:
+        return
+    cause = no_classes(labels)
+    if cause:
+        raise reading.stop(
+            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
+            "are classes:",
+            ["target: single_label"],
+        )
 
 
 def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:

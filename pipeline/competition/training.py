@@ -156,7 +156,8 @@ def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str,
     fewer = WITHOUT_COLUMN in reading.wishes.allow
     parted = reading.test_table is not None and reading.test_table.name == table.name
     choices: list[tuple[str, ...]] = []
-    for shared in [reading.test_columns(), *([set()] if parted else [])]:  # test rows of one table may have labels too
+    # test rows of one table may have labels too, and where no sample says what is asked, a test table's
+    for shared in [reading.test_columns(), *([set()] if parted or reading.sample is None else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
     return choices
@@ -247,14 +248,16 @@ def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Label
 
 
 def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
-    """The table with one row for each id: repeated equal rows once, a row for each label as a list of them."""
+    """The table with one row for each id: rows of one id and label once, a row for each label as a list of them."""
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
+    said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
     first, kept = set(), []
     for row, cells in enumerate(table.rows()):
-        if cells not in first:
-            first.add(cells)
+        own = tuple(cells[place] for place in said)
+        if own not in first:
+            first.add(own)
             kept.append(row)
         else:
             reading.problems.add(
