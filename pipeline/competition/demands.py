@@ -164,7 +164,9 @@ def _numbers_apart(sample: Sample, labels: Labels) -> bool:
     """Whether the sample writes numbers that are no labels: 0.5, or 0 where the labels are cat and dog."""
     cells = sample.cells()
     known = {float(label) for label in labels.classes if is_number(label)}
-    apart = bool(cells) and all(is_number(cell) and float(cell) not in known for cell in cells)
+    if not cells or not all(map(is_number, cells)):
+        return False
+    apart = any(map(_is_fraction, cells)) or not any(float(cell) in known for cell in cells)
     return apart and not rules_for(cells, labels.classes)
 
 

@@ -87,7 +87,9 @@ def label_choices(
     may lack a name.
     """
     if names and all(name in table.header for name in names):
-        return _by_header(table, names, cells, taken)
+        if len(names) > 1 or not cells or _writes(table, names[0], cells, by_rule=True):
+            return [tuple(names)]
+        return _beside_header(table, names[0], cells, taken)
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
         return _columns_for_names(table, free, names, fewer=fewer)
@@ -100,22 +102,22 @@ def label_choices(
     return [(column,) for column in _narrowed(table, plausible, cells, names)]
 
 
-def _by_header(
-    table: Table, names: Sequence[str], cells: Collection[str], taken: Collection[str]
-) -> list[tuple[str, ...]]:
-    """The columns that the sample's header names; where its cells are not theirs, those of which they may be.
+def _beside_header(table: Table, name: str, cells: Collection[str], taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns of which the sample's cells may be, where they are none of the column that its header names.
 
     `label` with `elm` in the sample is `label_name` of a table in which `label` is a number.
     """
-    own = tuple(names)
-    if len(names) > 1 or not cells or _writes(table, names[0], cells, by_rule=True):
-        return [own]
-    others = [name for name in table.header if name and name not in (*taken, *names) and _plausible(table, name)]
-    fitting = [(name,) for name in others if _writes(table, name, cells, by_rule=False)]
+    others = [column for column in table.header if column and column not in taken and column != name]
+    indicators = [column for column in table.header if column and _holds_ones(table.column(column))]
+    if len(indicators) > 2 and set(cells) <= set(indicators):
+        return [tuple(indicators)]
+    own = table.column(name)
     partner: list[tuple[str, ...]] = [
-        (name,) for (name,) in fitting if _one_to_one(table.column(names[0]), table.column(name))
+        (column,)
+        for column in others
+        if _one_to_one(own, table.column(column)) and _writes(table, column, cells, by_rule=False)
     ]
-    return [own, *partner] if _says_nothing(cells) else partner or [own]
+    return [(name,), *partner] if _says_nothing(cells) else partner or [(name,)]
 
 
 def _one_to_one(one: Texts, two: Texts) -> bool:

@@ -286,13 +286,15 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
 def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
     """Whether several rows of one id mean several labels.
 
-    The user says so, the sample writes lists of labels, or it asks for a number for each class of images of which
-    many have several rows.
+    The user says so; or many images have several rows, and the sample writes lists of labels or asks for a number for
+    each class.
     """
     if reading.wishes.target != AUTO:
         return reading.wishes.target == "multi_label"
+    if len(rows_of_equals(ids)) < MANY_REPEATED * len(ids.distinct()):
+        return False
     if len(reading.asked()) > 1:
-        return len(rows_of_equals(ids)) >= MANY_REPEATED * len(ids.distinct())
+        return True
     known = set(labels.distinct())
     lists = [cell for cell in reading.sample_cells() if cell not in known]
     style = bracket_style(lists)

@@ -106,7 +106,7 @@ def _place_on(folder: str, roles: Mapping[str, Mapping[str, str]]) -> tuple[str 
     tested = False
     for parent, name in _steps(folder):
         known = roles[parent]
-        if name in known and (not tested or TRAIN in known.values()):
+        if name in known and (not tested or any(is_all_role(other) for other in known if known[other] == TRAIN)):
             return known[name], f"{parent}/{name}".strip("/")
         tested |= TEST in known.values()
     return None, ""
