@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.competition.labels import WITHOUT_COLUMN, Labels, respelled
+from pipeline.competition.labels import ONE, WITHOUT_COLUMN, Labels, respelled
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import setting_line
@@ -70,6 +70,7 @@ def submission_demands(
         _refuse_silent(sample, long, labels, metric)
         wanted = _kind(sample, long, labels, metric)
     _refuse_unfit(wanted, values, labels)
+    _refuse_ranks(sample, labels, wanted)
     rule, separator, notes, warnings = _spelling(sample, labels, wanted, spelling, stated=submission != AUTO)
     if rule != AS_TRAINED:
         mapped = spelled(rule, labels.classes)
@@ -289,6 +290,21 @@ def _classless_warnings(
             f"the sample has no column for {_shown(lacking)}: never written; out of fold they count as misses"
         )
     return warnings
+
+
+def _refuse_ranks(sample: Sample | None, labels: Labels, wanted: str) -> None:
+    """Raise where the columns hold labels: first guess, second guess, …."""
+    cells = sample.cells() if sample else set()
+    if (
+        wanted == "columns"
+        and len(cells) > 1
+        and cells <= set(labels.classes)
+        and not cells <= {"0", "1", "0.0", "1.0"}
+    ):
+        raise ValueError(
+            f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: columns of first, second "
+            "and further guesses are not written here"
+        )
 
 
 def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:

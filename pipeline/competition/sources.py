@@ -14,7 +14,7 @@ from pipeline.competition.sample import classes_named
 from pipeline.competition.spelling import rules_for
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import ImageIndex, find_matches, images_of, stem_of
-from pipeline.competition.words import TEST, TRAIN, VALID, is_side_folder, split_places, split_roles
+from pipeline.competition.words import TEST, TRAIN, VALID, is_left_over, is_side_folder, split_places, split_roles
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
@@ -90,9 +90,11 @@ def class_folder_table(
 def _without_sides(
     index: ImageIndex, below: Mapping[str, tuple[str, ...]], asked: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Less folders called `masks` and the like beside the classes, where the sample names the classes without them or
-    their files are called as those of the classes are."""
-    sides = {folder for folder, names in below.items() if any(map(is_side_folder, names))}
+    """Less folders called `masks`, `unlabeled` and the like beside the classes, where the sample names the classes
+    without them or their files are called as those of the classes are."""
+    sides = {
+        folder for folder, names in below.items() if any(is_side_folder(name) or is_left_over(name) for name in names)
+    }
     if not sides or sides == set(below):
         return dict(below)
     stems: dict[bool, set[str]] = {True: set(), False: set()}

@@ -29,6 +29,10 @@ SIDE_WORDS = {
     "mask", "masks", "segmentation", "segmentations", "annotation", "annotations", "thumb", "thumbs", "thumbnail",
     "thumbnails", "heatmap", "heatmaps", "overlay", "overlays", "label", "labels", "box", "boxes", "bbox", "bboxes",
 }  # fmt: skip
+LEFT_OVER = {
+    "unlabeled", "unlabelled", "discarded", "discard", "rejected", "trash", "backup", "example", "examples", "doc",
+    "docs", "external", "misc",
+}  # fmt: skip
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 LEAST_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
 
@@ -83,6 +87,12 @@ def is_side_folder(name: str) -> bool:
 def split_roles(folders: Iterable[str]) -> dict[str, str | None]:
     """Folder -> `train`, `valid`, `test` or None, as `split_places` says."""
     return {folder: role for folder, (role, _) in split_places(folders).items()}
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a folder's whole name says that nobody put it among the classes: `unlabeled`, `_discarded`, `docs`."""
+    words = words_of(name)
+    return bool(LEFT_OVER & set(words)) and all(word in LEFT_OVER or word in NEUTRAL for word in words)
 
 
 def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
