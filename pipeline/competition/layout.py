@@ -24,6 +24,7 @@ from pipeline.competition.labels import (
     looks_ordinal,
     no_classes,
 )
+from pipeline.competition.mappings import class_mappings
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
@@ -277,6 +278,7 @@ def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[st
         reading.long,
         labels,
         fewer=WITHOUT_COLUMN in reading.wishes.allow,
+        mappings=lambda: class_mappings(reading.archive, reading.tables, labels.classes),
         sampleless_columns=_sampleless_columns(reading, labels, test),
         **wishes,
     )

@@ -1,6 +1,6 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from pipeline.competition.labels import (
     read_labels,
 )
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.mappings import class_mappings
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
@@ -25,7 +26,7 @@ from pipeline.competition.reading import (
     only_match,
     wished_table,
 )
-from pipeline.competition.sample import LongIds, long_ids
+from pipeline.competition.sample import LongIds, classes_named, long_ids
 from pipeline.competition.sources import (
     FOLDER,
     LABEL_COLUMN,
@@ -330,6 +331,8 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named
+    if not choices:
+        choices = _choices_by_mapping(reading, table, taken)
     if len(choices) == 1:
         return choices[0]
     if not choices:
@@ -354,6 +357,19 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         values = table.column(columns[0]).distinct()
         lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+
+
+def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns whose labels some file calls as the sample's columns are called."""
+    names = reading.asked()
+    found: list[tuple[str, ...]] = []
+    for column in table.header if len(names) > 1 else ():
+        labels = table.column(column).distinct() if column and column not in taken else []
+        if 1 < len(labels) <= len(names):
+            ways = class_mappings(reading.archive, reading.tables, labels).values()
+            if any(classes_named(names, list(way.values())) for few in ways for way in few):
+                found.append((column,))
+    return found
 
 
 # -- without a table
