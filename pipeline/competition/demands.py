@@ -1,5 +1,6 @@
 """What the sample submission asks for: kind of target, format, class of each column, and the metric."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -312,7 +313,8 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
             f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
             f"here. If labels alone are wanted, choose one:{lines}"
         )
-    if len(parts) == 1 and (stated or not _is_fraction(next(iter(parts)))):
+    marked = not stated and _is_marked(strange) and not _is_marked(known)
+    if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(known)}): taken for a placeholder; labels are spelled as in "
             "training"
@@ -334,6 +336,11 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
         "nor made of them by a rule. If the label is another column, or in another folder: competition.label; if the "
         f"labels are to be written by this rule ({AS_TRAINED}: as in training):{lines}"
     )
+
+
+def _is_marked(texts: Collection[str]) -> bool:
+    """Whether some text is more than a name: a list, a mapping, a percentage."""
+    return any(re.search(r"[{}\[\]|;%]", text) for text in texts)
 
 
 def _is_fraction(text: str) -> bool:

@@ -114,7 +114,7 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
         lambda table: role_of(table.stem) == TRAIN,
-        lambda table: "label" in table.stem,
+        lambda table: "label" in table.stem and len({other.header for other in usable}) > 1,  # corrected labels?
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
