@@ -114,10 +114,11 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
         lambda table: role_of(table.stem) == TRAIN,
-        lambda table: "label" in table.stem and len({other.header for other in usable}) > 1,  # corrected labels?
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
+    if len({table.header for table in usable}) > 1:  # else one may be the other corrected
+        usable = [table for table in usable if "label" in table.stem] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
