@@ -7,8 +7,23 @@ from typing import Any
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.tables import Table
+from pipeline.competition.words import words_of
 
 MOST_BYTES = 1 << 20  # of a JSON or text file that is looked at
+MOST_FILES = 200
+MAPPING_WORDS = {
+    "class",
+    "classes",
+    "label",
+    "labels",
+    "map",
+    "mapping",
+    "name",
+    "names",
+    "category",
+    "categories",
+    "idx",
+}
 MOST_COLUMNS = 12  # of a table: those with more are about something else
 
 Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in each way that the file gives
@@ -17,7 +32,7 @@ Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in
 def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collection[str]) -> Ways:
     """The files that call each of the labels otherwise, no two of them alike."""
     wanted, found = set(labels), {}
-    for name in archive.names:
+    for name in [*tables, *_small_files(archive, tables)]:
         ways = [way for way in _ways(archive, tables, name) if wanted <= way.keys()]
         own = [{label: way[label] for label in labels} for way in ways]
         kept = [way for way in own if len(set(way.values())) == len(way) and any(a != b for a, b in way.items())]
@@ -26,13 +41,20 @@ def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collec
     return found
 
 
+def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
+    """JSON and text files, but not one beside each image (boxes): of many, those that are called as mappings are."""
+    found = [name for name in archive.names if name.lower().endswith((".json", ".txt")) and name not in tables]
+    if len(found) > MOST_FILES:
+        found = [name for name in found if MAPPING_WORDS & set(words_of(name.rpartition("/")[2]))][:MOST_FILES]
+    return [name for name in found if archive.size(name) <= MOST_BYTES]
+
+
 def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[dict[str, str]]:
-    suffix = name.rpartition(".")[2].lower()
     if name in tables:
         yield from _of_table(tables[name])
-    elif suffix in ("json", "txt") and archive.size(name) <= MOST_BYTES:
+    else:
         text = archive.read(name).decode("utf-8", "replace")
-        yield from _of_json(text) if suffix == "json" else _of_lines(text)
+        yield from _of_json(text) if name.lower().endswith(".json") else _of_lines(text)
 
 
 def _of_table(table: Table) -> Iterator[dict[str, str]]:
