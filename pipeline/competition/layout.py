@@ -33,11 +33,11 @@ from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
 from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
-from pipeline.competition.templates import ImageIndex, beside_images, find_matches, whole_number
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.files import table_bytes
-from pipeline.texts import Texts
+from pipeline.texts import Texts, thinned
 
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
@@ -48,6 +48,7 @@ ALLOWABLE = (  # competition.allow
 
 
 # keys of section `competition` that follow from the label and the sample
+NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")
 
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
@@ -186,23 +187,41 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
 
 
 def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
-    """(train rows, test rows) of one table for both: the sample's ids, where a column has one cell that no other has.
+    """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
-    That is the label column, blank where the label is to be predicted.
+    Only where these are the same images: each id leads to one image at most, or a column has one cell that no other
+    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike.
     """
-    wanted = {whole_number(cell) or cell for cell in reading.sample_ids()}
-    if not wanted or table.num_rows <= len(wanted):
+    asked = _rows_asked(reading.sample_ids(), table)
+    if asked is None:
         return None
-    keys = {name: [whole_number(cell) or cell for cell in table.column(name)] for name in table.header if name}
-    column = next((name for name, found in keys.items() if wanted <= set(found)), None)
-    if column is None:
-        return None
-    asked = np.array([key in wanted for key in keys[column]])
+    if all(_num_called(reading.index, cell) <= 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
+        return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
+    """(N,) bool: the rows of these ids, where a column has each of them once (12.0 is 12) and other ids too."""
+    if not 0 < len(ids) < table.num_rows:
+        return None
+    spellings = {ids[0], whole_number(ids[0]) or ids[0], f"{whole_number(ids[0])}.0"}
+    wanted = {whole_number(cell) or cell for cell in ids}
+    for cells in table.cells:
+        if any(cells.where(spelling).any() for spelling in spellings):
+            keys = [whole_number(cell) or cell for cell in cells]
+            asked = np.array([key in wanted for key in keys])
+            if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
+                return asked
+    return None
+
+
+def _num_called(index: ImageIndex, image_id: str) -> int:
+    """How many images have this id for a name."""
+    return len({*index.exact(plain(image_id)), *index.numbered(plain(image_id))})
 
 
 def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
