@@ -159,6 +159,10 @@ KINDS = {
         WORDS, ("oak",), says="6 labelled validation images of val.csv are dealt in",
     ),
     "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
+    "a row whose image is missing": Kind(
+        {name: content for name, content in files(WORDS, ["oak"]).items() if name != "train/005.png"}, WORDS, ("oak",), stops="id without image in train/: 1 (005)", allow=("training image missing",),
+        says="1 rows of train.csv have no image and are left out, such as 005", num_train=23,
+    ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),

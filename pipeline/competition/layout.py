@@ -25,7 +25,7 @@ from pipeline.competition.labels import (
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
+from pipeline.competition.reading import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
@@ -41,7 +41,7 @@ ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
     WITHOUT_COLUMN,
-    "unreadable training image", "unreadable test image", "test image missing",
+    "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,
 )  # fmt: skip
 
 
