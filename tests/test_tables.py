@@ -48,6 +48,8 @@ DIALECTS = {
     "blanks around header cells": PLAIN.replace("id,label,note", " id ,label , note"),
     "blank lines": "\n" + PLAIN.replace("\n", "\n\n"),
     "rows of marks alone": PLAIN + ",,\n,,\n",
+    "marks at the end of each row": "id,label,note\n" + "".join(line + ",,,\n" for line in PLAIN.splitlines()[1:]),
+    "semicolons at the end of each row": "id;label;note\n" + "".join(line + ";;;\n" for line in written(";").splitlines()[1:]),
     "a mark at the end of each row": "id,label,note\n" + "".join(line + ",\n" for line in PLAIN.splitlines()[1:]),
     "no newline at the end": PLAIN.rstrip("\n"),
 }  # fmt: skip
@@ -58,6 +60,41 @@ def test_every_dialect_gives_the_same_cells(dialect):
     table = read_delimited("t.csv", DIALECTS[dialect])
     assert table.header == HEADER
     assert list(table.rows()) == ROWS
+
+
+SKIPPED = {
+    "a sum at the end": (PLAIN + "Total rows: 4\n", ("Total rows: 4",)),
+    "a sum at the end, with marks": (PLAIN + "Total rows: 4,,\n", ("Total rows: 4",)),
+    "a comment at the end": (PLAIN + "# exported 2024-01-01, by us\n", ("# exported 2024-01-01, by us",)),
+    "two lines at the end, by semicolons": (written(";") + "Total: 4\n# checked\n", ("Total: 4", "# checked")),
+    "a title on top": ("Survey of May\n\n" + PLAIN, ("Survey of May",)),
+    "a title on top, with marks": ("Survey of May,,\n" + PLAIN, ("Survey of May",)),
+    "a title and a sum": ("Survey of May\n" + written("\t") + "Total rows: 4\n", ("Survey of May", "Total rows: 4")),
+    "a line of units": (PLAIN.replace("001,", "(text),(class),(text)\n001,"), ("(text),(class),(text)",)),
+    "the header again": (PLAIN.replace("003,", "id,label,note\n003,"), ("id,label,note",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_lines_that_are_no_rows_are_skipped_and_said(name):
+    text, lines = SKIPPED[name]
+    table = read_delimited("t.csv", text)
+    assert table.header == HEADER and list(table.rows()) == ROWS and table.skipped == lines
+
+
+@pytest.mark.parametrize("line", ["Total rows: 2\n", "002\n", "# exported\n", "002,elm,x,y\n"])
+def test_a_line_that_does_not_fit_is_no_note_where_rows_follow(line):
+    with pytest.raises(ValueError, match="ragged"):
+        read_delimited("t.csv", PLAIN.replace("003,", line + "003,"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name,label\na 1,\na 2,\n", "name,label\na 1,x\na 2,\n", "name,label\n1,x\nsea lion.png,\n", "#,label\n#1,x\n#2,y\n"],
+)  # fmt: skip
+def test_rows_that_end_blank_are_rows(text):
+    table = read_delimited("t.csv", text)
+    assert table.num_rows == 2 and not table.skipped
 
 
 def test_decimal_commas_are_not_taken_for_marks():
@@ -154,7 +191,7 @@ def test_the_setting_that_names_columns_reads_the_competition(tmp_path):
 
 
 STRAY = {
-    "empty.csv": (b"", "has 0 lines"), "ragged.csv": (b"Survey of May\ncamera,lens\nA,50\n", "ragged"),
+    "empty.csv": (b"", "has 0 lines"), "ragged.csv": (b"camera,lens\nA,50\nB\nC,50\n", "ragged"),
     "other.csv": ("id,name\n1,été\n".encode("latin-1"), "is not UTF-8"), "nul.csv": (b"a,b\n1,\0\n", "NUL"),
     "odd.json": (b"{nothing", "not readable JSON"), "twice.csv": (b"a,a\n1,2\n", "one name"),
     "book.xlsx": (b"PK", "save it as CSV"), "coco.json": (b'{"images":[{"file_name":"a"}]}', "COCO"),

@@ -37,12 +37,16 @@ class TableFiles:
     notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
     def warnings(self) -> list[str]:
-        """Lines about what is left aside."""
+        """Lines about what is left aside, and about lines of tables that are no rows."""
         shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
         more = len(shown) - MOST_SHOWN
-        return shown[:MOST_SHOWN] + (
-            [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
-        )
+        last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        skipped = [
+            f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
+            for table in self.tables.values()
+            if table.skipped
+        ]
+        return shown[:MOST_SHOWN] + last + skipped[:MOST_SHOWN]
 
     def needed(
         self,
