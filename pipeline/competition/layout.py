@@ -23,7 +23,7 @@ from pipeline.competition.labels import (
     label_counts,
     looks_ordinal,
 )
-from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
+from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
 from pipeline.competition.problems import Problems
 from pipeline.competition.reading import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
 from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
@@ -31,16 +31,19 @@ from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
 from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
-from pipeline.competition.templates import ImageIndex, beside_images, find_matches, whole_number
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
+from pipeline.competition.words import TEST, split_roles
 from pipeline.files import table_bytes
 from pipeline.texts import Texts
 
+UNDECODED = "undecoded image"
+MOST_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
-    WITHOUT_COLUMN,
+    WITHOUT_COLUMN, UNDECODED,
     "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,
 )  # fmt: skip
 
@@ -100,9 +103,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if needed:
         raise reading.stop(needed)
     if not len(reading.index.names):
-        raise reading.stop(
-            f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        )
+        undecoded = undecoded_files(archive)
+        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
+        raise reading.stop(f"no image among {len(archive.names)} files; {known}")
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
         reading.settings["header"] = list(header)
@@ -116,6 +119,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     train, labels = training_side(reading, train_tables)
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
+    _note_undecoded(reading, train)
     _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
     demands = _demands(reading, labels, test)
     if demands.target.exclusive and len(demands.target.classes) < 2:
@@ -222,6 +226,37 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
             elsewhere.append(name)
     if elsewhere:
         reading.warnings.append(f"{len(elsewhere):,} images are not used, such as {', '.join(elsewhere[:3])}")
+
+
+def _note_undecoded(reading: Reading, train: Side) -> None:
+    """Images of formats that are not decoded, less those that lie there in another format too: a warning.
+
+    A problem where they are many of the images in class folders, or all of a class.
+    """
+    found = {
+        kind: [name for name in names if not reading.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
+        for kind, names in undecoded_files(reading.archive).items()
+        if not kind.several
+    }
+    found = {kind: names for kind, names in found.items() if names}
+    if not found:
+        return
+    reading.warnings.append(undecoded_line(found))
+    if reading.settings["train_table"] != NONE:
+        return
+    root, folders = train.table.name, {name.rpartition("/")[0] for name in train.members}
+    place_of = {name: name.rpartition("/")[0] for names in found.values() for name in names}
+    roles = split_roles(folders | set(place_of.values()))
+    inside = [
+        name
+        for name, place in place_of.items()
+        if place.startswith(root + "/" if root else "") and place and roles[place] != TEST
+    ]
+    if len(inside) > MOST_UNDECODED * len(train.ids) or not folders.issuperset(map(place_of.get, inside)):
+        for name in inside:
+            reading.problems.add(
+                UNDECODED, name, f"save them as PNG; or, to do without them: competition.allow: [{UNDECODED}]"
+            )
 
 
 # -- what is asked

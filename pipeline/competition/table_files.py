@@ -21,6 +21,7 @@ DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
 JSON = (".json", ".jsonl", ".ndjson")
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
+WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MOST_SHOWN = 3  # files left aside that a warning names
 MOST_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
@@ -166,7 +167,9 @@ def _read_json(
 def _refuse_spreadsheet(
     archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
 ) -> Table | None:
-    raise ValueError(f"is {suffix_of(name).lower()}, which is not read; save it as CSV beside it")
+    suffix = suffix_of(name).lower()
+    images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+    raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
 
 
 READERS: dict[str, Reader] = {
