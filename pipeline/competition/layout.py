@@ -91,7 +91,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if found.notes:
         index = ImageIndex(image_names(archive))
     reading = Reading(
-        archive, problems, wishes, found.tables, index, notes=list(found.notes), warnings=found.warnings()
+        archive, problems, wishes, found.tables, index, notes=[*archive.notes, *found.notes], warnings=found.warnings()
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
