@@ -55,6 +55,10 @@ def folders(labels, sample, *, place="train/{label}/{}.png", more=None):
     return {name: content for name, content in found.items() if name != "train.csv"}
 
 
+def renamed(found, names):
+    return {names.get(name, name): content for name, content in found.items()}
+
+
 def lists(labels, mark, *, sample=None, style=None):
     """Every set of one or more of the labels, in turns."""
     sets = [[label for bit, label in enumerate(labels) if (n + 1) >> bit & 1] for n in range(2 ** len(labels) - 1)]
@@ -141,6 +145,29 @@ KINDS = {
     "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a table called latest": Kind({("labels_latest.csv" if name == "train.csv" else name): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",)),
+    # -- samples
+    **{
+        f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
+        for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
+    },
+    **{
+        f"a sample called {name}, known by what it holds": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"{name} is taken for the sample")
+        for name in ("output.csv", "predictions.csv", "my_sub.csv", "test_template.csv", "test_sample.csv")
+    },
+    "a sample of scores by another name": Kind(renamed(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS), {"sample_submission.csv": "output.csv"}), WORDS, ("1.0", "0.0", "0.0"), says="output.csv is taken for the sample"),
+    "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
+    "a sample by another name, images in one folder": Kind(
+        {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "two tables that may be the sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
+        WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
+    ),
+    "sizes of the test images are no sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
+        WORDS, ("oak",), says="no sample submission",
+    ),
+    # -- rows
     # -- rows
     "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
     "1 and blank": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(1 if n % 3 == k else "" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),

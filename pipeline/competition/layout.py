@@ -34,6 +34,7 @@ from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
 from pipeline.competition.templates import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
+from pipeline.competition.unnamed import unnamed_sample
 from pipeline.competition.words import TEST, split_roles
 from pipeline.files import table_bytes
 from pipeline.texts import Texts
@@ -148,7 +149,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
 
 def _find_what_is_asked(reading: Reading) -> None:
     """Find the sample submission, and whether its ids are long."""
-    name = find_sample(reading.archive, reading.tables, reading.wishes.sample)
+    name = find_sample(reading.archive, reading.tables, reading.wishes.sample) or unnamed_sample(reading)
     reading.settings["sample"] = name or NONE
     if name is not None:
         table = reading.tables[name]
