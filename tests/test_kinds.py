@@ -163,6 +163,10 @@ KINDS = {
         renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
         WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
     ),
+    "two rows as an example, all ids in the test table": Kind(
+        files(WORDS, ["oak"], more={"test.csv": csv_bytes(("id",), [(name,) for name in TEST]), "sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST[:2]])}),
+        WORDS, ("oak",), asks=("test_table: test.csv", "test_table: none"), says="the submission has the 6 ids of test.csv",
+    ),
     "sizes of the test images are no sample": Kind(
         renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
         WORDS, ("oak",), says="no sample submission",

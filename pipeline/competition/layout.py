@@ -24,9 +24,9 @@ from pipeline.competition.labels import (
     looks_ordinal,
 )
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
-from pipeline.competition.problems import Problems
+from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.reading import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
-from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
+from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
@@ -52,6 +52,7 @@ ALLOWABLE = (  # competition.allow
 # keys of section `competition` that follow from the label and the sample
 DERIVED = ("positive", "submission", "metric", "spelling")
 
+MOST_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 
 
@@ -117,6 +118,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]
     reading.test_table = find_test_table(reading, test_tables, parts)
 
+    _follow_test_table(reading)
     train, labels = training_side(reading, train_tables)
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
@@ -171,6 +173,30 @@ def _long(reading: Reading, sample: Sample) -> LongIds | None:
         return apart
     whole = find_matches(id_table(sample.id_column, sample.ids()), reading.index, role="test")
     return None if whole and whole[0].num_found >= LEAST_SHARE * len(sample.ids()) else apart
+
+
+def _follow_test_table(reading: Reading) -> None:
+    """Where the sample shows a few of the test table's ids: all of them are asked for, if the user says so."""
+    sample, table = reading.sample, reading.test_table
+    if sample is None or table is None or reading.long is not None:
+        return
+    ids = set(sample.ids())
+    column = next((name for name in table.header if name and ids <= set(table.column(name))), None)
+    if column is None or len(ids) >= MOST_SHOWN * len(table.column(column).distinct()):
+        return
+    rows = f"{table.num_rows:,} rows of {table.name}, or the {len(ids):,} of {sample.table.name}"
+    if reading.wishes.test_table != table.name:
+        raise reading.stop(
+            f"{sample.table.name} may be a full list or an example of the format; to be predicted are the {rows}:",
+            [
+                setting_line("test_table", table.name, f"all {table.num_rows:,} rows"),
+                setting_line("test_table", NONE, f"the {len(ids):,} rows of {sample.table.name} alone"),
+            ],
+        )
+    reading.warnings.append(
+        f"the submission has the {table.num_rows:,} ids of {table.name}: {sample.table.name} shows {len(ids):,} of them"
+    )
+    reading.sample = with_ids(sample, table.column(column))
 
 
 def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
@@ -326,6 +352,8 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
         blank = ["" for _ in submission.value_columns]
         return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids))
     table = reading.sample.table
+    if not reading.sample.whole:
+        return table_bytes(table.header, table.rows())
     content = reading.archive.read(table.name)
     if is_plain_csv(content, table):
         return content

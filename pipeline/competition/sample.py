@@ -4,8 +4,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.problems import setting_line
@@ -36,6 +38,7 @@ class Sample:
     table: Table  # every column, an index column too
     id_column: str
     value_columns: tuple[str, ...]
+    whole: bool = True  # whether its rows are those asked for; else the test table's were put in their place
 
     def ids(self) -> Texts:
         """The id cells, in order."""
@@ -106,6 +109,21 @@ def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) 
             f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one"
         )
     return Sample(table, id_column, values)
+
+
+def with_ids(sample: Sample, ids: Texts) -> Sample:
+    """The sample with a row for each of these ids; its cells come again in turn, a column that counts goes on."""
+    table = sample.table
+    rows = table.take(np.arange(len(ids)) % table.num_rows)
+    cells = [
+        ids
+        if column == sample.id_column
+        else Texts(str(int(own[0]) + number) for number in range(len(ids)))
+        if len(own) > 1 and counts_rows(own)
+        else again
+        for column, own, again in zip(table.header, table.cells, rows.cells, strict=True)
+    ]
+    return replace(sample, table=replace(table, cells=tuple(cells)), whole=False)
 
 
 def _parts(table: Table, column: str) -> bool:
