@@ -261,6 +261,37 @@ OTHER_TABLES = {
 }
 
 
+def listed(name, header=""):
+    """The plain competition with all images in one folder, and a list for each class."""
+    files = {own.replace("test/", "train/"): content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    lists = {label: "".join(f"{image_id}.png\n" for image_id, own in PAIRS if own == label) for _, label in PAIRS}
+    return files | {name.format(label): (header + rows).encode() for label, rows in lists.items()}
+
+
+@pytest.mark.parametrize("name", ["{}.txt", "lists/train_{}.txt", "{}.csv", "{}_list.lst"])
+def test_a_list_for_each_class_gives_the_labels(name, tmp_path):
+    layout = layout_of(tmp_path, listed(name, header="image\n" if name.endswith("csv") else ""))
+    assert sorted(zip(layout.train_members, layout.train_labels, strict=True)) == [
+        (f"train/{image_id}.png", label) for image_id, label in sorted(PAIRS)
+    ]
+    assert any("labels are the names of 3 lists" in note for note in layout.notes)
+
+
+@pytest.mark.parametrize(
+    "more", [{"train.csv": PLAIN_FILES["train.csv"]}, {"part_2.txt": b"900.png\n901.png\n"}, {"other.txt": b"000.png\n001.png\n"}]
+)  # fmt: skip
+def test_lists_that_may_be_of_something_else_give_none(more, tmp_path):
+    with open_archive(write_zip(tmp_path / "raw.zip", listed("{}.txt") | more)) as archive:
+        assert "*.txt" not in read_tables(archive).tables
+
+
+def test_a_number_behind_the_label_is_a_column_of_its_own(tmp_path):
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    rows = "".join(f"train/{image_id}.png {n % 3} {n % 2}\n" for n, (image_id, _) in enumerate(PAIRS))
+    layout = layout_of(tmp_path, files | {"train.txt": rows.encode()}, label="label")
+    assert list(layout.train_labels) == [str(n % 3) for n in range(len(PAIRS))]
+
+
 @pytest.mark.parametrize("name", OTHER_TABLES)
 def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"} | {

@@ -18,6 +18,7 @@ PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
+NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 PATH_AND_LABEL = re.compile(
     rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
@@ -317,7 +318,9 @@ def _names_for(header: Sequence[str]) -> list[str]:
 
 
 def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
-    """The table in a .txt file: one with a header, or a list of images, `path` or `path label` a line; else None.
+    """The table in a .txt file: one with a header, or a list of images, `path`, `path label` or `path label n` a line.
+
+    Else None.
 
     is_image: whether a cell leads to an image.
     """
@@ -345,6 +348,11 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
         for place in (0, 1):
             if all(pair is not None and is_image(pair[place]) for pair in pairs):
                 return _pairs(name, [split(line) for line in lines], place, is_image)
+    rows = [line.split() for line in lines]
+    if all(len(row) == NUM_WITH_MORE for row in rows) and all(is_image(row[0]) for row in rows[1:NUM_LOOKED_AT]):
+        if not is_image(rows[0][0]):
+            return Table.of_rows(name, rows[0], rows[1:])
+        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN, f"column_{NUM_WITH_MORE}"), rows)
     return None
 
 

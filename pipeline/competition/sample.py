@@ -178,7 +178,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     if rules:
         label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
         return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
-    inner = _without_shared(names)
+    inner = without_shared(names)
     for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
         by_key = {key(label): label for label in classes}
         found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
@@ -189,7 +189,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     return None
 
 
-def _without_shared(names: Sequence[str]) -> list[str]:
+def without_shared(names: Sequence[str]) -> list[str]:
     """The names less what all begin and end with, cut back to where a word or number begins: dog of `prob_dog`."""
     before = os.path.commonprefix(list(names))  # noqa: RUF071, letter by letter is meant
     if not all(name[len(before) :][:1].isdigit() for name in names):
