@@ -55,6 +55,10 @@ def folders(labels, sample, *, place="train/{label}/{}.png", more=None):
     return {name: content for name, content in found.items() if name != "train.csv"}
 
 
+def renamed(found, names):
+    return {names.get(name, name): content for name, content in found.items()}
+
+
 def lists(labels, mark, *, sample=None, style=None):
     """Every set of one or more of the labels, in turns."""
     sets = [[label for bit, label in enumerate(labels) if (n + 1) >> bit & 1] for n in range(2 ** len(labels) - 1)]
@@ -168,6 +172,32 @@ KINDS = {
         files([f"word {n} of {n * n}" for n in range(NUM_TRAIN)], [""]), tuple(f"word {n} of {n * n}" for n in range(NUM_TRAIN)), ("word 0 of 0",), asks=("target: single_label",),
         allow=("classes of fewer than 2 images",), stops="24 different labels for 24 images",
     ),
+    # -- samples
+    **{
+        f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
+        for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
+    },
+    **{
+        f"a sample called {name}, known by what it holds": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"{name} is taken for the sample")
+        for name in ("output.csv", "predictions.csv", "my_sub.csv", "test_template.csv", "test_sample.csv")
+    },
+    "a sample of scores by another name": Kind(renamed(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS), {"sample_submission.csv": "output.csv"}), WORDS, ("1.0", "0.0", "0.0"), says="output.csv is taken for the sample"),
+    "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
+    "a sample by another name, images in one folder": Kind(
+        {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "two tables that may be the sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
+        WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
+    ),
+    "two rows as an example, all ids in the test table": Kind(
+        files(WORDS, ["oak"], more={"test.csv": csv_bytes(("id",), [(name,) for name in TEST]), "sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST[:2]])}),
+        WORDS, ("oak",), asks=("test_table: test.csv", "test_table: none"), says="the submission has the 6 ids of test.csv",
+    ),
+    "sizes of the test images are no sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
+        WORDS, ("oak",), says="no sample submission",
+    ),
     # -- rows
     "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
     "1 and blank": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(1 if n % 3 == k else "" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
@@ -189,6 +219,10 @@ KINDS = {
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
     ),
     "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
+    "a row whose image is missing": Kind(
+        {name: content for name, content in files(WORDS, ["oak"]).items() if name != "train/005.png"}, WORDS, ("oak",), stops="id without image in train/: 1 (005)", allow=("training image missing",),
+        says="1 rows of train.csv have no image and are left out, such as 005", num_train=23,
+    ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),

@@ -19,6 +19,7 @@ from pipeline.competition.mappings import class_mappings
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
+    TRAIN_MISSING,
     Reading,
     Side,
     checked_ids,
@@ -66,7 +67,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     ids = checked_ids(reading, table.column(id_column), table.name)
     labels = _labels(reading, table, columns, ids)
     side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
-    side, labels = _labelled(reading, side, labels)
+    side, labels = _labelled(reading, *_pictured(reading, side, labels))
     reading.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -245,8 +246,24 @@ def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Label
     if filled.all():
         return side, labels
     reading.left_out += side.members.take(~filled)
-    kept = replace(side, table=side.table.take(filled), ids=side.ids.take(filled), members=side.members.take(filled))
-    return kept, labels.take(filled)
+    return _with_rows(side, filled), labels.take(filled)
+
+
+def _pictured(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have an image, where the user lets the others go."""
+    there = ~side.members.where("")
+    if TRAIN_MISSING not in reading.wishes.allow or there.all() or not there.any():
+        return side, labels
+    ids = side.ids.take(~there)
+    reading.warnings.append(
+        f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
+    )
+    return _with_rows(side, there), labels.take(there)
+
+
+def _with_rows(side: Side, rows: np.ndarray) -> Side:
+    """The side less all but these rows, (N,) bool."""
+    return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
 
 
 def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
