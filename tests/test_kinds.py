@@ -57,6 +57,21 @@ def folders(labels, sample, *, place="train/{label}/{}.png", more=None):
 
 def renamed(found, names):
     return {names.get(name, name): content for name, content in found.items()}
+def moved(found, old, new):
+    """The files with another beginning of their paths."""
+    return {new + name[len(old) :] if name.startswith(old) else name: content for name, content in found.items()}
+
+
+def asked(ids):
+    """A sample with these ids for the test images."""
+    return {"sample_submission.csv": csv_bytes(("id", "label"), [(row_id, "oak") for row_id in ids])}
+
+
+def numbered_in_each_class():
+    """train/oak/0.png, train/elm/0.png, …"""
+    found = {f"train/{label}/{n // 3}.png": IMAGE[n] for n, label in enumerate(cycle(WORDS))}
+    rest = files(WORDS, ["oak"], rows=[(f"{n // 3}.png", label) for n, label in enumerate(cycle(WORDS))])
+    return found | {name: content for name, content in rest.items() if not name.startswith("train/")}
 
 
 def lists(labels, mark, *, sample=None, style=None):
@@ -197,6 +212,31 @@ KINDS = {
     "sizes of the test images are no sample": Kind(
         renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
         WORDS, ("oak",), says="no sample submission",
+    # -- images
+    "test images beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/unknown/"), WORDS, ("oak",)),
+    "test images deep beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/inference/images/"), WORDS, ("oak",)),
+    "test images of which the sample asks for some": Kind(
+        moved(folders(WORDS, ["oak"], place="data/{label}/{}.png", more={f"test/x{n}.png": IMAGE[n] for n in range(9)}), "test/", "data/new/"), WORDS, ("oak",),
+        stops="image without row: 9", allow=("image without row",),
+    ),
+    "test images missing beside the class folders": Kind(
+        {name: content for name, content in moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/unknown/").items() if name[-7:-4] not in TEST[:3]},
+        WORDS, ("oak",), stops="test image missing: 3", allow=("test image missing",),
+    ),
+    "test images among those with labels in their names": Kind(moved(folders(WORDS, ["oak"], place="images/{label}_{}.png"), "test/", "images/"), WORDS, ("oak",)),
+    "masks called as images with labels in their names": Kind(
+        (found := moved(folders(WORDS, ["oak"], place="images/{label}_{}.png"), "test/", "images/")) | {f"annotations/trimaps/{name[7:]}": IMAGE[0] for name in found if name.startswith("images/")},
+        WORDS, ("oak",),
+    ),
+    "images in several parts": Kind(files(WORDS[:2], ["oak"], train="part_{label}/{}.png"), WORDS[:2], ("oak",)),
+    "paths of folders that the archive lacks": Kind(files(WORDS, ["oak"], train="train/p{}/s1/view.png", rows=[(f"C-1/train/p{name}/s1/view.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",)),
+    "paths of folders that the archive calls otherwise": Kind(files(WORDS, ["oak"], train="data/train/p{}/s1/view.png", rows=[(f"C-1/train/p{name}/s1/view.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",)),
+    "names that repeat in each class folder": Kind(numbered_in_each_class(), WORDS, ("oak",)),
+    "ids with the marks of spreadsheets": Kind(files(WORDS, ["oak"], ids=[f"'{name}" for name in TRAIN], more=asked(f'="{name}"' for name in TEST)), WORDS, ("oak",)),
+    "ids with the folder in front": Kind(files(WORDS, ["oak"], more=asked(f"test_{name}" for name in TEST)), WORDS, ("oak",)),
+    "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
+    "ids of folder and name": Kind(
+        files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
     ),
     # -- rows
     "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),

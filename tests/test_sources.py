@@ -177,3 +177,90 @@ def test_what_is_left_aside_is_said_once(tmp_path):
 def test_a_competition_of_hidden_files_alone_is_refused_in_these_words(tmp_path):
     with pytest.raises(ValueError, match=r"no file in it but hidden ones \(.mine\); rename them"):
         open_archive(write_zip(tmp_path / "raw.zip", {".mine/a.png": b"", ".mine/train.csv": b"a\n"}))
+
+
+# -- which column names the image
+
+FILE_NAMES = ("{}.png", "{:04d}.png", "img_{}.png", "img_{:04d}.png", "set/{:04d}.png")
+
+
+def shuffled(n, count):
+    return (n * 5 + 3) % count
+
+
+def numbered(template, *, trained=24, tested=12, id_column="id", rows="id,file,label"):
+    """Images 0, 1, … of which tables name others by row number than by file name."""
+    name = f"train/{template}" if rows == "id,file,label" else "train/t{}.png"
+    files = {name.format(n): encoded(image_of(n % 3, n)) for n in range(trained)}
+    own = [(f"t{n}", f"t{n}.png", TREES[n % 3]) for n in range(trained)]
+    if rows == "id,file,label":
+        own = [(n, template.format(shuffled(n, trained)), TREES[n % 3]) for n in range(trained)]
+    files["train.csv"] = csv_bytes(("id", "file", "label"), own)
+    files |= {f"test/{template.format(n)}": encoded(image_of(0, 100 + n)) for n in range(tested)}
+    files["test.csv"] = csv_bytes(("id", "file"), [(n, template.format(shuffled(n, tested))) for n in range(tested)])
+    files["sample_submission.csv"] = csv_bytes((id_column, "label"), [(n, "oak") for n in range(tested)])
+    return files
+
+
+@pytest.mark.parametrize("id_column", ["id", "ImageId"])
+@pytest.mark.parametrize("template", FILE_NAMES)
+def test_file_names_in_the_test_table_go_before_ids_that_lead_elsewhere(template, id_column, tmp_path):
+    layout = read(tmp_path, numbered(template, id_column=id_column, rows="other"))
+    assert list(layout.test_members) == [f"test/{template.format(shuffled(n, 12))}" for n in range(12)]
+    assert list(layout.test_ids) == [str(n) for n in range(12)]
+
+
+@pytest.mark.parametrize("template", FILE_NAMES)
+def test_file_names_in_the_train_table_go_before_ids_that_lead_elsewhere(template, tmp_path):
+    layout = read(tmp_path, numbered(template))
+    assert list(layout.train_members) == [f"train/{template.format(shuffled(n, 24))}" for n in range(24)]
+
+
+@pytest.mark.parametrize("side", ["train", "test"])
+def test_file_names_go_before_ids_though_an_image_is_missing(side, tmp_path):
+    files = numbered("{:04d}.png", rows="id,file,label" if side == "train" else "other")
+    del files[f"{side}/0003.png"]
+    layout = read(tmp_path, files)
+    members = layout.train_members if side == "train" else layout.test_members
+    assert members[0] == "" and members[1] == f"{side}/0008.png"
+
+
+def test_two_columns_of_numbers_that_lead_apart_are_asked_about(tmp_path):
+    files = numbered("{}.png")
+    rows = [(n, shuffled(n, 24), TREES[n % 3]) for n in range(24)]
+    files["train.csv"] = csv_bytes(("id", "image_no", "label"), rows)
+    del files["test.csv"]
+    with pytest.raises(ValueError) as caught:
+        read(tmp_path, files)
+    assert "competition.train_images: 'train/{id}.png'" in str(caught.value)
+    assert "competition.train_images: 'train/{image_no}.png'" in str(caught.value)
+    layout = read(tmp_path, files, train_images="train/{image_no}.png")
+    assert layout.train_members[0] == "train/3.png"
+
+
+def test_a_missing_image_is_not_looked_for_among_those_of_the_other_side(tmp_path):
+    files = {f"train/{n}.png": encoded(image_of(n % 3, n)) for n in range(23)} | asked("test", cells=("oak",))
+    files["test/23.png"] = encoded(image_of(0, 23))
+    files["train.csv"] = csv_bytes(("id", "label"), [(n, TREES[n % 3]) for n in range(24)])
+    assert list(read(tmp_path, files).train_members).count("") == 1
+
+
+@pytest.mark.parametrize("num_classes", [3, 20])
+def test_test_images_spread_over_the_class_folders_are_not_trained_on(num_classes, tmp_path):
+    classes = [chr(97 + n) * 3 for n in range(num_classes)]
+    files = {f"a/{classes[n % num_classes]}/{n}.png": encoded(image_of(n % 3, n)) for n in range(8 * num_classes)}
+    files |= {f"a/{classes[n % num_classes]}/x{n}.png": encoded(image_of(n % 3, 900 + n)) for n in range(12)}
+    files["sample_submission.csv"] = csv_bytes(("id", "kind"), [(f"x{n}", "aaa") for n in range(12)])
+    layout = read(tmp_path, files)
+    assert len(layout.train_ids) == 8 * num_classes and "" not in layout.test_members
+
+
+@pytest.mark.parametrize("folder", ["data/new", "data/all", "data/inference/images", "new"])
+@pytest.mark.parametrize("num_missing", [0, 1, 3])
+def test_the_folder_of_the_images_asked_for_is_no_class_though_some_are_missing(folder, num_missing, tmp_path):
+    files = images("data/{label}/{n}.png", 24) | asked(folder, count=12)
+    for n in range(num_missing):
+        del files[f"{folder}/{900 + n}.png"]
+    layout = read(tmp_path, files)
+    assert layout.target.classes == ("elm", "fir", "oak") and len(layout.train_ids) == 24
+    assert list(layout.test_members).count("") == num_missing

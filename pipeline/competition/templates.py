@@ -11,9 +11,9 @@ machine in front do not matter.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import repeat
 from urllib.parse import unquote
 
@@ -100,6 +100,11 @@ class ImageIndex:
         names = ((row, self.paths[row].rpartition("/")[2]) for row in sorted(rows))
         return [row for row, found in names if name in (found, without_suffix(found))]
 
+    @cached_property
+    def _named_lately(self) -> Callable[[str], list[int]]:
+        """`_named`, which takes long for a name that very many images have, one in each folder."""
+        return lru_cache(maxsize=4)(self._named)
+
     def used_by(self, members: Iterable[str]) -> np.ndarray:
         """(N,) bool: which images are among these members."""
         used = np.zeros(len(self.names), dtype=bool)
@@ -114,7 +119,10 @@ class ImageIndex:
 
     def exact(self, cell: str) -> list[str]:
         """Paths that end in this cell, with or without their suffix."""
-        found = [self.paths[row] for row in self._named(cell.rsplit("/", 1)[-1])]
+        rows = self._named_lately(cell.rsplit("/", 1)[-1])
+        found = self.paths.take(np.array(rows, dtype=np.int64))
+        if "/" in cell:  # of the many that may be called alike, before they are looked at one by one
+            found = found.take(np.strings.find(found.array, cell) >= 0)
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 
