@@ -22,7 +22,9 @@ from pipeline.competition.labels import (
     as_several,
     label_counts,
     looks_ordinal,
+    no_classes,
 )
+from pipeline.competition.mappings import class_mappings
 from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
 from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.reading import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
@@ -35,9 +37,9 @@ from pipeline.competition.templates import ImageIndex, beside_images, find_match
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
 from pipeline.competition.unnamed import unnamed_sample
-from pipeline.competition.words import TEST, split_roles
+from pipeline.competition.words import TEST, role_of, split_roles
 from pipeline.files import table_bytes
-from pipeline.texts import Texts
+from pipeline.texts import Texts, thinned
 
 UNDECODED = "undecoded image"
 MOST_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
@@ -50,6 +52,7 @@ ALLOWABLE = (  # competition.allow
 
 
 # keys of section `competition` that follow from the label and the sample
+NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")
 
 MOST_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
@@ -131,6 +134,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
             f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
             "to tell apart; see competition.label and competition.train_table"
         )
+    _refuse_no_classes(reading, demands)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
@@ -214,23 +218,44 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
 
 
 def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
-    """(train rows, test rows) of one table for both: the sample's ids, where a column has one cell that no other has.
+    """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
-    That is the label column, blank where the label is to be predicted.
+    Only where these are the same images: each id leads to one image at most, or a column has one cell that no other
+    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
+    is called test speaks of test images alone.
     """
-    wanted = {whole_number(cell) or cell for cell in reading.sample_ids()}
-    if not wanted or table.num_rows <= len(wanted):
+    if role_of(table.stem) == TEST:
         return None
-    keys = {name: [whole_number(cell) or cell for cell in table.column(name)] for name in table.header if name}
-    column = next((name for name, found in keys.items() if wanted <= set(found)), None)
-    if column is None:
+    asked = _rows_asked(reading.sample_ids(), table)
+    if asked is None:
         return None
-    asked = np.array([key in wanted for key in keys[column]])
+    if all(_num_called(reading.index, cell) <= 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
+        return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
+    """(N,) bool: the rows of these ids, where a column has each of them once (12.0 is 12) and other ids too."""
+    if not 0 < len(ids) < table.num_rows:
+        return None
+    spellings = {ids[0], whole_number(ids[0]) or ids[0], f"{whole_number(ids[0])}.0"}
+    wanted = {whole_number(cell) or cell for cell in ids}
+    for cells in table.cells:
+        if any(cells.where(spelling).any() for spelling in spellings):
+            keys = [whole_number(cell) or cell for cell in cells]
+            asked = np.array([key in wanted for key in keys])
+            if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
+                return asked
+    return None
+
+
+def _num_called(index: ImageIndex, image_id: str) -> int:
+    """How many images have this id for a name."""
+    return len({*index.exact(plain(image_id)), *index.numbered(plain(image_id))})
 
 
 def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
@@ -289,6 +314,21 @@ def _note_undecoded(reading: Reading, train: Side) -> None:
 # -- what is asked
 
 
+def _refuse_no_classes(reading: Reading, demands: Demands) -> None:
+    """Raise where the labels look like something else than classes, unless the user says that they are the labels."""
+    target, labels = demands.target, demands.labels
+    stated = reading.wishes.target != AUTO or reading.wishes.label != AUTO
+    if stated or not target.exclusive or len(labels.columns) > 1:
+        return
+    cause = no_classes(labels)
+    if cause:
+        raise reading.stop(
+            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
+            "are classes:",
+            ["target: single_label"],
+        )
+
+
 def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
     wishes = reading.wishes
     kind, asked = wishes.target, reading.sample.value_columns if reading.sample else ()
@@ -322,6 +362,7 @@ def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[st
         reading.long,
         labels,
         fewer=WITHOUT_COLUMN in reading.wishes.allow,
+        mappings=lambda: class_mappings(reading.archive, reading.tables, labels.classes),
         sampleless_columns=_sampleless_columns(reading, labels, test),
         **wishes,
     )
