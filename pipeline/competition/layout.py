@@ -224,9 +224,8 @@ def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | N
     row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
     is called test speaks of test images alone.
     """
-    if role_of(table.stem) == TEST:
-        return None
-    asked = _rows_asked(reading.sample_ids(), table)
+    is_test = role_of(table.stem) == TEST or table.name == reading.wishes.test_table != reading.wishes.train_table
+    asked = None if is_test or len(table.header) < 2 else _rows_asked(reading.sample_ids(), table)
     if asked is None:
         return None
     if all(_num_called(reading.index, cell) <= 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
