@@ -1,6 +1,6 @@
 """One recognition under way: what it looks at, what it has found out, and how it stops or notes a problem."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,9 +13,11 @@ from pipeline.competition.sample import LongIds, Sample
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import (
     MISSING,
+    NEARLY,
     ImageIndex,
     Match,
     candidates_of,
+    holds_file_names,
     images_of,
     preference,
 )
@@ -129,24 +131,55 @@ def column_holding(table: Table, ids: set[str]) -> str | None:
     return best if best is not None and counts[best] >= LEAST_SHARE * len(ids) else None
 
 
-def only_match(reading: Reading, matches: Sequence[Match], table: Table, role: str) -> Match:
-    """The first of `matches`, if no other leads to as many, and other, images by a name that is no worse."""
-    best = matches[0]
-    rank = preference(best.template, role)[0]
-    rivals, taken = [best], [images_of(best.template, table, reading.index)]
-    for match in matches[1:]:
-        if match.num_found == best.num_found and preference(match.template, role)[0] == rank:
-            found = images_of(match.template, table, reading.index)
-            if all(_lead_apart(other, found) for other in taken):
-                rivals.append(match)
-                taken.append(found)
+def only_match(
+    reading: Reading,
+    matches: Sequence[Match],
+    table: Table,
+    role: str,
+    *,
+    index: ImageIndex | None = None,
+    shared: Collection[str] = (),
+) -> Match:
+    """The first of `matches`, unless another leads to other images and speaks as loudly: then the user is asked.
+
+    As many images of the same column count where their place is called no worse. Another column's speak less loudly
+    where they are bare ids and this one holds whole file names; of two that do so, the one that training and test
+    `shared` counts. index: that in which the matches were found; default: all images.
+    """
+    index = index or reading.index
+    whole = {column for column in {match.column for match in matches} if holds_file_names(table.column(column))}
+    most = matches[0].num_found
+    found = {
+        match: images_of(match.template, table, index)
+        for match in matches
+        if match.num_found >= (NEARLY if match.column in whole else 1) * most
+    }
+    best = next((match for match in found if match.num_found == most and match.column in shared), matches[0])
+    if not any(lead_apart(found[best], other) for other in found.values()):
+        return best
+
+    def place(match: Match) -> tuple[bool, bool, bool]:
+        wrong = preference(match.template, role)[0] > 0
+        return wrong, match.column not in whole, match.column in whole and match.column not in shared
+
+    best = min(found, key=place)
+    rivals = [best]
+    for match in found:
+        rank, best_rank = (preference(item.template, role)[0] for item in (match, best))
+        if match.column == best.column:
+            as_good = match.num_found == best.num_found and rank == best_rank
+        else:
+            as_good = place(match) == place(best) or (rank < best_rank and not place(best)[0])
+        if as_good and all(lead_apart(found[other], found[match]) for other in rivals):
+            rivals.append(match)
     if len(rivals) > 1:
         choices = [setting_line(f"{role}_images", match.template) for match in rivals]
         raise reading.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
     return best
 
 
-def _lead_apart(first: np.ndarray, second: np.ndarray) -> bool:
+def lead_apart(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether a row means one image by the first and another by the second."""
     return bool(((first != second) & (first != MISSING) & (second != MISSING)).any())
 
 

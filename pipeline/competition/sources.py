@@ -13,8 +13,8 @@ from pipeline.competition.pictures import without_suffix
 from pipeline.competition.sample import classes_named
 from pipeline.competition.spelling import rules_for
 from pipeline.competition.tables import AUTO, Table
-from pipeline.competition.templates import ImageIndex, find_matches, images_of, stem_of
-from pipeline.competition.words import TEST, TRAIN, VALID, is_left_over, is_side_folder, split_places, split_roles
+from pipeline.competition.templates import ImageIndex, stem_of
+from pipeline.competition.words import TEST, TRAIN, VALID, is_left_over, is_side_folder, split_places
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
@@ -23,7 +23,6 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
 LEAST_CLASSES = 2
-LEAST_FOUND = 0.8  # of the ids asked for: then the folder holds what is to be predicted
 WHOLE = -1  # as a level of folders: all that tell images apart, as a path
 LEAF = 0  # as a level of folders: the one next to the images
 NUM_SHOWN = 3  # classes of a level
@@ -213,6 +212,7 @@ def file_name_table(index: ImageIndex, pattern: str = AUTO, root: str = AUTO) ->
 
 def _training_paths(index: ImageIndex, root: str) -> Texts:
     folders = {folder for folder, (role, _) in _labelled_places(index, root).items() if role != VALID}
+    folders = {folder for folder in folders if not _is_side(folder)} or folders
     return Texts(path for path in index.paths if _folder(path) in folders)
 
 
@@ -234,22 +234,35 @@ def _labelled_places(index: ImageIndex, root: str) -> dict[str, tuple[str | None
     return labelled or (inside if root != AUTO else {})
 
 
-def without_asked(index: ImageIndex, asked: Table) -> ImageIndex:
-    """The index less the folders that hold nothing but images which the ids `asked` (one column) lead to.
+def without_asked(index: ImageIndex, used: np.ndarray) -> ImageIndex:
+    """The index less the images that are asked for, (N,) bool, the folder that is there for them alone, and masks of
+    such images."""
+    if not used.any():
+        return index
+    kept = Counter(_folder(path) for path in index.without(used).paths)
+    place = _place_of_asked(kept, {_folder(path) for path, is_used in zip(index.paths, used, strict=True) if is_used})
+    in_place = (f"{_folder(path)}/".startswith(place) for path in index.paths)
+    used = used | np.fromiter(in_place, bool, len(index.paths)) if place else used
+    stems = {stem_of(path) for path, is_used in zip(index.paths, used, strict=True) if is_used}
+    masks = (_is_side(_folder(path)) and stem_of(path) in stems for path in index.paths)
+    return index.without(used | np.fromiter(masks, bool, len(index.paths)))
 
-    Only where no folder is called test, and one place alone has an image for nearly each id.
+
+def _place_of_asked(kept: Mapping[str, int], asked: Collection[str]) -> str:
+    """The deepest folder around the images asked for, with a `/`; '' where others in it may be for training.
+
+    kept: number of the other images in each folder. They are not for training where no folder of others alone lies in
+    the place, and outside are class folders, or at least as many images.
     """
-    if TEST in split_roles({_folder(path): None for path in index.paths}).values():
-        return index
-    matches = find_matches(asked, index, role=TEST)
-    least = LEAST_FOUND * asked.num_rows
-    found = [images_of(match.template, asked, index) for match in matches if match.num_found >= least]
-    if not found or any((other != found[0]).any() for other in found):
-        return index
-    used = np.zeros(len(index.names), dtype=bool)
-    used[found[0][found[0] >= 0]] = True
-    kept = {_folder(path) for path, is_used in zip(index.paths, used.tolist(), strict=True) if not is_used}
-    return index.without(np.fromiter((_folder(path) not in kept for path in index.paths), bool, len(index.paths)))
+    place = f"{common_folder(f'{folder}/' for folder in asked)}/"
+    inside = {folder: count for folder, count in kept.items() if f"{folder}/".startswith(place)}
+    outside = {folder: count for folder, count in kept.items() if folder not in inside and not _is_side(folder)}
+    apart = len(outside) >= LEAST_CLASSES or (outside and sum(inside.values()) <= sum(outside.values()))
+    return place if place != "/" and apart and set(inside) <= set(asked) else ""
+
+
+def _is_side(folder: str) -> bool:
+    return any(map(is_side_folder, folder.split("/")))
 
 
 def _folder(path: str) -> str:

@@ -2,8 +2,10 @@
 
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
 with leading zeros, `{column:d}` without (12.0 and 1,234 are numbers too), `{column:decoded}` for the cell with a blank
-for %20, `{column:stem}` for the cell less folders and image suffix, `**/` for any folders, and a final `.*` for
-whatever suffix the image has. Where `{column}` is all of it, folders of another machine in front do not matter.
+for %20, `{column:stem}` for the cell less folders and image suffix, `{column:below1}` for the cell less its first
+folder, `{column:folders}` for the cell with a `/` for its last `_` or `-`, `{column:tail}` for what follows that, `**/`
+for any folders, and a final `.*` for whatever suffix the image has. Where `{column}` is all of it, folders of another
+machine in front do not matter.
 """
 
 import re
@@ -31,7 +33,12 @@ NEST_BELOW = 0.5  # of the rows found: then images at any depth are as good
 NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
-FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded)))?\}")  # a column's own name may hold colons
+# a column's own name may hold colons
+FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded|below[1-9]|folders|tail)))?\}")
+NEARLY = 0.8  # of the cells: then a column is about whole file names, and leads to the images though some are missing
+MOST_BELOW = 3  # folders in front of a cell's path that the archive may lack
+LAST_MARK = re.compile(r"[_-](?=[^_-]+$)")
+SPREADSHEET_TEXT = re.compile(r"=\"(.+)\"|'([^']+)'?")  # how spreadsheets keep the zeros of 0001
 BRACES = {"{", "}"}  # in a column's name or a path: a template cannot say them
 # words of folders that hold something else than the images
 SIDE_WORD = re.compile(
@@ -46,6 +53,12 @@ def plain(text: str) -> str:
     while path.startswith(("./", "/")):
         path = path[2:] if path.startswith("./") else path[1:]
     return path
+
+
+def meant(cell: str) -> str:
+    """A cell as templates see it: `plain`, less the marks by which spreadsheets keep a number as text."""
+    found = SPREADSHEET_TEXT.fullmatch(cell.strip())
+    return plain(found[1] or found[2] if found else cell)
 
 
 class ImageIndex:
@@ -131,8 +144,8 @@ class ImageIndex:
 
     def folded(self, cell: str) -> str | None:
         """A path whose stem is this cell but for upper and lower case."""
-        paths = self._by_folded.find(stem_of(plain(cell)).casefold())
-        return paths[0] if paths and not self.exact(plain(cell)) else None
+        paths = self._by_folded.find(stem_of(meant(cell)).casefold())
+        return paths[0] if paths and not self.exact(meant(cell)) else None
 
     def with_stem_path(self, path: str) -> list[int]:
         """Numbers of the images whose paths are this one with some image suffix."""
@@ -184,19 +197,32 @@ def paths_of(template: str, table: Table) -> Iterator[str | None]:
     end = 0
     for field in FIELD.finditer(template):
         parts.append(repeat(template[end : field.start()], table.num_rows))
-        parts.append(_spelled(plain(cell), field[2], field[3]) for cell in table.column(field[1]))
+        parts.append(_spelled(meant(cell), field[2], field[3]) for cell in table.column(field[1]))
         end = field.end()
     parts.append(repeat(template[end:], table.num_rows))
     return (None if None in pieces else "".join(map(str, pieces)) for pieces in zip(*parts, strict=True))
 
 
-def _spelled(cell: str, width: str | None, stem: str | None) -> str | None:
-    if stem:
-        return stem_of(cell) if stem == "stem" else plain(unquote(cell))
+def _spelled(cell: str, width: str | None, mode: str | None) -> str | None:
+    if mode:
+        return _in_mode(cell, mode)
     if width is None:
         return cell
     number = whole_number(cell)
     return None if number is None else number.zfill(int(width or 0))
+
+
+def _in_mode(cell: str, mode: str) -> str:
+    """The cell as `{column:<mode>}` writes it."""
+    if mode == "stem":
+        return stem_of(cell)
+    if mode == "decoded":
+        return plain(unquote(cell))
+    if mode == "folders":
+        return LAST_MARK.sub("/", cell)
+    if mode == "tail":
+        return LAST_MARK.split(cell)[-1]
+    return cell.split("/", int(mode.removeprefix("below")))[-1]
 
 
 def column_of(template: str) -> str:
@@ -266,9 +292,26 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
     if most < table.num_rows:
         for match in _tried_on(table, index, _nested(tried)):
             complete = match.num_found == table.num_rows and role_of_folders(folder_of(match.template)) == role
-            if complete or most < NEST_BELOW * table.num_rows:
+            more = match.num_found > most and _is_plain(match.template, table, index, role)
+            if complete or more or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
     return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+
+
+def _is_plain(template: str, table: Table, index: ImageIndex, role: str) -> bool:
+    """Whether no row may mean several images, and none means one of the other role or beside the images."""
+    found = images_of(template, table, index)
+    folders = {index.paths[number].rpartition("/")[0] for number in np.unique(found[found >= 0]).tolist()}
+    roles = {role_of_folders(folder) for folder in folders}
+    other = "test" if role == "train" else "train"
+    return SEVERAL not in found and other not in roles and not any(beside_images(f"{folder}/") for folder in folders)
+
+
+def holds_file_names(cells: Sequence[str]) -> bool:
+    """Whether nearly all cells that are not blank are whole file names: with folders or an image's suffix."""
+    names = [meant(cell) for cell in cells if cell.strip()]
+    whole = sum("/" in name or without_suffix(name) != name for name in names)
+    return bool(names) and whole >= NEARLY * len(names)
 
 
 def _of_images(matches: list[Match], index: ImageIndex) -> list[Match]:
@@ -279,7 +322,7 @@ def _of_images(matches: list[Match], index: ImageIndex) -> list[Match]:
 
 
 def _is_beside(path: str) -> bool:
-    return any(is_side_folder(part) for part in path.split("/")[:-1])
+    return any(is_side_folder(part) for part in FIELD.sub("", path).split("/")[:-1])  # a column's name says nothing
 
 
 def beside_images(path: str) -> bool:
@@ -303,8 +346,12 @@ def _first(tried: Counter[tuple[str, str]], number: int) -> list[tuple[str, str]
 
 
 def _num_found(template: str, table: Table, index: ImageIndex) -> int:
+    """Distinct images; 0 where different cells all lead to the same one."""
     found = images_of(template, table, index)
-    return len(np.unique(found[found >= 0]))
+    distinct = np.unique(found[found >= 0])
+    if len(distinct) == 1 and len(table.take(found >= 0).column(column_of(template)).distinct()) > 1:
+        return 0
+    return len(distinct)
 
 
 def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
@@ -331,13 +378,15 @@ def _templates(
 ) -> Counter[tuple[str, str]]:
     """(template, column) -> number of rows that suggest it."""
     position = header.index(column)
-    cells = [plain(row[position]) for row in rows]
+    cells = [meant(row[position]) for row in rows]
+    folders = [set(cell.split("/")[:-1]) for cell in cells if "/" in cell]
+    of_some = set[str]().union(*folders).difference(folders[0].intersection(*folders)) if folders else set()
     suggested: Counter[tuple[str, str]] = Counter()
     for cell in cells:
         suggested.update((template, column) for template in _numbered(cell, column, index))
     for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
         found = {variant for path in paths[:64] for variant in _variants(path, cell, field, header, row)}
-        suggested.update((template, column) for template in found)
+        suggested.update((template, column) for template in found if not of_some & set(template.split("/")[:-1]))
     if any(index.tail(cell) != MISSING for cell in cells if "/" in cell):
         suggested[f"{{{column}}}", column] += len(cells)
     return suggested
@@ -346,12 +395,19 @@ def _templates(
 def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[str, list[str], str]]:
     """For each cell: (what of it stands in the paths, paths, how a template writes that).
 
-    The whole cell; failing that for all cells, the cell less its folders and image suffix; failing that, the cell as
-    a part of names, where cells differ enough to be ids.
+    The whole cell; failing that for all cells, the cell less its first folders, then less all folders and its image
+    suffix; failing that, where cells differ enough to be ids, the cell as a part of names, or its parts as folders.
     """
     whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
     if any(paths for _, paths, _ in whole) or any(index.numbered(cell) for cell in cells):
         return whole
+    if len({cell.rpartition("/")[0] for cell in cells}) > 1:  # a template for each folder would not do
+        if sum(index.tail(cell) != MISSING for cell in cells if "/" in cell) * 2 > len(cells):
+            return []  # `{column}` alone does
+        modes = [f"below{number}" for number in range(1, MOST_BELOW + 1)]
+        below = _hits_in_modes(cells[:NUM_SCANNED], modes, column, index)
+        if below:
+            return below
     stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
     if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
         return stems
@@ -359,7 +415,24 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
     if texts and any(index.exact(text) for text, _ in texts):
         return [(text, index.exact(text), field) for text, field in texts]
     if len(set(cells)) > len(cells) // 2:
-        return [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
+        held = [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
+        alike = len({LAST_MARK.split(cell)[0] for cell in cells if cell}) == 1  # test_1, test_2, …
+        parts = ["folders", *(["tail"] if alike else [])]
+        return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
+    return []
+
+
+def _hits_in_modes(
+    cells: Sequence[str], modes: Sequence[str], column: str, index: ImageIndex
+) -> list[tuple[str, list[str], str]]:
+    """As `_hits`, with the first of these modes that leads to images; all but `tail` must leave a folder."""
+    for mode in modes:
+        texts = [_in_mode(cell, mode) for cell in cells]
+        sought = [bool(text) and (mode == "tail" or "/" in text) for text in texts]
+        paths = (index.exact(text) if is_sought else [] for text, is_sought in zip(texts, sought, strict=True))
+        hits = [(text, found, f"{column}:{mode}") for text, found in zip(texts, paths, strict=True)]
+        if any(found for _, found, _ in hits):
+            return hits
     return []
 
 
@@ -381,12 +454,12 @@ def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequ
     before, after = path[:at], path[at + len(cell) :]
     if BRACES & set(path):
         return set()
-    column = field.removesuffix(":stem")
+    column = column_of(f"{{{field}}}")
     suffixes = {after, ".*"} if after.lower() in IMAGE_SUFFIXES else {after}
     folders = {before}
     parts = before.split("/")
     for place, part in enumerate(parts[:-1]):
         for other, value in zip(header, row, strict=True):
-            if other and not BRACES & set(other) and other != column and part and plain(value) == part:
+            if other and not BRACES & set(other) and other != column and part and meant(value) == part:
                 folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
     return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}

@@ -7,10 +7,12 @@ import numpy as np
 from pipeline.competition.pictures import without_suffix
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
+    LEAST_SHARE,
     Reading,
     Side,
     checked_ids,
     column_holding,
+    lead_apart,
     members_of,
     only_match,
     wished_table,
@@ -20,11 +22,13 @@ from pipeline.competition.sources import common_folder
 from pipeline.competition.tables import AUTO, NONE, Table, rows_with
 from pipeline.competition.templates import (
     MISSING,
+    NEARLY,
     ImageIndex,
     Match,
     column_of,
     columns_of,
     find_matches,
+    holds_file_names,
     images_of,
 )
 from pipeline.competition.words import TEST, role_of, split_roles
@@ -65,13 +69,13 @@ def testing_side(reading: Reading, used: np.ndarray) -> Side:
         return _sampleless_side(reading, index)
     sample, ids = reading.sample, reading.sample_ids()
     checked_ids(reading, sample.ids(), sample.table.name)
-    table, match = _test_match(reading, sample, ids, index)
+    table, match = _test_match(reading, sample, index)
     column = sample.id_column
     if table is reading.test_table:
         column = column_holding(table, set(ids)) or match.column
         table = _rows_for(table, column, ids)
     reading.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
-    return members_of(reading, Side(table, column, ids, Texts()), match.template, "test", index)
+    return members_of(reading, Side(table, column, ids, Texts()), match.template, TEST, index)
 
 
 def _rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -81,29 +85,60 @@ def _rows_for(table: Table, column: str, ids: Texts) -> Table:
     return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
 
 
-def _test_match(reading: Reading, sample: Sample, ids: Texts, index: ImageIndex) -> tuple[Table, Match]:
+def _asked_table(reading: Reading, sample: Sample) -> Table:
+    """The sample's ids, a row each, and what the test table says of them, where it does."""
+    ids, table = reading.sample_ids(), reading.test_table
+    own = id_table(sample.id_column, ids)
+    column = column_holding(table, set(ids)) if table is not None else None
+    if table is None or column is None:
+        return own
+    rows = _rows_for(table, column, ids)
+    others = [at for at, name in enumerate(rows.header) if name != sample.id_column]
+    header = (*own.header, *(rows.header[at] for at in others))
+    return Table(own.name, header, (*own.cells, *(rows.cells[at] for at in others)))
+
+
+def asked_images(reading: Reading) -> np.ndarray:
+    """(N,) bool: the images that the sample asks for, before it is known which are for training.
+
+    None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
+    the ids.
+    """
+    used = np.zeros(len(reading.index.names), dtype=bool)
+    folders = {path.rpartition("/")[0]: None for path in reading.index.paths}
+    if reading.sample is None or TEST in split_roles(folders).values():
+        return used
+    table, wished = _asked_table(reading, reading.sample), reading.wishes.test_images
+    if wished == AUTO:
+        matches = find_matches(table, reading.index, role=TEST)
+        least = max(LEAST_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
+        likely = [match for match in matches if match.num_found >= least]
+        whole = [match for match in likely if holds_file_names(table.column(match.column))]
+        templates = [match.template for match in whole or likely]
+    else:
+        templates = [wished] if set(columns_of(wished)) <= set(table.header) else []
+    found = [images_of(template, table, reading.index) for template in templates]
+    if found and not any(lead_apart(found[0], other) for other in found):
+        used[found[0][found[0] >= 0]] = True
+    return used
+
+
+def _test_match(reading: Reading, sample: Sample, index: ImageIndex) -> tuple[Table, Match]:
     """The table, sample or test, and the template that lead to most test images."""
-    own, test_table = id_table(sample.id_column, ids), reading.test_table
-    wished = reading.wishes.test_images
+    asked, test_table, wished = _asked_table(reading, sample), reading.test_table, reading.wishes.test_images
+    own = id_table(sample.id_column, reading.sample_ids())
     if wished != AUTO:
-        columns = set(columns_of(wished))
-        table = own if columns <= {sample.id_column} or test_table is None else test_table
+        table = own if set(columns_of(wished)) <= {sample.id_column} or test_table is None else test_table
         return table, Match(wished, column_of(wished), int((images_of(wished, table, index) != MISSING).sum()))
-    matches = find_matches(own, index, role="test")
-    best = matches[0].num_found if matches else 0
-    column = column_holding(test_table, set(ids)) if test_table is not None else None
-    if test_table is not None and column is not None and best < len(ids.distinct()):
-        narrowed = test_table.take(rows_with(ids, test_table.column(column)) >= 0)
-        others = find_matches(narrowed, index, role="test")
-        if others and others[0].num_found > best:
-            return test_table, only_match(reading, others, narrowed, "test")
+    matches = find_matches(asked, index, role=TEST)
     if not matches:
         raise reading.stop(
-            f"no id of {sample.table.name} ({', '.join(ids[:3])}, …) leads to an image that is not a training image; "
-            f"{len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
+            f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
+            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
-    return own, only_match(reading, matches, own, "test")
+    match = only_match(reading, matches, asked, TEST, index=index, shared={sample.id_column})
+    return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
 
 
 def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
@@ -113,17 +148,17 @@ def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
     )
     table = reading.test_table
     if table is not None:
-        matches = find_matches(table, index, role="test")
+        matches = find_matches(table, index, role=TEST)
         if not matches:
             raise reading.stop(
                 f"no column of {table.name} leads to an image; say how:",
                 [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
             )
-        match = only_match(reading, matches, table, "test")
+        match = only_match(reading, matches, table, TEST, index=index)
         distinct = [column for column in table.header if table.column(column).all_distinct()]
         column = distinct[0] if distinct else match.column
         ids = checked_ids(reading, table.column(column), table.name)
-        return members_of(reading, Side(table, column, ids, Texts()), match.template, "test", index)
+        return members_of(reading, Side(table, column, ids, Texts()), match.template, TEST, index)
     roles = split_roles({path.rpartition("/")[0]: None for path in reading.index.paths})
     pairs = zip(index.names, index.paths, strict=True)
     members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)

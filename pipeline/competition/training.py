@@ -40,7 +40,8 @@ from pipeline.competition.sources import (
     without_asked,
 )
 from pipeline.competition.tables import AUTO, NONE, Table, joined
-from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of
+from pipeline.competition.templates import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.competition.testing import asked_images
 from pipeline.competition.words import TRAIN, VALID, role_of
 from pipeline.texts import Texts, joined_texts, rows_of_equals
 
@@ -59,7 +60,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     if table is None:
         return _tableless_side(reading)
     table = _with_validation(reading, _pivoted(reading, table), others)
-    match = _train_match(reading, table)
+    table, match = _train_match(reading, table)
     id_column = _id_column(reading, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
     columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
@@ -202,12 +203,13 @@ def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
 # -- columns
 
 
-def _train_match(reading: Reading, table: Table) -> Match:
+def _train_match(reading: Reading, table: Table) -> tuple[Table, Match]:
+    """The template of the training images, and the table, with their paths where the cells that name them repeat."""
     wished = reading.wishes.train_images
     if wished != AUTO:
         found = images_of(wished, table, reading.index)
-        return Match(wished, column_of(wished), int((found != MISSING).sum()))
-    matches = find_matches(table, reading.index, role="train")
+        return _with_paths(table, Match(wished, column_of(wished), int((found != MISSING).sum())))
+    matches = find_matches(table, reading.index, role=TRAIN)
     if not matches:
         raise reading.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
@@ -215,8 +217,16 @@ def _train_match(reading: Reading, table: Table) -> Match:
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
-    shared = [match for match in matches if match.column in asked and match.num_found == matches[0].num_found]
-    return only_match(reading, shared or matches, table, "train")
+    return _with_paths(table, only_match(reading, matches, table, TRAIN, shared=asked))
+
+
+def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:
+    """A column of paths, which are the ids, for `1.png` in several folders that another column names."""
+    paths = [path or "" for path in paths_of(match.template, table)] if len(columns_of(match.template)) > 1 else []
+    repeated = table.num_rows - len(table.column(match.column).distinct())
+    if PATH_COLUMN in table.header or table.num_rows - len(set(paths)) >= repeated:
+        return table, match
+    return replace(table, header=(*table.header, PATH_COLUMN), cells=(*table.cells, Texts(paths))), match
 
 
 def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
@@ -327,6 +337,8 @@ def _id_column(reading: Reading, table: Table, match: Match) -> str:
         if wished not in table.header:
             raise reading.stop(f"competition.id_column is {wished!r}; {table.name} has {list(table.header)}")
         return wished
+    if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
+        return PATH_COLUMN
     if reading.sample is not None and reading.sample.id_column in table.header:
         return reading.sample.id_column
     distinct = [column for column in table.header if column and table.column(column).all_distinct()]
@@ -418,9 +430,7 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
     """(table of paths and labels, what `competition.label` says of it)."""
     label, root = reading.wishes.label, reading.wishes.train_images
     pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
-    index, level = reading.index, folder_level(label)
-    if root == AUTO and reading.sample is not None:
-        index = without_asked(index, Table(reading.sample.table.name, ("id",), (reading.sample_ids(),)))
+    index, level = without_asked(reading.index, asked_images(reading)), folder_level(label)
     if pattern == AUTO:
         columns = reading.asked()
         asked = reading.sample.cells() if reading.sample and len(columns) == 1 else set(columns)

@@ -13,6 +13,7 @@ import re
 import shlex
 import traceback
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -251,7 +252,7 @@ def _same(first: Layout, second: Layout) -> None:
     for name in ("target", "submission", "metric", "sample", "train_ids", "train_members", "train_labels",
                  "test_ids", "test_members"):  # fmt: skip
         a, b = getattr(first, name), getattr(second, name)
-        if a != b and list(a) != list(b):
+        if a != b and not (isinstance(a, Sequence) and list(a) == list(b)):
             raise NotOneAccountError(f"with what `inspect --write` wrote, ingest finds another {name}: {a} / {b}")
 
 
