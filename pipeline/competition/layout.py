@@ -221,7 +221,8 @@ def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | N
     """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
     Only where these are the same images: each id leads to one image at most, or a column has one cell that no other
-    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike.
+    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
+    is called test speaks of test images alone.
     """
     is_test = role_of(table.stem) == TEST or table.name == reading.wishes.test_table != reading.wishes.train_table
     asked = None if is_test or len(table.header) < 2 else _rows_asked(reading.sample_ids(), table)
