@@ -37,6 +37,7 @@ OTHER = {
         "train_table": "train.csv", "test_table": "none", "sample": "sample_submission.csv", "id_column": "id",
         "label": "label", "delimiter": "none", "train_images": "train/{id}.png", "test_images": "test/{id}.png",
         "target": "single_label", "positive": "bird", "submission": "label", "metric": "macro_f1",
+        "spelling": "{label}", "header": ["id", "label"], "pixels": "12x12",
     },
     "images": {"side": 16, "fit": "pad"},
     "split": {"num_folds": 3, "seed": 1, "group": "site", "time": "day", "fold_column": "mine", "small_classes": "allow"},

@@ -55,8 +55,6 @@ def folders(labels, sample, *, place="train/{label}/{}.png", more=None):
     return {name: content for name, content in found.items() if name != "train.csv"}
 
 
-def renamed(found, names):
-    return {names.get(name, name): content for name, content in found.items()}
 def moved(found, old, new):
     """The files with another beginning of their paths."""
     return {new + name[len(old) :] if name.startswith(old) else name: content for name, content in found.items()}
@@ -72,6 +70,10 @@ def numbered_in_each_class():
     found = {f"train/{label}/{n // 3}.png": IMAGE[n] for n, label in enumerate(cycle(WORDS))}
     rest = files(WORDS, ["oak"], rows=[(f"{n // 3}.png", label) for n, label in enumerate(cycle(WORDS))])
     return found | {name: content for name, content in rest.items() if not name.startswith("train/")}
+
+
+def renamed(found, names):
+    return {names.get(name, name): content for name, content in found.items()}
 
 
 def lists(labels, mark, *, sample=None, style=None):
@@ -187,31 +189,6 @@ KINDS = {
         files([f"word {n} of {n * n}" for n in range(NUM_TRAIN)], [""]), tuple(f"word {n} of {n * n}" for n in range(NUM_TRAIN)), ("word 0 of 0",), asks=("target: single_label",),
         allow=("classes of fewer than 2 images",), stops="24 different labels for 24 images",
     ),
-    # -- samples
-    **{
-        f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
-        for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
-    },
-    **{
-        f"a sample called {name}, known by what it holds": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"{name} is taken for the sample")
-        for name in ("output.csv", "predictions.csv", "my_sub.csv", "test_template.csv", "test_sample.csv")
-    },
-    "a sample of scores by another name": Kind(renamed(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS), {"sample_submission.csv": "output.csv"}), WORDS, ("1.0", "0.0", "0.0"), says="output.csv is taken for the sample"),
-    "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
-    "a sample by another name, images in one folder": Kind(
-        {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
-    ),
-    "two tables that may be the sample": Kind(
-        renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
-        WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
-    ),
-    "two rows as an example, all ids in the test table": Kind(
-        files(WORDS, ["oak"], more={"test.csv": csv_bytes(("id",), [(name,) for name in TEST]), "sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST[:2]])}),
-        WORDS, ("oak",), asks=("test_table: test.csv", "test_table: none"), says="the submission has the 6 ids of test.csv",
-    ),
-    "sizes of the test images are no sample": Kind(
-        renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
-        WORDS, ("oak",), says="no sample submission",
     # -- images
     "test images beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/unknown/"), WORDS, ("oak",)),
     "test images deep beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/inference/images/"), WORDS, ("oak",)),
@@ -237,6 +214,32 @@ KINDS = {
     "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
+    ),
+    # -- samples
+    **{
+        f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
+        for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
+    },
+    **{
+        f"a sample called {name}, known by what it holds": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"{name} is taken for the sample")
+        for name in ("output.csv", "predictions.csv", "my_sub.csv", "test_template.csv", "test_sample.csv")
+    },
+    "a sample of scores by another name": Kind(renamed(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS), {"sample_submission.csv": "output.csv"}), WORDS, ("1.0", "0.0", "0.0"), says="output.csv is taken for the sample"),
+    "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
+    "a sample by another name, images in one folder": Kind(
+        {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "two tables that may be the sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
+        WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
+    ),
+    "two rows as an example, all ids in the test table": Kind(
+        files(WORDS, ["oak"], more={"test.csv": csv_bytes(("id",), [(name,) for name in TEST]), "sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST[:2]])}),
+        WORDS, ("oak",), asks=("test_table: test.csv", "test_table: none"), says="the submission has the 6 ids of test.csv",
+    ),
+    "sizes of the test images are no sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
+        WORDS, ("oak",), says="no sample submission",
     ),
     # -- rows
     "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
