@@ -220,7 +220,7 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
 def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
     """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
-    Only where these are the same images: each id leads to one image at most, or a column has one cell that no other
+    Only where these are the same images: each id is the name of one image, or a column has one cell that no other
     row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
     is called test speaks of test images alone.
     """
@@ -228,7 +228,7 @@ def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | N
     asked = None if is_test or len(table.header) < 2 else _rows_asked(reading.sample_ids(), table)
     if asked is None:
         return None
-    if all(_num_called(reading.index, cell) <= 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
+    if all(_num_called(reading.index, cell) == 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
         return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
