@@ -172,11 +172,12 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
     assert not workplace.path("data/competition/schema.json").exists()
 
 
-def test_an_unknown_label_in_the_sample_is_a_warning(workplace, capsys):
+def test_an_unknown_label_in_the_sample_is_asked_about(workplace):
     write_zip(workplace.raw, changed(b",bird", b",wolf", table="sample_submission.csv"))
+    with pytest.raises(ValueError, match=r"the sample writes 'wolf' in 'label': 1 .*such as 'a cat', 'dog, large'"):
+        workplace.run("ingest")
+    workplace.params["competition"]["spelling"] = "{label}"
     workplace.run("ingest")
-    out = capsys.readouterr().out
-    assert "the sample writes 'wolf' in 'label': no training image has it, so it is never predicted" in out
     assert "wolf" not in read_json(workplace.path("data/competition/schema.json"))["target"]["classes"]
 
 

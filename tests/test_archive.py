@@ -292,6 +292,17 @@ def test_a_folder_beside_its_archive_is_an_error_that_names_both(tmp_path):
     assert "delete one of the two" in said
 
 
+@pytest.mark.parametrize("other", ["zip", "tar", "partly unpacked"])
+def test_a_folder_beside_its_archive_is_taken_once_where_all_bytes_are_equal(other, tmp_path):
+    train = parted(FILES)[0]["train"]
+    packed = {"train.tar": tar_bytes(train)} if other == "tar" else {"train.zip": zip_bytes(train)}
+    rest = {name: content for name, content in FILES.items() if not name.startswith("train/")}
+    beside = dict(list(train.items())[: 3 if other == "partly unpacked" else None])
+    with open_archive(folder_of(tmp_path / "raw", rest | packed | beside)) as archive:
+        assert {name: archive.read(name) for name in archive.names} == FILES
+        assert f"{len(beside)} files are there twice, byte for byte, and are taken once" in archive.notes[0]
+
+
 ESCAPES = ["../out.png", "/etc/out.png", "train/../../out.png", "C:/out.png", "a\\..\\b.png"]
 
 

@@ -72,6 +72,10 @@ def numbered_in_each_class():
     return found | {name: content for name, content in rest.items() if not name.startswith("train/")}
 
 
+def renamed(found, names):
+    return {names.get(name, name): content for name, content in found.items()}
+
+
 def lists(labels, mark, *, sample=None, style=None):
     """Every set of one or more of the labels, in turns."""
     sets = [[label for bit, label in enumerate(labels) if (n + 1) >> bit & 1] for n in range(2 ** len(labels) - 1)]
@@ -116,6 +120,10 @@ KINDS = {
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),
+    "ranges in brackets": Kind(files(("(0, 2)", "(4, 6)", "(8, 12)"), ["(0, 2)"]), ("(0, 2)", "(4, 6)", "(8, 12)"), ("(0, 2)",)),
+    "ranges in square brackets": Kind(files(("[0, 2]", "[4, 6]", "[8, 12]"), ["[0, 2]"]), ("[0, 2]", "[4, 6]", "[8, 12]"), ("[0, 2]",)),
+    "half-open ranges": Kind(files(("(0.0, 0.5]", "(0.5, 1.0]"), ["(0.0, 0.5]", "(0.5, 1.0]"]), ("(0.0, 0.5]", "(0.5, 1.0]"), ("(0.0, 0.5]",)),
+    "one label in brackets": Kind(files([f"['{label}']" for label in WORDS], ["oak"]), WORDS, ("oak",)),
     # -- which class a score speaks of
     "the score's column names the class": Kind(files(("fake", "real"), ["0.5"], asked="real"), ("real", "fake"), ("1.0",)),
     "a word beside prob": Kind(files(("abnormal", "normal"), ["0.5"], asked="normal_probability"), ("normal", "abnormal"), ("1.0",)),
@@ -131,6 +139,9 @@ KINDS = {
     "nothing over 0 and 1": Kind(files(("0", "1"), [""]), ("0", "1"), ("0",), asks=("metric: accuracy", "metric: auc")),
     "0 over cat and dog, with the name of dog": Kind(files(("cat", "dog"), ["0"], asked="dog"), ("dog", "cat"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
     "0 and 1 over 0 and 1": Kind(files(("0", "1"), ["0", "1"]), ("0", "1"), ("0",)),
+    "0 and 1 over words": Kind(files(("no", "yes"), ["0", "1"], column="sick", asked="answer"), ("yes", "no"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
+    "one number that is neither label": Kind(files(("0", "1"), ["99"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
+    "0 over the labels 1 and 2": Kind(files(("1", "2"), ["0"]), ("1", "2"), ("1",), asks=("metric: accuracy", "metric: auc")),
     # -- spelling
     "folders padded, the sample not": Kind(folders([f"{n:02d}" for n in range(1, 12)], ["1", "11"]), ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"), ("1",), says="as the sample spells them"),
     "labels padded in the sample": Kind(files(("1", "2", "10"), ["01", "10"]), ("01", "02", "10"), ("01",)),
@@ -145,6 +156,11 @@ KINDS = {
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
     "classes that differ by case": Kind(files(("a", "A", "b", "B"), [(0.2, 0.2, 0.2, 0.2)], asked=("a", "A", "b", "B")), ("a", "A", "b", "B"), ("1.0", "0.0", "0.0", "0.0")),
+    "a table that names the classes' numbers": Kind(files(WORDS, ["7", "9"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), says="'7' for 'oak' (class_map.csv)"),
+    "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
+    "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
+    "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
+    "columns called by numbers that a file gives": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=("c7", "c8", "c9"), more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("1.0", "0.0", "0.0")),
     # -- columns
     "a placeholder chooses no label column": Kind(
         files(("pug", "husky", "boxer"), ["0"], column="breed", asked="prediction", extra=(("sterile",), [(n // 3 % 2,) for n in range(NUM_TRAIN)])),
@@ -184,6 +200,47 @@ KINDS = {
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
     ),
+    "the sample's cells are those of another column": Kind(
+        files(("0", "1", "2"), ["elm"], extra=(("label_name",), [(WORDS[n % 3],) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
+    ),
+    "a number of another column under the label's name": Kind(
+        files(WORDS, ["0"], extra=(("code",), [(n % 3,) for n in range(NUM_TRAIN)])), WORDS, ("oak",), asks=("label: label", "label: code"),
+    ),
+    "one number that a name holds": Kind(files(("Audi A4", "BMW X1", "VW T2"), ["1"]), ("Audi A4", "BMW X1", "VW T2"), ("Audi A4",), asks=("spelling: '{label}'", "spelling: '{label.number}'")),
+    "labels counted from 1, the sample from 0": Kind(files(("1", "2", "3"), ["0", "1", "2"]), ("0", "1", "2"), ("0",), asks=("spelling: '{label.number-1}'", "spelling: '{label}'")),
+    "a class in two spellings": Kind(files(("1", "1.0", "2"), ["1", "2"]), ("1", "1.0", "2"), ("1",), stops="duplicate class spelling: 1 (1 / 1.0)", allow=("duplicate class spelling",)),
+    "a class with an invisible letter": Kind(files(("oak", "oak\u200b", "elm"), ["oak"]), ("oak", "oak\u200b", "elm"), ("oak",), stops="duplicate class spelling: 1", allow=("duplicate class spelling",)),
+    "ages": Kind(files([str(20 + n % 7) for n in range(7)], ["20", "21"], column="age", asked="age"), tuple(str(20 + n) for n in range(7)), ("20",), asks=("target: single_label",), stops="numbers in a column called age"),
+    "as many labels as images": Kind(
+        files([f"word {n} of {n * n}" for n in range(NUM_TRAIN)], [""]), tuple(f"word {n} of {n * n}" for n in range(NUM_TRAIN)), ("word 0 of 0",), asks=("target: single_label",),
+        allow=("classes of fewer than 2 images",), stops="24 different labels for 24 images",
+    ),
+    # -- samples
+    **{
+        f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
+        for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
+    },
+    **{
+        f"a sample called {name}, known by what it holds": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"{name} is taken for the sample")
+        for name in ("output.csv", "predictions.csv", "my_sub.csv", "test_template.csv", "test_sample.csv")
+    },
+    "a sample of scores by another name": Kind(renamed(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS), {"sample_submission.csv": "output.csv"}), WORDS, ("1.0", "0.0", "0.0"), says="output.csv is taken for the sample"),
+    "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
+    "a sample by another name, images in one folder": Kind(
+        {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "two tables that may be the sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
+        WORDS, ("oak",), asks=("sample: theirs.csv", "sample: ours.csv", "sample: none"),
+    ),
+    "two rows as an example, all ids in the test table": Kind(
+        files(WORDS, ["oak"], more={"test.csv": csv_bytes(("id",), [(name,) for name in TEST]), "sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST[:2]])}),
+        WORDS, ("oak",), asks=("test_table: test.csv", "test_table: none"), says="the submission has the 6 ids of test.csv",
+    ),
+    "sizes of the test images are no sample": Kind(
+        renamed(files(WORDS, ["oak"], more={"sizes.csv": csv_bytes(("id", "width"), [(name, 100 + n // 2) for n, name in enumerate(TEST)])}), {"sample_submission.csv": "test.csv"}),
+        WORDS, ("oak",), says="no sample submission",
+    ),
     # -- rows
     "TRUE and FALSE": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *("TRUE" if n % 3 == k else "FALSE" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
     "1 and blank": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(1 if n % 3 == k else "" for k in range(3))) for n, name in enumerate(TRAIN)])}), WORDS, ("1.0", "0.0", "0.0")),
@@ -201,7 +258,14 @@ KINDS = {
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are dealt in",
     ),
+    "test rows with a placeholder for the label in the one table": Kind(
+        files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
+    ),
     "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
+    "a row whose image is missing": Kind(
+        {name: content for name, content in files(WORDS, ["oak"]).items() if name != "train/005.png"}, WORDS, ("oak",), stops="id without image in train/: 1 (005)", allow=("training image missing",),
+        says="1 rows of train.csv have no image and are left out, such as 005", num_train=23,
+    ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),

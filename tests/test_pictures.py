@@ -45,6 +45,47 @@ def test_what_the_decoder_reads_is_found_under_its_suffixes_and_by_content(kind,
     assert decode_image(content, 12, "squash").pixels.shape == (12, 12, 3)
 
 
+UNDECODED = {
+    "train.npz": (b"PK", "1 numpy"), "x_train.npy": (b"\x93NUMPY", "1 numpy"), "data_batch_1": (b"\x80\x02}q\x01", "1 pickle"),
+    "train-images-idx3-ubyte": (b"\0\0\x08\x03" + bytes(90), "1 IDX"), "a.tfrec": (b"\x18", "1 TFRecord"),
+    "train.h5": (b"\x89HDF\r\n\x1a\n", "1 HDF5"), "a/1.DCM": (b"", "1 DICOM"), "a/IM0001": (bytes(128) + b"DICM", "1 DICOM"),
+    "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"), "a/1.HEIC": (b"", "1 HEIC"),
+    "a/2": (b"\0\0\0\x18ftypheic", "1 HEIC"), "a.parquet": (b"PAR1", "1 Parquet"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNDECODED)
+def test_without_images_the_formats_that_are_not_decoded_are_named(name, tmp_path):
+    content, said = UNDECODED[name]
+    files = {name: content, "notes.txt": b"x", "sample_submission.csv": b"id,label\n1,0\n2,0\n"}
+    with pytest.raises(ValueError, match=rf"no image among 3 files; {said}[^\n]* \(such as {name}\)[^\n]*PNG[^\n]*$"):
+        layout_of(tmp_path, files)
+
+
+def class_folders(more):
+    files = {f"train/{TREES[n % 3]}/{n:02d}.png": encoded(image_of(n % 3, n)) for n in range(24)}
+    files |= {f"test/{n}.png": encoded(image_of(n % 3, n)) for n in range(90, 96)}
+    return files | more | {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "oak") for n in range(90, 96)])}
+
+
+@pytest.mark.parametrize(
+    ("names", "stops"),
+    [
+        (["train/elm/a.heic", "train/oak/b.HEIC"], True), (["train/yew/a.dcm"], True),
+        (["train/a.heic", "docs/b.heic", "test/c.heic"], False), (["train/oak/00.heic", "train/elm/01.dng"], None),
+    ],
+)  # fmt: skip
+def test_images_in_class_folders_that_are_not_decoded_are_counted(names, stops, tmp_path):
+    problems = Problems()
+    with open_archive(write_zip(tmp_path / "raw.zip", class_folders(dict.fromkeys(names, b"")))) as archive:
+        layout = read_layout(archive, problems)
+    assert len(layout.train_ids) == 24
+    said = [line for line in layout.warnings if "not decoded here" in line]
+    assert len(said) == (stops is not None) and all(f"{len(names)} " in line for line in said)
+    assert problems.counts() == ({"undecoded image": len(names)} if stops else {})
+    assert not problems.lines(["undecoded image"])
+
+
 def test_content_is_not_looked_at_where_suffixes_say_all(tmp_path, monkeypatch):
     monkeypatch.setattr(Archive, "head", lambda *args: pytest.fail("content was read"))
     files = {"a/1.png": b"", "a/2.JFIF": b"", "train.csv": b"a,b\n1,2\n", "notes.txt": b"x"}

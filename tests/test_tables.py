@@ -48,6 +48,8 @@ DIALECTS = {
     "blanks around header cells": PLAIN.replace("id,label,note", " id ,label , note"),
     "blank lines": "\n" + PLAIN.replace("\n", "\n\n"),
     "rows of marks alone": PLAIN + ",,\n,,\n",
+    "marks at the end of each row": "id,label,note\n" + "".join(line + ",,,\n" for line in PLAIN.splitlines()[1:]),
+    "semicolons at the end of each row": "id;label;note\n" + "".join(line + ";;;\n" for line in written(";").splitlines()[1:]),
     "a mark at the end of each row": "id,label,note\n" + "".join(line + ",\n" for line in PLAIN.splitlines()[1:]),
     "no newline at the end": PLAIN.rstrip("\n"),
 }  # fmt: skip
@@ -58,6 +60,41 @@ def test_every_dialect_gives_the_same_cells(dialect):
     table = read_delimited("t.csv", DIALECTS[dialect])
     assert table.header == HEADER
     assert list(table.rows()) == ROWS
+
+
+SKIPPED = {
+    "a sum at the end": (PLAIN + "Total rows: 4\n", ("Total rows: 4",)),
+    "a sum at the end, with marks": (PLAIN + "Total rows: 4,,\n", ("Total rows: 4",)),
+    "a comment at the end": (PLAIN + "# exported 2024-01-01, by us\n", ("# exported 2024-01-01, by us",)),
+    "two lines at the end, by semicolons": (written(";") + "Total: 4\n# checked\n", ("Total: 4", "# checked")),
+    "a title on top": ("Survey of May\n\n" + PLAIN, ("Survey of May",)),
+    "a title on top, with marks": ("Survey of May,,\n" + PLAIN, ("Survey of May",)),
+    "a title and a sum": ("Survey of May\n" + written("\t") + "Total rows: 4\n", ("Survey of May", "Total rows: 4")),
+    "a line of units": (PLAIN.replace("001,", "(text),(class),(text)\n001,"), ("(text),(class),(text)",)),
+    "the header again": (PLAIN.replace("003,", "id,label,note\n003,"), ("id,label,note",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SKIPPED)
+def test_lines_that_are_no_rows_are_skipped_and_said(name):
+    text, lines = SKIPPED[name]
+    table = read_delimited("t.csv", text)
+    assert table.header == HEADER and list(table.rows()) == ROWS and table.skipped == lines
+
+
+@pytest.mark.parametrize("line", ["Total rows: 2\n", "002\n", "# exported\n", "002,elm,x,y\n"])
+def test_a_line_that_does_not_fit_is_no_note_where_rows_follow(line):
+    with pytest.raises(ValueError, match="ragged"):
+        read_delimited("t.csv", PLAIN.replace("003,", line + "003,"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["name,label\na 1,\na 2,\n", "name,label\na 1,x\na 2,\n", "name,label\n1,x\nsea lion.png,\n", "#,label\n#1,x\n#2,y\n"],
+)  # fmt: skip
+def test_rows_that_end_blank_are_rows(text):
+    table = read_delimited("t.csv", text)
+    assert table.num_rows == 2 and not table.skipped
 
 
 def test_decimal_commas_are_not_taken_for_marks():
@@ -154,7 +191,7 @@ def test_the_setting_that_names_columns_reads_the_competition(tmp_path):
 
 
 STRAY = {
-    "empty.csv": (b"", "has 0 lines"), "ragged.csv": (b"Survey of May\ncamera,lens\nA,50\n", "ragged"),
+    "empty.csv": (b"", "has 0 lines"), "ragged.csv": (b"camera,lens\nA,50\nB\nC,50\n", "ragged"),
     "other.csv": ("id,name\n1,été\n".encode("latin-1"), "is not UTF-8"), "nul.csv": (b"a,b\n1,\0\n", "NUL"),
     "odd.json": (b"{nothing", "not readable JSON"), "twice.csv": (b"a,a\n1,2\n", "one name"),
     "book.xlsx": (b"PK", "save it as CSV"), "coco.json": (b'{"images":[{"file_name":"a"}]}', "COCO"),
@@ -209,8 +246,50 @@ OTHER_TABLES = {
     "pairs.json": json.dumps({"labels": [[f"{image_id}.png", label] for image_id, label in PAIRS]}),
     "wrapped.json": json.dumps({"data": [{"id": image_id, "label": label} for image_id, label in PAIRS]}),
     "gaps.json": json.dumps([record | ({"by": "me"} if n % 2 else {}) for n, record in enumerate(RECORDS)]),
+    "files.json": json.dumps(
+        {label: [f"{image_id}.png" for image_id, own in PAIRS if own == label] for _, label in PAIRS}
+    ),
+    "columns.json": json.dumps({"id": [image_id for image_id, _ in PAIRS], "label": [label for _, label in PAIRS]}),
+    "pandas.json": json.dumps(
+        {
+            "id": {n: image_id for n, (image_id, _) in enumerate(PAIRS)},
+            "label": {n: label for n, (_, label) in enumerate(PAIRS)},
+        }
+    ),
+    "parts.json": json.dumps({"train": RECORDS, "test": [{"file_name": f"90{n}.png"} for n in range(9)]}),
     "train.psv": "id|label\n" + "".join(f"{image_id}|{label}\n" for image_id, label in PAIRS),
 }
+
+
+def listed(name, header=""):
+    """The plain competition with all images in one folder, and a list for each class."""
+    files = {own.replace("test/", "train/"): content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    lists = {label: "".join(f"{image_id}.png\n" for image_id, own in PAIRS if own == label) for _, label in PAIRS}
+    return files | {name.format(label): (header + rows).encode() for label, rows in lists.items()}
+
+
+@pytest.mark.parametrize("name", ["{}.txt", "lists/train_{}.txt", "{}.csv", "{}_list.lst"])
+def test_a_list_for_each_class_gives_the_labels(name, tmp_path):
+    layout = layout_of(tmp_path, listed(name, header="image\n" if name.endswith("csv") else ""))
+    assert sorted(zip(layout.train_members, layout.train_labels, strict=True)) == [
+        (f"train/{image_id}.png", label) for image_id, label in sorted(PAIRS)
+    ]
+    assert any("labels are the names of 3 lists" in note for note in layout.notes)
+
+
+@pytest.mark.parametrize(
+    "more", [{"train.csv": PLAIN_FILES["train.csv"]}, {"part_2.txt": b"900.png\n901.png\n"}, {"other.txt": b"000.png\n001.png\n"}]
+)  # fmt: skip
+def test_lists_that_may_be_of_something_else_give_none(more, tmp_path):
+    with open_archive(write_zip(tmp_path / "raw.zip", listed("{}.txt") | more)) as archive:
+        assert "*.txt" not in read_tables(archive).tables
+
+
+def test_a_number_behind_the_label_is_a_column_of_its_own(tmp_path):
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    rows = "".join(f"train/{image_id}.png {n % 3} {n % 2}\n" for n, (image_id, _) in enumerate(PAIRS))
+    layout = layout_of(tmp_path, files | {"train.txt": rows.encode()}, label="label")
+    assert list(layout.train_labels) == [str(n % 3) for n in range(len(PAIRS))]
 
 
 @pytest.mark.parametrize("name", OTHER_TABLES)
@@ -220,7 +299,8 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     }
     layout = layout_of(tmp_path, files)
     plain = layout_of(tmp_path, PLAIN_FILES)
-    assert (layout.train_members, layout.train_labels) == (plain.train_members, plain.train_labels)
+    pairs = zip(layout.train_members, layout.train_labels, strict=True)
+    assert sorted(pairs) == sorted(zip(plain.train_members, plain.train_labels, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -229,6 +309,8 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
         ("classes.txt", "0 bird\n1 cat\n2 dog\n"), ("README.txt", "Images of birds.\nSee train.csv, and test.\n"),
         ("boxes.txt", "train/000.png 0 0 9 9\ntrain/001.png 0 0 9 9\n"), ("notes.txt", ""), ("one.txt", "000.png\n"),
         ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
+        ("parts.json", '{"train": ["000.png", "001.png"], "test": ["900.png", "901.png"]}'),
+        ("config.json", '{"a": [1, 2], "b": ["x", "y"]}'),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_images_is_none_and_says_nothing(name, text, tmp_path):

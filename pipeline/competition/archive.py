@@ -34,6 +34,14 @@ class _Part:
         """(N,) int64 bytes unpacked."""
         return self.container.sizes[self.rows]
 
+    def checksum(self, at: int) -> int:
+        """CRC-32 of the bytes of one of them."""
+        return self.container.checksum(int(self.rows[at]))
+
+    def take(self, kept: np.ndarray) -> "_Part":
+        """Those of them that are kept, (N,) bool."""
+        return _Part(self.container, self.names.take(kept), self.rows[kept])
+
     def within(self, folder: str) -> "_Part":
         """The same under names that begin with `folder`."""
         return _Part(self.container, Texts(folder + name for name in self.names), self.rows) if folder else self
@@ -46,9 +54,16 @@ class Archive:
     the process.
     """
 
-    def __init__(self, path: Path, names: Texts, parts: Sequence[_Part], closing: contextlib.ExitStack) -> None:
-        """names: of all members of all `parts`, in their order."""
-        self.path, self._closing = path, closing
+    def __init__(
+        self,
+        path: Path,
+        names: Texts,
+        parts: Sequence[_Part],
+        closing: contextlib.ExitStack,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """names: of all members of all `parts`, in their order; notes: on what was found twice."""
+        self.path, self._closing, self.notes = path, closing, tuple(notes)
         self._containers = [part.container for part in parts]
         # hidden or service folder or file (`.ipynb_checkpoints`) -> its members, which are not in `names`; less what
         # systems leave everywhere
@@ -136,14 +151,14 @@ def open_archive(path: Path) -> Archive:
         closing.callback(scratch.close)
         outer = _outermost(path, scratch, closing)
         parts = _parts(outer, scratch, depth=0)
-        names = joined_texts(part.names for part in parts)
-        _refuse_twice(path, names, parts)
         unpacked = sum(float(part.sizes().sum()) for part in parts if not isinstance(part.container, Folder))
         check_total(str(path), unpacked, packed)
+        parts, notes = _once(path, parts)
+        names = joined_texts(part.names for part in parts)
         prefix = _common_folder(names)
         if prefix:
             names = Texts(name.removeprefix(prefix) for name in names)
-        return Archive(path, names, parts, closing.pop_all())
+        return Archive(path, names, parts, closing.pop_all(), notes)
 
 
 def _packed_bytes(path: Path) -> int:
@@ -204,22 +219,33 @@ def _folder_around(stem: str, parts: Sequence[_Part]) -> str:
     return "" if is_named_alike or has_folder_around else around
 
 
-def _refuse_twice(path: Path, names: Texts, parts: Sequence[_Part]) -> None:
-    """Raise ValueError where two archives, or an archive and a folder, hold the same."""
+def _once(path: Path, parts: Sequence[_Part]) -> tuple[list[_Part], list[str]]:
+    """(the parts less members that are there before with the same bytes, a line that says so).
+
+    Raises ValueError where two archives, or an archive and a folder, hold different files of one name.
+    """
+    names = joined_texts(part.names for part in parts)
     twice = rows_of_equals(names)
-    if twice:
-        starts = np.cumsum([0, *(len(part.names) for part in parts)])
-        sizes = np.concatenate([part.sizes() for part in parts])
-        first, second = (
-            parts[number].where(row - int(starts[number]))
-            for row in twice[0][:2]
-            for number in [int(np.searchsorted(starts, row, side="right")) - 1]
-        )
-        alike = sum(sizes[rows[0]] == sizes[rows[1]] for rows in twice)
+    if not twice:
+        return list(parts), []
+    ends = np.cumsum([len(part.names) for part in parts])
+
+    def place(row: int) -> tuple[_Part, int]:
+        number = int(np.searchsorted(ends, row, side="right"))
+        return parts[number], row - int(ends[number]) + len(parts[number].names)
+
+    first, second = (part.where(at) for part, at in map(place, twice[0][:2]))
+    sizes = np.concatenate([part.sizes() for part in parts])
+    alike = [rows for rows in twice if len(set(sizes[rows].tolist())) == 1]
+    if len(alike) < len(twice) or any(len({part.checksum(at) for part, at in map(place, rows)}) > 1 for rows in alike):
         raise ValueError(
-            f"{path}: {len(twice)} members are there twice ({alike} of the same size), first {names[twice[0][0]]!r}: "
-            f"as {first} and as {second}; delete one of the two (the archive or the folder)"
+            f"{path}: {len(twice)} members are there twice ({len(alike)} of the same size), first "
+            f"{names[twice[0][0]]!r}: as {first} and as {second}; delete one of the two (the archive or the folder)"
         )
+    kept = np.ones(len(names), dtype=bool)
+    kept[[row for rows in twice for row in rows[1:]]] = False
+    once = [part.take(own) for part, own in zip(parts, np.split(kept, ends[:-1]), strict=True)]
+    return once, [f"{len(twice):,} files are there twice, byte for byte, and are taken once: {first} is {second}"]
 
 
 def _common_folder(names: Texts) -> str:

@@ -84,6 +84,10 @@ class Container:
         """A member's first `size` bytes, or all where there are fewer. Raises OSError as `read` does."""
         return self.region(row).head(size)
 
+    def checksum(self, row: int) -> int:
+        """CRC-32 of a member's bytes. Raises OSError as `read` does."""
+        return zlib.crc32(self.read(row))
+
     def _rows_kept(self, names: Texts) -> np.ndarray:
         """(N,) int64: where the names stand that are no hidden or service files, sorted by name."""
         parts = list(map(service_part, names))
@@ -252,6 +256,10 @@ class Zip(Container):
             raise OSError(
                 f"{self.where}: member {self.names[row]} cannot be read: {error}; download it again"
             ) from error
+
+    def checksum(self, row: int) -> int:
+        """As the zip's directory notes it; `read` holds the bytes against it."""
+        return self._member(row).crc
 
     def head(self, row: int, size: int) -> bytes:
         """Unpacks no more than that; its checksum is left for `read`."""

@@ -3,8 +3,8 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, islice, zip_longest
 
 from pipeline.competition.pictures import IMAGE_SUFFIXES, suffix_of
@@ -13,9 +13,12 @@ from pipeline.competition.tables import Table
 MARKS = (",", "\t", ";", "|")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
+MOST_NOTES = 8  # lines about a table above its header, or below its last row
 PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
 LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
+NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 PATH_AND_LABEL = re.compile(
     rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
@@ -33,6 +36,7 @@ class _Dialect:
     some: list[list[str]]  # the first rows
     whole: bool = False  # each line is quoted as a whole
     blanks: bool = False  # a blank follows each mark
+    titles: tuple[str, ...] = ()  # lines above the header
 
 
 def read_delimited(name: str, text: str, names: Sequence[str] = ()) -> Table:
@@ -54,7 +58,7 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
     header = dialect.header
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
-    rows = _rows(text, dialect)
+    rows, skipped = _rows(text, dialect), list(dialect.titles)
     if _is_data(header, dialect.some):
         if len(names) < len(header):
             shown = ", ".join(_names_for(header))
@@ -63,22 +67,77 @@ def _table(name: str, text: str, names: Sequence[str]) -> Table:
                 f"    competition.header: [{shown}]"
             )
         header, rows = tuple(names[: len(header)]), chain([list(header)], rows)
+    elif len(header) > 1:
+        rows = _less_headers(rows, dialect, skipped)
     header = tuple(cell.strip() for cell in header)
     twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
     if twice:
         raise ValueError(f"is not clear: {len(twice)} columns have one name, first {twice[:3]}; rename one of each")
-    if dialect.width == len(header) + 1:
-        if not any(row[-1].strip() for row in dialect.some if len(row) == dialect.width):
-            rows = (row[:-1] if len(row) == dialect.width and not row[-1].strip() else row for row in rows)
-        elif _counts([row[0] for row in dialect.some]):
-            header = ("", *header)  # R's row names
+    some = _body(dialect.some)
+    if dialect.width == len(header) + 1 and any(row[-1].strip() for row in some) and _counts([row[0] for row in some]):
+        header = ("", *header)  # R's row names
+    rows = _less_notes(rows, len(header), dialect.mark, skipped)
     try:
         table = Table.of_rows(name, header, rows) if header else None
     except ValueError as error:
         raise ValueError(f"is ragged: {error}") from error
     if table is None or not table.num_rows:
         raise ValueError(f"has {int(bool(header))} lines; it must have a header and at least one row")
-    return table
+    return replace(table, skipped=tuple(skipped))
+
+
+def _less_headers(rows: Iterable[list[str]], dialect: _Dialect, skipped: list[str]) -> Iterator[list[str]]:
+    """Less rows that are the header again, and one below it that says what the columns hold; both go to `skipped`."""
+    unlike = [list(dialect.header), *(row for row in dialect.some[:1] if all(map(UNIT.fullmatch, row)))]
+    if len(dialect.some) > 1 and UNIT.fullmatch(dialect.some[1][0]):
+        unlike = unlike[:1]
+    for row in rows:
+        if row in unlike:
+            skipped.append(dialect.mark.join(row))
+        else:
+            yield row
+
+
+def _less_notes(rows: Iterable[list[str]], width: int, mark: str, skipped: list[str]) -> Iterator[list[str]]:
+    """Less lines of text at the end, which go to `skipped`, and less empty cells behind the header's last.
+
+    Text is what no row before is like; a line of it that rows follow may be data, and stays.
+    """
+    held: list[list[str]] = []
+    known: set[str] = set()
+    for row in rows:
+        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MOST_NOTES:
+            held.append(row)
+            continue
+        known |= {_look(row), *map(_look, held)}
+        yield from held
+        held.clear()
+        yield row[:width] if len(row) > width and not any(cell.strip() for cell in row[width:]) else row
+    if not known:
+        yield from held
+    else:
+        skipped += [mark.join(row).rstrip(mark) for row in held]
+
+
+def _look(row: Sequence[str]) -> str:
+    """How a row's first cell is unlike most ids: `#` for one that begins so, a blank for several words; else ''."""
+    first = row[0].strip()
+    return "#" if first.startswith("#") else " " if " " in first else ""
+
+
+def _is_note(row: Sequence[str]) -> bool:
+    """Whether a row may be text about the table: a comment, or several words with no cell filled beside them."""
+    look = _look(row)
+    is_words = look == " " and not any(cell.strip() for cell in row[1:])
+    return look == "#" or (is_words and suffix_of(row[0].strip()).lower() not in IMAGE_SUFFIXES)
+
+
+def _body(rows: list[list[str]]) -> list[list[str]]:
+    """The rows less those at the end that are notes."""
+    end = len(rows)
+    while end > 1 and _is_note(rows[end - 1]) and _look(rows[end - 1]) != _look(rows[0]):
+        end -= 1
+    return rows[:end]
 
 
 def delimited_rows(text: str) -> tuple[tuple[str, ...], Iterator[list[str]]]:
@@ -117,10 +176,33 @@ def _dialect(text: str) -> _Dialect:
     blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
     start += sum(map(len, lines[:blank]))
     lines = lines[blank:]
+    above = _num_above(lines, marks)
+    titles = tuple(line.strip().rstrip("".join(marks)) for line in lines[:above] if line.strip())
+    start += sum(map(len, lines[:above]))
+    lines = lines[above:]
     whole = len(lines) > 1 and all(line.startswith('"') for line in lines if line.strip()) and _is_whole(lines, marks)
     if whole:
         plain = [row[0] for row in csv.reader(lines, strict=True) if row]
-    return _found(lines, plain if whole else lines, marks, start, whole=whole)
+    return replace(_found(lines, plain if whole else lines, marks, start, whole=whole), titles=titles)
+
+
+def _num_above(lines: Sequence[str], marks: Sequence[str]) -> int:
+    """How many lines stand above the header: text of several words, over a header and rows of several cells."""
+    number = next((at for at, line in enumerate(lines) if line.strip() and not _is_title(line, marks)), 0)
+    if not 0 < number <= MOST_NOTES:
+        return 0
+    for mark in marks:
+        header, *rows = _body(_reader(lines[number:], mark)) or [[]]
+        full = len(header) > 1 and all(cell.strip() for cell in header)
+        alike = rows and {len(header)} == set(map(len, rows)) and not _counts([header[0], *(row[0] for row in rows)])
+        if full and alike and not _is_data(header, rows):
+            return number
+    return 0
+
+
+def _is_title(line: str, marks: Sequence[str]) -> bool:
+    text = line.strip().rstrip("".join(marks)).strip()
+    return " " in text and not any(mark in text for mark in (*marks, '"'))
 
 
 def _is_whole(lines: Sequence[str], marks: Sequence[str]) -> bool:
@@ -161,8 +243,8 @@ def _counts(cells: Sequence[str]) -> bool:
 def _as_dialect(mark: str, after: int, header: list[str], rest: Sequence[str], text: str, *, whole: bool) -> _Dialect:
     blanks = len(header) > 1 and all(cell.startswith(" ") for cell in _cells(text, mark)[1:]) and mark in text
     rows = _reader(rest, mark, blanks=blanks)
-    widths = Counter(map(len, rows))
-    width = widths.most_common(1)[0][0] if len(widths) == 1 else len(header)
+    widths = set(map(len, _body(rows)))
+    width = widths.pop() if len(widths) == 1 else len(header)
     return _Dialect(mark, after, tuple(header), width, rows, whole, blanks)
 
 
@@ -193,7 +275,7 @@ def _cells(line: str, mark: str) -> list[str]:
 
 
 def _widths(lines: Sequence[str], mark: str) -> list[int]:
-    return [len(row) for row in _reader(lines, mark)]
+    return [len(row) for row in _body(_reader(lines, mark))]
 
 
 def _reader(lines: Sequence[str], mark: str, *, blanks: bool = False) -> list[list[str]]:
@@ -236,7 +318,9 @@ def _names_for(header: Sequence[str]) -> list[str]:
 
 
 def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
-    """The table in a .txt file: one with a header, or a list of images, `path` or `path label` a line; else None.
+    """The table in a .txt file: one with a header, or a list of images, `path`, `path label` or `path label n` a line.
+
+    Else None.
 
     is_image: whether a cell leads to an image.
     """
@@ -264,6 +348,11 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
         for place in (0, 1):
             if all(pair is not None and is_image(pair[place]) for pair in pairs):
                 return _pairs(name, [split(line) for line in lines], place, is_image)
+    rows = [line.split() for line in lines]
+    if all(len(row) == NUM_WITH_MORE for row in rows) and all(is_image(row[0]) for row in rows[1:NUM_LOOKED_AT]):
+        if not is_image(rows[0][0]):
+            return Table.of_rows(name, rows[0], rows[1:])
+        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN, f"column_{NUM_WITH_MORE}"), rows)
     return None
 
 

@@ -1,15 +1,17 @@
 """What the sample submission asks for: kind of target, format, class of each column, and the metric."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pipeline.competition.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
+from pipeline.competition.mappings import Ways
 from pipeline.competition.metrics import metric_named
 from pipeline.competition.problems import setting_line
 from pipeline.competition.sample import LongIds, Sample, classes_named
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
-from pipeline.competition.spelling import AS_TRAINED, is_number, rules_for, spelled
+from pipeline.competition.spelling import AS_TRAINED, WHOLE, is_number, rules_for, shift_rule, spelled
 from pipeline.competition.tables import AUTO
 from pipeline.competition.words import length_in, words_of
 
@@ -53,13 +55,15 @@ def submission_demands(
     metric: str,
     spelling: str,
     sampleless_columns: tuple[str, str],
+    mappings: Callable[[], Ways] = dict,
     fewer: bool = False,
 ) -> Demands:
     """What is asked; `auto` arguments are decided by the sample's cells.
 
     kind: the target's, already decided but for single_label, which becomes binary where the positive class is known.
-    sampleless_columns: the header where there is no sample; fewer: classes may lack a column. Raises ValueError, with
-    the lines that settle it, where the sample does not tell labels from probabilities, or one class from the other.
+    sampleless_columns: the header where there is no sample; mappings: the files that call classes otherwise; fewer:
+    classes may lack a column. Raises ValueError, with the lines that settle it, where the sample does not tell labels
+    from probabilities, or one class from the other.
     """
     header = sample.table.header if sample else sampleless_columns
     values = sample.value_columns if sample else sampleless_columns[1:]
@@ -70,17 +74,21 @@ def submission_demands(
         _refuse_silent(sample, long, labels, metric)
         wanted = _kind(sample, long, labels, metric)
     _refuse_unfit(wanted, values, labels)
-    rule, separator, notes, warnings = _spelling(sample, labels, wanted, spelling, stated=submission != AUTO)
-    if rule != AS_TRAINED:
-        mapped = spelled(rule, labels.classes)
-        positive = mapped.get(positive, positive)
-        labels = respelled(labels, mapped)
+    _refuse_ranks(sample, labels, wanted)
+    names = long.suffixes if long and wanted == "long" else values
+    spelling_of = _spelling(sample, labels, wanted, spelling, mappings, names, stated=submission != AUTO, fewer=fewer)
+    if spelling_of.mapped:
+        positive = spelling_of.mapped.get(positive, positive)
+        labels = respelled(labels, spelling_of.mapped)
 
     found_positive = ""
     if len(labels.classes) == 2 and not labels.several:
         found_positive = _positive(labels, values[0] if len(values) == 1 and long is None else "", positive)
     if wanted == "score" and not found_positive:
-        choices = "".join(f"\n    competition.{setting_line('positive', label)}" for label in labels.classes)
+        lines = [setting_line("positive", label) for label in labels.classes]
+        if metric != AUTO and metric_named(metric).takes == "labels":
+            lines.append(setting_line("submission", "label", "the label as in training"))
+        choices = "".join(f"\n    competition.{line}" for line in lines)
         raise ValueError(
             f"the sample's column {values[0]!r} holds one score an image; which class does 1 mean? Choose one:{choices}"
         )
@@ -88,9 +96,10 @@ def submission_demands(
         kind = "binary"
     target = Target(kind=kind, columns=labels.columns, classes=labels.classes, positive=found_positive)
 
+    separator = spelling_of.separator
     most = _most(sample, labels, wanted, metric, separator)
     metric = _default_metric(target, wanted, most) if metric == AUTO else metric
-    class_of = _classes_of(long.suffixes if long and wanted == "long" else values, labels, wanted, fewer=fewer)
+    class_of = _classes_of(names, labels, wanted, fewer=fewer)
     takes = metric_named(metric).takes
     return Demands(
         labels=labels,
@@ -108,25 +117,27 @@ def submission_demands(
             may_be_empty=labels.several and label_cell([]) in labels.cells,
         ),
         metric=metric,
-        spelling=rule,
-        warnings=warnings
+        spelling=spelling_of.rule,
+        warnings=spelling_of.warnings
         + _whole_number_warnings(sample, wanted, takes)
         + _classless_warnings(class_of, labels, long, values),
-        notes=notes,
+        notes=spelling_of.notes,
     )
 
 
 def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> None:
-    """Raise where the sample writes one 0 or 1, or nothing, for two classes: it says nothing of what is wanted."""
+    """Raise where the sample writes nothing for two classes, or whole numbers that may not be labels."""
     if sample is None or long is not None or len(sample.value_columns) > 1 or metric != AUTO:
         return
     cells = sample.cells()
-    silent = len(cells) <= 1 and all(is_number(cell) and float(cell) in (0.0, 1.0) for cell in cells)
-    silent &= bool(cells) or all(map(is_number, labels.classes))
-    if silent and not labels.several and len(labels.classes) == 2:
-        written = repr(next(iter(cells))) if cells else "nothing"
+    whole = all(is_number(cell) and not _is_fraction(cell) for cell in cells)
+    told = len(cells) > 1 and bool(rules_for(cells, labels.classes))
+    if not cells and not all(map(is_number, labels.classes)):
+        return
+    if whole and not told and not labels.several and len(labels.classes) == 2:
+        written = f"{_shown(cells)} everywhere" if len(cells) == 1 else _shown(cells) if cells else "nothing"
         raise ValueError(
-            f"the sample writes {written} everywhere in {sample.value_columns[0]!r}: that may stand for labels or for "
+            f"the sample writes {written} in {sample.value_columns[0]!r}: that may stand for labels or for "
             "probabilities. How is it scored? (auc and log_loss take probabilities, accuracy and f1 labels.) Choose "
             "one:\n    competition.metric: auc\n    competition.metric: accuracy"
         )
@@ -143,7 +154,10 @@ def _kind(sample: Sample | None, long: LongIds | None, labels: Labels, metric: s
         return "list"
     if sample is not None and _list_mark(sample.cells(), labels):
         return "ranked"
-    if len(labels.classes) == 2 and (_wants_score(metric) or (sample is not None and _numbers_apart(sample, labels))):
+    if len(labels.classes) == 2 and _wants_score(metric):
+        return "score"
+    coded = metric == AUTO or not all(map(is_number, labels.classes))  # labels that are numbers are no codes
+    if len(labels.classes) == 2 and sample is not None and coded and _numbers_apart(sample, labels):
         return "score"
     return "label"
 
@@ -156,7 +170,9 @@ def _numbers_apart(sample: Sample, labels: Labels) -> bool:
     """Whether the sample writes numbers that are no labels: 0.5, or 0 where the labels are cat and dog."""
     cells = sample.cells()
     known = {float(label) for label in labels.classes if is_number(label)}
-    apart = bool(cells) and all(is_number(cell) and float(cell) not in known for cell in cells)
+    if not cells or not all(map(is_number, cells)):
+        return False
+    apart = any(map(_is_fraction, cells)) or not any(float(cell) in known for cell in cells)
     return apart and not rules_for(cells, labels.classes)
 
 
@@ -176,37 +192,111 @@ def _list_mark(cells: Collection[str], labels: Labels) -> str:
     return ""
 
 
-def _spelling(
-    sample: Sample | None, labels: Labels, wanted: str, wished: str, *, stated: bool
-) -> tuple[str, str, list[str], list[str]]:
-    """(rule, separator, notes, warnings) of formats that write labels.
+@dataclass(frozen=True)
+class _Spelling:
+    """How a submission spells labels."""
 
-    stated: the user names the format; then cells that are no labels are no reason to stop.
-    """
-    if wanted not in ("label", "list", "ranked"):
-        return AS_TRAINED, "", [], []
+    separator: str = ""
+    rule: str = AS_TRAINED  # or the file that maps labels
+    mapped: Mapping[str, str] = field(default_factory=dict)  # label -> its spelling; empty: as in training
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def by(self, rule: str, mapped: Mapping[str, str]) -> "_Spelling":
+        """The same by this rule or file, and said."""
+        shown = ", ".join(f"{new!r} for {old!r}" for old, new in list(mapped.items())[:3])
+        return replace(
+            self, rule=rule, mapped=mapped, notes=[f"labels are spelled as the sample spells them: {shown} ({rule})"]
+        )
+
+
+def _spelling(
+    sample: Sample | None,
+    labels: Labels,
+    wanted: str,
+    wished: str,
+    mappings: Callable[[], Ways],
+    names: Sequence[str],
+    *,
+    stated: bool,
+    fewer: bool,
+) -> _Spelling:
+    """stated: the user names the format; then cells that are no labels are no reason to stop."""
     cells = sample.cells() if sample else set()
-    separator = (_list_mark(cells, labels) or labels.delimiter or " ") if wanted != "label" else ""
+    if wanted in ("columns", "long"):
+        return _spelling_of_names(labels, names, wished, mappings, fewer=fewer)
+    if wanted == "score":
+        return _Spelling()
+    found = _Spelling((_list_mark(cells, labels) or labels.delimiter or " ") if wanted != "label" else "")
+    parts = {part for cell in cells for part in (split_list(cell, found.separator) if found.separator else [cell])}
     if wished != AUTO:
-        spelled(wished, labels.classes)
-        return wished, separator, [], []
-    parts = {part for cell in cells for part in (split_list(cell, separator) if separator else [cell])}
+        return _wished_spelling(found, labels, wished, mappings, lambda way: parts <= set(way.values()))
     if not parts or sample is None:
-        return AS_TRAINED, separator, [], []
+        return found
     rules = rules_for(parts, labels.classes)
-    if len(rules) == 1 and rules[0] != AS_TRAINED:
-        shown = ", ".join(f"{new!r} for {old!r}" for old, new in list(spelled(rules[0], labels.classes).items())[:3])
-        return rules[0], separator, [f"labels are spelled as the sample spells them: {shown} ({rules[0]})"], []
-    if len(rules) > 1:
-        shown_by = {rule: f"such as {_shown(spelled(rule, labels.classes).values())}" for rule in rules[:6]}
+    number = len(parts) == 1 and all(map(is_number, parts))
+    if not rules:
+        files = {name: way for name, ways in mappings().items() for way in reversed(ways) if parts <= set(way.values())}
+        if len(files) == 1 and not number:
+            return found.by(*next(iter(files.items())))
+        rules = [*files, AS_TRAINED] if files else []
+    elif number and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, labels.classes)):
+        rules = [*dict.fromkeys((*rules, AS_TRAINED))]  # one number may be a placeholder, and no part of a name
+    if len(rules) == 1:
+        return found if rules == [AS_TRAINED] else found.by(rules[0], spelled(rules[0], labels.classes))
+    if rules:
+        shown_by = {rule: _example(rule, labels) for rule in rules[:6]}
         lines = "".join(f"\n    competition.{setting_line('spelling', *entry)}" for entry in shown_by.items())
         raise ValueError(
             f"the sample writes {_shown(parts)} for labels such as {_shown(labels.classes)}; {len(rules)} spellings "
-            f"give that and differ in other labels; choose one:{lines}"
+            f"may be meant, which differ in other labels; choose one:{lines}"
         )
-    if rules:
-        return AS_TRAINED, separator, [], []
-    return AS_TRAINED, separator, [], _strange_cells(sample, labels, parts, wanted, stated=stated)
+    return replace(found, warnings=_strange_cells(sample, labels, parts, wanted, stated=stated))
+
+
+def _example(rule: str, labels: Labels) -> str:
+    return f"such as {_shown(spelled(rule, labels.classes).values())}" if "{label" in rule else "as this file has it"
+
+
+def _wished_spelling(
+    found: _Spelling,
+    labels: Labels,
+    wished: str,
+    mappings: Callable[[], Ways],
+    fits: Callable[[Mapping[str, str]], bool],
+) -> _Spelling:
+    """By the rule or the file that the user names."""
+    if "{" in wished:
+        mapped = spelled(wished, labels.classes)
+        return replace(found, rule=wished, mapped={} if wished == AS_TRAINED else mapped)
+    ways = mappings().get(wished, [])
+    if not ways:
+        raise ValueError(
+            f"competition.spelling is {wished!r}: no rule, and no file that has all {len(labels.classes)} labels"
+        )
+    return found.by(wished, next(filter(fits, ways), ways[0]))
+
+
+def _spelling_of_names(
+    labels: Labels, names: Sequence[str], wished: str, mappings: Callable[[], Ways], *, fewer: bool
+) -> _Spelling:
+    """Of formats with a column or row for each class: only a file can say what the names do not."""
+
+    def fits(way: Mapping[str, str]) -> bool:
+        return classes_named(names, list(way.values()), fewer=fewer) is not None
+
+    if wished != AUTO and "{" not in wished:
+        return _wished_spelling(_Spelling(), labels, wished, mappings, fits)
+    if classes_named(names, labels.classes, fewer=fewer) is not None:
+        return _Spelling()
+    files = list(_one_way_each(mappings(), fits).items())
+    return _Spelling().by(*files[0]) if len(files) == 1 else _Spelling()
+
+
+def _one_way_each(ways: Ways, fits: Callable[[Mapping[str, str]], bool]) -> dict[str, dict[str, str]]:
+    """File -> the way in which it gives what is asked, of files that have one such way."""
+    fitting = {name: list(filter(fits, found)) for name, found in ways.items()}
+    return {name: found[0] for name, found in fitting.items() if len(found) == 1}
 
 
 def _shown(texts: Collection[str]) -> str:
@@ -223,12 +313,13 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
             f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
             f"here. If labels alone are wanted, choose one:{lines}"
         )
-    if len(parts) == 1 and (stated or not _is_fraction(next(iter(parts)))):
+    marked = not stated and _is_marked(strange) and not _is_marked(known)
+    if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(known)}): taken for a placeholder; labels are spelled as in "
             "training"
         ]
-    if len(strange) <= len(parts) / 2:
+    if known <= set(parts):
         return [f"{shown}: no training image has {'it' if len(strange) == 1 else 'them'}, so it is never predicted"]
     if stated:
         return [f"{shown}, no training labels (such as {_shown(known)}); labels are spelled as in training"]
@@ -237,11 +328,19 @@ def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wante
             f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
             f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
         )
+    shifted = shift_rule(parts, labels.classes)
+    rules = ([shifted] if shifted else []) + [AS_TRAINED]
+    lines = "".join(f"\n    competition.{setting_line('spelling', rule)}" for rule in rules)
     raise ValueError(
-        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known)}) nor made of "
-        "them by a rule. If the label is another column, or in another folder: competition.label; if the labels are "
-        f"to be written as in training:\n    competition.spelling: '{AS_TRAINED}'"
+        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known - set(parts))}) "
+        "nor made of them by a rule. If the label is another column, or in another folder: competition.label; if the "
+        f"labels are to be written by this rule ({AS_TRAINED}: as in training):{lines}"
     )
+
+
+def _is_marked(texts: Collection[str]) -> bool:
+    """Whether some text is more than a name: a list, a mapping, a percentage."""
+    return any(re.search(r"[{}\[\]|;%]", text) for text in texts)
 
 
 def _is_fraction(text: str) -> bool:
@@ -273,6 +372,17 @@ def _classless_warnings(
             f"the sample has no column for {_shown(lacking)}: never written; out of fold they count as misses"
         )
     return warnings
+
+
+def _refuse_ranks(sample: Sample | None, labels: Labels, wanted: str) -> None:
+    """Raise where the columns hold labels: first guess, second guess, …."""
+    cells = sample.cells() if sample else set()
+    are_labels = len(cells) > 1 and cells <= set(labels.classes) and not cells <= {"0", "1", "0.0", "1.0"}
+    if wanted == "columns" and are_labels:
+        raise ValueError(
+            f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: columns of first and "
+            "further guesses are not written here"
+        )
 
 
 def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:

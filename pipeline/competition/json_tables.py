@@ -1,13 +1,18 @@
-"""JSON as a table: COCO-style files, lists of records, JSON lines, and mappings from files to labels or fields."""
+"""JSON as a table: COCO-style files, lists of records, JSON lines, and mappings.
+
+From files to labels or fields, from labels to files, from columns to cells, from train and test to records.
+"""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from pipeline.competition.tables import CATEGORY, CATEGORY_ID, Table
+from pipeline.competition.words import role_of
 
 SEVERAL_DELIMITER = "|"  # between the labels of one image
-PATH_COLUMN, LABEL_COLUMN = "path", "label"
+PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
 NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
 
 
@@ -58,9 +63,11 @@ def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bo
 
 
 def _mapping_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
-    """`{file: label}`, `{file: [labels]}` or `{file: {field: …}}` as a table; None where keys are no files."""
-    if len(found) < 2 or not all(is_image(key) for key in list(found)[:NUM_LOOKED_AT]):
+    """`{file: label}`, `{file: [labels]}` or `{file: {field: …}}` as a table; else as `_turned_table` has it."""
+    if len(found) < 2:
         return None
+    if not _are_images(found, is_image):
+        return _turned_table(name, found, is_image)
     if all(isinstance(value, dict) for value in found.values()):
         return _records_table(name, [{PATH_COLUMN: key} | value for key, value in found.items()], is_image)
     if not all(_is_flat(value) for value in found.values()):
@@ -68,6 +75,31 @@ def _mapping_table(name: str, found: Mapping[str, Any], is_image: Callable[[str]
     several = any(isinstance(value, list) for value in found.values())
     rows = ((key, _text(value)) for key, value in found.items())
     return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN), rows, SEVERAL_DELIMITER if several else "")
+
+
+def _are_images(texts: Iterable[Any], is_image: Callable[[str], bool]) -> bool:
+    """Whether each of them, as far as is looked, is text or a number that leads to an image."""
+    return all(isinstance(text, str | int) and is_image(str(text)) for text in islice(texts, NUM_LOOKED_AT))
+
+
+def _turned_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
+    """`{label: [files]}`, `{column: cells}` or `{train: records, test: records}` as a table; None for none of these."""
+    are_parts = all(map(role_of, found))
+    columns = [list(value.values()) if isinstance(value, dict) else value for value in found.values()]
+    if not all(isinstance(cells, list) and cells for cells in columns):
+        return None
+    if are_parts and all(isinstance(record, dict) for cells in columns for record in cells):
+        records = [{PART_COLUMN: part} | record for part, cells in zip(found, columns, strict=True) for record in cells]
+        return _records_table(name, records, is_image)
+    lead = [_are_images(cells, is_image) for cells in columns]
+    if all(lead) and not are_parts:
+        pairs = ((str(file), label) for label, cells in zip(found, columns, strict=True) for file in cells)
+        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN), pairs)
+    if any(lead) and not all(lead) and len(set(map(len, columns))) == 1:
+        return _records_table(
+            name, [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)], is_image
+        )
+    return None
 
 
 def _is_flat(value: Any) -> bool:

@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from pipeline.competition.lists import MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import Problems
 from pipeline.competition.sample import classes_named
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
@@ -38,6 +38,20 @@ ORDINAL_NAMES = (
     "score",
 )
 MAX_GRADES = 12
+LEAST_LABELS = 8  # images, before the number of different labels says anything
+NUMBER_NAMES = {
+    "age",
+    "count",
+    "counts",
+    "yield",
+    "price",
+    "weight",
+    "years",
+    "months",
+    "height",
+    "mass",
+    "temperature",
+}
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
@@ -73,7 +87,9 @@ def label_choices(
     may lack a name.
     """
     if names and all(name in table.header for name in names):
-        return [tuple(names)]
+        if len(names) > 1 or not cells or _writes(table, names[0], cells, by_rule=True):
+            return [tuple(names)]
+        return _beside_header(table, names[0], cells, taken)
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
         return _columns_for_names(table, free, names, fewer=fewer)
@@ -84,6 +100,29 @@ def label_choices(
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
     return [(column,) for column in _narrowed(table, plausible, cells, names)]
+
+
+def _beside_header(table: Table, name: str, cells: Collection[str], taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns of which the sample's cells may be, where they are none of the column that its header names.
+
+    `label` with `elm` in the sample is `label_name` of a table in which `label` is a number.
+    """
+    others = [column for column in table.header if column and column not in taken and column != name]
+    indicators = [column for column in table.header if column and _holds_ones(table.column(column))]
+    if len(indicators) > 2 and set(cells) <= set(indicators):
+        return [tuple(indicators)]
+    own = table.column(name)
+    partner: list[tuple[str, ...]] = [
+        (column,)
+        for column in others
+        if _one_to_one(own, table.column(column)) and _writes(table, column, cells, by_rule=False)
+    ]
+    return [(name,), *partner] if _says_nothing(cells) else partner or [(name,)]
+
+
+def _one_to_one(one: Texts, two: Texts) -> bool:
+    pairs = set(zip(one, two, strict=True))
+    return len(pairs) == len(one.distinct()) == len(two.distinct())
 
 
 def _columns_for_names(
@@ -199,6 +238,8 @@ def read_labels(
         return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
     rows = [split_list(cell, mark) for cell in cells]
     classes = sorted_classes(label for row in rows for label in row)
+    if mark in BRACKETS and all(len(row) == 1 for row in rows):
+        return Labels(columns, False, Texts(row[0] for row in rows), classes, mark)
     order = {label: place for place, label in enumerate(classes)}
     written = Texts(label_cell(sorted(set(row), key=order.__getitem__)) for row in rows)
     _note_unlabelled(table.name, ids, written, problems, kind=EMPTY if EMPTY in allow else WITHOUT_LABEL)
@@ -302,7 +343,7 @@ def check_labels(
 
     spellings: dict[str, set[str]] = {}
     for label in labels.distinct():
-        spellings.setdefault(unicodedata.normalize("NFC", label).strip().casefold(), set()).add(label)
+        spellings.setdefault(_look(label), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(
@@ -310,6 +351,27 @@ def check_labels(
                 " / ".join(sorted(variants)),
                 "spell the class one way; if they are two classes: competition.allow: [duplicate class spelling]",
             )
+
+
+def _look(label: str) -> str:
+    """What two spellings of one class share: their letters as people see them, and the value of a number."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
+    text = " ".join(seen.split()).casefold()
+    return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
+
+
+def no_classes(labels: Labels) -> str:
+    """What speaks against these labels being classes; '' for nothing."""
+    classes, num_images = labels.classes, len(labels.cells)
+    shown = ", ".join(map(repr, classes[:3]))
+    if num_images >= LEAST_LABELS and len(classes) > num_images / 2:
+        return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
+    if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
+        return f"numbers with fractions ({shown}, …)"
+    named = NUMBER_NAMES & {word for column in labels.columns for word in words_of(column)}
+    if named and len(classes) > 2 and all(map(is_number, classes)):
+        return f"numbers in a column called {min(named)} ({shown}, …)"
+    return ""
 
 
 def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:

@@ -22,32 +22,40 @@ from pipeline.competition.labels import (
     as_several,
     label_counts,
     looks_ordinal,
+    no_classes,
 )
-from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names
-from pipeline.competition.problems import Problems
-from pipeline.competition.reading import LEAST_SHARE, Reading, Side, Wishes
-from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like
+from pipeline.competition.mappings import class_mappings
+from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
+from pipeline.competition.problems import Problems, setting_line
+from pipeline.competition.reading import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
+from pipeline.competition.sample import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.competition.sources import common_folder
 from pipeline.competition.table_files import read_tables
 from pipeline.competition.tables import AUTO, NONE, Table, parted, without_index
-from pipeline.competition.templates import ImageIndex, beside_images, find_matches, whole_number
+from pipeline.competition.templates import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.competition.testing import find_test_table, id_table, testing_side
 from pipeline.competition.training import training_side
+from pipeline.competition.unnamed import unnamed_sample
+from pipeline.competition.words import TEST, role_of, split_roles
 from pipeline.files import table_bytes
-from pipeline.texts import Texts
+from pipeline.texts import Texts, thinned
 
+UNDECODED = "undecoded image"
+MOST_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
-    WITHOUT_COLUMN,
-    "unreadable training image", "unreadable test image", "test image missing",
+    WITHOUT_COLUMN, UNDECODED,
+    "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,
 )  # fmt: skip
 
 
 # keys of section `competition` that follow from the label and the sample
+NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")
 
+MOST_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 
 
@@ -88,7 +96,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if found.notes:
         index = ImageIndex(image_names(archive))
     reading = Reading(
-        archive, problems, wishes, found.tables, index, notes=list(found.notes), warnings=found.warnings()
+        archive, problems, wishes, found.tables, index, notes=[*archive.notes, *found.notes], warnings=found.warnings()
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
@@ -100,9 +108,9 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     if needed:
         raise reading.stop(needed)
     if not len(reading.index.names):
-        raise reading.stop(
-            f"no image among {len(archive.names)} files; known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        )
+        undecoded = undecoded_files(archive)
+        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
+        raise reading.stop(f"no image among {len(archive.names)} files; {known}")
     reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
         reading.settings["header"] = list(header)
@@ -113,9 +121,11 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]
     reading.test_table = find_test_table(reading, test_tables, parts)
 
+    _follow_test_table(reading)
     train, labels = training_side(reading, train_tables)
     used = reading.index.used_by(train.members)
     test = testing_side(reading, used)
+    _note_undecoded(reading, train)
     _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
     demands = _demands(reading, labels, test)
     if demands.target.exclusive and len(demands.target.classes) < 2:
@@ -124,6 +134,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
             f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
             "to tell apart; see competition.label and competition.train_table"
         )
+    _refuse_no_classes(reading, demands)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
@@ -144,7 +155,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
 
 def _find_what_is_asked(reading: Reading) -> None:
     """Find the sample submission, and whether its ids are long."""
-    name = find_sample(reading.archive, reading.tables, reading.wishes.sample)
+    name = find_sample(reading.archive, reading.tables, reading.wishes.sample) or unnamed_sample(reading)
     reading.settings["sample"] = name or NONE
     if name is not None:
         table = reading.tables[name]
@@ -168,6 +179,30 @@ def _long(reading: Reading, sample: Sample) -> LongIds | None:
     return None if whole and whole[0].num_found >= LEAST_SHARE * len(sample.ids()) else apart
 
 
+def _follow_test_table(reading: Reading) -> None:
+    """Where the sample shows a few of the test table's ids: all of them are asked for, if the user says so."""
+    sample, table = reading.sample, reading.test_table
+    if sample is None or table is None or reading.long is not None:
+        return
+    ids = set(sample.ids())
+    column = next((name for name in table.header if name and ids <= set(table.column(name))), None)
+    if column is None or len(ids) >= MOST_SHOWN * len(table.column(column).distinct()):
+        return
+    rows = f"{table.num_rows:,} rows of {table.name}, or the {len(ids):,} of {sample.table.name}"
+    if reading.wishes.test_table != table.name:
+        raise reading.stop(
+            f"{sample.table.name} may be a full list or an example of the format; to be predicted are the {rows}:",
+            [
+                setting_line("test_table", table.name, f"all {table.num_rows:,} rows"),
+                setting_line("test_table", NONE, f"the {len(ids):,} rows of {sample.table.name} alone"),
+            ],
+        )
+    reading.warnings.append(
+        f"the submission has the {table.num_rows:,} ids of {table.name}: {sample.table.name} shows {len(ids):,} of them"
+    )
+    reading.sample = with_ids(sample, table.column(column))
+
+
 def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
     """(tables that may speak of training images, of test images); one that parts its rows speaks of both."""
     train, test = {}, {}
@@ -183,23 +218,42 @@ def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
 
 
 def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
-    """(train rows, test rows) of one table for both: the sample's ids, where a column has one cell that no other has.
+    """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
-    That is the label column, blank where the label is to be predicted.
+    Only where these are the same images: each id leads to one image at most, or a column has one cell that no other
+    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike.
     """
-    wanted = {whole_number(cell) or cell for cell in reading.sample_ids()}
-    if not wanted or table.num_rows <= len(wanted):
+    is_test = role_of(table.stem) == TEST or table.name == reading.wishes.test_table != reading.wishes.train_table
+    asked = None if is_test or len(table.header) < 2 else _rows_asked(reading.sample_ids(), table)
+    if asked is None:
         return None
-    keys = {name: [whole_number(cell) or cell for cell in table.column(name)] for name in table.header if name}
-    column = next((name for name, found in keys.items() if wanted <= set(found)), None)
-    if column is None:
-        return None
-    asked = np.array([key in wanted for key in keys[column]])
+    if all(_num_called(reading.index, cell) <= 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
+        return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
+    """(N,) bool: the rows of these ids, where a column has each of them once (12.0 is 12) and other ids too."""
+    if not 0 < len(ids) < table.num_rows:
+        return None
+    spellings = {ids[0], whole_number(ids[0]) or ids[0], f"{whole_number(ids[0])}.0"}
+    wanted = {whole_number(cell) or cell for cell in ids}
+    for cells in table.cells:
+        if any(cells.where(spelling).any() for spelling in spellings):
+            keys = [whole_number(cell) or cell for cell in cells]
+            asked = np.array([key in wanted for key in keys])
+            if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
+                return asked
+    return None
+
+
+def _num_called(index: ImageIndex, image_id: str) -> int:
+    """How many images have this id for a name."""
+    return len({*index.exact(plain(image_id)), *index.numbered(plain(image_id))})
 
 
 def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
@@ -224,7 +278,53 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
         reading.warnings.append(f"{len(elsewhere):,} images are not used, such as {', '.join(elsewhere[:3])}")
 
 
+def _note_undecoded(reading: Reading, train: Side) -> None:
+    """Images of formats that are not decoded, less those that lie there in another format too: a warning.
+
+    A problem where they are many of the images in class folders, or all of a class.
+    """
+    found = {
+        kind: [name for name in names if not reading.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
+        for kind, names in undecoded_files(reading.archive).items()
+        if not kind.several
+    }
+    found = {kind: names for kind, names in found.items() if names}
+    if not found:
+        return
+    reading.warnings.append(undecoded_line(found))
+    if reading.settings["train_table"] != NONE:
+        return
+    root, folders = train.table.name, {name.rpartition("/")[0] for name in train.members}
+    place_of = {name: name.rpartition("/")[0] for names in found.values() for name in names}
+    roles = split_roles(folders | set(place_of.values()))
+    inside = [
+        name
+        for name, place in place_of.items()
+        if place.startswith(root + "/" if root else "") and place and roles[place] != TEST
+    ]
+    if len(inside) > MOST_UNDECODED * len(train.ids) or not folders.issuperset(map(place_of.get, inside)):
+        for name in inside:
+            reading.problems.add(
+                UNDECODED, name, f"save them as PNG; or, to do without them: competition.allow: [{UNDECODED}]"
+            )
+
+
 # -- what is asked
+
+
+def _refuse_no_classes(reading: Reading, demands: Demands) -> None:
+    """Raise where the labels look like something else than classes, unless the user says that they are the labels."""
+    target, labels = demands.target, demands.labels
+    stated = reading.wishes.target != AUTO or reading.wishes.label != AUTO
+    if stated or not target.exclusive or len(labels.columns) > 1:
+        return
+    cause = no_classes(labels)
+    if cause:
+        raise reading.stop(
+            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
+            "are classes:",
+            ["target: single_label"],
+        )
 
 
 def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
@@ -260,6 +360,7 @@ def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[st
         reading.long,
         labels,
         fewer=WITHOUT_COLUMN in reading.wishes.allow,
+        mappings=lambda: class_mappings(reading.archive, reading.tables, labels.classes),
         sampleless_columns=_sampleless_columns(reading, labels, test),
         **wishes,
     )
@@ -290,6 +391,8 @@ def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) ->
         blank = ["" for _ in submission.value_columns]
         return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids))
     table = reading.sample.table
+    if not reading.sample.whole:
+        return table_bytes(table.header, table.rows())
     content = reading.archive.read(table.name)
     if is_plain_csv(content, table):
         return content

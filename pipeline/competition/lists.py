@@ -16,7 +16,8 @@ MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
 BRACKETS = ("python", "json", "brackets")
 SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
 MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
-_BRACKETED = re.compile(r"[\[({](.*)[\])}]", re.DOTALL)
+# round brackets only around quotes: (0, 2) is a range, ('a', 'b') a list
+_BRACKETED = re.compile(r"(?:\[(.*)\]|\{([^:]*)\}|\((\s*['\"].*)\))", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 
 
@@ -27,14 +28,20 @@ def split_list(cell: str, delimiter: str, *, strict: bool = False) -> list[str]:
     """
     if strict and delimiter not in BRACKETS:
         return cell.split(delimiter) if cell else []
-    inside = _BRACKETED.fullmatch(cell.strip()) if delimiter in BRACKETS else None
-    if inside:
-        quoted = [_unquoted(part) for part in _QUOTED.findall(inside[1])]
-        parts = quoted or re.split(r"[,\s]+" if "," not in inside[1] else ",", inside[1])
+    inside = _inside(cell) if delimiter in BRACKETS else None
+    if inside is not None:
+        quoted = [_unquoted(part) for part in _QUOTED.findall(inside)]
+        parts = quoted or re.split(r"[,\s]+" if "," not in inside else ",", inside)
     else:
         mark = delimiter if delimiter not in BRACKETS else ""
         parts = cell.split(mark.strip() or mark) if mark else [cell]
     return [part.strip() for part in parts if part.strip()]
+
+
+def _inside(cell: str) -> str | None:
+    """What stands in a list's brackets; None for no list."""
+    found = _BRACKETED.fullmatch(cell.strip())
+    return next(part for part in found.groups() if part is not None) if found else None
 
 
 def _unquoted(part: str) -> str:
@@ -56,10 +63,10 @@ def written_list(labels: Sequence[str], delimiter: str) -> str:
 def bracket_style(cells: Collection[str]) -> str:
     """Which of `BRACKETS` these cells are; '' for none."""
     filled = [cell.strip() for cell in cells if cell.strip()]
-    inside = [_BRACKETED.fullmatch(cell) for cell in filled]
-    if not filled or not all(inside):
+    inside = [found for cell in filled if (found := _inside(cell)) is not None]
+    if not filled or len(inside) < len(filled):
         return ""
-    marks = {part[0] for found in inside if found for part in _QUOTED.findall(found[1])}
+    marks = {part[0] for found in inside for part in _QUOTED.findall(found)}
     return "python" if "'" in marks else "json" if '"' in marks else "brackets"
 
 
@@ -76,7 +83,7 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
     """
     distinct = sorted({cell.strip() for cell in cells} - {""})
     style = bracket_style(distinct)
-    if style:
+    if style and (style != "brackets" or not _are_names(distinct)):
         return style
     if len(names) > 1 and rules_for(set(names), distinct, every=True):
         return ""
@@ -89,6 +96,13 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
                 return as_written(mark, longer)
             doubt |= is_list is None
     return None if doubt else ""
+
+
+def _are_names(distinct: Sequence[str]) -> bool:
+    """Whether cells such as `[0, 2]` are names of classes: no part stands in two of them."""
+    sets = [split_list(cell, "brackets") for cell in distinct]
+    parts = Counter(part for found in sets for part in set(found))
+    return max(map(len, sets), default=0) > 1 and max(parts.values()) == 1
 
 
 def _is_list(

@@ -1,7 +1,12 @@
-"""Which of the organiser's files are images: by suffix, and by their first bytes where a suffix says nothing."""
+"""Which of the organiser's files are images: by suffix, and by their first bytes where a suffix says nothing.
+
+Also which files hold images that are not decoded here.
+"""
 
 import contextlib
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,6 +37,71 @@ SIGNATURE = re.compile(
     rb"|\0\0\x01\0[^\0]\0|\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]|qoif|\x01\xda[\0\x01][\x01\x02]",
     re.DOTALL,
 )
+
+
+@dataclass(frozen=True)
+class Undecoded:
+    """A format of images that is not decoded. Each file is one image, or holds `several`."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    signature: bytes = rb"(?!)"  # a pattern for the first bytes; none by default
+    several: bool = False
+
+
+UNDECODED = (
+    Undecoded("HEIC", (".heic", ".heif", ".hif"), rb".{4}ftyp(?:hei|hev|mif1|msf1)"),
+    Undecoded("DICOM", (".dcm", ".dicom", ".ima"), rb".{128}DICM"),
+    Undecoded("NIfTI", (".nii", ".nii.gz", ".mha", ".nrrd"), rb".{64}.*\0(?:n\+1|ni1)\0"),
+    Undecoded("JPEG XL", (".jxl",), rb"\xff\x0a|\0\0\0\x0cJXL "),
+    Undecoded("camera raw", (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), rb".{4}ftypcrx"),
+    Undecoded("OpenEXR", (".exr",), rb"\x76\x2f\x31\x01"),
+    Undecoded("Photoshop", (".psd",), rb"8BPS"),
+    Undecoded("numpy", (".npy", ".npz"), rb"\x93NUMPY", several=True),
+    Undecoded("IDX (as MNIST has it)", (".idx", ".ubyte"), rb"\0\0[\x08-\x0e][\x01-\x04]", several=True),
+    Undecoded("pickle", (".pkl", ".pickle"), rb"\x80[\x02-\x05][}\]c(\x95]", several=True),
+    Undecoded("TFRecord", (".tfrecord", ".tfrecords", ".tfrec"), several=True),
+    Undecoded("HDF5", (".h5", ".hdf5"), rb"\x89HDF\r\n", several=True),
+    Undecoded("MATLAB", (".mat",), rb"MATLAB 5", several=True),
+    Undecoded("Parquet or Arrow", (".parquet", ".feather", ".arrow"), rb"PAR1|ARROW1", several=True),
+    Undecoded("LMDB", (".lmdb", ".mdb"), several=True),
+    Undecoded("video", (".mp4", ".avi", ".mov", ".mkv", ".webm"), rb".{4}ftyp(?:mp4|isom|qt  )", several=True),
+)
+_UNDECODED_BY_SUFFIX = {suffix: kind for kind in UNDECODED for suffix in kind.suffixes}
+_SIGNATURES = tuple((re.compile(kind.signature, re.DOTALL), kind) for kind in UNDECODED)
+NUM_LOOKED_AT_DEEPER = 352  # bytes: as many as NIfTI's first part has
+
+
+def undecoded_files(archive: Archive) -> dict[Undecoded, list[str]]:
+    """The members of each such format. Content is looked at only where a suffix is missing or unknown."""
+    found: dict[Undecoded, list[str]] = {}
+    for name in archive.names:
+        kind = _undecoded(archive, name)
+        if kind is not None:
+            found.setdefault(kind, []).append(name)
+    return found
+
+
+def _undecoded(archive: Archive, name: str) -> Undecoded | None:
+    suffix = suffix_of(name).lower()
+    if suffix in _IMAGE_SUFFIXES:
+        return None
+    by_suffix = _UNDECODED_BY_SUFFIX.get(".nii.gz" if name.lower().endswith(".nii.gz") else suffix)
+    if by_suffix or suffix in OTHER_SUFFIXES:
+        return by_suffix
+    with contextlib.suppress(OSError):
+        head = archive.head(name, NUM_LOOKED_AT_DEEPER)
+        return next((kind for signature, kind in _SIGNATURES if signature.match(head)), None)
+    return None
+
+
+def undecoded_line(found: Mapping[Undecoded, Sequence[str]]) -> str:
+    """How many files of which formats, such as which, and what to do with them; one line."""
+    counted = [f"{len(names):,} {kind.name} (such as {names[0]})" for kind, names in found.items()]
+    several, single = (any(kind.several is side for kind in found) for side in (True, False))
+    ways = ["save each image as PNG under the same name"] * single
+    ways += ["write each image in them as a PNG of its own, and a CSV of names and labels"] * several
+    return f"{', '.join(counted)}: not decoded here; {' or '.join(ways)}"
 
 
 def image_names(archive: Archive) -> Texts:

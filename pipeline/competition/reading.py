@@ -24,6 +24,7 @@ from pipeline.competition.templates import (
 from pipeline.texts import Texts, rows_of_equals
 
 LEAST_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
+TRAIN_MISSING, TEST_MISSING = "training image missing", "test image missing"  # in competition.allow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,12 +218,15 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
                 f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
             )
         else:
-            prior = "; or have them predicted by the training prior: competition.allow: [test image missing]"
+            of_test = role == "test"
+            allowed = of_test or TRAIN_MISSING in reading.wishes.allow
+            kind = TEST_MISSING if of_test else TRAIN_MISSING
+            then = "have them predicted by the training prior" if of_test else "have such rows left out"
             reading.problems.add(
-                "test image missing" if role == "test" else f"id without image in {_place(template)}",
+                kind if allowed else f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
-                f"…); or name another place: competition.{role}_images{prior if role == 'test' else ''}",
+                f"…); or name another place: competition.{role}_images; or {then}: competition.allow: [{kind}]",
             )
     _note_shared(reading, side, found, index)
     if len(unclear):  # text by text; else as one, which takes half the memory

@@ -4,8 +4,10 @@ import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+
+import numpy as np
 
 from pipeline.competition.archive import Archive
 from pipeline.competition.problems import setting_line
@@ -15,10 +17,14 @@ from pipeline.texts import Texts
 
 # stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
 NAME_LEVELS = (
-    r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template",
-    r"(sample|example|format|template).*(answer|result|pred|solution)|(answer|result|pred).*(sample|example|format)",
-    r"submission|submit|benchmark|baseline|제출",
-    r"^sample$|^example$|샘플",
+    r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template"
+    r"|(ejemplo|muestra|exemple|beispiel|exemplo).*(env[ií]o|entrega|rendu|soumission|abgabe|einreichung)"
+    r"|(env[ií]o|entrega|rendu|soumission|abgabe|einreichung).*(ejemplo|muestra|exemple|beispiel|exemplo)"
+    r"|(提交|提出|応募).*(示例|样例|范例|範例|样本|格式|サンプル|例$)|(示例|样例|范例|サンプル).*(提交|提出|応募)",
+    r"(sample|example|format|template).*(answer|result|pred|solution)"
+    r"|(answer|result|pred|upload).*(sample|example|format|template|sheet)",
+    r"submission|submit|benchmark|baseline|제출|提交|提出|応募|soumission|abgabe|einreichung|env[ií]o|entrega|rendu",
+    r"^sample$|^example$|샘플|サンプル|样例|示例",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")
 LEADERBOARDS = {"public", "private", "ignored"}  # what a column such as `Usage` holds
@@ -32,6 +38,7 @@ class Sample:
     table: Table  # every column, an index column too
     id_column: str
     value_columns: tuple[str, ...]
+    whole: bool = True  # whether its rows are those asked for; else the test table's were put in their place
 
     def ids(self) -> Texts:
         """The id cells, in order."""
@@ -104,6 +111,21 @@ def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) 
     return Sample(table, id_column, values)
 
 
+def with_ids(sample: Sample, ids: Texts) -> Sample:
+    """The sample with a row for each of these ids; its cells come again in turn, a column that counts goes on."""
+    table = sample.table
+    rows = table.take(np.arange(len(ids)) % table.num_rows)
+    cells = [
+        ids
+        if column == sample.id_column
+        else Texts(str(int(own[0]) + number) for number in range(len(ids)))
+        if len(own) > 1 and counts_rows(own)
+        else again
+        for column, own, again in zip(table.header, table.cells, rows.cells, strict=True)
+    ]
+    return replace(sample, table=replace(table, cells=tuple(cells)), whole=False)
+
+
 def _parts(table: Table, column: str) -> bool:
     """Whether a column says which rows count for the public leaderboard."""
     return {cell.strip().lower() for cell in table.column(column).distinct()} <= LEADERBOARDS
@@ -156,7 +178,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     if rules:
         label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
         return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
-    inner = _without_shared(names)
+    inner = without_shared(names)
     for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
         by_key = {key(label): label for label in classes}
         found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
@@ -167,7 +189,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     return None
 
 
-def _without_shared(names: Sequence[str]) -> list[str]:
+def without_shared(names: Sequence[str]) -> list[str]:
     """The names less what all begin and end with, cut back to where a word or number begins: dog of `prob_dog`."""
     before = os.path.commonprefix(list(names))  # noqa: RUF071, letter by letter is meant
     if not all(name[len(before) :][:1].isdigit() for name in names):

@@ -14,7 +14,7 @@ from pipeline.competition.sample import classes_named
 from pipeline.competition.spelling import rules_for
 from pipeline.competition.tables import AUTO, Table
 from pipeline.competition.templates import ImageIndex, stem_of
-from pipeline.competition.words import TEST, TRAIN, VALID, is_side_folder, split_places
+from pipeline.competition.words import TEST, TRAIN, VALID, is_left_over, is_side_folder, split_places
 from pipeline.texts import Texts
 
 FOLDER, FILE_NAME = "folder", "file name"
@@ -89,8 +89,15 @@ def class_folder_table(
 def _without_sides(
     index: ImageIndex, below: Mapping[str, tuple[str, ...]], asked: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Less folders called `masks` and the like beside the classes, where the sample names the classes without them or
-    their files are called as those of the classes are."""
+    """Less folders called `unlabeled` and the like beside the classes, unless the sample names them; and less `masks`
+    and the like where the sample names the classes without them or their files are called as those of the classes."""
+    named = {_spelling(cell) for cell in asked}
+
+    def unnamed(folder: str) -> bool:
+        return not any(_spelling(name) in named for name in below[folder])
+
+    over = {folder for folder in below if any(map(is_left_over, below[folder])) and unnamed(folder)}
+    below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
     sides = {folder for folder, names in below.items() if any(map(is_side_folder, names))}
     if not sides or sides == set(below):
         return dict(below)
@@ -98,9 +105,8 @@ def _without_sides(
     for path in index.paths:
         if _folder(path) in below:
             stems[_folder(path) in sides].add(stem_of(path))
-    named = {_spelling(cell) for cell in asked}
-    unnamed = len(named) > 1 and not any(_spelling(name) in named for folder in sides for name in below[folder])
-    left = sides if unnamed or stems[True] <= stems[False] else set()
+    told = len(named) > 1 and all(map(unnamed, sides))
+    left = sides if told or stems[True] <= stems[False] else set()
     return {folder: names for folder, names in below.items() if folder not in left}
 
 

@@ -2,7 +2,8 @@
 
 A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
 the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
-and `title` change its case; `blanks`, `underscores` and `hyphens` its separators. `:04d` and `:.1f` write a number.
+and `title` change its case; `blanks`, `underscores` and `hyphens` its separators. `+1` adds to a number, `:04d` and
+`:.1f` write it.
 """
 
 import re
@@ -14,7 +15,7 @@ AS_TRAINED, UNPADDED = "{label}", "{label.number}"
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 MOST_DIGITS = 300  # int() refuses more than 4,300
-_FIELD = re.compile(r"\{label((?:\.[a-z]+)*)(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
+_FIELD = re.compile(r"\{label((?:\.[a-z]+)*)([+-]\d{1,9})?(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
 
 
 def _number(text: str) -> str | None:
@@ -75,12 +76,14 @@ def _written(field: re.Match[str], label: str) -> str | None:
     text: str | None = label
     for name in field[1].split(".")[1:]:
         text = _OPERATIONS[name](text) if text is not None else None
-    if text is None or (field[2] is None and field[3] is None):
+    if text is None or field.groups()[1:] == (None, None, None):
         return text
     if not WHOLE.fullmatch(text):
         return None
+    if field[2]:
+        text = str(int(text.partition(".")[0]) + int(field[2]))
     whole = text.partition(".")[0]
-    return f"{int(whole):0{field[2]}d}" if field[2] else f"{whole}.{'0' * int(field[3])}"
+    return f"{int(whole):0{field[3]}d}" if field[3] else f"{whole}.{'0' * int(field[4])}" if field[4] else whole
 
 
 def rules_for(cells: Collection[str], labels: Collection[str], *, every: bool = False) -> list[str]:
@@ -111,6 +114,15 @@ def _unpadded(labels: tuple[str, ...], cells: Sequence[str]) -> list[str]:
     texts = _texts(UNPADDED, labels)
     padded = any(re.fullmatch(r"0\d+", label) for label in labels)
     return [UNPADDED] if padded and texts and set(texts).issuperset(cells) else []
+
+
+def shift_rule(cells: Collection[str], labels: Collection[str]) -> str:
+    """The rule by which whole numbers that are counted from elsewhere are these labels; '' for none."""
+    if not all(map(WHOLE.fullmatch, (*cells, *labels))):
+        return ""
+    first = min(int(cell.partition(".")[0]) for cell in cells) - min(int(label.partition(".")[0]) for label in labels)
+    rule = f"{{label.number{first:+d}}}"
+    return rule if first and set(cells) <= set(_texts(rule, tuple(sorted(labels))) or ()) else ""
 
 
 def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:

@@ -12,16 +12,20 @@ from pipeline.competition.encodings import AUTO, checked_encoding, decoded
 from pipeline.competition.json_tables import read_json_table
 from pipeline.competition.pictures import image_names, suffix_of
 from pipeline.competition.pixels import PixelRows, add_images, read_pixels
-from pipeline.competition.tables import Table
+from pipeline.competition.sample import without_shared
+from pipeline.competition.tables import PART_NAME_WORDS, Table
 from pipeline.competition.templates import MISSING, ImageIndex, plain
-from pipeline.competition.words import TEST, TRAIN, role_of, split_roles, words_of
+from pipeline.competition.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, words_of
 from pipeline.texts import Texts, joined_texts
 
 DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
 JSON = (".json", ".jsonl", ".ndjson")
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
+WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MOST_SHOWN = 3  # files left aside that a warning names
+NUM_LOOKED_AT = 64  # cells of a list
+LEAST_LISTS = 2  # of one class each
 MOST_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
 LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
@@ -37,12 +41,16 @@ class TableFiles:
     notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
     def warnings(self) -> list[str]:
-        """Lines about what is left aside."""
+        """Lines about what is left aside, and about lines of tables that are no rows."""
         shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
         more = len(shown) - MOST_SHOWN
-        return shown[:MOST_SHOWN] + (
-            [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
-        )
+        last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        skipped = [
+            f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
+            for table in self.tables.values()
+            if table.skipped
+        ]
+        return shown[:MOST_SHOWN] + last + skipped[:MOST_SHOWN]
 
     def needed(
         self,
@@ -117,7 +125,8 @@ def read_tables(
             if table is not None:
                 tables[name] = table
     if not pixel_rows:
-        return TableFiles(_together(tables, archive), unread)
+        tables, notes = _lists_together(_together(tables, archive), index)
+        return TableFiles(tables, unread, notes)
     added, notes = add_images(archive, pixel_rows, tables, pixels)
     return TableFiles(tables | added, unread, notes)
 
@@ -162,7 +171,9 @@ def _read_json(
 def _refuse_spreadsheet(
     archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
 ) -> Table | None:
-    raise ValueError(f"is {suffix_of(name).lower()}, which is not read; save it as CSV beside it")
+    suffix = suffix_of(name).lower()
+    images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+    raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
 
 
 READERS: dict[str, Reader] = {
@@ -223,3 +234,58 @@ def _joined_group(group: dict[str, tuple[Table, int]]) -> Table:
     shared = [names[0] for names in zip(*folders, strict=False) if len(set(names)) == 1]
     name = "/".join([*shared, f"*{suffix_of(first.name)}"])
     return replace(first, name=name, cells=tuple(columns))
+
+
+# -- a list for each class
+
+
+def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[str, Table], list[str]]:
+    """(the tables, a list of images for each class as one with a label column; a note that says so).
+
+    Only where nothing else may hold labels: the lists share no image, the images lie in one folder, and no other table
+    but a sample submission or one of test images speaks of images.
+    """
+    lists = {name: table for name, table in tables.items() if _may_be_of_class(table, index)}
+    labels = without_shared([_stem(name) for name in lists])
+    others = [table for name, table in tables.items() if name not in lists and _speaks_of_labels(table, index)]
+    if len(lists) < LEAST_LISTS or others or not all(map(_may_be_class, labels)):
+        return tables, []
+    first = next(iter(lists.values()))
+    cells = joined_texts(table.cells[0] for table in lists.values())
+    folders = {_folder(path) for cell in cells for path in _paths_of(plain(cell), index)}
+    if not cells.all_distinct() or len(folders) > 1 or len({table.header for table in lists.values()}) > 1:
+        return tables, []
+    label_of = Texts(label for label, table in zip(labels, lists.values(), strict=True) for _ in range(table.num_rows))
+    whole = Table(f"*{suffix_of(first.name)}", (*first.header, "label"), (cells, label_of))
+    rest = {name: table for name, table in tables.items() if name not in lists}
+    return rest | {whole.name: whole}, [f"labels are the names of {len(lists):,} lists, such as {first.name}"]
+
+
+def _may_be_of_class(table: Table, index: ImageIndex) -> bool:
+    """Whether a table is a list of images and nothing else, not called as one of validation or test images."""
+    return len(table.header) == 1 and role_of(_stem(table.name)) in (None, TRAIN) and _leads(table.cells[0], index)
+
+
+def _speaks_of_labels(table: Table, index: ImageIndex) -> bool:
+    kind = _kind_of(table.name, lambda name: False)
+    return kind == LABELS or (kind is None and any(_leads(cells, index) for cells in table.cells))
+
+
+def _may_be_class(label: str) -> bool:
+    """Whether what a list is called may be a class: `oak`; not `2`, `part_b`, `images`."""
+    words = words_of(label)
+    return any(word not in NEUTRAL and not word.isdigit() for word in words) and not PART_NAME_WORDS & set(words)
+
+
+def _leads(cells: Texts, index: ImageIndex) -> bool:
+    """Whether cells, as far as is looked, lead to images."""
+    return all(_leads_to_image(plain(cell), index) for cell in islice(cells, NUM_LOOKED_AT))
+
+
+def _paths_of(cell: str, index: ImageIndex) -> list[str]:
+    number = index.tail(cell)
+    return index.exact(cell) if number == MISSING else [index.paths[number]]
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).name.split(".")[0]

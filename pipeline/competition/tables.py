@@ -28,6 +28,7 @@ class Table:
     header: tuple[str, ...]
     cells: tuple[Texts, ...]
     delimiter: str = ""  # between the labels of a cell, where the source says so (JSON)
+    skipped: tuple[str, ...] = ()  # lines of the source that are no rows
 
     @classmethod
     def of_rows(cls, name: str, header: Sequence[str], rows: Iterable[Sequence[str]], delimiter: str = "") -> "Table":

@@ -1,6 +1,6 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,9 +15,11 @@ from pipeline.competition.labels import (
     read_labels,
 )
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.mappings import class_mappings
 from pipeline.competition.problems import setting_line
 from pipeline.competition.reading import (
     LEAST_SHARE,
+    TRAIN_MISSING,
     Reading,
     Side,
     checked_ids,
@@ -25,7 +27,7 @@ from pipeline.competition.reading import (
     only_match,
     wished_table,
 )
-from pipeline.competition.sample import LongIds, long_ids
+from pipeline.competition.sample import LongIds, classes_named, long_ids
 from pipeline.competition.sources import (
     FOLDER,
     LABEL_COLUMN,
@@ -66,7 +68,7 @@ def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, 
     ids = checked_ids(reading, table.column(id_column), table.name)
     labels = _labels(reading, table, columns, ids)
     side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
-    side, labels = _labelled(reading, side, labels)
+    side, labels = _labelled(reading, *_pictured(reading, side, labels))
     reading.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -114,10 +116,11 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
         lambda table: role_of(table.stem) == TRAIN,
-        lambda table: "label" in table.stem,
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
+    if len({table.header for table in usable}) > 1:  # else one may be the other corrected
+        usable = [table for table in usable if "label" in table.stem] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
         raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
@@ -157,7 +160,8 @@ def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str,
     fewer = WITHOUT_COLUMN in reading.wishes.allow
     parted = reading.test_table is not None and reading.test_table.name == table.name
     choices: list[tuple[str, ...]] = []
-    for shared in [reading.test_columns(), *([set()] if parted else [])]:  # test rows of one table may have labels too
+    # test rows of one table may have labels too, and where no sample says what is asked, a test table's
+    for shared in [reading.test_columns(), *([set()] if parted or reading.sample is None else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
     return choices
@@ -252,19 +256,37 @@ def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Label
     if filled.all():
         return side, labels
     reading.left_out += side.members.take(~filled)
-    kept = replace(side, table=side.table.take(filled), ids=side.ids.take(filled), members=side.members.take(filled))
-    return kept, labels.take(filled)
+    return _with_rows(side, filled), labels.take(filled)
+
+
+def _pictured(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have an image, where the user lets the others go."""
+    there = ~side.members.where("")
+    if TRAIN_MISSING not in reading.wishes.allow or there.all() or not there.any():
+        return side, labels
+    ids = side.ids.take(~there)
+    reading.warnings.append(
+        f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
+    )
+    return _with_rows(side, there), labels.take(there)
+
+
+def _with_rows(side: Side, rows: np.ndarray) -> Side:
+    """The side less all but these rows, (N,) bool."""
+    return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
 
 
 def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
-    """The table with one row for each id: repeated equal rows once, a row for each label as a list of them."""
+    """The table with one row for each id: rows of one id and label once, a row for each label as a list of them."""
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
+    said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
     first, kept = set(), []
     for row, cells in enumerate(table.rows()):
-        if cells not in first:
-            first.add(cells)
+        own = tuple(cells[place] for place in said)
+        if own not in first:
+            first.add(own)
             kept.append(row)
         else:
             reading.problems.add(
@@ -293,13 +315,15 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
 def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
     """Whether several rows of one id mean several labels.
 
-    The user says so, the sample writes lists of labels, or it asks for a number for each class of images of which
-    many have several rows.
+    The user says so; or many images have several rows, and the sample writes lists of labels or asks for a number for
+    each class.
     """
     if reading.wishes.target != AUTO:
         return reading.wishes.target == "multi_label"
+    if len(rows_of_equals(ids)) < MANY_REPEATED * len(ids.distinct()):
+        return False
     if len(reading.asked()) > 1:
-        return len(rows_of_equals(ids)) >= MANY_REPEATED * len(ids.distinct())
+        return True
     known = set(labels.distinct())
     lists = [cell for cell in reading.sample_cells() if cell not in known]
     style = bracket_style(lists)
@@ -337,6 +361,8 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named
+    if not choices:
+        choices = _choices_by_mapping(reading, table, taken)
     if len(choices) == 1:
         return choices[0]
     if not choices:
@@ -361,6 +387,19 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         values = table.column(columns[0]).distinct()
         lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+
+
+def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns whose labels some file calls as the sample's columns are called."""
+    names = reading.asked()
+    found: list[tuple[str, ...]] = []
+    for column in table.header if len(names) > 1 else ():
+        labels = table.column(column).distinct() if column and column not in taken else []
+        if 1 < len(labels) <= len(names):
+            ways = class_mappings(reading.archive, reading.tables, labels).values()
+            if any(classes_named(names, list(way.values())) for few in ways for way in few):
+                found.append((column,))
+    return found
 
 
 # -- without a table

@@ -29,6 +29,10 @@ SIDE_WORDS = {
     "mask", "masks", "segmentation", "segmentations", "annotation", "annotations", "thumb", "thumbs", "thumbnail",
     "thumbnails", "heatmap", "heatmaps", "overlay", "overlays", "label", "labels", "box", "boxes", "bbox", "bboxes",
 }  # fmt: skip
+LEFT_OVER = {
+    "unlabeled", "unlabelled", "discarded", "discard", "rejected", "trash", "backup", "example", "examples", "doc",
+    "docs", "external", "misc",
+}  # fmt: skip
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 LEAST_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
 
@@ -85,6 +89,12 @@ def split_roles(folders: Iterable[str]) -> dict[str, str | None]:
     return {folder: role for folder, (role, _) in split_places(folders).items()}
 
 
+def is_left_over(name: str) -> bool:
+    """Whether a folder's whole name says that nobody put it among the classes: `unlabeled`, `_discarded`, `docs`."""
+    words = words_of(name)
+    return bool(LEFT_OVER & set(words)) and all(word in LEFT_OVER or word in NEUTRAL for word in words)
+
+
 def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
     """Folder -> (its role, the folder at the split's level that says so); (None, '') where none does.
 
@@ -106,7 +116,7 @@ def _place_on(folder: str, roles: Mapping[str, Mapping[str, str]]) -> tuple[str 
     tested = False
     for parent, name in _steps(folder):
         known = roles[parent]
-        if name in known and (not tested or TRAIN in known.values()):
+        if name in known and (not tested or any(is_all_role(other) for other in known if known[other] == TRAIN)):
             return known[name], f"{parent}/{name}".strip("/")
         tested |= TEST in known.values()
     return None, ""

@@ -112,6 +112,8 @@ def _positive(draft: Draft) -> tuple[str, str]:
     if named in ("class", "class probability", "p class") and draft.plan["classes"] != "0 1":
         chosen = draft.rng.choice((negative, positive))
         return chosen, {"class": chosen, "class probability": f"{chosen}_probability", "p class": f"p_{chosen}"}[named]
+    if draft.label_column in draft.classes:
+        return draft.label_column, draft.label_column  # the column happens to name a class
     if draft.plan["classes"] in words.UNTOLD:
         positive = draft.rng.choice((negative, positive))
         draft.truth.must_ask = "neither the column nor the words say of which class the score speaks"
