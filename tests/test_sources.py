@@ -188,37 +188,39 @@ def shuffled(n, count):
     return (n * 5 + 3) % count
 
 
-def numbered(template, *, trained=24, tested=12, id_column="id", rows="id,file,label"):
-    """Images 0, 1, … of which tables name others by row number than by file name."""
-    name = f"train/{template}" if rows == "id,file,label" else "train/t{}.png"
-    files = {name.format(n): encoded(image_of(n % 3, n)) for n in range(trained)}
-    own = [(f"t{n}", f"t{n}.png", TREES[n % 3]) for n in range(trained)]
-    if rows == "id,file,label":
-        own = [(n, template.format(shuffled(n, trained)), TREES[n % 3]) for n in range(trained)]
-    files["train.csv"] = csv_bytes(("id", "file", "label"), own)
-    files |= {f"test/{template.format(n)}": encoded(image_of(0, 100 + n)) for n in range(tested)}
-    files["test.csv"] = csv_bytes(("id", "file"), [(n, template.format(shuffled(n, tested))) for n in range(tested)])
-    files["sample_submission.csv"] = csv_bytes((id_column, "label"), [(n, "oak") for n in range(tested)])
-    return files
+def numbered(template, side, *, id_column="id"):
+    """Images 0, 1, … of one side, whose table names others by row number than by file name; of the other side t0, …"""
+    names = {name: template if name == side else "t{}.png" for name in ("train", "test")}
+    ids = {name: "{}" if name == side else "t{}" for name in names}
+    files, rows = {}, {}
+    for first, (name, count) in enumerate((("train", 24), ("test", 12))):
+        files |= {f"{name}/{names[name].format(n)}": encoded(image_of(n % 3, 100 * first + n)) for n in range(count)}
+        meant = [shuffled(n, count) if name == side else n for n in range(count)]
+        rows[name] = [(ids[name].format(n), names[name].format(file)) for n, file in enumerate(meant)]
+    labelled = [(*row, TREES[n % 3]) for n, row in enumerate(rows["train"])]
+    sample = [(row_id, "oak") for row_id, _ in rows["test"]]
+    tables = {"train.csv": (("id", "file", "label"), labelled), "test.csv": (("id", "file"), rows["test"])}
+    tables["sample_submission.csv"] = ((id_column, "label"), sample)
+    return files | {name: csv_bytes(*table) for name, table in tables.items()}
 
 
 @pytest.mark.parametrize("id_column", ["id", "ImageId"])
 @pytest.mark.parametrize("template", FILE_NAMES)
 def test_file_names_in_the_test_table_go_before_ids_that_lead_elsewhere(template, id_column, tmp_path):
-    layout = read(tmp_path, numbered(template, id_column=id_column, rows="other"))
+    layout = read(tmp_path, numbered(template, "test", id_column=id_column))
     assert list(layout.test_members) == [f"test/{template.format(shuffled(n, 12))}" for n in range(12)]
     assert list(layout.test_ids) == [str(n) for n in range(12)]
 
 
 @pytest.mark.parametrize("template", FILE_NAMES)
 def test_file_names_in_the_train_table_go_before_ids_that_lead_elsewhere(template, tmp_path):
-    layout = read(tmp_path, numbered(template))
+    layout = read(tmp_path, numbered(template, "train"))
     assert list(layout.train_members) == [f"train/{template.format(shuffled(n, 24))}" for n in range(24)]
 
 
 @pytest.mark.parametrize("side", ["train", "test"])
 def test_file_names_go_before_ids_though_an_image_is_missing(side, tmp_path):
-    files = numbered("{:04d}.png", rows="id,file,label" if side == "train" else "other")
+    files = numbered("{:04d}.png", side)
     del files[f"{side}/0003.png"]
     layout = read(tmp_path, files)
     members = layout.train_members if side == "train" else layout.test_members
@@ -226,7 +228,7 @@ def test_file_names_go_before_ids_though_an_image_is_missing(side, tmp_path):
 
 
 def test_two_columns_of_numbers_that_lead_apart_are_asked_about(tmp_path):
-    files = numbered("{}.png")
+    files = numbered("{}.png", "train")
     rows = [(n, shuffled(n, 24), TREES[n % 3]) for n in range(24)]
     files["train.csv"] = csv_bytes(("id", "image_no", "label"), rows)
     del files["test.csv"]
