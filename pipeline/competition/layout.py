@@ -51,10 +51,8 @@ ALLOWABLE = (  # competition.allow
 )  # fmt: skip
 
 
-# keys of section `competition` that follow from the label and the sample
 NUM_IDS = 100  # of the sample, looked up
-DERIVED = ("positive", "submission", "metric", "spelling")
-
+DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MOST_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 
@@ -90,32 +88,7 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
     Raises ValueError where there is no way to go on: nothing recognised, or two readings possible.
     """
     wishes = wishes or Wishes()
-    index = ImageIndex(image_names(archive))
-    header = () if isinstance(wishes.header, str) else wishes.header
-    found = read_tables(archive, index, encoding=wishes.encoding, header=header, pixels=wishes.pixels)
-    if found.notes:
-        index = ImageIndex(image_names(archive))
-    reading = Reading(
-        archive, problems, wishes, found.tables, index, notes=[*archive.notes, *found.notes], warnings=found.warnings()
-    )
-    if archive.left_aside:
-        hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
-        reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
-    wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
-    settled = [key for key, value in wished.items() if value != AUTO]
-    folders = {path.rpartition("/")[0] for path in index.paths} - {""}
-    needed = found.needed(list(wished.values()), settled, sample_like, folders)
-    if needed:
-        raise reading.stop(needed)
-    if not len(reading.index.names):
-        undecoded = undecoded_files(archive)
-        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        raise reading.stop(f"no image among {len(archive.names)} files; {known}")
-    reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
-    if header:
-        reading.settings["header"] = list(header)
-    if wishes.pixels != AUTO:
-        reading.settings["pixels"] = wishes.pixels
+    reading = _begun(archive, problems, wishes)
     _find_what_is_asked(reading)
     train_tables, test_tables = _by_role(reading)
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]
@@ -151,6 +124,37 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
         notes=reading.notes,
         warnings=reading.warnings,
     )
+
+
+def _begun(archive: Archive, problems: Problems, wishes: Wishes) -> Reading:
+    """Tables and images read. Raises ValueError for no image, and for a table that is needed and cannot be read."""
+    index = ImageIndex(image_names(archive))
+    header = () if isinstance(wishes.header, str) else wishes.header
+    found = read_tables(archive, index, encoding=wishes.encoding, header=header, pixels=wishes.pixels)
+    if found.notes:
+        index = ImageIndex(image_names(archive))
+    reading = Reading(
+        archive, problems, wishes, found.tables, index, notes=[*archive.notes, *found.notes], warnings=found.warnings()
+    )
+    if archive.left_aside:
+        hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
+        reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
+    wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
+    settled = [key for key, value in wished.items() if value != AUTO]
+    folders = {path.rpartition("/")[0] for path in index.paths} - {""}
+    needed = found.needed(list(wished.values()), settled, sample_like, folders)
+    if needed:
+        raise reading.stop(needed)
+    if not len(reading.index.names):
+        undecoded = undecoded_files(archive)
+        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
+        raise reading.stop(f"no image among {len(archive.names)} files; {known}")
+    reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
+    if header:
+        reading.settings["header"] = list(header)
+    if wishes.pixels != AUTO:
+        reading.settings["pixels"] = wishes.pixels
+    return reading
 
 
 def _find_what_is_asked(reading: Reading) -> None:
