@@ -149,11 +149,12 @@ def only_match(
     index = index or reading.index
     whole = {column for column in {match.column for match in matches} if holds_file_names(table.column(column))}
     most = matches[0].num_found
-    found = {
-        match: images_of(match.template, table, index)
-        for match in matches
-        if match.num_found >= (NEARLY if match.column in whole else 1) * most
-    }
+    complete = [match for match in matches if match.num_found >= (NEARLY if match.column in whole else 1) * most]
+    named = {match.template.rpartition(".")[0] for match in complete if not match.template.endswith(".*")}
+    complete = [match for match in complete if not (match.template.endswith(".*") and match.template[:-2] in named)]
+    if len(complete) == 1:
+        return complete[0]
+    found = {match: images_of(match.template, table, index) for match in complete}
     best = next((match for match in found if match.num_found == most and match.column in shared), matches[0])
     if not any(lead_apart(found[best], other) for other in found.values()):
         return best
