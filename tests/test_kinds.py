@@ -171,6 +171,10 @@ KINDS = {
               | {"test.csv": csv_bytes(("id", "path"), [(name, f"test/{name}.png") for name in TEST])}),
         WORDS, ("oak",),
     ),
+    "two numbered columns of labels": Kind(
+        files(WORDS, ["oak"], column="label1", asked="kind", extra=(("label2",), [(WORDS[n % 3] if n % 4 else "",) for n in range(1, NUM_TRAIN + 1)])), WORDS, ("oak",),
+        asks=("label: label1", "label: label2"),
+    ),
     "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a table called latest": Kind({("labels_latest.csv" if name == "train.csv" else name): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",)),

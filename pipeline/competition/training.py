@@ -1,5 +1,6 @@
 """The training side of a competition: its table, the id and label columns, and the image of each row."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -363,6 +364,7 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         choices = named
     if not choices:
         choices = _choices_by_mapping(reading, table, taken)
+    choices = _with_numbered_twins(table, choices, taken)
     if len(choices) == 1:
         return choices[0]
     if not choices:
@@ -387,6 +389,23 @@ def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Seq
         values = table.column(columns[0]).distinct()
         lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
     raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+
+
+def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
+    """One choice and those called so but for a number, whose labels are among its own: `label1`, `label2`."""
+    if len(choices) != 1 or len(choices[0]) != 1:
+        return choices
+    (chosen,) = choices[0]
+    stem, labels = re.sub(r"\d+", "", chosen), set(table.column(chosen).distinct())
+    twins: list[tuple[str, ...]] = [
+        (column,)
+        for column in table.header
+        if column != chosen
+        and column not in taken
+        and re.sub(r"\d+", "", column) == stem
+        and set(table.column(column).distinct()) - {""} <= labels
+    ]
+    return choices + twins if re.search(r"\d", chosen) else choices
 
 
 def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
