@@ -236,7 +236,7 @@ def _spelling(
     rules = rules_for(parts, labels.classes)
     number = len(parts) == 1 and all(map(is_number, parts))
     if not rules:
-        files = {name: way for name, ways in mappings().items() for way in reversed(ways) if parts <= set(way.values())}
+        files = _one_way_each(mappings(), lambda way: parts <= set(way.values()))
         if len(files) == 1 and not number:
             return found.by(*next(iter(files.items())))
         rules = [*files, AS_TRAINED] if files else []
