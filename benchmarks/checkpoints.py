@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline import allocator
-from pipeline.learning.device import autocast_dtype, device_named
-from pipeline.learning.fold import train_fold
-from pipeline.learning.models import Normalised, create_model
-from pipeline.learning.resume import Saves
-from pipeline.learning.streams import seed_torch
+from pipeline.base import allocator
+from pipeline.loop.device import autocast_dtype, device_named
+from pipeline.loop.streams import seed_torch
+from pipeline.models.networks import Normalised, create_model
+from pipeline.training.fold import train_fold
+from pipeline.training.resume import Saves
 
 NUM_CLASSES = 10
 ALLOWED = 0.03

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.competition.archive import open_archive
-from pipeline.images.store import write_store
+from pipeline.archive.archive import open_archive
+from pipeline.images.store_writer import write_store
 
 JPEG = (".jpg", ".jpeg")
 NUM_PHOTOGRAPHS = 300  # different ones

@@ -41,13 +41,13 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.made_up import NUM_CLASSES, write_competition
-from pipeline import allocator
-from pipeline.learning.augment import Augmentation
-from pipeline.learning.batches import Batches, store_tensor
-from pipeline.learning.device import autocast_dtype, device_named, memory_format, set_tf32
-from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.models import Normalised
-from pipeline.learning.resnet9 import ResNet9
+from pipeline.base import allocator
+from pipeline.loop.batches import Batches, store_tensor
+from pipeline.loop.device import autocast_dtype, device_named, memory_format, set_tf32
+from pipeline.loop.engine import Mode, run_model
+from pipeline.models.networks import Normalised
+from pipeline.models.resnet9 import ResNet9
+from pipeline.training.augment import Augmentation
 
 SIZE = 32
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

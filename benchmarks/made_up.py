@@ -7,7 +7,7 @@ import numpy as np
 import simplejpeg
 from tqdm import tqdm
 
-from pipeline.files import table_bytes
+from pipeline.base.files import table_bytes
 
 COLUMNS = ("id", "label")
 NUM_CLASSES = 10

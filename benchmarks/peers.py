@@ -32,10 +32,10 @@ import yaml
 from benchmarks.made_up import NUM_CLASSES, write_competition
 from benchmarks.peer_loops import common
 from benchmarks.scale import ROOT, commands
+from pipeline.base.files import write_table
 from pipeline.competition.schema import FOLDS_COLUMNS, read_train_table
-from pipeline.files import write_table
-from pipeline.learning.batches import channel_statistics
-from pipeline.learning.device import autocast_dtype, device_named
+from pipeline.loop.batches import channel_statistics
+from pipeline.loop.device import autocast_dtype, device_named
 
 LOOPS = ROOT / "benchmarks" / "peer_loops"
 CONSTRAINTS = LOOPS / "constraints.txt"

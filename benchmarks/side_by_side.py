@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.made_up import write_competition
-from pipeline.console import num_cores
+from pipeline.base.console import num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = {

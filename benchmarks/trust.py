@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.ingest import from_archive
-from pipeline.competition.answers import Answers
-from pipeline.competition.decision import choose_decision, cross_fitted, decide
-from pipeline.competition.folds import deal_rows
-from pipeline.competition.metrics import score
+from pipeline.audit.duplicates import near_copies, search_copies
+from pipeline.base.texts import Texts
 from pipeline.competition.schema import Target, TrainTable, label_cell
 from pipeline.images.decode import decode_image
-from pipeline.images.duplicates import near_copies, search_copies
-from pipeline.texts import Texts
+from pipeline.scoring.decision import choose_decision, cross_fitted, decide
+from pipeline.scoring.metrics import score
+from pipeline.split.folds import deal_rows
+from pipeline.submission.answers import Answers
 
 FOLDS = 5
 Row = tuple[str, str, str]  # what, before, now
@@ -236,7 +236,7 @@ def one_cycle_peaks() -> Iterator[Row]:
     """The highest rate of a step, for a peak of 0.5."""
     import torch
 
-    from pipeline.learning.recipe import one_cycle
+    from pipeline.training.optimisation import one_cycle
 
     for num_steps, before in ((10, "0.4545"), (7, "no warm-up")):
         optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
@@ -255,7 +255,7 @@ def one_cycle_peaks() -> Iterator[Row]:
 
 def streams() -> Iterator[Row]:
     """The order of an epoch's images, against the stream of its first batch's augmentation."""
-    from pipeline.learning import batches
+    from pipeline.loop import batches
 
     order = np.asarray(batches.epoch_order(1000, seed=3, fold=1, epoch=2))
     same = (order == np.random.default_rng([3, 1, 2, 0]).permutation(1000)).all()

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import console
-from pipeline.competition.answers import read_answers
-from pipeline.competition.contract import REFUSED, parse_table, value_cells, verdict
-from pipeline.competition.metrics import metric_named, score
+from pipeline.base import console
+from pipeline.base.files import made_by, read_json, read_table
+from pipeline.base.params import ComputeParams, ModelParams, check_params, load_params, load_section
 from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, target_array
-from pipeline.competition.verdict import verdict_record, verdict_table
-from pipeline.files import made_by, read_json, read_table
-from pipeline.params import ComputeParams, ModelParams, check_params, load_params, load_section
+from pipeline.scoring.metrics import metric_named, score
+from pipeline.submission.answers import read_answers
+from pipeline.submission.contract import REFUSED, parse_table, value_cells, verdict
+from pipeline.submission.report import verdict_record, verdict_table
 
 if TYPE_CHECKING:
     from pipeline.leaderboard.kaggle_client import KaggleClient
@@ -102,7 +102,7 @@ def _job_count(text: str) -> int:
 
 
 def _folds(args: argparse.Namespace) -> None:
-    from pipeline.side_by_side import run_folds  # the other commands need neither DVC nor workers
+    from pipeline.commands.side_by_side import run_folds  # the other commands need neither DVC nor workers
 
     check_params(args.params)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
     model = load_section(args.params, "model", ModelParams)
@@ -212,7 +212,7 @@ def _site_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _inspect(args: argparse.Namespace) -> None:
-    from pipeline.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
+    from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
 
     same = is_about(args.raw, args.params)
     other = "" if same else f"{args.params} still names another competition, which `dvc repro` would train; "
@@ -245,7 +245,7 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    from pipeline.verification import Places, verify_run
+    from pipeline.commands.verification import Places, verify_run
 
     for checked, found in verify_run(Places(**{name: getattr(args, name) for name in RUN_PLACES})):
         console.say(f"{checked:<12}  ok  {found}")
@@ -344,7 +344,7 @@ def _client(args: argparse.Namespace) -> "Client":
 
 
 def _download(args: argparse.Namespace) -> None:
-    from pipeline.inspection import write_settings
+    from pipeline.commands.inspection import write_settings
     from pipeline.leaderboard.download import download
     from pipeline.leaderboard.kaggle_client import KaggleClient
 
@@ -382,7 +382,7 @@ def _summary(args: argparse.Namespace) -> None:
 
 
 def _ledger(args: argparse.Namespace) -> None:
-    from pipeline.files import write_bytes, write_table
+    from pipeline.base.files import write_bytes, write_table
     from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
     from pipeline.leaderboard.ledger import Ledger
     from pipeline.report.figures import agreement_figure, drawn
@@ -446,7 +446,7 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> None:
-    from pipeline.leaderboard.bundle import write_bundle
+    from pipeline.bundle.bundle import write_bundle
 
     records = {name: args.competition / name for name in ("schema.json", "test.csv")}
     manifest = write_bundle(
@@ -462,8 +462,8 @@ def _bundle(args: argparse.Namespace) -> None:
 
 
 def _bundle_verify(args: argparse.Namespace) -> None:
-    from pipeline.leaderboard.bundle import verify_bundle
-    from pipeline.params import load_params
+    from pipeline.base.params import load_params
+    from pipeline.bundle.bundle import verify_bundle
 
     lines = verify_bundle(
         args.zip,

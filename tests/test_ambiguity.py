@@ -10,11 +10,11 @@ import pytest
 import yaml
 from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 
-from pipeline.competition.archive import open_archive
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
+from pipeline.base.files import read_json, read_table
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
-from pipeline.files import read_json, read_table
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
 
 IMAGE = encoded(image_of(0, 0))
 TRAIN, TEST = [f"{number:03d}" for number in range(18)], [f"9{number:02d}" for number in range(6)]

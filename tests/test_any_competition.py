@@ -5,7 +5,7 @@ from conftest import ROOT, Workplace, write_zip
 from made_up import CELLS, LAYOUTS, graded, make
 
 from pipeline import __main__ as command
-from pipeline.files import read_json
+from pipeline.base.files import read_json
 
 
 @pytest.fixture

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from conftest import ROOT, competition_files, write_zip
 
-from pipeline.competition import containers, members, regions
-from pipeline.competition.archive import open_archive
+from pipeline.archive import byte_ranges as regions
+from pipeline.archive import formats as containers
+from pipeline.archive import member_names as members
+from pipeline.archive.archive import open_archive
 
 NOISE = np.random.default_rng(0)
 FILES = {

@@ -12,7 +12,7 @@ import pytest
 from conftest import encoded, image_of
 from PIL import Image
 
-from pipeline.competition.audit import (
+from pipeline.audit.findings import (
     FORMAT_REMEDIES,
     AuditFinding,
     class_examples,
@@ -27,9 +27,9 @@ from pipeline.competition.audit import (
     same_bytes,
     search_findings,
 )
+from pipeline.audit.page import Gallery, Picture, audit_page
 from pipeline.images.decode import decode_image
-from pipeline.images.store import write_store
-from pipeline.report.audit_page import Gallery, Picture, audit_page
+from pipeline.images.store_writer import write_store
 
 DECOMPOSED = unicodedata.normalize("NFD", "새")
 

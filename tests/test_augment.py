@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.learning.augment import Augmentation, cut_out, shift_and_flip
+from pipeline.training.augment import Augmentation, cut_out, shift_and_flip
 
 
 @pytest.fixture

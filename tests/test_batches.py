@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learning.augment import Augmentation
-from pipeline.learning.batches import Batches, channel_statistics, epoch_order, store_tensor
-from pipeline.learning.prefetch import prefetched
+from pipeline.loop.batches import Batches, channel_statistics, epoch_order, store_tensor
+from pipeline.loop.prefetch import prefetched
+from pipeline.training.augment import Augmentation
 
 CPU = torch.device("cpu")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from conftest import competition_files, csv_bytes, write_zip
+from house import module_files
 
 from pipeline import __main__ as command
-from pipeline.files import read_json
-from pipeline.leaderboard.bundle import ENTRY, WITHOUT_NETWORK, reached_modules, requirements
+from pipeline.base.files import read_json
+from pipeline.bundle.bundle import ENTRY, WITHOUT_NETWORK, reached_modules, requirements
 
 
 def bundled(place, out, *more):
@@ -44,7 +45,7 @@ def test_it_holds_code_weights_records_and_exact_requirements_and_no_more(bundle
         lines = archive.read("requirements.txt").decode().split()
     assert {"predict.py", "MANIFEST.json", "schema.json", "decision.json", "test.csv", "settings.json"} <= names
     assert {f"models/{fold}.{kind}" for fold in "01" for kind in ("json", "safetensors")} <= names
-    assert {"pipeline/learning/resnet9.py", "pipeline/images/decode.py", "pipeline/competition/contract.py"} <= names
+    assert {"pipeline/models/resnet9.py", "pipeline/images/decode.py", "pipeline/submission/contract.py"} <= names
     assert not [name for name in names if "stages" in name or "leaderboard" in name or "report" in name]
     packages = {line.split("==")[0] for line in lines}
     assert packages == {"torch", "numpy", "pillow", "safetensors", "simplejpeg", "tqdm"}
@@ -133,7 +134,7 @@ def test_the_hook_refuses_every_connection(tmp_path):
 def test_the_reached_modules_are_those_that_are_imported():
     code = f"import sys, {ENTRY}; print(*sorted(name for name in sys.modules if name.startswith('pipeline')))"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(command.__file__).parents[1], capture_output=True, text=True, check=True)  # fmt: skip
-    packages = {"pipeline", "pipeline.competition", "pipeline.images", "pipeline.learning"}
+    packages = {name for name, path in module_files().items() if path.name == "__init__.py"}
     assert set(done.stdout.split()) - packages == set(reached_modules(ENTRY, everywhere=False)) - packages
 
 

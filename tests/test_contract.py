@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.competition.contract import check_submission, make_submission, refuse
 from pipeline.competition.schema import Schema, Store, SubmissionFormat, Target
+from pipeline.submission.contract import check_submission, make_submission, refuse
 
 IDS = ["007", "010", "123456789012345678", "a,b", "x y"]
 CLASSES = ("10", "2", "Straße", "bird, large")

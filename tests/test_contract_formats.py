@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.competition.answers import answers_of, row_cells
-from pipeline.competition.contract import check_submission, make_submission, refuse, verdict
 from pipeline.competition.schema import SUBMISSION_KINDS, Schema, Store, SubmissionFormat, Target
-from pipeline.competition.verdict import overall, verdict_record, verdict_table
+from pipeline.submission.answers import answers_of, row_cells
+from pipeline.submission.contract import check_submission, make_submission, refuse, verdict
+from pipeline.submission.report import overall, verdict_record, verdict_table
 
 IDS = ("007", "010", "123456789012345678", "a,b", "été")
 CLASSES = {

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from pipeline.competition.decision import (
+from pipeline.competition.schema import Target
+from pipeline.scoring.decision import (
     Decision,
     _thresholds,
     choose_decision,
@@ -17,8 +18,7 @@ from pipeline.competition.decision import (
     read_decision,
     write_decision,
 )
-from pipeline.competition.metrics import metric_named, score
-from pipeline.competition.schema import Target
+from pipeline.scoring.metrics import metric_named, score
 
 SINGLE = Target(kind="single_label", columns=("label",), classes=("a", "b", "c"))
 ORDINAL = Target(kind="ordinal", columns=("grade",), classes=("0", "1", "2", "3", "4"))

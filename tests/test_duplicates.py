@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline.images.duplicates import mirrored_copies, near_copies, search_copies
+from pipeline.audit.duplicates import mirrored_copies, near_copies, search_copies
 
 
 def picture(*seed, size=32, scales=(3, 6, 12, 24)):

@@ -19,8 +19,8 @@ import yaml
 from conftest import ROOT, competition_files, csv_bytes, write_zip
 from test_dvc import Project
 
-from pipeline.params import SECTIONS
-from pipeline.yamls import read_yaml
+from pipeline.base.params import SECTIONS
+from pipeline.base.yamls import read_yaml
 
 pytestmark = pytest.mark.slow
 
@@ -264,7 +264,7 @@ def test_what_dvc_takes_for_equal_but_is_of_another_type_is_found_by_folds(proje
     """False == 0 in Python, so that DVC runs no stage, which would refuse it."""
     project.set(**{section: {key: value}})
     assert all(fresh for fresh, _ in project.keys().values()), "else the stages refuse it: this test can go"
-    from pipeline.params import check_params
+    from pipeline.base.params import check_params
 
     with pytest.raises(ValueError, match=f"{section}.{key} is {value!r}"):
         check_params(project.root / "params.yaml")

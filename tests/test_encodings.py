@@ -3,11 +3,11 @@
 import pytest
 from conftest import competition_files, csv_bytes, write_zip
 
-from pipeline.competition.archive import open_archive
-from pipeline.competition.encodings import EncodingError, checked_encoding, decoded, ranked_encodings
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
+from pipeline.tables.encodings import EncodingError, checked_encoding, decoded, ranked_encodings
 
 TEXTS = [
     ("gb18030", ("苹果", "香蕉", "葡萄")), ("gb18030", ("猫", "狗")), ("gb18030", ("健康", "锈病", "白粉病")),

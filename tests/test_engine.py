@@ -9,15 +9,17 @@ from sklearn.metrics import accuracy_score
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pipeline.learning import augment, engine, mixing, policies
-from pipeline.learning import batches as batches_module
-from pipeline.learning.batches import Batches
-from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.mixing import Mixed, Mixing
-from pipeline.learning.models import MirrorAveraged, Normalised
-from pipeline.learning.objective import CrossEntropy
-from pipeline.learning.resnet9 import ResNet9
-from pipeline.learning.tally import NonFiniteLossError
+from pipeline.loop import batches as batches_module
+from pipeline.loop import engine
+from pipeline.loop.batches import Batches
+from pipeline.loop.engine import Mode, run_model
+from pipeline.loop.epoch_meter import NonFiniteLossError
+from pipeline.loop.objective import CrossEntropy
+from pipeline.models.networks import MirrorAveraged, Normalised
+from pipeline.models.resnet9 import ResNet9
+from pipeline.training import augment, mixing
+from pipeline.training import autoaugment as policies
+from pipeline.training.mixing import Mixed, Mixing
 
 CPU = torch.device("cpu")
 NUM_IMAGES = 103

@@ -7,8 +7,8 @@ import pytest
 from conftest import competition_files, write_zip
 from PIL import Image
 
+from pipeline.audit.page import Gallery, Picture, audit_page
 from pipeline.report import figures
-from pipeline.report.audit_page import Gallery, Picture, audit_page
 
 ODD = [
     r"$\frac{$", "$", "$$", r"\$x^$", "a\nb", "\t", "\x00", "\ud800", "\u2028", "수달", "\U0001f9a6", "\ufeff", "", " ",

@@ -13,18 +13,18 @@ import torch
 from conftest import competition_files, write_zip
 from safetensors.torch import load_file, save_file
 
-from pipeline import allocator
-from pipeline.files import read_arrays, read_history
-from pipeline.images.store import read_store
-from pipeline.learning.batches import Batches
-from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, free_memory, memory_format, set_tf32
-from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.fold import predict
-from pipeline.learning.recipe import averaging, create_optimizer, one_cycle
-from pipeline.learning.resnet9 import ResNet9
+from pipeline.base import allocator
+from pipeline.base.files import read_arrays, read_history
+from pipeline.competition.store import read_store
+from pipeline.loop.batches import Batches
+from pipeline.loop.device import autocast_dtype, device_named, free_memory, memory_format, set_tf32
+from pipeline.loop.engine import Mode, run_model
+from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.prediction import predict
+from pipeline.models.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 from pipeline.stages.train import device_bytes
+from pipeline.training.optimisation import averaging, create_optimizer, one_cycle
 
 CPU = torch.device("cpu")
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
@@ -106,7 +106,7 @@ def test_weights_and_card_must_belong_together(finished, tmp_path):
 
 
 def test_a_checkpoint_with_nan_weights_or_of_another_shape_is_refused(finished, tmp_path):
-    from pipeline.files import sha256_of
+    from pipeline.base.files import sha256_of
 
     state = load_file(finished.path("data/models/0.safetensors"))
     found = json.loads(finished.path("data/models/0.json").read_text())
@@ -214,7 +214,7 @@ def test_devices_by_name():
 def test_freed_memory_is_used_again_without_a_page_fault_and_the_heap_asks_for_huge_pages(monkeypatch):
     code = """
 import resource, torch
-from pipeline.allocator import keep_freed_memory
+from pipeline.base.allocator import keep_freed_memory
 keep_freed_memory()
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -11,17 +11,8 @@ from conftest import competition_files, write_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.competition.columns import order_in_time, read_train_columns
-from pipeline.competition.folds import (
-    deal_folds,
-    deal_groups,
-    deal_label_sets,
-    deal_rows,
-    own_folds,
-    refuse_empty_folds,
-    time_blocks,
-)
-from pipeline.competition.groups import file_name_prefixes, likely_groups, merged_groups
+from pipeline.base.files import read_table, write_table
+from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
     TRAIN_COLUMNS,
     Schema,
@@ -32,8 +23,17 @@ from pipeline.competition.schema import (
     label_cell,
     write_schema,
 )
-from pipeline.files import read_table, write_table
-from pipeline.texts import Texts
+from pipeline.split.folds import (
+    deal_folds,
+    deal_groups,
+    deal_label_sets,
+    deal_rows,
+    own_folds,
+    refuse_empty_folds,
+    time_blocks,
+)
+from pipeline.split.groups import file_name_prefixes, likely_groups, merged_groups
+from pipeline.split.train_columns import order_in_time, read_train_columns
 
 
 def labels_of(sizes):

@@ -10,10 +10,10 @@ import pytest
 from conftest import competition_files, encoded, image_of, write_zip
 from PIL import Image
 
-from pipeline.competition.layout import ALLOWABLE
 from pipeline.competition.schema import read_schema, read_test_table, read_train_table
+from pipeline.competition.store import read_store
 from pipeline.images.decode import decode_image
-from pipeline.images.store import read_store
+from pipeline.layout.layout import ALLOWABLE
 
 OUTPUTS = ("data/competition", "data/images")
 

@@ -7,10 +7,10 @@ import yaml
 from conftest import ROOT, competition_files, write_zip
 
 from pipeline import __main__ as command
-from pipeline.inspection import holds_demos_recipe
-from pipeline.params import CompetitionParams, load_section
-from pipeline.side_by_side import run_folds
-from pipeline.suggestion import MOST_EPOCHS
+from pipeline.base.params import CompetitionParams, load_section
+from pipeline.commands.inspection import holds_demos_recipe
+from pipeline.commands.side_by_side import run_folds
+from pipeline.commands.suggestion import MOST_EPOCHS
 
 
 @pytest.fixture

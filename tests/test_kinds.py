@@ -11,15 +11,15 @@ import pytest
 import yaml
 from conftest import ROOT, csv_bytes, encoded, image_of, write_zip
 
-from pipeline.competition.answers import answers_of, row_cells
-from pipeline.competition.archive import open_archive
-from pipeline.competition.contract import check_submission, make_submission, parse_table
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
+from pipeline.base.params import CompetitionParams, load_section
+from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import Schema, Store
-from pipeline.inspection import inspect_competition, write_settings
-from pipeline.params import CompetitionParams, load_section
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
+from pipeline.submission.answers import answers_of, row_cells
+from pipeline.submission.contract import check_submission, make_submission, parse_table
 
 NUM_TRAIN, NUM_TEST = 24, 6
 TRAIN, TEST = [f"{n:03d}" for n in range(NUM_TRAIN)], [f"9{n:02d}" for n in range(NUM_TEST)]

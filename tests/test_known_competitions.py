@@ -20,15 +20,15 @@ from conftest import csv_bytes, encoded, write_zip
 from made_up import MadeUp, graded
 from test_dvc import Project
 
-from pipeline.competition.answers import answers_of, row_cells
-from pipeline.competition.archive import open_archive
-from pipeline.competition.contract import check_submission, make_submission
-from pipeline.competition.decision import Decision, decide
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
+from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import Schema, Store, read_schema, several_labels
-from pipeline.inspection import inspect_competition, write_settings
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
+from pipeline.scoring.decision import Decision, decide
+from pipeline.submission.answers import answers_of, row_cells
+from pipeline.submission.contract import check_submission, make_submission
 
 NUM_TRAIN, NUM_TEST = 36, 12
 SIZE = 12

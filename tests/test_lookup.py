@@ -1,10 +1,10 @@
-"""pipeline.competition.lookup: as a dict of lists, at any size, also where hashes fall together."""
+"""pipeline.base.lookup: as a dict of lists, at any size, also where hashes fall together."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.competition.lookup import Lookup
+from pipeline.base.lookup import Lookup
 
 
 def keys_of(item):

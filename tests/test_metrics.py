@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from pipeline.competition.answers import Answers
-from pipeline.competition.metrics import ALIASES, metric_named, score
 from pipeline.competition.schema import Target
+from pipeline.scoring.metrics import ALIASES, metric_named, score
+from pipeline.submission.answers import Answers
 
 CLASSES = ("a", "b", "c", "d")
 SINGLE = Target(kind="single_label", columns=("label",), classes=CLASSES)

@@ -1,12 +1,12 @@
-"""pipeline.learning.mixing: images and labels in the same shares, draws that a resumed run repeats."""
+"""pipeline.training.mixing: images and labels in the same shares, draws that a resumed run repeats."""
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.learning.batches import Batches
-from pipeline.learning.mixing import Mixed, Mixing
-from pipeline.learning.objective import CrossEntropy, Grades, IndependentLabels
+from pipeline.loop.batches import Batches
+from pipeline.loop.objective import CrossEntropy, Grades, IndependentLabels
+from pipeline.training.mixing import Mixed, Mixing
 
 NUM_CLASSES = 8
 

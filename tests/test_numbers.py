@@ -12,12 +12,12 @@ import torch
 from conftest import competition_files, csv_bytes, write_zip
 from torch import nn
 
-from pipeline.files import read_history, whole_file, write_bytes
-from pipeline.images.store import write_store
-from pipeline.learning.batches import Batches
-from pipeline.learning.engine import Mode, run_model
-from pipeline.learning.memory import OutOfMemoryError, Parts, out_of_memory_said, step_bytes
-from pipeline.learning.resnet9 import ResNet9
+from pipeline.base.files import read_history, whole_file, write_bytes
+from pipeline.images.store_writer import write_store
+from pipeline.loop.batches import Batches
+from pipeline.loop.engine import Mode, run_model
+from pipeline.loop.memory import OutOfMemoryError, Parts, out_of_memory_said, step_bytes
+from pipeline.models.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 
 CPU = torch.device("cpu")
@@ -269,7 +269,7 @@ def test_a_store_that_does_not_fit_stops_before_the_first_image(small_disk):
 
 
 def test_a_full_disk_for_states_does_not_stop_training(workplace, small_disk, monkeypatch, capsys):
-    from pipeline.learning import resume
+    from pipeline.training import resume
 
     monkeypatch.setattr(resume, "LEAST_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss
 
-from pipeline.learning.objective import CrossEntropy, Grades, IndependentLabels, num_outputs, objective_for
+from pipeline.loop.objective import CrossEntropy, Grades, IndependentLabels, num_outputs, objective_for
 
 KINDS = {"single_label": CrossEntropy, "binary": CrossEntropy, "multi_label": IndependentLabels, "ordinal": Grades}
 NUM_CLASSES, NUM_IMAGES = 4, 50

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from pipeline import params as p
+from pipeline.base import params as p
 
 SECTIONS = p.SECTIONS
 PARAM_FILES = [ROOT / "params.yaml", *sorted((ROOT / "recipes").glob("*.yaml"))]

@@ -8,12 +8,12 @@ import pytest
 from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 from PIL import Image
 
-from pipeline.competition import pictures
-from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.layout import read_layout
-from pipeline.competition.pictures import IMAGE_SUFFIXES, image_names, stem_of, without_suffix
+from pipeline.archive.archive import Archive, open_archive
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import FORMATS, TGA, decode_image
+from pipeline.layout.layout import read_layout
+from pipeline.tables import image_names as pictures
+from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, without_suffix
 
 TREES = ("oak", "elm", "fir")
 

@@ -7,13 +7,13 @@ import pytest
 from conftest import csv_bytes, write_zip
 from PIL import Image
 
-from pipeline.competition.archive import open_archive
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
+from pipeline.bundle.offline import _members as members_of_ids
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import read_test_table
-from pipeline.images.store import read_store
-from pipeline.prediction import _members as members_of_ids
+from pipeline.competition.store import read_store
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
 
 SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
 

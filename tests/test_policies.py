@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from pipeline.learning import policies
+from pipeline.training import autoaugment as policies
 
 EXACT = {
     "TranslateX", "TranslateY", "Brightness", "Color", "Sharpness", "Posterize", "Solarize", "AutoContrast",

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from pipeline.competition.answers import Answers
-from pipeline.competition.metrics import log_loss, mean_and_standard_error, score
-from pipeline.competition.predictions import confusion_counts, ensemble, gather_oof
+from pipeline.base.files import write_arrays
 from pipeline.competition.schema import Target
-from pipeline.files import write_arrays
+from pipeline.scoring.fold_predictions import confusion_counts, ensemble, gather_oof
+from pipeline.scoring.metrics import log_loss, mean_and_standard_error, score
+from pipeline.submission.answers import Answers
 
 
 def probs_of(count, seed=0):

@@ -5,9 +5,9 @@ import timm
 import torch
 from torch import nn
 
-import pipeline.learning.zoo  # noqa: F401  (registers resnet9)
-from pipeline.learning.models import Normalised, create_model
-from pipeline.learning.resnet9 import LOGIT_SCALE, Residual, ResNet9
+import pipeline.models.timm_models  # noqa: F401  (registers resnet9)
+from pipeline.models.networks import Normalised, create_model
+from pipeline.models.resnet9 import LOGIT_SCALE, Residual, ResNet9
 
 
 @pytest.mark.parametrize("size", [8, 9, 31, 32, 100])

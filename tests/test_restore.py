@@ -9,10 +9,10 @@ import yaml
 from conftest import competition_files, encoded, image_of, write_zip
 from test_dvc import Project
 
-from pipeline.files import read_arrays, read_json, sha256_of, write_arrays
-from pipeline.leaderboard.difference import first_difference
+from pipeline.base.files import read_arrays, read_json, sha256_of, write_arrays
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.restore import find_source, restore
+from pipeline.submission.difference import first_difference
 
 
 def test_the_first_differing_row_is_named_with_the_count():

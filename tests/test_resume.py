@@ -9,9 +9,9 @@ import torch
 from conftest import Workplace, competition_files, write_zip
 from safetensors.torch import load_file
 
-from pipeline.files import read_arrays
-from pipeline.learning import resume
-from pipeline.learning.models import CXX_COMPILERS, compile_forward
+from pipeline.base.files import read_arrays
+from pipeline.models.networks import CXX_COMPILERS, compile_forward
+from pipeline.training import resume
 
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
 RECIPES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from test_dvc import Project
 
-from pipeline.side_by_side import at_once, folds_in, num_on_accelerators
+from pipeline.commands.side_by_side import at_once, folds_in, num_on_accelerators
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 
@@ -259,7 +259,7 @@ asked = []
 for name in ("_cuda_getDeviceCount", "_cuda_init"):
     if hasattr(torch._C, name):
         setattr(torch._C, name, lambda *_, name=name: asked.append(name) or 0)
-from pipeline.side_by_side import PRELOAD
+from pipeline.commands.side_by_side import PRELOAD
 for module in (*PRELOAD, "timm", "pipeline.stages.train", "pipeline.stages.infer"):
     importlib.import_module(module)
 print(asked, torch.cuda.is_initialized())
@@ -274,6 +274,6 @@ def test_what_workers_are_forked_from_does_not_begin_cuda():
 
 
 def test_the_parent_knows_no_torch():
-    code = "import sys, pipeline.side_by_side\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
+    code = "import sys, pipeline.commands.side_by_side\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.split() == ["False", "False"]

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
 
-from pipeline.competition.archive import open_archive
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
 
 TREES = ("oak", "elm", "fir")
 

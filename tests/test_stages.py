@@ -12,8 +12,8 @@ from conftest import ROOT, Workplace
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from pipeline import __main__ as command
+from pipeline.base.files import read_arrays, read_json, write_arrays
 from pipeline.competition.schema import read_schema, read_train_labels
-from pipeline.files import read_arrays, read_json, write_arrays
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_check_accepts_ours_and_refuses_a_damaged_one(finished, capsys, tmp_path
 
 
 def test_errors_of_the_users_world_are_one_message_and_exit_code_2(capsys):
-    import pipeline.console as console
+    import pipeline.base.console as console
 
     def main(argv):
         raise ValueError("params.yaml: train.epochs is 0")

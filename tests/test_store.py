@@ -15,8 +15,8 @@ from conftest import encoded
 from house import ROOT
 from PIL import Image
 
-from pipeline.images import store
-from pipeline.images.store import write_store
+from pipeline.images import store_writer
+from pipeline.images.store_writer import write_store
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes by /proc")
 
@@ -47,9 +47,9 @@ def mixed_files(count):
 @pytest.fixture
 def several_cores(monkeypatch):
     """Two processes beside this one, from the second batch on."""
-    monkeypatch.setattr(store, "num_cores", lambda: 3)
-    monkeypatch.setattr(store, "WORKERS_PAY_FROM", 0)
-    monkeypatch.setattr(store, "BATCH_IMAGES", 16)
+    monkeypatch.setattr(store_writer, "num_cores", lambda: 3)
+    monkeypatch.setattr(store_writer, "WORKERS_PAY_FROM", 0)
+    monkeypatch.setattr(store_writer, "BATCH_IMAGES", 16)
 
 
 def test_one_core_and_several_give_the_same_bytes_and_report(tmp_path, monkeypatch, several_cores):
@@ -68,7 +68,7 @@ def test_one_core_and_several_give_the_same_bytes_and_report(tmp_path, monkeypat
         return path.read_bytes(), list(report.sha256), report.failures, seen, oddities
 
     several = written(tmp_path / "several.npy")
-    monkeypatch.setattr(store, "num_cores", lambda: 1)
+    monkeypatch.setattr(store_writer, "num_cores", lambda: 1)
     assert several == written(tmp_path / "one.npy")
 
     rows = [row for row, _ in several[2]]
@@ -100,14 +100,14 @@ import signal, time
 from pathlib import Path
 import numpy as np
 from conftest import encoded
-from pipeline.images import store
+from pipeline.images import store_writer
 signal.signal(signal.SIGINT, signal.default_int_handler)
-store.num_cores, store.WORKERS_PAY_FROM, store.BATCH_IMAGES = lambda: 3, 0, 4
+store_writer.num_cores, store_writer.WORKERS_PAY_FROM, store_writer.BATCH_IMAGES = lambda: 3, 0, 4
 content = encoded(np.zeros((12, 12, 3), dtype=np.uint8))
 def read(name):
     time.sleep(0.001)
     return content
-store.write_store(Path({str(tmp_path / "x.npy")!r}), ["x"] * 100_000, read, size=12, fit="squash", title="")
+store_writer.write_store(Path({str(tmp_path / "x.npy")!r}), ["x"] * 100_000, read, size=12, fit="squash", title="")
 """
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     with (tmp_path / "stderr").open("w") as stderr:
@@ -136,8 +136,8 @@ def is_running(pid):
 
 @pytest.mark.parametrize("cores", [1, 3])
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch, cores):
-    monkeypatch.setattr(store, "num_cores", lambda: cores)
-    monkeypatch.setattr(store, "WORKERS_PAY_FROM", 0)
+    monkeypatch.setattr(store_writer, "num_cores", lambda: cores)
+    monkeypatch.setattr(store_writer, "WORKERS_PAY_FROM", 0)
     small = encoded(np.zeros((12, 12, 3), dtype=np.uint8), "JPEG")
 
     def peak(count):
@@ -149,4 +149,4 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch, c
         return found
 
     peak(30)  # what is loaded once
-    assert peak(600) - peak(120) < 2 * store.BATCH_BYTES
+    assert peak(600) - peak(120) < 2 * store_writer.BATCH_BYTES

@@ -4,8 +4,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from pipeline.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
-from pipeline.suggestion import BUDGET_S, ENOUGH_EPOCHS, LEAST_EPOCHS, MOST_EPOCHS, suggested_recipe
+from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
+from pipeline.commands.suggestion import BUDGET_S, ENOUGH_EPOCHS, LEAST_EPOCHS, MOST_EPOCHS, suggested_recipe
 
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
 

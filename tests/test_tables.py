@@ -9,13 +9,13 @@ from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.competition.archive import open_archive
-from pipeline.competition.delimited import read_delimited
-from pipeline.competition.layout import read_layout
+from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
-from pipeline.competition.table_files import read_tables
-from pipeline.competition.tables import Table, parted, without_index
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import read_layout
+from pipeline.tables.delimited import read_delimited
+from pipeline.tables.table import Table, parted, without_index
+from pipeline.tables.table_files import read_tables
 
 HEADER = ("id", "label", "note")
 ROWS = [("001", "oak", "x, y"), ("002", "elm", ""), ("003", "a fir", "z"), ("004", "oak", "it's")]

@@ -1,12 +1,12 @@
-"""pipeline.texts: as a list of strings is, at any length, for any text that UTF-8 can hold."""
+"""pipeline.base.texts: as a list of strings is, at any length, for any text that UTF-8 can hold."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import texts
-from pipeline.texts import Texts, columns_of_rows, joined_texts, rows_of_equals
+from pipeline.base import texts
+from pipeline.base.texts import Texts, columns_of_rows, joined_texts, rows_of_equals
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # "Cs": halves of surrogate pairs
 LISTS = st.lists(ANY | st.sampled_from(["", "a", "\0", "007", "한글", "longer than fifteen bytes"]), max_size=30)

@@ -9,8 +9,8 @@ from conftest import competition_files, write_zip
 from made_up import CLASSES, graded, make
 
 from pipeline import __main__ as command
+from pipeline.base.files import read_json
 from pipeline.competition.schema import read_schema, target_array
-from pipeline.files import read_json
 
 TEST_KINDS = ["unreadable test image", "test image missing"]
 CORRUPT, MISSING = "te.048", "te.050"

@@ -19,8 +19,8 @@ import yaml
 from conftest import ROOT, competition_files, write_zip
 from kaggle_server import TOKEN, Server, World, environment
 
+from pipeline.base.files import write_json
 from pipeline.competition.schema import Schema, Store, SubmissionFormat, Target, write_schema
-from pipeline.files import write_json
 from pipeline.leaderboard.ledger import Ledger
 
 SAMPLE = b"id,label\n007,cat\n008,cat\n009,cat\n"

@@ -8,7 +8,7 @@ import pytest
 from conftest import Workplace
 
 from pipeline import __main__ as command
-from pipeline.files import read_arrays, write_arrays
+from pipeline.base.files import read_arrays, write_arrays
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.competition.words import role_of, role_of_folders, split_roles
+from pipeline.tables.words import role_of, role_of_folders, split_roles
 
 
 @pytest.mark.parametrize(

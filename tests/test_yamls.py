@@ -7,9 +7,9 @@ from dvc.utils.serialize import parse_yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.inspection import write_settings
-from pipeline.params import SECTIONS, CompetitionParams, load_section
-from pipeline.yamls import read_yaml, rewritten
+from pipeline.base.params import SECTIONS, CompetitionParams, load_section
+from pipeline.base.yamls import read_yaml, rewritten
+from pipeline.commands.inspection import write_settings
 
 SHIPPED = (ROOT / "params.yaml").read_text()
 ODD = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.learning.resnet9 import ResNet9
+from pipeline.models.resnet9 import ResNet9
 
 NUM_CLASSES = 10
 SIZE = 32  # pixels

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import made_by, read_json, read_table, write_json
-from pipeline.texts import Texts
+from pipeline.base.files import made_by, read_json, read_table, write_json
+from pipeline.base.texts import Texts
 
 TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
 TEST_COLUMNS = ("image_id", "path", "sha256")
@@ -88,7 +88,7 @@ class Schema:
     id_column: str  # in the organiser's train table
     target: Target
     submission: SubmissionFormat
-    metric: str  # a name of pipeline.competition.metrics
+    metric: str  # a name of pipeline.scoring.metrics
     train: Store
     test: Store
 

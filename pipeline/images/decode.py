@@ -165,7 +165,7 @@ def _orientation(content: bytes) -> int:
 
 
 def _mode_oddities(image: Any, bits: int, shape: Any) -> tuple[str, ...]:
-    """Names that `pipeline.competition.audit` gives a remedy for; image as stored, bits and shape as `_as_rgb` has."""
+    """Names that `pipeline.audit.findings` gives a remedy for; image as stored, bits and shape as `_as_rgb` has."""
     orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
     found = {
         "16-bit": bits == 16,

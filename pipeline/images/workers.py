@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
-from pipeline.images.batch import Batch, StoreFile, StoreReport, decode_batch
+from pipeline.images.store_batch import Batch, StoreFile, StoreReport, decode_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUED = 2  # batches for each process: one in work, one waiting

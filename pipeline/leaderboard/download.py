@@ -9,9 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import console
-from pipeline.competition.archive import open_archive
-from pipeline.files import read_json, write_json
+from pipeline.archive.archive import open_archive
+from pipeline.base import console
+from pipeline.base.files import read_json, write_json
 from pipeline.leaderboard.kaggle_client import KaggleClient
 from pipeline.leaderboard.site import UnansweredError
 

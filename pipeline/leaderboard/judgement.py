@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from pipeline.competition.metrics import metric_named
 from pipeline.leaderboard.ledger import FAILED, Entry
+from pipeline.scoring.metrics import metric_named
 
 FEWEST_FOR_CORRELATION = 3
 POINT_COLUMNS = ("submission", "message", "cv_score", "cv_standard_error", "public_score", "private_score")

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pipeline import console
-from pipeline.files import table_bytes
+from pipeline.base import console
+from pipeline.base.files import table_bytes
 from pipeline.leaderboard.provenance import provenance
 
 INTENDED, SENT, FAILED = "intended", "sent", "failed"  # further statuses are the server's: pending, complete, error

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.leaderboard.difference import first_difference
+from pipeline.base.yamls import read_yaml
 from pipeline.leaderboard.ledger import Entry
 from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name
-from pipeline.yamls import read_yaml
+from pipeline.submission.difference import first_difference
 
 STAGE = "submit"
 NUM_SHOWN = 3

@@ -8,12 +8,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import console
-from pipeline.competition.contract import WARN, refuse, verdict
+from pipeline.base import console
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.ledger import Ledger, description
 from pipeline.leaderboard.site import Client, RefusedError, SiteError
 from pipeline.leaderboard.sync import SentSubmission
+from pipeline.submission.contract import WARN, refuse, verdict
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 SETTLED = ("complete", "error")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import console
+from pipeline.base import console
 
 NUM_LABELLED_CLASSES = 60  # above it tick labels would overlap
 DPI = 110

@@ -5,7 +5,7 @@ and a stage ends when the DVC that started it is killed.
 import multiprocessing
 import os
 
-from pipeline import allocator, console
+from pipeline.base import allocator, console
 
 allocator.restart_stage()
 if "DVC_STAGE" in os.environ and multiprocessing.parent_process() is None:  # else a worker of `folds`, which sees to it

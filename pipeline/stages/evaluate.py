@@ -11,12 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import console
-from pipeline.competition.answers import Answers, answers_of
-from pipeline.competition.contract import through_the_writer
-from pipeline.competition.decision import choose_decision, cross_fitted, decided_answers, write_decision
-from pipeline.competition.metrics import mean_and_standard_error, metric_named, score
-from pipeline.competition.predictions import confusion_counts, gather_oof
+from pipeline.base import console
+from pipeline.base.files import (
+    fold_files,
+    made_by,
+    read_history,
+    refuse_altered,
+    write_bytes,
+    write_json,
+    write_table,
+)
+from pipeline.base.params import load_folds
 from pipeline.competition.schema import (
     PER_CLASS_COLUMNS,
     Schema,
@@ -27,18 +32,13 @@ from pipeline.competition.schema import (
     refuse_rows,
     target_array,
 )
-from pipeline.files import (
-    fold_files,
-    made_by,
-    read_history,
-    refuse_altered,
-    write_bytes,
-    write_json,
-    write_table,
-)
-from pipeline.images.store import read_store
-from pipeline.params import load_folds
+from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
+from pipeline.scoring.decision import choose_decision, cross_fitted, decided_answers, write_decision
+from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
+from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
+from pipeline.submission.answers import Answers, answers_of
+from pipeline.submission.contract import through_the_writer
 
 NUM_MISTAKES = 24
 CURVE_COLUMNS = (

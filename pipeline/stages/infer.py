@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import allocator, console
+from pipeline.base import allocator, console
+from pipeline.base.files import refuse_altered, write_arrays
+from pipeline.base.params import ComputeParams, InferParams, load_section
 from pipeline.competition.schema import read_schema, read_test_rows, refuse_rows
-from pipeline.files import refuse_altered, write_arrays
-from pipeline.images.store import read_store
-from pipeline.learning.batches import store_tensor
-from pipeline.learning.checkpoint import read_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, set_tf32
-from pipeline.learning.fold import predict
-from pipeline.learning.models import bf16_sound_on_cpu
-from pipeline.params import ComputeParams, InferParams, load_section
+from pipeline.competition.store import read_store
+from pipeline.loop.batches import store_tensor
+from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.networks import bf16_sound_on_cpu
+from pipeline.models.prediction import predict
 
 NUM_SHOWN = 6  # classes in a message
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import allocator, console
-from pipeline.competition import audit
-from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.audit import AuditFinding, Place
-from pipeline.competition.layout import ALLOWABLE, Layout, read_layout
+from pipeline.archive.archive import Archive, open_archive
+from pipeline.audit import findings as audit
+from pipeline.audit.duplicates import Search, mirrored_copies, search_copies
+from pipeline.audit.findings import AuditFinding, Place
+from pipeline.audit.page import Gallery, Picture, audit_page
+from pipeline.base import allocator, console
+from pipeline.base.files import sha256_of, whole_file, write_bytes, write_json, write_table
+from pipeline.base.params import CompetitionParams, ImagesParams, load_section
+from pipeline.base.texts import Texts, thinned
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import (
     TEST_COLUMNS,
     TRAIN_COLUMNS,
@@ -28,12 +31,10 @@ from pipeline.competition.schema import (
     Store,
     write_schema,
 )
-from pipeline.files import sha256_of, whole_file, write_bytes, write_json, write_table
-from pipeline.images.duplicates import Search, mirrored_copies, search_copies
-from pipeline.images.store import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, drop_rows, read_store, write_store
-from pipeline.params import CompetitionParams, ImagesParams, load_section
-from pipeline.report.audit_page import Gallery, Picture, audit_page
-from pipeline.texts import Texts, thinned
+from pipeline.competition.store import read_store
+from pipeline.images.store_writer import AUTO_SAMPLE, StoreReport, auto_bits, auto_size, drop_rows, write_store
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import ALLOWABLE, Layout, read_layout
 
 NUM_CLASSES_PICTURED = 60
 MOST_CONSTANT = 0.9  # of all images

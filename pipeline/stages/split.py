@@ -8,13 +8,13 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import allocator, console
-from pipeline.competition.columns import read_train_columns
-from pipeline.competition.folds import deal_rows
-from pipeline.competition.groups import likely_groups
+from pipeline.base import allocator, console
+from pipeline.base.files import refuse_leftovers, write_table
+from pipeline.base.params import SplitParams, load_folds, load_section
 from pipeline.competition.schema import FOLDS_COLUMNS, read_schema, read_train_table
-from pipeline.files import refuse_leftovers, write_table
-from pipeline.params import SplitParams, load_folds, load_section
+from pipeline.split.folds import deal_rows
+from pipeline.split.groups import likely_groups
+from pipeline.split.train_columns import read_train_columns
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import console
-from pipeline.competition.answers import answers_of, predicted_counts, row_cells
-from pipeline.competition.contract import check_submission, make_submission, parse_table, refuse
-from pipeline.competition.decision import decide, read_decision
-from pipeline.competition.predictions import ensemble
+from pipeline.base import console
+from pipeline.base.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
+from pipeline.base.params import load_folds, load_params
 from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, refuse_rows
-from pipeline.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
-from pipeline.params import load_folds, load_params
+from pipeline.scoring.decision import decide, read_decision
+from pipeline.scoring.fold_predictions import ensemble
+from pipeline.submission.answers import answers_of, predicted_counts, row_cells
+from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
 
 
 def main(argv: Sequence[str] | None = None) -> None:

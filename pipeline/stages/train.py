@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline import allocator, console
-from pipeline.competition.schema import Target, read_folds, read_schema, read_train_labels, refuse_rows, target_array
-from pipeline.files import (
+from pipeline.base import allocator, console
+from pipeline.base.files import (
     code_fingerprint,
     made_by,
     refuse_altered,
@@ -25,18 +24,7 @@ from pipeline.files import (
     write_json,
     write_table,
 )
-from pipeline.images.store import read_store
-from pipeline.learning.batches import channel_statistics, store_tensor
-from pipeline.learning.checkpoint import ModelCard, write_checkpoint
-from pipeline.learning.device import autocast_dtype, device_named, set_tf32
-from pipeline.learning.fold import EpochRecord, TrainedFold, train_fold
-from pipeline.learning.memory import out_of_memory_said, step_bytes
-from pipeline.learning.models import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
-from pipeline.learning.objective import num_outputs
-from pipeline.learning.resume import Saves
-from pipeline.learning.streams import seed_torch
-from pipeline.learning.tally import Outcome
-from pipeline.params import (
+from pipeline.base.params import (
     AugmentParams,
     ComputeParams,
     ModelParams,
@@ -45,7 +33,19 @@ from pipeline.params import (
     load_section,
     load_train,
 )
-from pipeline.texts import Texts
+from pipeline.base.texts import Texts
+from pipeline.competition.schema import Target, read_folds, read_schema, read_train_labels, refuse_rows, target_array
+from pipeline.competition.store import read_store
+from pipeline.loop.batches import channel_statistics, store_tensor
+from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.loop.epoch_meter import Outcome
+from pipeline.loop.memory import out_of_memory_said, step_bytes
+from pipeline.loop.objective import num_outputs
+from pipeline.loop.streams import seed_torch
+from pipeline.models.checkpoint import ModelCard, write_checkpoint
+from pipeline.models.networks import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
+from pipeline.training.fold import EpochRecord, TrainedFold, train_fold
+from pipeline.training.resume import Saves
 
 
 def device_bytes(argv: Sequence[str]) -> int:

@@ -32,8 +32,8 @@ KINDS = {  # command, stages to make stale, whom to kill, share of their time in
 }
 MOST_STALE = 3  # stages at once
 EDITS = (
-    ("pipeline/learning/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
-    ("pipeline/learning/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
+    ("pipeline/training/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
+    ("pipeline/training/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
     ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
 )
 NOT_HANDED_OVER = ("scratch", "archive", "logs")

@@ -82,7 +82,7 @@ class Project(Workplace):
         for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == "pipeline"]:
             del sys.modules[name]
         if words[0].endswith("train"):
-            resume = importlib.import_module("pipeline.learning.resume")
+            resume = importlib.import_module("pipeline.training.resume")
             resume.LEAST_S = resume.TIMES_COST = 0.0  # a state at every step
         if fsync:
             _kill_at(fsync)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline import console
+from pipeline.base import console
 
 
 def outputs(place):

@@ -8,7 +8,7 @@ import torch
 from refusals import copy_of, refusal
 from safetensors.torch import load_file, save_file
 
-from pipeline.files import read_arrays, sha256_of, write_arrays
+from pipeline.base.files import read_arrays, sha256_of, write_arrays
 
 
 def truncate(path):

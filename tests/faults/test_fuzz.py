@@ -16,11 +16,11 @@ from test_archive import ONE_FILE
 from test_contract_formats import KINDS, made
 from test_decode import smooth
 
-from pipeline import params
-from pipeline.competition.archive import open_archive
-from pipeline.competition.contract import check_submission, refuse
-from pipeline.competition.table_files import read_tables
+from pipeline.archive.archive import open_archive
+from pipeline.base import params
 from pipeline.images.decode import FORMATS, decode_image
+from pipeline.submission.contract import check_submission, refuse
+from pipeline.tables.table_files import read_tables
 
 SECTIONS = {
     "competition": params.CompetitionParams, "images": params.ImagesParams, "split": params.SplitParams,

@@ -9,8 +9,8 @@ import pytest
 from house import module_files
 from refusals import copy_of, refusal
 
-from pipeline.files import sha256_of, write_json
-from pipeline.learning import resume
+from pipeline.base.files import sha256_of, write_json
+from pipeline.training import resume
 
 FORBIDDEN = {
     "torch.load", "pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads", "marshal.load",

@@ -23,15 +23,15 @@ import numpy as np
 import yaml
 
 import pipeline
-from pipeline.competition.answers import answers_of, row_cells
-from pipeline.competition.archive import Archive, open_archive
-from pipeline.competition.contract import REFUSED, check_submission, make_submission
-from pipeline.competition.layout import Layout, read_layout
+from pipeline.archive.archive import Archive, open_archive
+from pipeline.base.params import CompetitionParams, load_section
+from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.reading import Wishes
 from pipeline.competition.schema import LabelSets, Schema, Store, read_schema
-from pipeline.inspection import inspect_competition, write_settings
-from pipeline.params import CompetitionParams, load_section
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import Layout, read_layout
+from pipeline.submission.answers import answers_of, row_cells
+from pipeline.submission.contract import REFUSED, check_submission, make_submission
 
 from .sheets import codec_name
 from .truth import Made, Truth, read_list

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from pipeline.texts import Texts
+from pipeline.base.texts import Texts
 
 from . import judge as judging
 from .compose import EXTRAS, SUFFIXES, compose, draw_plan, lay_out
@@ -86,7 +86,7 @@ def test_every_dimension_and_mutation_is_drawn_and_no_two_images_are_alike():
 
 def bent(monkeypatch, change):
     """Let the pipeline read something else than what is there, for inspect and ingest alike."""
-    from pipeline import inspection
+    from pipeline.commands import inspection
 
     real = judging.read_layout
 

@@ -1,0 +1,281 @@
+"""What may spoil a competition though every file is readable: names, classes, copies and formats. No pixels here."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from pipeline.base.texts import rows_of_equals
+from pipeline.competition.problems import Problems
+
+Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
+
+TRAIN, TEST = 0, 1
+NUM_SHOWN = 3
+TINY_CLASSES = "classes of fewer than 2 images"
+FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
+FORMAT_REMEDIES = {
+    "16-bit": "only the upper 8 of 16 bits are kept; if the images look dark, stretch their range before zipping",
+    **{
+        f"{bits}-bit in 16": f"the set uses {bits} of 16 bits, by a look at some of it: the upper 8 of these are kept"
+        for bits in (8, 10, 12, 14)
+    },
+    "16-bit above the range": "brighter than all that were looked at, and cut there; stretch the range before zipping",
+    "shaped by alpha": "of one colour: painted on white or black by alpha, which holds the picture",
+    "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
+    "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
+    "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",
+    "upscaled": "more than half are smaller than the store; set images.side to their size to train faster",
+    "extreme aspect": "longer than 3:1; with images.fit squash they lose their shape, pad keeps it",
+}
+
+
+@dataclass(frozen=True)
+class AuditFinding:
+    """One kind of thing that was found; `dataclasses.asdict` makes it fit for JSON."""
+
+    kind: str
+    severity: str  # `warn`: training makes sense; `stop`: its scores would mean nothing; `note`: nothing to do
+    count: int
+    first: tuple[str, ...]  # up to three offenders
+    remedy: str
+
+
+def name_findings(paths: Sequence[str]) -> list[AuditFinding]:
+    """Image paths that a file system or an editor may take for one another."""
+    by_form = _alike(paths, _composed)
+    by_case = [names for names in _alike(paths, _folded) if len({_composed(name) for name in names}) > 1]
+    by_leaf = _alike(paths, lambda path: _folded(PurePosixPath(path).name))
+    several = [names for names in by_leaf if len({PurePosixPath(_folded(name)).parent for name in names}) > 1]
+    found = (
+        ("names that differ by case alone", by_case, "unzipped on Windows or macOS one replaces the other; rename"),
+        (
+            "names that differ by Unicode form alone",
+            [[f"{name} ({_form(name)})" for name in names] for names in by_form],
+            "they look the same and macOS takes them for one; rename to one form (NFC)",
+        ),
+        (
+            "one file name in several folders",
+            several,
+            "ids must tell the folders apart; never flatten the folders into one",
+        ),
+    )
+    return [
+        _finding(kind, "warn", [" / ".join(names[:NUM_SHOWN]) for names in groups], remedy)
+        for kind, groups, remedy in found
+        if groups
+    ]
+
+
+def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[AuditFinding]:
+    """Classes with too few images, from the count of each; `exclusive` as in `Target`.
+
+    An only image of a class stops where classes exclude each other: held out, the class was never trained on.
+    """
+    shown = [(count, f"{label!r} x{count}") for label, count in num_images.items()]
+    tiny = [text for count, text in shown if count < FEWEST_IMAGES]
+    small = [text for count, text in shown if FEWEST_IMAGES <= count < FEW_IMAGES]
+    findings = []
+    if tiny:
+        remedy = (
+            "add images, merge the class into another, or take it out: it cannot be learnt and scored at once; with "
+            "split.small_classes: allow it is dealt all the same and never found out of fold, so that the score there "
+            "is lower than that of the test images"
+        )
+        findings.append(_finding(TINY_CLASSES, "stop" if exclusive else "warn", tiny, remedy))
+    if small:
+        remedy = "add images, or lower split.num_folds; their scores hang on single images"
+        findings.append(_finding(f"classes of fewer than {FEW_IMAGES} images", "warn", small, remedy))
+    return findings
+
+
+def add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
+    """Findings that stop become problems, which competition.allow may let pass."""
+    for finding in findings:
+        if finding.severity == "stop":
+            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
+            for number in range(finding.count):
+                offender = finding.first[number] if number < len(finding.first) else ""
+                problems.add(finding.kind, offender, finding.remedy + allow)
+
+
+def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:
+    """Groups of byte-identical images, from the sha256 of each row of train and of test; '' is no digest."""
+    rows = _RowsOfParts(digests)
+    return [[rows.place(row) for row in group] for group in rows_of_equals(rows) if rows[group[0]]]
+
+
+class _RowsOfParts(Sequence[str]):
+    """The texts of several sequences, one sequence after the other; none is copied."""
+
+    def __init__(self, parts: Sequence[Sequence[str]]) -> None:
+        self._parts = parts
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def place(self, row: int) -> Place:
+        """(number of the sequence, row in it)."""
+        part = int(np.searchsorted(self._starts, row, "right")) - 1
+        return part, row - int(self._starts[part])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, row: Any) -> Any:
+        part, row = self.place(row)
+        return self._parts[part][row]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain.from_iterable(self._parts)
+
+
+def joined(*groupings: Sequence[Sequence[Place]]) -> list[list[Place]]:
+    """Groups that share an image become one; members and groups in order. For `same_bytes` and near-copies."""
+    group_of: dict[Place, list[Place]] = {}
+    for group in (list(group) for grouping in groupings for group in grouping):
+        whole = list(dict.fromkeys(place for member in group for place in group_of.get(member, [member])))
+        group_of |= dict.fromkeys(whole, whole)
+    distinct = {id(group): sorted(group) for group in group_of.values()}
+    return sorted(distinct.values())
+
+
+def conflicting(groups: Sequence[Sequence[Place]], labels: Sequence[str]) -> list[list[Place]]:
+    """The groups whose training images have more than one `label` cell; test images are left out."""
+    trained = [[place for place in group if place[0] == TRAIN] for group in groups]
+    return [group for group in trained if len({labels[row] for _, row in group}) > 1]
+
+
+def leaked(groups: Sequence[Sequence[Place]]) -> list[list[Place]]:
+    """The groups that hold training and test images."""
+    return [list(group) for group in groups if {part for part, _ in group} == {TRAIN, TEST}]
+
+
+def copy_findings(
+    groups: Sequence[Sequence[Place]], *, train_ids: Sequence[str], test_ids: Sequence[str], labels: Sequence[str]
+) -> list[AuditFinding]:
+    """What groups of copies mean: for the folds, for the labels (`label` cells by row of train), for the test set."""
+    trained = [[row for part, row in group if part == TRAIN] for group in groups]
+    repeated = [" = ".join(train_ids[row] for row in rows[:NUM_SHOWN]) for rows in trained if len(rows) > 1]
+    disputed = []
+    for group in conflicting(groups, labels):
+        first_of = {labels[row]: train_ids[row] for _, row in reversed(group)}
+        sides = [f"{image_id} ({label})" for label, image_id in sorted(first_of.items())]
+        disputed.append(" / ".join(sides[:NUM_SHOWN]))
+    known = [(min(group)[1], row) for group in leaked(groups) for part, row in group if part == TEST]
+    copied = [f"{test_ids[row]} = {train_ids[train_row]}" for train_row, row in known]
+    found = (
+        ("copies in train", repeated, "split keeps each group in one fold; nothing to do"),
+        ("copies with other labels", disputed, "look at the audit page and correct the labels, or take the images out"),
+        (
+            "test images also in train",
+            copied,
+            "the leaderboard rewards remembering them; tell the organiser, and trust out-of-fold scores",
+        ),
+    )
+    return [_finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
+
+
+def search_findings(
+    series: Sequence[Sequence[Place]],
+    cut: Sequence[Place],
+    plain: Sequence[Place],
+    *,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+) -> list[AuditFinding]:
+    """What a search for near-copies leaves apart (`pipeline.audit.duplicates.Search`): it may straddle folds."""
+    found = (
+        (
+            "near-copies that are not kept together",
+            "warn",
+            [place for group in series for place in group],
+            "they hang together as one series of more than half of all images (frames, slices, parts on a fixture), "
+            "which no folds can hold apart: name what belongs together by split.group, or the score flatters",
+        ),
+        (
+            "images too much like many others to look for all near-copies",
+            "warn",
+            cut,
+            "those that were found are kept together, others may straddle folds; name what belongs together by "
+            "split.group",
+        ),
+        (
+            "images not compared for near-copies",
+            "note",
+            plain,
+            "flat, plain or stored below 16 px, they cannot be told apart by what is left; only copies of the same "
+            "bytes among them are kept together",
+        ),
+    )
+    ids = (train_ids, test_ids)
+    return [
+        AuditFinding(kind, severity, len(places), tuple(ids[part][row] for part, row in places[:NUM_SHOWN]), remedy)
+        for kind, severity, places, remedy in found
+        if places
+    ]
+
+
+def mirror_findings(
+    pairs: Sequence[Sequence[Place]], *, train_ids: Sequence[str], test_ids: Sequence[str]
+) -> list[AuditFinding]:
+    """Images that mirror one another; no reason to group them by itself, as of symmetric things two may be alike."""
+    ids = (train_ids, test_ids)
+    offenders = [" = ".join(ids[part][row] for part, row in pair) for pair in pairs]
+    remedy = "look at the audit page; where left and right are classes, check the labels and keep augment.flip off"
+    return [_finding("mirror images of one another", "warn", offenders, remedy)] if offenders else []
+
+
+def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[AuditFinding]:
+    """Findings from the oddities of a `StoreReport`: rows by oddity; names[row] is the image.
+
+    `upscaled` counts only where more than half are: `images.side: auto` is the median side, which leaves half below.
+    """
+    return [
+        _finding(f"{oddity} images", "warn", [names[row] for row in rows], FORMAT_REMEDIES[oddity])
+        for oddity, rows in sorted(oddities.items())
+        if rows and (oddity != "upscaled" or 2 * len(rows) > len(names))
+    ]
+
+
+def class_examples(labels: Collection[Sequence[str]], classes: Sequence[str], *, seed: int) -> dict[str, int]:
+    """Class -> the row of one image of it, drawn by `seed`; labels[row] holds one or several. Without, left out."""
+    counts = Counter(label for of_row in labels for label in of_row)
+    wanted = {
+        label: int(np.random.default_rng([seed, index]).integers(counts[label]))
+        for index, label in enumerate(classes)
+        if counts[label]
+    }
+    seen: Counter[str] = Counter()
+    found: dict[str, int] = {}
+    for row, of_row in enumerate(labels):
+        for label in of_row:
+            if seen[label] == wanted.get(label):
+                found[label] = row
+            seen[label] += 1
+    return {label: found[label] for label in wanted}
+
+
+def _finding(kind: str, severity: str, offenders: Sequence[str], remedy: str) -> AuditFinding:
+    return AuditFinding(kind, severity, len(offenders), tuple(offenders[:NUM_SHOWN]), remedy)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _form(name: str) -> str:
+    return "NFC" if unicodedata.is_normalized("NFC", name) else "not NFC"
+
+
+def _folded(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+def _alike(names: Sequence[str], key: Callable[[str], str]) -> list[list[str]]:
+    """Groups of two and more distinct names that have one key, in order."""
+    groups = [sorted({names[row] for row in rows}) for rows in rows_of_equals(names, key)]
+    return sorted(group for group in groups if len(group) > 1)

@@ -1,0 +1,362 @@
+"""The sections of params.yaml as frozen dataclasses.
+
+Every key must be there, known, of the right type and in range: a mistyped key that silently keeps
+a default costs a competition. Only keys that came later have a default in their dataclass, so that an
+older params.yaml means what it meant. Errors are `ValueError`s that name the key, the value found and what
+is allowed. Stages read a section in `main` and pass plain arguments on; nothing below knows these classes.
+"""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.base.yamls import read_yaml
+
+RENAMED = {"images.size": "side"}  # DVC leaves keys called `size` and `nfiles` out of its run-cache key
+
+
+def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
+    """A number (int or float by the annotation), low <= value <= high."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def one_of(*choices: str, default: Any = dataclasses.MISSING) -> Any:
+    """A string out of `choices`."""
+    return field(default=default, metadata={"choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompetitionParams:
+    """Section `competition`: what the organiser gave. `auto`, and a key left out: recognised by looking."""
+
+    raw: str  # zip or folder
+    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
+    near_copies: str = one_of("group", "ignore", default="group")  # group: near-copies of an image share a fold
+    encoding: str = "auto"  # of tables that are not UTF-8, or FILE=ENCODING, FILE=ENCODING
+    header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header
+    pixels: str = "auto"  # HxW, HxWx3 or 3xHxW, where each row of a table is an image
+    train_table: str = "auto"  # file in the archive, or none: labels come from folders or file names
+    test_table: str = "auto"
+    sample: str = "auto"  # the sample submission's file
+    id_column: str = "auto"
+    label: str | tuple[str, ...] = "auto"  # column, several 0/1 columns, folder, or pattern with (?P<label>…)
+    delimiter: str = "auto"  # between labels in one cell, or none
+    train_images: str = "auto"  # template such as train/{id}.jpg
+    test_images: str = "auto"
+    target: str = one_of("auto", "single_label", "binary", "multi_label", "ordinal", default="auto")
+    positive: str = "auto"  # the class that a score speaks of
+    submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")
+    metric: str = "auto"
+    spelling: str = "auto"  # of labels in the submission, by a rule such as class_{label.number:04d}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesParams:
+    """Section `images`: how each image becomes one (S, S, 3) uint8 array."""
+
+    side: int | str = between(8, 4096)  # S in pixels, or `auto`
+    fit: str = one_of("squash", "crop", "pad")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.side, str) and self.side != "auto":
+            raise ValueError(f"images.side is {self.side!r}; allowed: auto, or 8 to 4096 pixels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitParams:
+    """Section `split`: how training images are dealt into folds. The columns are the organiser's; `none` is off.
+
+    `time` is blocked cross-validation: a fold is a block of time, held out once by a model that saw the blocks before
+    and after it, so that every image still gets exactly one out-of-fold prediction.
+    """
+
+    num_folds: int = between(2, 1000)  # as many as `folds` names: an override there must not make split stale
+    seed: int = between(0, 2**32 - 1)
+    group: str = "none"  # column whose images must not straddle folds, or `file_name_prefix`
+    time: str = "none"  # column by which folds are blocks of time
+    fold_column: str = "none"  # column that holds the user's own folds
+    small_classes: str = one_of("stop", "allow", default="stop")  # of fewer distinct images (or groups) than folds
+
+    def __post_init__(self) -> None:
+        for key in ("group", "time"):
+            column = getattr(self, key)
+            if self.fold_column != "none" and column != "none":
+                raise ValueError(
+                    f"split.fold_column is {self.fold_column!r} and split.{key} is {column!r}: a fold column already "
+                    "says which image lies where; set one of the two to none"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelParams:
+    """Section `model`: the network."""
+
+    name: str
+    width: int = between(8, 128)  # channels after ResNet9's first convolution; other models ignore it
+    pretrained: bool
+    options: tuple[str, ...]  # `key=value` texts: a mapping's keys, the user's choice, may be ones that DVC leaves out
+
+    def __post_init__(self) -> None:
+        if len(self.keywords) < len(self.options):
+            raise ValueError(f"model.options is {list(self.options)}: a key stands twice; delete one")
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Further keyword arguments for timm.create_model; each value is read as YAML."""
+        found = {}
+        for option in self.options:
+            key, equals, value = option.partition("=")
+            try:
+                found[key.strip()] = read_yaml(value)
+            except ValueError as error:
+                raise ValueError(f"model.options: {option!r}: its value is not valid YAML: {error}") from error
+            if not equals or not key.strip().isidentifier():
+                raise ValueError(f"model.options has {option!r}; allowed: texts such as drop_rate=0.2")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentParams:
+    """Section `augment`: what happens to a training image on its way into a batch."""
+
+    crop_padding: int = between(0, 64)  # pixels on each side before a random S x S crop; 0 = off
+    crop_fill: str = one_of("reflect", "zeros")
+    flip: bool  # left-right, half of the time
+    cutout: int = between(0, 4096)  # side of the blanked square in pixels; 0 = off
+    policy: str = one_of("none", "autoaugment", "trivialaugment")
+    mixup: float = between(0.0, 100.0, default=0.0)  # alpha of Beta(alpha, alpha), 0 = off
+    cutmix: float = between(0.0, 100.0, default=0.0)  # the same; with both on, one of them by batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainParams:
+    """Section `train`: the recipe. A fold's own mapping under `folds` may override any of these."""
+
+    seed: int = between(0, 2**32 - 1)
+    epochs: int = between(1, 100_000)
+    batch_size: int = between(2, 65_536)
+    optimizer: str  # sgd (Nesterov), adamw, or any name timm knows
+    peak_lr: float = between(1e-9, 1e3)  # at the top of the one-cycle triangle, for a batch of `batch_size`
+    momentum: float = between(0.0, 0.9999)  # of sgd
+    weight_decay: float = between(0.0, 10.0)
+    warmup: float = between(0.0, 0.9)  # share of all steps in which the learning rate rises
+    label_smoothing: float = between(0.0, 0.9)
+    ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
+    flip_tta: bool  # predict with the mean of an image's and its mirror image's probabilities, held out and test alike
+    valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
+    clip_norm: float = between(0.0, 1e6, default=0.0)  # longer gradients are scaled down to this L2 norm; 0 = off
+    fit_memory: bool = False  # a batch that does not fit into memory is computed in parts instead of stopping the fold
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeParams:
+    """Section `compute`: where, and in what precision."""
+
+    device: str  # auto, cpu, cuda, cuda:1, mps
+    precision: str = one_of("auto", "bf16", "tf32", "fp32")
+    compile: bool = False  # the network by torch.compile; each stage compiles anew
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferParams:
+    """Section `infer`: how the test set is predicted. What changes predictions lies in the model card instead."""
+
+    batch_size: int = between(1, 65_536)
+
+
+Section = typing.TypeVar(
+    "Section",
+    CompetitionParams,
+    ImagesParams,
+    SplitParams,
+    ModelParams,
+    AugmentParams,
+    TrainParams,
+    ComputeParams,
+    InferParams,
+)
+
+
+SECTIONS: dict[str, Any] = {
+    "competition": CompetitionParams, "images": ImagesParams, "split": SplitParams, "model": ModelParams,
+    "augment": AugmentParams, "train": TrainParams, "compute": ComputeParams, "infer": InferParams,
+}  # fmt: skip
+
+
+def check_params(path: Path) -> None:
+    """Raise ValueError for the first thing that is wrong in any section.
+
+    A stage reads only its own sections, and only if it runs: DVC takes `true` for 1, and what it holds for unchanged
+    is not run.
+    """
+    for name, section in SECTIONS.items():
+        load_section(path, name, section)
+    for fold in load_folds(path):
+        load_train(path, fold)
+
+
+def load_params(path: Path) -> dict[str, Any]:
+    """The whole of params.yaml, unchecked but for being a mapping in which no key stands twice."""
+    try:
+        found = read_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of sections")
+    for name in found:
+        section, dot, key = str(name).partition(".")
+        if dot and section in found:
+            raise ValueError(f"{path}: {name} stands beside section `{section}`; write it inside, as `{key}: …`")
+    return found
+
+
+def load_section(path: Path, name: str, section: type[Section]) -> Section:
+    """Section `name` of the params file at `path`."""
+    params = load_params(path)
+    if name not in params:
+        raise ValueError(f"{path} has no section `{name}`; found {sorted(map(str, params))}")
+    try:
+        return parse_section(params[name], name, section)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_train(path: Path, fold: str) -> TrainParams:
+    """Section `train` with the overrides that `folds` gives for this fold."""
+    params = load_params(path)
+    overrides = fold_names(params, path)[fold]
+    where = f"folds.{fold}"
+    try:
+        base = parse_section(params.get("train"), "train", TrainParams)
+        _refuse_unknown(overrides, where, TrainParams)
+        return parse_section(dataclasses.asdict(base) | overrides, where, TrainParams)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def load_folds(path: Path) -> list[str]:
+    """The folds that params.yaml names, in order: '0' to 'k-1', at least two, as many as split.num_folds."""
+    folds = sorted(fold_names(load_params(path), path), key=int)
+    num_folds = load_section(path, "split", SplitParams).num_folds
+    if len(folds) != num_folds:
+        raise ValueError(
+            f"{path}: folds names {len(folds)} folds ('0' to '{len(folds) - 1}'), split.num_folds is {num_folds}; "
+            "change the one that is not meant"
+        )
+    return folds
+
+
+def fold_names(params: dict[str, Any], path: Path) -> dict[str, dict[str, Any]]:
+    """`folds` checked: quoted keys '0' to 'k-1', each with a mapping of overrides (may be empty).
+
+    DVC makes stages from this mapping and silently makes none from unquoted keys (DVC 3.67.1).
+    """
+    folds = params.get("folds")
+    if not isinstance(folds, dict):
+        raise ValueError(f"{path}: folds is {folds!r}; must be a mapping such as {{'0': {{}}, '1': {{}}}}")
+    unquoted = [key for key in folds if not isinstance(key, str)]
+    if unquoted:
+        raise ValueError(
+            f"{path}: {len(unquoted)} of {len(folds)} fold keys are not quoted, first {unquoted[:3]}; "
+            f"write '{unquoted[0]}': {{}} with the quotes, or DVC makes no stage for them"
+        )
+    expected = [str(fold) for fold in range(len(folds))]
+    if len(folds) < 2 or sorted(folds) != sorted(expected):
+        wanted = "at least '0' and '1'" if len(folds) < 2 else f"'0' to '{len(folds) - 1}' without gaps"
+        raise ValueError(f"{path}: folds has the keys {sorted(folds)}; must be {wanted}")
+    for fold, overrides in folds.items():
+        if not isinstance(overrides, dict):
+            raise ValueError(f"{path}: folds.{fold} is {overrides!r}; must be a mapping, {{}} for no overrides")
+    return folds
+
+
+def parse_section(found: Any, where: str, section: type[Section]) -> Section:
+    """`found`, as YAML gave it, as a `section`; `where` is its name in messages."""
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} is {found!r}; must be a mapping with the keys {_keys(section)}")
+    _refuse_unknown(found, where, section)
+    needed = [item.name for item in dataclasses.fields(section) if item.default is dataclasses.MISSING]
+    missing = [key for key in needed if key not in found]
+    if missing:
+        raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
+    checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section) if key in found}
+    return section(**checked)
+
+
+def _keys(section: type) -> list[str]:
+    return [item.name for item in dataclasses.fields(section)]
+
+
+def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:
+    for key in found:
+        if f"{where}.{key}" in RENAMED:
+            raise ValueError(f"{where}.{key} is called {where}.{RENAMED[f'{where}.{key}']} now; rename the key")
+        if key not in _keys(section):
+            close = difflib.get_close_matches(str(key), _keys(section), n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ValueError(f"{where}.{key} (= {found[key]!r}) is not known; {hint}allowed: {_keys(section)}")
+
+
+def _allowed(section: type, key: str) -> str:
+    item = next(item for item in dataclasses.fields(section) if item.name == key)
+    if "choices" in item.metadata:
+        return ", ".join(item.metadata["choices"])
+    names: dict[type, str] = {
+        int: "an integer", float: "a number", bool: "true or false", str: "a string", tuple: "a list of strings",
+        dict: "a mapping",
+    }  # fmt: skip
+    kinds = _kinds(section, key)
+    text = " or ".join(names[kind] for kind in kinds)
+    if "low" in item.metadata:
+        text += f" from {item.metadata['low']} to {item.metadata['high']}"
+    return text
+
+
+def _kinds(section: type, key: str) -> tuple[type, ...]:
+    """The plain types that a key's value may have."""
+    hint = typing.get_type_hints(section)[key]
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return tuple(typing.get_origin(part) or part for part in hints)
+
+
+def _checked(value: Any, where: str, section: type, key: str) -> Any:
+    item = next(item for item in dataclasses.fields(section) if item.name == key)
+    kinds = _kinds(section, key)
+    wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}{_hint(value, kinds)}")
+
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        value = _as_float(value, wrong)
+    if tuple in kinds and isinstance(value, list):
+        value = tuple(value)
+        if not all(isinstance(part, str) for part in value):
+            raise wrong
+
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        raise wrong
+    if "choices" in item.metadata and value not in item.metadata["choices"]:
+        raise wrong
+    numeric = isinstance(value, int | float) and "low" in item.metadata
+    if numeric and not item.metadata["low"] <= value <= item.metadata["high"]:
+        raise wrong
+    return value
+
+
+def _hint(value: Any, kinds: tuple[type, ...]) -> str:
+    """What to do where YAML took a text for something else, or a mapping stands where one stood before."""
+    if isinstance(value, dict) and tuple in kinds:
+        return f"; write {json.dumps([f'{key}={json.dumps(part, default=str)}' for key, part in value.items()])}"
+    if str in kinds and not isinstance(value, str | list | dict):
+        return "; a text that looks like a number, a date, true or null must stand in quotes"
+    return ""
+
+
+def _as_float(value: int, wrong: ValueError) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise wrong from None

@@ -1,0 +1,161 @@
+"""Test images and a sample submission in, a submission out, by the models of all folds: what a bundle runs, offline.
+
+The same steps as ingest (decode), infer and submit take, through the same functions; nothing is trained or downloaded.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.archive.archive import Archive, open_archive
+from pipeline.base import allocator, console
+from pipeline.base.files import read_json, write_arrays, write_bytes
+from pipeline.base.texts import Texts
+from pipeline.competition.schema import Schema, read_schema, read_test_table
+from pipeline.competition.store import read_store
+from pipeline.images.store_writer import write_store
+from pipeline.loop.batches import store_tensor
+from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.networks import bf16_sound_on_cpu
+from pipeline.models.prediction import predict
+from pipeline.scoring.decision import decide, read_decision
+from pipeline.scoring.fold_predictions import ensemble
+from pipeline.submission.answers import answers_of, row_cells
+from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.tables.image_names import image_names
+from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
+from pipeline.tables.table import id_table
+from pipeline.tables.table_files import read_tables
+
+
+def main(home: Path, argv: Sequence[str] | None = None) -> None:
+    """Command line of a bundle's predict.py. home: the unpacked bundle."""
+    parser = argparse.ArgumentParser(prog="predict.py", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder or archive with the test images")
+    parser.add_argument("--sample", type=Path, required=True, help="the sample submission: its ids are predicted")
+    parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="default: %(default)s")
+    parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps; default: as the submission was made")
+    args = parser.parse_args(argv)
+    settings = read_json(home / "settings.json")
+    schema = read_schema(home / "schema.json")
+    sample = args.sample.read_bytes()
+    image_ids = _image_ids(sample, schema)
+    allocator.keep_freed_memory()
+
+    with tempfile.TemporaryDirectory() as scratch:
+        with open_archive(args.images) as archive:
+            members = _members(archive, image_ids, home / "test.csv")
+            unseen = Texts(members).where("")
+            size, bits = schema.test.size, schema.test.bits
+            store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
+        where = args.device or settings["device"]
+        files = _predictions(home, store, image_ids, unseen, Path(scratch), settings, device=where)
+        probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
+
+    decided = decide(probs, schema.target, read_decision(home / "decision.json"))
+    answers = answers_of(probs, decided, schema.target, schema.submission)
+    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+    findings = check_submission(content, sample, schema)
+    refuse(findings, str(args.out))
+    write_bytes(args.out, content)
+    console.say(f"{args.out}: {len(image_ids):,} images predicted by {len(files)} models, passed the contract")
+
+
+def _image_ids(sample: bytes, schema: Schema) -> list[str]:
+    """The ids to predict, in the sample's order; a long submission's rows are taken apart."""
+    header, rows = parse_table(sample)
+    if tuple(header) != schema.submission.columns:
+        raise ValueError(f"the sample has the columns {header}, the models were made for {schema.submission.columns}")
+    row_ids = [row[header.index(schema.submission.id_column)] for row in rows]
+    if schema.submission.kind != "long":
+        return row_ids
+    ends = [schema.submission.separator + suffix for suffix in schema.submission.suffixes]
+    return list(dict.fromkeys(_without_end(row_id, ends) for row_id in row_ids))
+
+
+def _without_end(row_id: str, ends: Sequence[str]) -> str:
+    end = max((end for end in ends if row_id.endswith(end)), key=len, default="")
+    if not end:
+        raise ValueError(f"the sample's id {row_id!r} ends in none of the classes {list(ends)[:3]}")
+    return row_id.removesuffix(end)
+
+
+def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[str]:
+    """The image of each id: at the path that ingest found, else where ids like these lead to images.
+
+    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one.
+    """
+    if not len(image_names(archive)):
+        read_tables(archive)  # their rows may be images: then these are members from now on
+    table = read_test_table(known)
+    path_of = dict(zip(table.image_ids, table.paths, strict=True))
+    members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
+    unseen = {name for name, path in path_of.items() if not path}
+    if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
+        asked = id_table("id", Texts(image_ids))
+        index = ImageIndex(image_names(archive))
+        matches = find_matches(asked, index, role="test")
+        if matches:
+            numbers = images_of(matches[0].template, asked, index)
+            members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
+    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not (member or image_id in unseen)]
+    if odd:
+        raise ValueError(
+            f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, first "
+            f"{odd[:3]}; give the folder or archive that holds the test images"
+        )
+    return members
+
+
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str, bits: int) -> np.ndarray:
+    path = scratch / "images.npy"
+    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
+    if report.failures:
+        row, reason = report.failures[0]
+        raise ValueError(
+            f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}; put "
+            "sound copies in their place"
+        )
+    return read_store(path, num_images=len(members), size=size)
+
+
+def _predictions(
+    home: Path,
+    store: np.ndarray,
+    image_ids: Sequence[str],
+    unseen: np.ndarray,
+    scratch: Path,
+    settings: dict[str, Any],
+    *,
+    device: str,
+) -> dict[str, Path]:
+    """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
+    where = device_named(device)
+    set_tf32(settings["precision"], where)
+    pixels = store_tensor(store, where)
+    files = {}
+    for fold in settings["folds"]:
+        model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
+        outcome = predict(
+            model,
+            pixels,
+            target_kind=card.target_kind,
+            batch_size=settings["batch_size"],
+            flip_tta=card.flip_tta,
+            device=where,
+            dtype=autocast_dtype(
+                settings["precision"], where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
+            ),
+            compiled=False,
+            title=f"fold {fold} test",
+        )
+        assert outcome.probs is not None
+        outcome.probs[unseen] = card.prior
+        files[fold] = scratch / f"{fold}.npz"
+        write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": outcome.probs})
+    return files

@@ -1,0 +1,208 @@
+"""What the organiser gave, in words, and as settings for params.yaml; `ingest` reads it with the same code."""
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.archive.archive import Archive, open_archive
+from pipeline.audit import findings as audit
+from pipeline.base.files import write_bytes
+from pipeline.base.params import CompetitionParams, SplitParams, load_params, load_section
+from pipeline.base.texts import thinned
+from pipeline.base.yamls import rewritten
+from pipeline.commands.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
+from pipeline.competition.problems import Problems
+from pipeline.images.decode import shown_kind
+from pipeline.images.store_writer import AUTO_LARGEST
+from pipeline.layout.context import Wishes
+from pipeline.layout.layout import Layout, read_layout
+from pipeline.scoring.metrics import metric_named
+
+NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
+NUM_CLASSES_SHOWN = 12
+DEMANDS = {
+    "label": "one label a row",
+    "score": "the probability of the positive class",
+    "columns": "a column for each class",
+    "list": "the labels of an image in one cell",
+    "ranked": "the likeliest labels in one cell, best first",
+    "long": "a row for each image and class",
+}
+
+
+@dataclass(frozen=True)
+class Account:
+    """What inspect has to say."""
+
+    lines: list[str]
+    settings: dict[str, Any]  # of section `competition`, that say the same
+    recipe: dict[str, dict[str, Any]]  # section -> key -> value, to start training from
+    needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
+
+
+def inspect_competition(raw: Path, params: Path) -> Account:
+    """Read the competition at `raw` as ingest will, and say what was understood.
+
+    What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
+    for. Raises ValueError where the layout is not understood.
+    """
+    own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
+    problems = Problems()
+    with open_archive(raw) as archive:
+        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
+        kinds = _looked_at(archive, layout)
+        lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
+    num_folds = load_section(params, "split", SplitParams).num_folds
+    recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
+    lines += _recipe_lines(recipe, seconds)
+    lines += [f"warning      {warning}" for warning in layout.warnings]
+    audit.add_stopping(problems, audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
+    allowed = own.allow if own else ()
+    needs, needed = _long_tail(layout, allowed, num_folds=num_folds)
+    lines += needed
+    found = problems.lines(allowed)
+    lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
+    return Account(lines, layout.settings, recipe, needs)
+
+
+def _long_tail(
+    layout: Layout, allowed: Sequence[str], *, num_folds: int
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """(what classes of fewer images than folds need, in section -> key -> value, lines that say so)."""
+    sizes = layout.class_sizes() if layout.target.exclusive else {}
+    few = {label: count for label, count in sizes.items() if count < num_folds}
+    if not few:
+        return {}, []
+    single = sum(count < audit.FEWEST_IMAGES for count in few.values())
+    needs: dict[str, dict[str, Any]] = {"split": {"small_classes": "allow"}}
+    if single:
+        needs["competition"] = {"allow": [*dict.fromkeys((*allowed, audit.TINY_CLASSES))]}
+    written = [f"{section}.{key}: {value}" for section, keys in needs.items() for key, value in keys.items()]
+    shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:3])
+    return needs, [
+        f"long tail    {len(few):,} of {len(sizes):,} classes have fewer images than folds: {shown};",
+        f"             {single:,} of them one: where a fold holds out all images of a class, its model never saw it,",
+        "             so that the score is a lower bound. They need (--write puts them there):",
+        *(f"             {line}" for line in written),
+    ]
+
+
+def is_about(raw: Path, params: Path) -> bool:
+    """Whether the params file names the competition at `raw`."""
+    return Path(load_section(params, "competition", CompetitionParams).raw).resolve() == raw.resolve()
+
+
+def in_git(params: Path) -> bool:
+    """Whether the params file lies in a git repository: DVC works in one alone."""
+    return any((folder / ".git").exists() for folder in params.resolve().parents)
+
+
+def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, str]]:
+    """(width, height, format, mode) of images spread over training and test."""
+    members = thinned([layout.train_members, layout.test_members], NUM_LOOKED_AT)
+    return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
+
+
+def _recipe(
+    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int
+) -> tuple[dict[str, dict[str, Any]], float]:
+    return suggested_recipe(
+        num_train=len(layout.train_ids),
+        side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_LARGEST,
+        classes=layout.target.classes,
+        metric=layout.metric,
+        several=not layout.target.exclusive,
+        num_folds=num_folds,
+        gpu=has_gpu(),
+    )
+
+
+def _recipe_lines(recipe: Mapping[str, Mapping[str, Any]], seconds: float) -> list[str]:
+    sections = [
+        f"{section} " + ", ".join(f"{key} {_spelled(value)}" for key, value in keys.items())
+        for section, keys in recipe.items()
+    ]
+    minutes = max(1, round(seconds / 60))
+    return [
+        f"recipe       to start from (--recipe writes it), about {minutes} min for all folds on a fast machine:",
+        *(f"             {section}" for section in sections),
+    ]
+
+
+def _spelled(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _files(archive: Archive) -> list[str]:
+    suffixes = Counter(PurePosixPath(name).suffix.lower() or "no suffix" for name in archive.names)
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(8))
+    return [f"files        {archive.path}: {len(archive.names):,} ({kinds})"]
+
+
+def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[str]:
+    sizes = Counter((kind[0], kind[1]) for kind in kinds)
+    shown = ", ".join(f"{width}x{height} ({count})" for (width, height), count in sizes.most_common(4))
+    more = f" and {len(sizes) - 4} more sizes" if len(sizes) > 4 else ""
+    formats = ", ".join(f"{name} {mode}" for (name, mode), _ in Counter(kind[2:] for kind in kinds).most_common(4))
+    return [
+        f"images       {len(layout.train_ids):,} labelled, {len(layout.test_ids):,} to predict",
+        f"             of {len(kinds)} looked at: {shown}{more}; {formats}",
+        *(f"             {note}" for note in layout.notes),
+    ]
+
+
+def _target(layout: Layout) -> list[str]:
+    target = layout.target
+    sizes = [f"{label} {count:,}" for label, count in layout.class_sizes().items()]
+    more = f", … ({len(sizes)} in all)" if len(sizes) > NUM_CLASSES_SHOWN else ""
+    positive = f", positive: {target.positive}" if target.positive else ""
+    return [
+        f"target       {target.kind}{positive}, from {', '.join(target.columns[:4])}",
+        f"classes      {len(target.classes)}: {', '.join(sizes[:NUM_CLASSES_SHOWN])}{more}",
+    ]
+
+
+def _submission(layout: Layout) -> list[str]:
+    submission = layout.submission
+    columns = ", ".join(submission.columns[:6]) + (", …" if len(submission.columns) > 6 else "")
+    details = [DEMANDS[submission.kind]]
+    if submission.separator:
+        details.append(f"separated by {submission.separator!r}")
+    if submission.most:
+        details.append(f"at most {submission.most}")
+    if submission.whole:
+        details.append("0 or 1")
+    better = "higher" if metric_named(layout.metric).higher_is_better else "lower"
+    return [
+        f"submission   {submission.kind}: {', '.join(details)}; columns {columns}",
+        f"metric       {layout.metric} ({better} is better); if the organiser's is another: competition.metric",
+    ]
+
+
+def holds_demos_recipe(params: Path) -> bool:
+    """Whether the params file still has the recipe that it shipped with, key by key."""
+    found = load_params(params)
+    return all(
+        isinstance(found.get(section), dict) and found[section].get(key) == value
+        for section, keys in DEMO_RECIPE.items()
+        for key, value in keys.items()
+    )
+
+
+def write_settings(
+    params: Path, raw: Path, settings: Mapping[str, Any], recipe: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Put `raw`, the settings and the recipe into the params file; comments and all other keys stay.
+
+    Of section `competition`, what another competition had set goes back to its default.
+    """
+    section = load_params(params)["competition"]
+    if Path(str(section.get("raw"))).resolve() != raw.resolve():
+        defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
+        settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
+    changes = {"competition": {"raw": str(raw), **settings}, **(recipe or {})}
+    write_bytes(params, rewritten(params.read_text(encoding="utf-8"), changes).encode())

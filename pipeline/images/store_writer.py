@@ -1,0 +1,147 @@
+"""The uint8 store: all images of one table in one .npy of shape (N, S, S, 3), written once, mapped ever after."""
+
+import contextlib
+import os
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline.base.console import num_cores
+from pipeline.images.decode import bits_used, shown_kind
+from pipeline.images.store_batch import Batch, Digests, StoreFile, StoreReport, decode_batch
+from pipeline.images.workers import Workers
+
+BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
+WORKERS_PAY_FROM = 0.25  # seconds of decoding that are left; a process is there after 0.15 s
+MOST_WORKERS = 15  # one thread reads the files for all: more would wait for it
+MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
+AUTO_SAMPLE = 256
+AUTO_LARGEST = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
+AUTO_SMALLEST = 8
+DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write
+
+
+def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
+    """Median shorter side of up to 256 images spread over `names`, held between 8 and 128 pixels."""
+    step = max(1, len(names) // AUTO_SAMPLE)
+    sides: list[int] = []
+    for name in names[::step]:
+        with contextlib.suppress(OSError):  # reported when it is decoded
+            kind = shown_kind(read(name)) if name else None
+            sides += [min(kind[:2])] if kind is not None else []
+    return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
+
+
+def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:
+    """How many bits 16-bit grey uses, by up to 256 images spread over `names`: the least of `DEPTHS` that hold them."""
+    used = 0
+    for name in names[:: max(1, len(names) // AUTO_SAMPLE)]:
+        with contextlib.suppress(OSError):  # reported when it is decoded
+            used = max(used, bits_used(read(name)) if name else 0)
+    return next(bits for bits in DEPTHS if used <= bits) if used else DEPTHS[-1]
+
+
+def write_store(
+    path: Path, names: Sequence[str], read: Callable[[str], bytes], *, size: int, fit: str, title: str, bits: int = 16
+) -> StoreReport:
+    """Decode `names` in order into a (N, size, size, 3) uint8 array, written straight to `path`.
+
+    size, fit, bits: as `decode_image` takes them.
+
+    Memory stays bounded: a few batches at a time. A file that cannot be read or decoded is noted in the report with
+    its row, and that row is left zero: a caller must not keep the file then. Empty names are passed over (the caller
+    knows why they are empty). `read` is called in this thread alone. Other processes decode too where that saves
+    time; nothing but the time depends on it. Raises OSError where one of them ends early, or the disk is full.
+    """
+    report = StoreReport(Digests(len(names)))
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
+    _reserve(path)
+    with (
+        contextlib.closing(_decoded(_batches(names, read, size), path, fit, bits)) as parts,
+        tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
+    ):
+        first = 0
+        for part in parts:
+            report.add(first, part)
+            first += len(part.sha256)
+            bar.update(len(part.sha256))
+    return report
+
+
+def drop_rows(path: Path, rows: Sequence[int]) -> None:
+    """Take these rows out of the store at `path`, in place; those behind them move up."""
+    store = np.lib.format.open_memmap(path, mode="r+")
+    kept = np.delete(np.arange(len(store)), rows)
+    for row in range(min(rows), len(kept)):
+        store[row] = store[kept[row]]
+    header = {"descr": np.lib.format.dtype_to_descr(store.dtype), "fortran_order": False}
+    shape, num_bytes = (len(kept), *store.shape[1:]), store.offset + store[: len(kept)].nbytes
+    store.flush()
+    with path.open("r+b") as handle:
+        np.lib.format.write_array_header_1_0(handle, header | {"shape": shape})  # numpy leaves room for any length
+        assert handle.tell() == store.offset
+        handle.truncate(num_bytes)
+
+
+def _reserve(path: Path) -> None:
+    """Raise OSError now if the disk has no room, not after an hour of decoding."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    num_bytes = path.stat().st_size
+    with path.open("r+b") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, num_bytes)
+        except OSError as error:
+            raise OSError(error.errno, f"{num_bytes:,} bytes are needed") from error
+
+
+def _batches(names: Sequence[str], read: Callable[[str], bytes], size: int) -> Iterator[Batch]:
+    """The files, in order: `BATCH_IMAGES` at a time, or fewer where files and pixels take `BATCH_BYTES` before."""
+    first, contents, num_bytes = 0, [], 0
+    for row, name in enumerate(names):
+        contents.append(_content(name, read))
+        num_bytes += len(contents[-1]) + 3 * size * size
+        if len(contents) == BATCH_IMAGES or num_bytes >= BATCH_BYTES:
+            yield Batch(first, contents)
+            first, contents, num_bytes = row + 1, [], 0
+    if contents:
+        yield Batch(first, contents)
+
+
+def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
+    """A file's bytes, or the reason why there are none."""
+    try:
+        return read(name) if name else ""
+    except OSError as error:
+        return str(error) or type(error).__name__
+
+
+def _decoded(batches: Iterator[Batch], path: Path, fit: str, bits: int) -> Generator[StoreReport, None, None]:
+    """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
+    started, others = time.perf_counter(), num_cores() - 1
+    reports: deque[Future[StoreReport]] = deque()
+    workers: Workers | None = None
+    with contextlib.closing(StoreFile(path)) as store, contextlib.ExitStack() as ending:
+        for batch in batches:
+            if workers is None and others and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
+                workers = ending.enter_context(Workers(path, fit, bits, min(others, MOST_WORKERS)))
+            if workers is not None and workers.have_room():
+                reports.append(workers.submit(batch))
+            else:
+                reports.append(Future())
+                reports[-1].set_result(decode_batch(store, batch, fit, bits))
+            while reports and (reports[0].done() or len(reports) > MOST_AHEAD):
+                yield reports.popleft().result()
+        while reports:
+            yield reports.popleft().result()
+
+
+def _seconds_left(started: float, num_done: int, num_all: int) -> float:
+    """By what the first `num_done` images took."""
+    return (time.perf_counter() - started) / num_done * (num_all - num_done) if num_done else 0.0

@@ -1,0 +1,89 @@
+"""Files that say how classes are called otherwise: `class_map.csv`, `class_to_idx.json`, `classes.txt`."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from itertools import permutations
+from typing import Any
+
+from pipeline.archive.archive import Archive
+from pipeline.tables.table import Table
+from pipeline.tables.words import words_of
+
+MOST_BYTES = 1 << 20  # of a JSON or text file that is looked at
+MOST_FILES = 200
+MAPPING_WORDS = {
+    "class",
+    "classes",
+    "label",
+    "labels",
+    "map",
+    "mapping",
+    "name",
+    "names",
+    "category",
+    "categories",
+    "idx",
+}
+MOST_COLUMNS = 12  # of a table: those with more are about something else
+
+Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in each way that the file gives
+
+
+def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collection[str]) -> Ways:
+    """The files that call each of the labels otherwise, no two of them alike."""
+    wanted, found = set(labels), {}
+    for name in [*tables, *_small_files(archive, tables)]:
+        ways = [way for way in _ways(archive, tables, name) if wanted <= way.keys()]
+        own = [{label: way[label] for label in labels} for way in ways]
+        kept = [way for way in own if len(set(way.values())) == len(way) and any(a != b for a, b in way.items())]
+        if kept:
+            found[name] = [way for place, way in enumerate(kept) if way not in kept[:place]]
+    return found
+
+
+def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
+    """JSON and text files, but not one beside each image (boxes): of many, those that are called as mappings are."""
+    found = [name for name in archive.names if name.lower().endswith((".json", ".txt")) and name not in tables]
+    if len(found) > MOST_FILES:
+        found = [name for name in found if MAPPING_WORDS & set(words_of(name.rpartition("/")[2]))][:MOST_FILES]
+    return [name for name in found if archive.size(name) <= MOST_BYTES]
+
+
+def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[dict[str, str]]:
+    if name in tables:
+        yield from _of_table(tables[name])
+    else:
+        text = archive.read(name).decode("utf-8", "replace")
+        yield from _of_json(text) if name.lower().endswith(".json") else _of_lines(text)
+
+
+def _of_table(table: Table) -> Iterator[dict[str, str]]:
+    distinct = [cells for cells in table.cells[:MOST_COLUMNS] if cells.all_distinct()]
+    for one, two in permutations(distinct, 2):
+        yield dict(zip(one, two, strict=True))
+
+
+def _of_json(text: str) -> Iterator[dict[str, str]]:
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(found, list) and all(isinstance(entry, str) for entry in found):
+        yield from _of_lines("\n".join(found))
+    for level in (found, *found.values()) if isinstance(found, dict) else ():
+        if isinstance(level, dict) and all(isinstance(value, str | int) for value in level.values()):
+            said = {str(key): str(value) for key, value in level.items()}
+            yield said
+            yield {value: key for key, value in said.items()}
+
+
+def _of_lines(text: str) -> Iterator[dict[str, str]]:
+    """A class a line: its number from 0 or from 1; `0 oak` and `oak 0` are pairs."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    cuts = [[line.partition(" ")[::2] for line in lines], [line.rpartition(" ")[::2] for line in lines]]
+    for pairs in cuts:
+        yield {one: two.strip() for one, two in pairs}
+        yield {two.strip(): one for one, two in pairs}
+    for first in (0, 1):
+        yield {line: str(number) for number, line in enumerate(lines, first)}
+        yield {str(number): line for number, line in enumerate(lines, first)}

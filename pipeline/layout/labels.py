@@ -1,0 +1,396 @@
+"""Which column holds the label, what kind of target it is, and what each row's label is."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from pipeline.base.texts import Texts
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.problems import Problems
+from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
+from pipeline.competition.spelling import is_number, rules_for
+from pipeline.layout.sample_submission import classes_named
+from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
+from pipeline.tables.words import length_in, words_of
+
+EMPTY_LABELS = ("", "nan")
+EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
+DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
+MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
+LABEL_NAMES = ("label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name",
+               "classname", "category_id", "class_id", "label_name", "tags", "y")  # fmt: skip
+NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
+ORDINAL_NAMES = (
+    "diagnosis",
+    "grade",
+    "level",
+    "severity",
+    "isup_grade",
+    "rating",
+    "stage",
+    "dr_grade",
+    "kl_grade",
+    "score",
+)
+MAX_GRADES = 12
+LEAST_LABELS = 8  # images, before the number of different labels says anything
+NUMBER_NAMES = {
+    "age",
+    "count",
+    "counts",
+    "yield",
+    "price",
+    "weight",
+    "years",
+    "months",
+    "height",
+    "mass",
+    "temperature",
+}
+SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
+ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
+UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
+WITHOUT_LABEL = "image without label"
+WITHOUT_COLUMN = "class without column"
+NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a table's rows."""
+
+    columns: tuple[str, ...]
+    several: bool  # an image may have several labels, or none
+    cells: Texts  # as train.csv holds them: the label, or a JSON list where `several`
+    classes: tuple[str, ...]
+    delimiter: str  # between labels in the organiser's cells; '' where there is one label or one column for each
+
+    def take(self, rows: np.ndarray) -> "Labels":
+        """The labels of these rows alone, as `Texts.take` takes them; an emptied class is none."""
+        cells = self.cells.take(rows)
+        gone = not self.several and len(self.columns) == 1
+        return replace(self, cells=cells, classes=sorted_classes(cells.distinct()) if gone else self.classes)
+
+
+def label_choices(
+    table: Table, *, names: Sequence[str], cells: Collection[str], taken: Collection[str], fewer: bool = False
+) -> list[tuple[str, ...]]:
+    """The columns that could hold the label, as the submission sees it; one choice means that there is no doubt.
+
+    names: what the submission calls its value columns (or the suffixes of its long ids); cells: what the sample
+    writes there; taken: columns with another role (ids, paths, columns that the test table has too); fewer: classes
+    may lack a name.
+    """
+    if names and all(name in table.header for name in names):
+        if len(names) > 1 or not cells or _writes(table, names[0], cells, by_rule=True):
+            return [tuple(names)]
+        return _beside_header(table, names[0], cells, taken)
+    free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
+    if len(names) > 1:
+        return _columns_for_names(table, free, names, fewer=fewer)
+    plausible = [column for column in free if _plausible(table, column)]
+    plausible = [column for column in plausible if column.lower() not in NO_LABELS] or plausible
+    indicators = [column for column in free if _holds_ones(table.column(column))]
+    tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
+    if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
+        return [tuple(indicators)]
+    return [(column,) for column in _narrowed(table, plausible, cells, names)]
+
+
+def _beside_header(table: Table, name: str, cells: Collection[str], taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns of which the sample's cells may be, where they are none of the column that its header names.
+
+    `label` with `elm` in the sample is `label_name` of a table in which `label` is a number.
+    """
+    others = [column for column in table.header if column and column not in taken and column != name]
+    indicators = [column for column in table.header if column and _holds_ones(table.column(column))]
+    if len(indicators) > 2 and set(cells) <= set(indicators):
+        return [tuple(indicators)]
+    own = table.column(name)
+    partner: list[tuple[str, ...]] = [
+        (column,)
+        for column in others
+        if _one_to_one(own, table.column(column)) and _writes(table, column, cells, by_rule=False)
+    ]
+    return [(name,), *partner] if _says_nothing(cells) else partner or [(name,)]
+
+
+def _one_to_one(one: Texts, two: Texts) -> bool:
+    pairs = set(zip(one, two, strict=True))
+    return len(pairs) == len(one.distinct()) == len(two.distinct())
+
+
+def _columns_for_names(
+    table: Table, free: Sequence[str], names: Sequence[str], *, fewer: bool
+) -> list[tuple[str, ...]]:
+    choices: list[tuple[str, ...]] = []
+    for column in free:
+        if classes_named(names, sorted(_labels_in(table, column, names=names)), fewer=fewer):
+            choices.append((column,))
+    indicators = [column for column in free if _holds_ones(table.column(column))]
+    if not choices and classes_named(names, indicators, fewer=fewer):
+        choices.append(tuple(indicators))
+    return choices
+
+
+def _labels_in(table: Table, column: str, *, names: Collection[str] = (), written: Collection[str] = ()) -> set[str]:
+    """The labels in a column, lists of them taken apart."""
+    found = table.column(column).distinct()
+    mark = table.delimiter or found_delimiter(found, names=names, written=written) or ""
+    return {label for cell in found for label in split_list(cell, mark)}
+
+
+def _holds_ones(cells: Texts) -> bool:
+    """Whether a column says 0 or 1 of each row, or leaves it open."""
+    distinct = {cell.strip().lower() for cell in cells.distinct()}
+    return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)
+
+
+def _plausible(table: Table, column: str) -> bool:
+    """Whether a column could hold labels: words or whole numbers that come back, alone or in lists."""
+    cells = table.column(column)
+    distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
+    if len(distinct) > max(2, len(cells) // 2):
+        distinct = _labels_in(table, column)
+    fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none
+    return 2 <= len(distinct) <= max(2, len(cells) // 2) and fractions <= len(distinct) // 2
+
+
+def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: Sequence[str]) -> list[str]:
+    """Columns narrowed by what the sample writes, or by name where there is no sample (no `names`).
+
+    Of columns that say the same, the first is enough.
+    """
+    if {CATEGORY_ID, CATEGORY} & set(columns):
+        columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
+    if len(columns) > 1 and not _says_nothing(cells):
+        for by_rule in (False, True):
+            fitting = [column for column in columns if _writes(table, column, cells, by_rule=by_rule)]
+            if fitting:
+                columns = fitting
+                break
+    if len(columns) > 1 and all(table.column(column) == table.column(columns[0]) for column in columns):
+        columns = columns[:1]
+    if len(columns) > 1 and len(names) == 1:
+        words = words_of(names[0])
+        columns = [column for column in columns if _is_named(words, table, column)] or columns
+    if len(columns) > 1:
+        known = SURELY_LABEL if names else LABEL_NAMES
+        named = [column for column in columns if column.lower() in known]
+        columns = named if len(named) == 1 else columns
+    if set(columns) == {CATEGORY_ID, CATEGORY}:
+        # leaderboards of COCO-style competitions ask for the number, if the sample is silent; a score has no spelling
+        columns = [CATEGORY if len(table.column(CATEGORY).distinct()) == 2 else CATEGORY_ID]
+    return columns
+
+
+def _is_named(words: Sequence[str], table: Table, column: str) -> bool:
+    """Whether a column of two values has one that is among the words: `p_malignant` asks for one of them."""
+    found = table.column(column).distinct()
+    return len(found) == 2 and any(length_in(words, label) and not is_number(label) for label in found)
+
+
+def _says_nothing(cells: Collection[str]) -> bool:
+    """Whether the sample's cells cannot tell labels from a placeholder: nothing at all, or one number everywhere."""
+    return not cells or (len(cells) == 1 and all(map(is_number, cells)))
+
+
+def _writes(table: Table, column: str, cells: Collection[str], *, by_rule: bool) -> bool:
+    """Whether the sample's cells hold nothing but labels of this column, one or several in a cell.
+
+    by_rule: spelled by a rule as well.
+    """
+    labels = _labels_in(table, column, written=cells)
+    for mark in dict.fromkeys(("", bracket_style(cells), *MARKS)):
+        written = {label for cell in cells for label in split_list(cell, mark)}
+        if written <= labels or (by_rule and rules_for(written, labels)):
+            return True
+    return False
+
+
+def read_labels(
+    table: Table,
+    columns: tuple[str, ...],
+    ids: Sequence[str],
+    problems: Problems,
+    *,
+    delimiter: str = AUTO,
+    allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
+) -> Labels:
+    """The labels of every row. What is wrong with single cells goes to `problems`.
+
+    delimiter: as `lists` has it, or none; allow: the kinds of problem that the user lets pass; told_apart: names of
+    classes as the sample submission spells them: two of them are two classes, however alike.
+    """
+    if len(columns) > 1:
+        return _indicator_labels(table, columns, ids, problems)
+    cells = table.column(columns[0])
+    mark = (table.delimiter or found_delimiter(cells.distinct()) or "") if delimiter == AUTO else delimiter
+    if mark in ("", NONE):
+        check_labels(table.name, ids, cells, problems, allow=allow, told_apart=told_apart)
+        cells = Texts(cell.strip() for cell in cells)
+        return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
+    rows = [split_list(cell, mark) for cell in cells]
+    classes = sorted_classes(label for row in rows for label in row)
+    if mark in BRACKETS and all(len(row) == 1 for row in rows):
+        return Labels(columns, False, Texts(row[0] for row in rows), classes, mark)
+    order = {label: place for place, label in enumerate(classes)}
+    written = Texts(label_cell(sorted(set(row), key=order.__getitem__)) for row in rows)
+    _note_unlabelled(table.name, ids, written, problems, kind=EMPTY if EMPTY in allow else WITHOUT_LABEL)
+    return Labels(columns, True, written, classes, mark)
+
+
+def respelled(labels: Labels, spelling: Mapping[str, str]) -> Labels:
+    """The same labels, each as `spelling` has it."""
+    several = labels.several
+    rows = LabelSets(labels.cells, several=several)
+    cells = Texts(label_cell(spelling[label] for label in row) if several else spelling[row[0]] for row in rows)
+    return replace(labels, cells=cells, classes=sorted_classes(spelling.values()))
+
+
+def as_several(labels: Labels) -> Labels:
+    """One label an image, as sets of labels."""
+    return replace(labels, several=True, cells=Texts(label_cell([label]) for label in labels.cells))
+
+
+def empty_rows(labels: Labels, *, allow: Collection[str], told_apart: Collection[str]) -> np.ndarray:
+    """(N,) bool: which rows have no label where each should have one; arguments as of `read_labels`."""
+    if len(labels.columns) > 1 or (labels.several and EMPTY not in allow):
+        return np.zeros(len(labels.cells), dtype=bool)
+    none = label_cell([])
+    empty = (cell == none if labels.several else _is_empty(cell, allow, told_apart) for cell in labels.cells)
+    return np.fromiter(empty, dtype=bool, count=len(labels.cells))
+
+
+def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) -> bool:
+    text = cell.strip().lower()
+    return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow and cell not in told_apart)
+
+
+def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
+    chosen = Table(table.name, columns, tuple(table.column(column) for column in columns))
+    written = {cell.strip().lower() for cells in chosen.cells for cell in cells.distinct()}
+    is_zero = {""} if not any(ONE.get(cell) == 0 for cell in written) else set()  # 1 and nothing else
+    known = ONE.keys() | set(UNSURE)
+    strange = sorted({cell for cells in chosen.cells for cell in cells.distinct() if cell.strip().lower() not in known})
+    if sum(any(cell.strip().lower() not in known for cell in row) for row in chosen.rows()) > table.num_rows / 2:
+        raise ValueError(
+            f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
+            "several targets an image, or numbers (regression), are not learnt here"
+        )
+    for image_id, row in zip(ids, chosen.rows(), strict=True):
+        for column, cell in zip(columns, row, strict=True):
+            if cell.strip().lower() not in ONE.keys() | is_zero:
+                problems.add(
+                    NOT_ZERO_OR_ONE,
+                    f"{image_id}: {column} = {cell!r}",
+                    f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
+                    f"competition.allow: [{NOT_ZERO_OR_ONE}]",
+                )
+    if all(len(labels) == 1 for labels in _ones(chosen)):
+        return Labels(columns, False, Texts(labels[0] for labels in _ones(chosen)), tuple(columns), "")
+    return Labels(columns, True, Texts(map(label_cell, _ones(chosen))), tuple(columns), "")
+
+
+def _ones(table: Table) -> Iterator[list[str]]:
+    """The columns in which each row has 1."""
+    for row in table.rows():
+        yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip().lower(), 0)]
+
+
+def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems, *, kind: str) -> None:
+    """cells: as train.csv holds several labels."""
+    none = label_cell([])
+    for image_id, cell in zip(ids, cells, strict=True):
+        if cell == none:
+            problems.add(
+                kind,
+                image_id,
+                f"label the row in {table}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]; to leave "
+                f"such rows out: competition.allow: [{EMPTY}]",
+            )
+
+
+def check_labels(
+    table: str,
+    ids: Sequence[str],
+    labels: Texts,
+    problems: Problems,
+    *,
+    allow: Collection[str] = (),
+    told_apart: Collection[str] = (),
+) -> None:
+    """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
+    for image_id, label in zip(ids, labels, strict=True):
+        shown, text = f"{image_id} = {label!r}", label.strip().lower()
+        if _is_empty(label, allow, told_apart):
+            remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
+            if text:
+                remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(EMPTY, shown, remedy)
+        elif text in MISSING_WORDS and label not in told_apart:
+            remedy = f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(MAY_MEAN_MISSING, shown, remedy)
+        elif label != label.strip():
+            remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
+            problems.add(OUTER_SPACES, shown, remedy)
+
+    spellings: dict[str, set[str]] = {}
+    for label in labels.distinct():
+        spellings.setdefault(_look(label), set()).add(label)
+    for variants in spellings.values():
+        if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
+            problems.add(
+                "duplicate class spelling",
+                " / ".join(sorted(variants)),
+                "spell the class one way; if they are two classes: competition.allow: [duplicate class spelling]",
+            )
+
+
+def _look(label: str) -> str:
+    """What two spellings of one class share: their letters as people see them, and the value of a number."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
+    text = " ".join(seen.split()).casefold()
+    return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
+
+
+def no_classes(labels: Labels) -> str:
+    """What speaks against these labels being classes; '' for nothing."""
+    classes, num_images = labels.classes, len(labels.cells)
+    shown = ", ".join(map(repr, classes[:3]))
+    if num_images >= LEAST_LABELS and len(classes) > num_images / 2:
+        return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
+    if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
+        return f"numbers with fractions ({shown}, …)"
+    named = NUMBER_NAMES & {word for column in labels.columns for word in words_of(column)}
+    if named and len(classes) > 2 and all(map(is_number, classes)):
+        return f"numbers in a column called {min(named)} ({shown}, …)"
+    return ""
+
+
+def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
+    """Whether the labels are grades: 0 … K-1 or 1 … K, K from 3, in a column called as grades are.
+
+    asked: what the sample submission calls its value columns; that name counts too.
+    """
+    names = {name.lower() for name in (*labels.columns, *asked)}
+    if labels.several or len(labels.columns) != 1 or not names & set(ORDINAL_NAMES):
+        return False
+    if (
+        not all(label.isdecimal() and len(label) < 18 for label in labels.classes)
+        or not 3 <= len(labels.classes) <= MAX_GRADES
+    ):
+        return False
+    grades = [int(label) for label in labels.classes]
+    return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))
+
+
+def label_counts(cells: Sequence[str], *, several: bool) -> Counter[str]:
+    """Label -> number of `label` cells of train.csv that have it."""
+    return Counter(chain.from_iterable(LabelSets(cells, several=several)))

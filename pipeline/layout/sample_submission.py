@@ -1,0 +1,193 @@
+"""The sample submission: which file it is, which column holds ids, which are to be filled, and whether it is long."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from pipeline.archive.archive import Archive
+from pipeline.base.texts import Texts
+from pipeline.competition.problems import setting_line
+from pipeline.competition.spelling import composed, rules_for, spelled
+from pipeline.tables.table import AUTO, NONE, Table, counts_rows
+from pipeline.tables.words import without_shared
+
+# stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
+NAME_LEVELS = (
+    r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template"
+    r"|(ejemplo|muestra|exemple|beispiel|exemplo).*(env[ií]o|entrega|rendu|soumission|abgabe|einreichung)"
+    r"|(env[ií]o|entrega|rendu|soumission|abgabe|einreichung).*(ejemplo|muestra|exemple|beispiel|exemplo)"
+    r"|(提交|提出|応募).*(示例|样例|范例|範例|样本|格式|サンプル|例$)|(示例|样例|范例|サンプル).*(提交|提出|応募)",
+    r"(sample|example|format|template).*(answer|result|pred|solution)"
+    r"|(answer|result|pred|upload).*(sample|example|format|template|sheet)",
+    r"submission|submit|benchmark|baseline|제출|提交|提出|応募|soumission|abgabe|einreichung|env[ií]o|entrega|rendu",
+    r"^sample$|^example$|샘플|サンプル|样例|示例",
+)
+SEPARATORS = ("_", "-", ":", "/", "|", " ")
+LEADERBOARDS = {"public", "private", "ignored"}  # what a column such as `Usage` holds
+MAX_SPLITS = 4  # how many separators a class name in a long id may hold, less one
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The sample submission, read as text."""
+
+    table: Table  # every column, an index column too
+    id_column: str
+    value_columns: tuple[str, ...]
+    whole: bool = True  # whether its rows are those asked for; else the test table's were put in their place
+
+    def ids(self) -> Texts:
+        """The id cells, in order."""
+        return self.table.column(self.id_column)
+
+    def cells(self) -> set[str]:
+        """Distinct cells of the value columns, empty ones left out."""
+        return {cell.strip() for column in self.value_columns for cell in self.table.column(column).distinct()} - {""}
+
+
+@dataclass(frozen=True)
+class LongIds:
+    """Row ids of a long submission taken apart: `<image_id><separator><suffix>`."""
+
+    separator: str
+    suffixes: tuple[str, ...]
+    prefixes: Texts  # image ids, in order of first appearance
+
+
+def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> str | None:
+    """The member name of the sample submission; None where there is none. Raises ValueError where it may be several."""
+    if wished == NONE:
+        return None
+    if wished != AUTO:
+        if wished not in tables:
+            raise ValueError(f"competition.sample is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
+        return wished
+    for level in NAME_LEVELS:
+        found = [name for name in tables if _named(name, level)]
+        if len(found) > 1:
+            choices = "\n".join(f"    competition.{setting_line('sample', name)}" for name in found)
+            raise ValueError(f"{archive.path}: {len(found)} files may be the sample submission; choose one:\n{choices}")
+        if found:
+            return found[0]
+    return None
+
+
+def sample_like(name: str) -> bool:
+    """Whether a file is surely called as sample submissions are: where there are several, none holds labels."""
+    return _named(name, NAME_LEVELS[0])
+
+
+def _named(name: str, level: str) -> bool:
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).name.split(".")[0].lower())
+    letters = re.sub(r"[\W_]", "", stem)
+    return re.search(level, letters) is not None and "train" not in letters
+
+
+def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) -> Sample:
+    """Its id column and those to fill.
+
+    The id column is the one that `wished_id` names, else the first whose cells are all distinct; one that only counts
+    the rows must lead to more images than the others. num_images: how many images a column leads to. An index column
+    and one that parts the leaderboard stay as they are.
+    """
+    columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
+    distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
+    if wished_id in columns:
+        id_column = wished_id
+    elif len(distinct) > 1 and counts_rows(table.column(distinct[0])):
+        id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
+    else:
+        id_column = distinct[0] if distinct else columns[0]
+    given = {column for column in distinct if counts_rows(table.column(column))} if len(columns) > 2 else set()
+    values = tuple(column for column in columns if column not in (id_column, *given) and not _parts(table, column))
+    if not values:
+        raise ValueError(
+            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one"
+        )
+    return Sample(table, id_column, values)
+
+
+def with_ids(sample: Sample, ids: Texts) -> Sample:
+    """The sample with a row for each of these ids; its cells come again in turn, a column that counts goes on."""
+    table = sample.table
+    rows = table.take(np.arange(len(ids)) % table.num_rows)
+    cells = [
+        ids
+        if column == sample.id_column
+        else Texts(str(int(own[0]) + number) for number in range(len(ids)))
+        if len(own) > 1 and counts_rows(own)
+        else again
+        for column, own, again in zip(table.header, table.cells, rows.cells, strict=True)
+    ]
+    return replace(sample, table=replace(table, cells=tuple(cells)), whole=False)
+
+
+def _parts(table: Table, column: str) -> bool:
+    """Whether a column says which rows count for the public leaderboard."""
+    return {cell.strip().lower() for cell in table.column(column).distinct()} <= LEADERBOARDS
+
+
+def long_ids(ids: Texts) -> LongIds | None:
+    """The ids taken apart, if every image id comes with the same suffixes, two or more; else None."""
+    for splits in range(1, MAX_SPLITS + 1):
+        for separator in SEPARATORS:
+            suffixes_of = _suffixes_of(ids, separator, splits)
+            if not suffixes_of:
+                continue
+            expected = next(iter(suffixes_of.values()))
+            regular = all(found == expected for found in suffixes_of.values())
+            if regular and len(expected) > 1 and len(suffixes_of) * len(expected) == len(ids) and len(suffixes_of) > 1:
+                parts = (_split(name, separator, splits) for name in ids)
+                ordered = dict.fromkeys(part[1] for part in parts if part is not None)
+                return LongIds(separator, tuple(ordered), Texts(suffixes_of))
+    return None
+
+
+def _suffixes_of(ids: Texts, separator: str, splits: int) -> dict[str, set[str]]:
+    """Image id -> its suffixes; empty where an id has none."""
+    suffixes_of: dict[str, set[str]] = {}
+    for name in ids:
+        part = _split(name, separator, splits)
+        if part is None:
+            return {}
+        suffixes_of.setdefault(part[0], set()).add(part[1])
+    return suffixes_of
+
+
+def _split(name: str, separator: str, splits: int) -> tuple[str, str] | None:
+    """(image id, suffix), the suffix holding `splits` - 1 separators."""
+    parts = name.rsplit(separator, splits)
+    return (parts[0], separator.join(parts[1:])) if len(parts) == splits + 1 and all(parts) else None
+
+
+def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool = False) -> dict[str, str] | None:
+    """Which class each of the submission's names means; '' for a name of which there is no training image.
+
+    Names are spelled as the classes are, by one rule for all of them (`prob_cat, prob_dog`), or but for case and
+    blanks. None unless every class has one name; names without class must be fewer than the classes. fewer: some
+    classes may have no name.
+    """
+    distinct = set(names)
+    if len(distinct) < len(names) or not classes:
+        return None
+    rules = rules_for(distinct, classes, every=True)
+    if rules:
+        label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
+        return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
+    inner = without_shared(names)
+    for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
+        by_key = {key(label): label for label in classes}
+        found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
+        named = list(filter(None, found.values()))
+        one_each = len(by_key) == len(classes) and len(set(named)) == len(named) > 1
+        if one_each and (len(named) == len(classes) or fewer) and len(names) < 2 * len(named):
+            return found
+    return None
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\s_]+", " ", composed(text).strip().casefold())

@@ -1,0 +1,474 @@
+"""The training side of a competition: its table, the id and label columns, and the image of each row."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pipeline.base.texts import Texts, joined_texts, rows_of_equals
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.problems import setting_line
+from pipeline.layout.class_mappings import class_mappings
+from pipeline.layout.context import (
+    LEAST_SHARE,
+    TRAIN_MISSING,
+    Reading,
+    Side,
+    checked_ids,
+    members_of,
+    only_match,
+    wished_table,
+)
+from pipeline.layout.labels import (
+    LABEL_NAMES,
+    MISSING_WORDS,
+    WITHOUT_COLUMN,
+    Labels,
+    empty_rows,
+    label_choices,
+    read_labels,
+)
+from pipeline.layout.path_labels import (
+    FOLDER,
+    LABEL_COLUMN,
+    PART_COLUMN,
+    PATH_COLUMN,
+    SeveralLevelsError,
+    class_folder_table,
+    file_name_table,
+    folder_level,
+    without_asked,
+)
+from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
+from pipeline.layout.test_side import asked_images
+from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.table import AUTO, NONE, Table, joined
+from pipeline.tables.words import TRAIN, VALID, role_of
+
+MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
+ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
+NAMED_LABEL = "(?P<label>"  # in a pattern for file names
+
+
+def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, Labels]:
+    """The training images and their labels.
+
+    tables: those that may speak of training images. Raises ValueError where labels are nowhere or in two places.
+    """
+    others = {name: table for name, table in tables.items() if table is not reading.test_table}
+    table = _train_table(reading, others)
+    if table is None:
+        return _tableless_side(reading)
+    table = _with_validation(reading, _pivoted(reading, table), others)
+    table, match = _train_match(reading, table)
+    id_column = _id_column(reading, table, match)
+    table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
+    columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
+    table = _rows_merged(reading, table, id_column, columns)
+    ids = checked_ids(reading, table.column(id_column), table.name)
+    labels = _labels(reading, table, columns, ids)
+    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
+    side, labels = _labelled(reading, *_pictured(reading, side, labels))
+    reading.settings |= {
+        "train_table": table.name,
+        "id_column": id_column,
+        "label": columns[0] if len(columns) == 1 else list(columns),
+        "delimiter": labels.delimiter or NONE,
+    }
+    reading.notes.append(
+        f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
+    )
+    return side, labels
+
+
+def _with_validation(reading: Reading, table: Table, others: Mapping[str, Table]) -> Table:
+    """The train table and, below it, the one of labelled validation images, told apart by a column `part`.
+
+    Only where it has the same columns and all rows lead to images; else the table alone.
+    """
+    held = [other for other in others.values() if role_of(other.stem) == VALID and other.header == table.header]
+    if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
+        return table
+    parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
+    cells = [joined_texts(pair) for pair in zip(table.cells, held[0].cells, strict=True)]
+    whole = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts))
+    matches = find_matches(whole, reading.index, role=TRAIN)
+    if not matches or matches[0].num_found < whole.num_rows:
+        return table
+    reading.notes.append(
+        f"{held[0].num_rows:,} labelled validation images of {held[0].name} are dealt in; split.fold_column: "
+        f"{PART_COLUMN} keeps them apart"
+    )
+    return whole
+
+
+def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
+    """The table that has both labels and images; None where labels must come from folders or names."""
+    label = reading.wishes.label
+    if reading.wishes.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
+        return None
+    if reading.wishes.train_table != AUTO:
+        return wished_table(reading, tables, "train_table")
+    usable = [table for table in tables.values() if _is_train_table(reading, table)]
+    if usable and _say_less_than_folders(reading, usable):
+        return None
+    asked = set(reading.asked())
+    for fits in (
+        lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
+        lambda table: role_of(table.stem) == TRAIN,
+    ):
+        if len(usable) > 1:
+            usable = [table for table in usable if fits(table)] or usable
+    if len({table.header for table in usable}) > 1:  # else one may be the other corrected
+        usable = [table for table in usable if "label" in table.stem] or usable
+    if len(usable) > 1:
+        choices = [setting_line("train_table", table.name) for table in usable]
+        raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
+    return usable[0] if usable else _hopeful_table(tables)
+
+
+def _say_less_than_folders(reading: Reading, tables: Sequence[Table]) -> bool:
+    """Whether tables speak of validation images alone, or hold none of the sample's labels, and class folders do."""
+    cells = set(reading.sample_cells())
+    held = all(role_of(table.stem) == VALID for table in tables)
+    told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
+    if not held and (not cells or any(told)):
+        return False
+    found = class_folder_table(reading.index, level=folder_level(FOLDER))
+    labels = set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+    return bool(labels) and (held or cells <= labels)
+
+
+def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
+    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
+    named = [table for table in tables.values() if role_of(table.stem) == TRAIN or "label" in table.stem]
+    return named[0] if len(named) == 1 else None
+
+
+def _is_train_table(reading: Reading, table: Table) -> bool:
+    table = _pivoted(reading, table)
+    matches = find_matches(table, reading.index, role="train")
+    if not matches or matches[0].num_found < LEAST_SHARE * table.num_rows:
+        return False
+    return bool(_choices(reading, table, {matches[0].column}))
+
+
+def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
+    names = reading.asked()
+    cells = reading.sample_cells()
+    taken = taken | ({reading.sample.id_column} if reading.sample else set())
+    fewer = WITHOUT_COLUMN in reading.wishes.allow
+    parted = reading.test_table is not None and reading.test_table.name == table.name
+    choices: list[tuple[str, ...]] = []
+    # test rows of one table may have labels too, and where no sample says what is asked, a test table's
+    for shared in [reading.test_columns(), *([set()] if parted or reading.sample is None else [])]:
+        sought = (taken | shared) - set(names)
+        choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
+    return choices
+
+
+# -- long rows
+
+
+def _pivoted(reading: Reading, table: Table) -> Table:
+    """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
+    if reading.long is None or len(table.header) < 2:
+        return table
+    for column in table.header:
+        apart = long_ids(Texts(dict.fromkeys(table.column(column))))
+        if apart is not None and set(apart.suffixes) == set(reading.long.suffixes):
+            return _wide(reading, table, column, apart)
+    return table
+
+
+def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
+    rest = [other for other in table.header if other != column]
+    values = [other for other in rest if all(cell in ("0", "1", "0.0", "1.0") for cell in table.column(other))]
+    if len(values) != 1:
+        raise reading.stop(
+            f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
+            "several targets an image, or numbers other than 0 and 1, are not learnt here"
+        )
+    cell_of: dict[str, str] = {}
+    for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
+        if cell_of.setdefault(row_id, cell) != cell:
+            reading.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
+    rows = (
+        (prefix, *(cell_of[f"{prefix}{apart.separator}{suffix}"] for suffix in apart.suffixes))
+        for prefix in apart.prefixes
+    )
+    return Table.of_rows(table.name, (column, *apart.suffixes), rows)
+
+
+# -- columns
+
+
+def _train_match(reading: Reading, table: Table) -> tuple[Table, Match]:
+    """The template of the training images, and the table, with their paths where the cells that name them repeat."""
+    wished = reading.wishes.train_images
+    if wished != AUTO:
+        found = images_of(wished, table, reading.index)
+        return _with_paths(table, Match(wished, column_of(wished), int((found != MISSING).sum())))
+    matches = find_matches(table, reading.index, role=TRAIN)
+    if not matches:
+        raise reading.stop(
+            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
+            f"{', '.join(reading.index.names[:3])}; say how:",
+            [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
+        )
+    asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
+    return _with_paths(table, only_match(reading, matches, table, TRAIN, shared=asked))
+
+
+def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:
+    """A column of paths, which are the ids, for `1.png` in several folders that another column names."""
+    paths = [path or "" for path in paths_of(match.template, table)] if len(columns_of(match.template)) > 1 else []
+    repeated = table.num_rows - len(table.column(match.column).distinct())
+    if PATH_COLUMN in table.header or table.num_rows - len(set(paths)) >= repeated:
+        return table, match
+    return replace(table, header=(*table.header, PATH_COLUMN), cells=(*table.cells, Texts(paths))), match
+
+
+def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
+    """The labels of the rows. Raises ValueError where cells may be lists and may be names that share words."""
+    delimiter = reading.wishes.delimiter
+    if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
+        cells = table.column(columns[0]).distinct()
+        found = found_delimiter(cells, names=reading.asked(), written=reading.sample_cells())
+        if found is None:
+            marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
+            raise reading.stop(
+                f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
+                "labels and may be names that share words; choose one:",
+                [setting_line("delimiter", mark, "several labels an image") for mark in marks]
+                + [setting_line("delimiter", NONE, "each cell is one label")],
+            )
+        delimiter = found or NONE
+    names = reading.names_of_classes()
+    return read_labels(
+        table, columns, ids, reading.problems, delimiter=delimiter, allow=reading.wishes.allow, told_apart=names
+    )
+
+
+def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
+    filled = ~empty_rows(labels, allow=reading.wishes.allow, told_apart=reading.names_of_classes())
+    if filled.all():
+        return side, labels
+    reading.left_out += side.members.take(~filled)
+    return _with_rows(side, filled), labels.take(filled)
+
+
+def _pictured(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+    """The rows that have an image, where the user lets the others go."""
+    there = ~side.members.where("")
+    if TRAIN_MISSING not in reading.wishes.allow or there.all() or not there.any():
+        return side, labels
+    ids = side.ids.take(~there)
+    reading.warnings.append(
+        f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
+    )
+    return _with_rows(side, there), labels.take(there)
+
+
+def _with_rows(side: Side, rows: np.ndarray) -> Side:
+    """The side less all but these rows, (N,) bool."""
+    return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
+
+
+def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+    """The table with one row for each id: rows of one id and label once, a row for each label as a list of them."""
+    ids = table.column(id_column)
+    if ids.all_distinct():
+        return table
+    said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
+    first, kept = set(), []
+    for row, cells in enumerate(table.rows()):
+        own = tuple(cells[place] for place in said)
+        if own not in first:
+            first.add(own)
+            kept.append(row)
+        else:
+            reading.problems.add(
+                "repeated row",
+                f"{ids[row]} in {table.name}",
+                f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
+            )
+    table = table.take(np.array(kept))
+    ids = table.column(id_column)
+    if ids.all_distinct() or len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), ids):
+        return table
+    at = table.header.index(columns[0])
+    labels_of: dict[str, tuple[int, list[str]]] = {}
+    for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
+        labels_of.setdefault(row_id, (row, []))[1].append(label)
+    wished = reading.wishes.delimiter
+    free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
+    mark = wished if wished not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
+    merged = table.take(np.array([row for row, _ in labels_of.values()]))
+    joined_cells = Texts(mark.join(dict.fromkeys(labels)) for _, labels in labels_of.values())
+    columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
+    reading.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
+    return replace(merged, cells=tuple(columns_cells), delimiter=mark)
+
+
+def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
+    """Whether several rows of one id mean several labels.
+
+    The user says so; or many images have several rows, and the sample writes lists of labels or asks for a number for
+    each class.
+    """
+    if reading.wishes.target != AUTO:
+        return reading.wishes.target == "multi_label"
+    if len(rows_of_equals(ids)) < MANY_REPEATED * len(ids.distinct()):
+        return False
+    if len(reading.asked()) > 1:
+        return True
+    known = set(labels.distinct())
+    lists = [cell for cell in reading.sample_cells() if cell not in known]
+    style = bracket_style(lists)
+    marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
+    return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
+
+
+def _id_column(reading: Reading, table: Table, match: Match) -> str:
+    wished = reading.wishes.id_column
+    if wished != AUTO:
+        if wished not in table.header:
+            raise reading.stop(f"competition.id_column is {wished!r}; {table.name} has {list(table.header)}")
+        return wished
+    if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
+        return PATH_COLUMN
+    if reading.sample is not None and reading.sample.id_column in table.header:
+        return reading.sample.id_column
+    distinct = [column for column in table.header if column and table.column(column).all_distinct()]
+    named = [column for column in distinct if column.lower() in ID_NAMES]
+    if named or match.column in distinct or not distinct:
+        return named[0] if named else match.column
+    return distinct[0]
+
+
+def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Sequence[str]) -> tuple[str, ...]:
+    """folders: columns that name image folders; one that is called as labels are goes before them."""
+    wished = reading.wishes.label
+    if wished != AUTO:
+        columns = (wished,) if isinstance(wished, str) else wished
+        unknown = [column for column in columns if column not in table.header]
+        if unknown:
+            raise reading.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
+        return columns
+    choices = _choices(reading, table, taken)
+    named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
+    if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
+        choices = named
+    if not choices:
+        choices = _choices_by_mapping(reading, table, taken)
+    choices = _with_numbered_twins(table, choices, taken)
+    if len(choices) == 1:
+        return choices[0]
+    if not choices:
+        free = [column for column in table.header if column and column not in taken]
+        names = reading.asked()
+        known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
+        if known:
+            raise reading.stop(
+                f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for "
+                "all; to go on, the others never written:",
+                [f"allow: [{WITHOUT_COLUMN}]"],
+            )
+        raise reading.stop(
+            f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
+            f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
+            [setting_line("label", column) for column in free[:8]]
+            if len(reading.asked()) == 1 and free
+            else ["label: COLUMN"],
+        )
+    lines = []
+    for columns in choices:
+        values = table.column(columns[0]).distinct()
+        lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
+    raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+
+
+def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
+    """One choice and those called so but for a number, whose labels are among its own: `label1`, `label2`."""
+    if len(choices) != 1 or len(choices[0]) != 1:
+        return choices
+    (chosen,) = choices[0]
+    stem, labels = re.sub(r"\d+", "", chosen), set(table.column(chosen).distinct())
+    twins: list[tuple[str, ...]] = [
+        (column,)
+        for column in table.header
+        if column != chosen
+        and column not in taken
+        and re.sub(r"\d+", "", column) == stem
+        and set(table.column(column).distinct()) - {""} <= labels
+    ]
+    return choices + twins if re.search(r"\d", chosen) else choices
+
+
+def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
+    """The columns whose labels some file calls as the sample's columns are called."""
+    names = reading.asked()
+    found: list[tuple[str, ...]] = []
+    for column in table.header if len(names) > 1 else ():
+        labels = table.column(column).distinct() if column and column not in taken else []
+        if 1 < len(labels) <= len(names):
+            ways = class_mappings(reading.archive, reading.tables, labels).values()
+            if any(classes_named(names, list(way.values())) for few in ways for way in few):
+                found.append((column,))
+    return found
+
+
+# -- without a table
+
+
+def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
+    """Labels from class folders, else from file names."""
+    table, source = _labels_of_names(reading)
+    root = table.name
+    paths = table.column(PATH_COLUMN)
+    ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
+    names = reading.names_of_classes() | odd  # a folder called none is no missing label
+    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE, told_apart=names)
+    named = "file names" if folder_level(source) is None else f"class folders ({source})"
+    if PART_COLUMN in table.header:
+        held = int(table.column(PART_COLUMN).where(VALID).sum())
+        reading.notes.append(
+            f"{held:,} labelled validation images are dealt in; split.fold_column: part keeps them apart"
+        )
+    reading.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
+    reading.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
+    reading.settings |= {"id_column": AUTO, "delimiter": NONE}
+    return Side(table, PATH_COLUMN, ids, paths), labels
+
+
+def _labels_of_names(reading: Reading) -> tuple[Table, str]:
+    """(table of paths and labels, what `competition.label` says of it)."""
+    label, root = reading.wishes.label, reading.wishes.train_images
+    pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
+    index, level = without_asked(reading.index, asked_images(reading)), folder_level(label)
+    if pattern == AUTO:
+        columns = reading.asked()
+        asked = reading.sample.cells() if reading.sample and len(columns) == 1 else set(columns)
+        try:
+            found = class_folder_table(index, root, level=level, asked=asked)
+        except SeveralLevelsError as error:
+            raise reading.stop(
+                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            ) from error
+        if found is not None:
+            return found
+    if level is None:
+        table = file_name_table(index, pattern, root)
+        if table is not None:
+            return table, pattern
+    names = sorted(reading.tables)
+    raise reading.stop(
+        f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
+        f"no class folders and no labels in file names among {len(reading.index.names):,} images such as "
+        f"{', '.join(reading.index.names[:3])}; say where the labels are, in one of these ways:",
+        ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
+    )

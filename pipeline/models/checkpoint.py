@@ -1,0 +1,98 @@
+"""A fold's weights as safetensors, and model.json: all that prediction needs, nothing that can be executed."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from pipeline.base.files import made_by, read_json, sha256_of, write_bytes, write_json
+from pipeline.loop.device import memory_format
+from pipeline.loop.objective import num_outputs
+from pipeline.models.networks import Normalised, create_model
+
+VERSION = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """model.json."""
+
+    fold: str
+    architecture: str
+    width: int
+    options: dict[str, Any]
+    target_kind: str
+    classes: tuple[str, ...]  # classes[class_index] == label
+    image_size: int  # pixels
+    mean: tuple[float, ...]  # per channel, 0-to-1 scale
+    std: tuple[float, ...]
+    prior: tuple[float, ...]  # share of its training images that have each class: the answer where no image is seen
+    flip_tta: bool  # predict with the mean over the image and its mirror image
+    params: dict[str, Any]  # the sections it was trained with, the fold's overrides applied
+    data_fingerprint: str  # sha256 over schema, tables and folds
+    code_fingerprint: str  # sha256 over the modules that took part
+    torch_version: str
+    device: str
+    precision: str
+    threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
+    weights_sha256: str = ""
+    version: int = VERSION
+
+
+def build(card: ModelCard) -> Normalised:
+    """The network that the card describes, with fresh weights, taking (B, 3, S, S) uint8."""
+    outputs = num_outputs(card.target_kind, len(card.classes))
+    network = create_model(card.architecture, num_classes=outputs, width=card.width, options=card.options)
+    return Normalised(network, card.mean, card.std)
+
+
+def write_checkpoint(model: Normalised, card: ModelCard, weights: Path, description: Path) -> None:
+    """Weights to `weights` (safetensors, float32, contiguous), the card with their sha256 to `description`."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    write_bytes(weights, save(state))
+    write_json(description, dataclasses.replace(card, weights_sha256=sha256_of(weights)))
+
+
+def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, ModelCard]:
+    """The model as it was written, on the CPU. Raises ValueError for damage, mismatch and non-finite weights."""
+    card = _read_card(description)
+    found = sha256_of(weights)
+    if found != card.weights_sha256:
+        raise ValueError(
+            f"{weights} has sha256 {found[:12]}…, {description} says {card.weights_sha256[:12]}…: they do not belong "
+            f"together, or one is damaged; run `dvc repro -f -s train@{card.fold}`"
+        )
+    model = build(card)
+    try:
+        state = load_file(weights)
+        model.network.load_state_dict(state)
+    except (SafetensorError, RuntimeError) as error:
+        raise ValueError(f"{weights} does not fit {card.architecture} of {description}: {error}") from error
+    spoilt = [
+        name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())
+    ]
+    if spoilt:
+        raise ValueError(f"{weights}: {len(spoilt)} tensors hold NaN or inf, first {spoilt[:3]}; train the fold again")
+    return model, card
+
+
+def on_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """On `device`, convolutions in its `memory_format`."""
+    return model.to(device).to(memory_format=memory_format(device))
+
+
+def _read_card(path: Path) -> ModelCard:
+    with made_by(f"-s train@{path.stem}", path):
+        found = read_json(path)
+        try:
+            if found["version"] != VERSION:
+                raise KeyError(f"version {found['version']}")
+            numbers = {name: tuple(map(float, found[name])) for name in ("mean", "std", "prior")}
+            return ModelCard(**found | numbers | {"classes": tuple(found["classes"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a model.json of this version ({error})") from error

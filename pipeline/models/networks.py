@@ -1,0 +1,110 @@
+"""Networks by name, and what stands between uint8 images and a network."""
+
+import importlib.util
+import os
+import shutil
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.loop.objective import Objective
+from pipeline.models.resnet9 import ResNet9
+
+CXX_COMPILERS = ("g++", "clang++")
+C_COMPILERS = ("gcc", "clang")  # those that triton looks for
+
+
+def create_model(
+    name: str, *, num_classes: int, width: int, pretrained: bool = False, options: dict[str, Any] | None = None
+) -> nn.Module:
+    """`resnet9` of this `width`, or any model that timm knows (`options` go to `timm.create_model`).
+
+    Raises ValueError, with the way out, for a name timm does not know, options the model does not take, and
+    pretrained weights that cannot be had.
+    """
+    if name != "resnet9":
+        from pipeline.models.timm_models import create_timm_model  # timm and torchvision take seconds to import
+
+        return create_timm_model(name, num_classes=num_classes, pretrained=pretrained, options=options or {})
+    if pretrained:
+        raise ValueError("model.pretrained is true, but resnet9 has no pretrained weights; set it to false")
+    if options:
+        raise ValueError(f"model.options is {options}, but resnet9 takes none; set it to [] (its width is model.width)")
+    return ResNet9(num_classes=num_classes, width=width)
+
+
+def bf16_sound_on_cpu(name: str, image_size: int) -> bool:
+    """Whether torch's bfloat16 convolutions on CPUs can be trusted with this network on images of this side.
+
+    torch 2.14.1's weight gradient of a strided 3x3 convolution on a 1x1 map reads memory that nobody wrote: NaN, or
+    worse, some number (seen in 58 of 60 trials of timm's test_resnet at 12 px, none from 24 px on, none in float32).
+    ResNet9 has no such convolution (none in 36 settings of 8 to 16 px); timm's networks have, 32 times smaller maps.
+    """
+    return name == "resnet9" or image_size >= 32
+
+
+def pretrained_constants(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(mean, std), 0-to-1 scale, that a timm network's pretrained weights expect."""
+    from pipeline.models.timm_models import input_constants
+
+    return input_constants(network)
+
+
+class Normalised(nn.Module):
+    """A network that takes uint8 images: it centres and scales pixels itself, so weights and constants travel together.
+
+    mean, std: per channel on the 0-to-1 scale. Both are part of model.json, not of the weights.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network = network
+        # x / 255 normalised = x * scale + shift
+        scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float64))
+        shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)
+        self.register_buffer("scale", scale.float().view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("shift", shift.float().view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) uint8 -> (B, num_classes) logits."""
+        return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
+
+
+def compile_forward(*models: nn.Module, device: torch.device) -> None:
+    """From its next call on, each computes by `torch.compile`; modules, weights and their names stay as they are.
+
+    The first batch of each size and mode then takes as long as compiling does. Raises ValueError where what torch
+    compiles with is missing.
+    """
+    missing = _missing_compiler(device)
+    if missing:
+        raise ValueError(f"compute.compile is true, but {missing} is missing; install it or set compute.compile: false")
+    for model in models:
+        model.compile()
+
+
+def _missing_compiler(device: torch.device) -> str:
+    """What torch.compile needs and does not find here; empty if nothing."""
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    language, variable, names = ("C", "CC", C_COMPILERS) if device.type == "cuda" else ("C++", "CXX", CXX_COMPILERS)
+    found = any(map(shutil.which, filter(None, (os.environ.get(variable), *names))))
+    return "" if found else f"a {language} compiler ({names[0]})"
+
+
+class MirrorAveraged(nn.Module):
+    """Test-time augmentation: the mean of the probabilities of an image and of its left-right mirror image."""
+
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.network = network
+        self.objective = objective
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean of the two."""
+        both = [self.network(images), self.network(images.flip(3))]
+        return self.objective.mean(torch.stack([logits.float() for logits in both]))

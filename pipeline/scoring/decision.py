@@ -1,0 +1,374 @@
+"""How probabilities become labels, chosen on out-of-fold predictions alone.
+
+A choice made on some rows flatters the score of the same rows: `choose_decision` on all out-of-fold rows is for the
+test images, `cross_fitted` for the score to report.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.base.files import made_by, read_json, write_json
+from pipeline.competition.schema import Target
+from pipeline.scoring.metrics import Metric, metric_named, score
+from pipeline.submission.answers import Answers
+
+COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy")  # of two classes, worth a threshold
+SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
+COMMON_F1S = ("micro_f1", "samples_f1", "weighted_f1")  # of several labels, with one threshold for all
+CUTS_PER_GRADE = 200  # candidates for a cut: steps of 0.005 grades
+NOISE_MARGIN = 3.0  # standard errors by which another threshold must beat 0.5 in accuracy
+TIE = 1e-12  # scores closer than this are equal: sums of 100,000 float64 are this exact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What turns probabilities into labels; all empty: the likeliest class, or for multi_label those of at least 0.5.
+
+    A label is given from its threshold on (>=); an expected grade (sum of k * p_k) equal to a cut is above it.
+    Raises ValueError for what cannot decide.
+    """
+
+    thresholds: tuple[float, ...] = ()  # of multi_label: one for each class; of binary: the positive class's
+    cuts: tuple[float, ...] = ()  # of ordinal: K - 1 expected grades, increasing
+    at_least: int = 0  # of multi_label: 1 gives an image below all thresholds its likeliest label
+
+    def __post_init__(self) -> None:
+        if self.thresholds and self.cuts:
+            raise ValueError(f"{len(self.thresholds)} thresholds and {len(self.cuts)} cuts; one of them must be empty")
+        if not np.isfinite([*self.thresholds, *self.cuts]).all():
+            raise ValueError(f"thresholds {self.thresholds} and cuts {self.cuts} must be finite numbers")
+        if (np.diff(self.cuts) <= 0).any():
+            raise ValueError(f"cuts {self.cuts} must increase")
+        if self.at_least not in (0, 1):
+            raise ValueError(f"at_least is {self.at_least!r}; allowed: 0, 1")
+
+
+def choose_decision(
+    truth: np.ndarray, probs: np.ndarray, target: Target, metric_name: str, folds: np.ndarray | None = None
+) -> Decision:
+    """The decision that is best for the metric on these rows; no randomness.
+
+    truth: `target_array`'s; probs (N, C), of rows that the models did not learn from; folds (N,): which fold held each
+    row out.
+
+    ordinal and quadratic_weighted_kappa: cuts by coordinate ascent, never worse than rounding the expected grade.
+    binary and an F1 or balanced_accuracy: the best of all thresholds; of equal ones the nearest to 0.5.
+    binary and accuracy: 0.5, unless another threshold gains more than 3 standard errors (see `_accuracy_threshold`).
+    multi_label and macro_f1: the best threshold of each class; micro, samples and weighted F1: the best common one;
+    never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of `folds`
+    is decided by what the others choose (without `folds`: on these rows); never for element_accuracy, of which 0.5 is
+    the best decision, nor for metrics of probabilities. Anything else: the likeliest class, or 0.5.
+    Raises ValueError for probs of another shape or not finite, and as `metric_named` does.
+    """
+    metric = metric_named(metric_name)
+    name = metric.name
+    wide = _checked(probs, target)
+    if len(truth) != len(wide):
+        raise ValueError(f"{len(truth)} true labels for {len(wide)} rows of probabilities")
+    if target.kind == "multi_label":
+        return _multi_label_decision(truth.astype(bool), wide, target, metric, folds)
+    if target.kind == "ordinal" and name == "quadratic_weighted_kappa":
+        return Decision(cuts=_kappa_cuts(truth, _expected_grades(wide), num_grades=len(target.classes)))
+    if target.kind == "binary" and name in COUNT_METRICS + SHARE_METRICS:
+        positive = target.classes.index(target.positive)
+        return Decision(thresholds=(_binary_threshold(truth == positive, wide[:, positive], name),))
+    return Decision()
+
+
+def decide(probs: np.ndarray, target: Target, decision: Decision) -> np.ndarray:
+    """(N,) int64 class indices of exclusive targets, (N, C) bool of multi_label; probs (N, C).
+
+    Raises ValueError for a decision that belongs to another target.
+    """
+    wide = _checked(probs, target)
+    _check_decision(decision, target)
+    if target.kind == "multi_label":
+        decided = wide >= (np.array(decision.thresholds) if decision.thresholds else 0.5)
+        if decision.at_least:
+            bare = np.flatnonzero(~decided.any(axis=1))
+            decided[bare, wide[bare].argmax(axis=1)] = True
+        return decided
+    if decision.cuts:
+        return np.searchsorted(np.array(decision.cuts), _expected_grades(wide), side="right").astype(np.int64)
+    if decision.thresholds:
+        positive = target.classes.index(target.positive)
+        return np.where(wide[:, positive] >= decision.thresholds[0], positive, 1 - positive).astype(np.int64)
+    return wide.argmax(axis=1).astype(np.int64)
+
+
+def cross_fitted(
+    truth: np.ndarray, probs: np.ndarray, folds: np.ndarray, target: Target, metric_name: str
+) -> np.ndarray:
+    """Decisions of out-of-fold rows, as `decide` gives them, each fold's chosen on the other folds alone.
+
+    folds (N,): the fold that held each row out, at least two. A row's own truth has no part in how it is decided,
+    so the score of these decisions is an honest estimate (choosing on all rows and scoring the same ones is not),
+    slightly low, as the decision for the test images is chosen on more rows. What remains: the probabilities of the
+    other folds come from models that learnt from this one.
+    """
+    folds = np.asarray(folds)
+    names = np.unique(folds)
+    if len(names) < 2 or len(folds) != len(probs):
+        raise ValueError(
+            f"{len(folds)} folds of {len(names)} names for {len(probs)} rows: each row needs one, of at least 2 names"
+        )
+    decided = np.zeros(probs.shape if target.kind == "multi_label" else len(probs), dtype=np.int64)
+    for name in names:
+        own = folds == name
+        decision = choose_decision(truth[~own], probs[~own], target, metric_name, folds[~own])
+        decided[own] = decide(probs[own], target, decision)
+    return decided if target.exclusive else decided.astype(bool)
+
+
+def decided_answers(decided: np.ndarray, target: Target) -> Answers:
+    """What `decide` gave, spelled: a label an image, or for multi_label a list in the order of the classes."""
+    if target.exclusive:
+        return Answers(labels=[target.classes[index] for index in decided])
+    return Answers(lists=[[target.classes[index] for index in np.flatnonzero(row)] for row in decided])
+
+
+def write_decision(path: Path, decision: Decision) -> None:
+    """Write a decision as JSON."""
+    write_json(path, decision)
+
+
+def read_decision(path: Path) -> Decision:
+    """The decision that `write_decision` wrote. Raises ValueError where the file is not one."""
+    with made_by("-s evaluate", path):
+        found = read_json(path)
+        names = [field.name for field in dataclasses.fields(Decision)]
+        try:
+            if list(found) != names:
+                raise ValueError(f"its keys are {list(found)}, must be {names}")
+            return Decision(
+                thresholds=tuple(map(float, found["thresholds"])),
+                cuts=tuple(map(float, found["cuts"])),
+                at_least=found["at_least"],
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a decision of this version ({error})") from error
+
+
+def _checked(probs: np.ndarray, target: Target) -> np.ndarray:
+    """Probs in float64, so that a threshold divides float32 rows the same way when chosen and when used."""
+    if probs.ndim != 2 or probs.shape[1] != len(target.classes):
+        raise ValueError(
+            f"probabilities are {probs.shape}, must be (N, {len(target.classes)}): a column for each class"
+        )
+    rows = np.flatnonzero(~np.isfinite(probs).all(axis=1))
+    if len(rows):
+        raise ValueError(f"{len(rows)} of {len(probs)} rows of probabilities are not finite, first {rows[:3].tolist()}")
+    return probs.astype(np.float64)
+
+
+def _check_decision(decision: Decision, target: Target) -> None:
+    num_classes = len(target.classes)
+    thresholds = {"multi_label": num_classes, "binary": 1}.get(target.kind, 0)
+    cuts = num_classes - 1 if target.kind == "ordinal" else 0
+    fits = len(decision.thresholds) in (0, thresholds) and len(decision.cuts) in (0, cuts)
+    if not fits or (decision.at_least and target.exclusive):
+        raise ValueError(
+            f"a {target.kind} target of {num_classes} classes takes no or {thresholds} thresholds, no or {cuts} cuts"
+            f"{', at_least 0' if target.exclusive else ''}; the decision has {len(decision.thresholds)}, "
+            f"{len(decision.cuts)} and at_least {decision.at_least}"
+        )
+
+
+def _expected_grades(wide: np.ndarray) -> np.ndarray:
+    """(N,): sum over k of k * p_k. Row by row: a matrix product may round a row by what stands around it."""
+    return np.asarray((wide * np.arange(wide.shape[1])).sum(axis=1))
+
+
+def _kappa_cuts(truth: np.ndarray, grades: np.ndarray, *, num_grades: int) -> tuple[float, ...]:
+    """The cuts of the best quadratic weighted kappa that moving one cut at a time finds.
+
+    With p the number of cuts at or below an image's expected grade, sum(p), sum(p^2) and sum(t * p) are sums over
+    cuts of what one cut adds: N_j images at or above it add N_j, (2j - 1) N_j and their true grades. So all places
+    of one cut are scored at once from counts at the candidate places, whatever the number of images.
+    """
+    places, starts = _cut_places(num_grades)
+    order = np.argsort(grades, kind="stable")
+    below = np.searchsorted(grades[order], places, side="left")
+    true_below = np.concatenate([[0], truth[order].cumsum()])[below]
+    counts = np.stack([len(truth) - below, truth.sum() - true_below]).astype(np.float64)
+    ascents = [_ascent(start, truth, counts) for start in starts]
+    _, chosen = max(ascents, key=lambda ascent: ascent[0])  # of equals the first: from k + 0.5
+    return tuple(places[chosen].tolist())
+
+
+def _cut_places(num_grades: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Candidate cuts, increasing, and two starts as positions in them: k + 0.5, and what `np.rint` does with ties."""
+    halves = np.arange(num_grades - 1) + 0.5
+    to_even = np.where(np.arange(num_grades - 1) % 2 == 0, np.nextafter(halves, num_grades), halves)
+    steps = np.arange((num_grades - 1) * CUTS_PER_GRADE + 1) / CUTS_PER_GRADE
+    places = np.unique(np.concatenate([steps, halves, to_even]))
+    return places, [np.searchsorted(places, halves), np.searchsorted(places, to_even)]
+
+
+def _ascent(start: np.ndarray, truth: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray]:
+    """(kappa, positions): from `start`, each cut in turn goes to its best place until none gains.
+
+    counts (2, places): images at or above a place, and the sum of their true grades.
+    """
+    cuts, weights = start.copy(), 2.0 * np.arange(1, len(start) + 1) - 1
+    best = -np.inf
+    moved = True
+    while moved:
+        moved = False
+        for j in range(len(cuts)):
+            low = cuts[j - 1] + 1 if j else 0
+            high = cuts[j + 1] if j + 1 < len(cuts) else counts.shape[1]
+            others = np.delete(cuts, j)
+            sums = counts[:, others].sum(axis=1, keepdims=True) + counts[:, low:high]
+            squares = (np.delete(weights, j) * counts[0, others]).sum() + weights[j] * counts[0, low:high]
+            kappas = _kappas(truth, predicted=sums[0], squares=squares, products=sums[1])
+            best = max(best, float(kappas[cuts[j] - low]))
+            if kappas.max() > best + TIE:
+                highest = np.flatnonzero(kappas >= kappas.max() - TIE)
+                cuts[j], best, moved = low + highest[len(highest) // 2], float(kappas.max()), True
+    return best, cuts
+
+
+def _kappas(truth: np.ndarray, *, predicted: np.ndarray, squares: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Quadratic weighted kappas, given sum(p), sum(p^2) and sum(t * p) for each; 0 where undefined."""
+    true, true_squares = float(truth.sum()), float((truth.astype(np.float64) ** 2).sum())
+    observed = true_squares + squares - 2 * products
+    expected = true_squares + squares - 2 * true * predicted / len(truth)
+    return np.asarray(1 - np.divide(observed, expected, out=np.ones_like(expected), where=expected > 0))
+
+
+def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str) -> float:
+    """The threshold for the positive class's scores (N,); truth (N,) bool. 0.5 where one class has no image."""
+    if truth.all() or not truth.any():
+        return 0.5
+    order = np.argsort(-scores, kind="stable")
+    hits = np.concatenate([[0], truth[order].cumsum()])
+    if name in SHARE_METRICS:
+        return _accuracy_threshold(scores[order], hits)
+    return _best_threshold(scores[order], _binary_values(hits, name))
+
+
+def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
+    """The threshold of the best accuracy if it beats 0.5 beyond noise, else 0.5.
+
+    Between two thresholds only the m images whose scores lie between them change sides; were the two equally good,
+    the gain in right answers would be a sum of m coin flips, with a standard error of sqrt(m). The best of many
+    thresholds is lucky more often than one: where 0.5 was right, it gained 2 of these in 9 and 17 of 100 simulated
+    cases (200 and 2,000 images), 3 of them in less than 1. So it must gain more than 3 (McNemar's test at 3 sigma).
+    """
+    right = 2 * hits - np.arange(len(hits))  # and as many as there are negatives
+    best = _best_threshold(descending, right.astype(np.float64))
+    at_half, at_best = np.searchsorted(-descending, [-0.5, -best], side="right")
+    gain, changed = right[at_best] - right[at_half], abs(at_best - at_half)
+    return best if gain > NOISE_MARGIN * np.sqrt(changed) else 0.5
+
+
+def _binary_values(hits: np.ndarray, name: str) -> np.ndarray:
+    """(N + 1,): the metric when the first i of N images are called positive, hits[i] of them rightly."""
+    num_images, positives, called = len(hits) - 1, hits[-1], np.arange(len(hits))
+    negatives = num_images - positives
+    rejected = negatives - (called - hits)
+    if name == "balanced_accuracy":
+        return np.asarray((hits / positives + rejected / negatives) / 2)
+    f1 = 2 * hits / (called + positives)
+    if name == "binary_f1":
+        return np.asarray(f1)
+    f1_of_rest = 2 * rejected / (num_images - called + negatives)
+    weight = positives / num_images if name == "weighted_f1" else 0.5
+    return np.asarray(weight * f1 + (1 - weight) * f1_of_rest)
+
+
+def _best_threshold(descending: np.ndarray, values: np.ndarray) -> float:
+    """The threshold of the highest value, where values (N + 1,) are for the first i of the scores being above it.
+
+    It lies midway between two scores, for images to come; 0.5 itself stands for all that divide as it does, and of
+    equals the nearest to 0.5 wins.
+    """
+    above_all = 1.0 if descending[0] < 1 else descending[0] + 1
+    upper, lower = np.concatenate([[above_all], descending]), np.concatenate([descending, [0.0]])
+    middle = (upper + lower) / 2
+    thresholds = np.where(middle > lower, middle, upper)
+    thresholds[np.searchsorted(-descending, -0.5, side="right")] = 0.5
+    possible = np.concatenate([[True], descending[:-1] != descending[1:], [True]])
+    best = possible & (values >= values[possible].max() - TIE)
+    return float(min(thresholds[best], key=lambda threshold: (abs(threshold - 0.5), threshold)))
+
+
+def _multi_label_decision(
+    truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, folds: np.ndarray | None
+) -> Decision:
+    """See `choose_decision`; truth (N, C) bool."""
+    plain = _thresholds(truth, wide, target, metric, at_least=0)
+    if metric.takes == "scores" or metric.name == "element_accuracy" or not truth.any(axis=1).all():
+        return plain
+    without, ruled = (_out_of_fold_value(truth, wide, target, metric, folds, at_least=rule) for rule in (0, 1))
+    gain = ruled - without
+    gains = gain > TIE if metric.higher_is_better else gain < -TIE
+    return _thresholds(truth, wide, target, metric, at_least=1) if gains else plain
+
+
+def _out_of_fold_value(
+    truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, folds: np.ndarray | None, *, at_least: int
+) -> float:
+    """The metric where the thresholds for each fold come from the others; of one fold or none, from its own rows."""
+    names = np.unique([] if folds is None else folds)
+    if folds is None or len(names) < 2:
+        return _value(truth, wide, target, metric, _thresholds(truth, wide, target, metric, at_least=at_least))
+    decided = np.zeros(truth.shape, dtype=bool)
+    for name in names:
+        own = folds == name
+        chosen = _thresholds(truth[~own], wide[~own], target, metric, at_least=at_least)
+        decided[own] = decide(wide[own], target, chosen)
+    return _value(truth, decided, target, metric, Decision())
+
+
+def _value(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, decision: Decision) -> float:
+    decided = decide(wide, target, decision)
+    answers = (
+        Answers(scores=decided.astype(np.float64)) if metric.takes == "labels" else decided_answers(decided, target)
+    )
+    return score(metric.name, truth, answers, target)
+
+
+def _thresholds(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, *, at_least: int) -> Decision:
+    """The best thresholds on these rows, given the rule."""
+    default = Decision(thresholds=(0.5,) * len(target.classes), at_least=at_least)
+    if metric.name == "macro_f1":
+        columns = zip(truth.T, wide.T, strict=True)
+        thresholds = tuple(_binary_threshold(column, scores, "binary_f1") for column, scores in columns)
+    elif metric.name in COMMON_F1S:
+        thresholds = (_common_threshold(truth, wide, metric.name, at_least=at_least),) * len(target.classes)
+    else:
+        return default
+    chosen = Decision(thresholds=thresholds, at_least=at_least)
+    # at_least gives labels that the choice of each class's threshold has not seen
+    values = [_value(truth, wide, target, metric, decision) for decision in (chosen, default)]
+    return chosen if values[0] >= values[1] else default
+
+
+def _common_threshold(truth: np.ndarray, wide: np.ndarray, name: str, *, at_least: int) -> float:
+    """One threshold for all cells (N, C), the best of all; with `at_least` a row's highest cell is always above it."""
+    cells = wide.copy()
+    if at_least:
+        cells[np.arange(len(cells)), wide.argmax(axis=1)] = 2.0  # all equal, so no threshold parts them
+    if name == "micro_f1":
+        return _binary_threshold(truth.ravel(), cells.ravel(), "binary_f1")
+    if name == "samples_f1":
+        gains = _f1_gains(truth, cells) / len(truth)
+    else:
+        gains = _f1_gains(truth.T, cells.T).T * (truth.sum(axis=0) / max(truth.sum(), 1))
+    order = np.argsort(-cells.ravel(), kind="stable")
+    return _best_threshold(cells.ravel()[order], np.concatenate([[0.0], gains.ravel()[order].cumsum()]))
+
+
+def _f1_gains(truth: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """(N, C): what a cell adds to the F1 of its row when it is called after all higher cells of that row."""
+    order = np.argsort(-cells, axis=1, kind="stable")
+    hits = np.take_along_axis(truth, order, axis=1).cumsum(axis=1)
+    f1 = 2 * hits / (np.arange(1, cells.shape[1] + 1) + truth.sum(axis=1, keepdims=True))
+    gains = np.zeros(cells.shape)
+    np.put_along_axis(gains, order, np.diff(f1, axis=1, prepend=0.0), axis=1)
+    return gains

@@ -1,0 +1,417 @@
+"""Scores by name. scikit-learn's, with one direction each; imported where used (it costs a second)."""
+
+import difflib
+import importlib
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.competition.schema import TARGET_KINDS, Target, class_indices
+from pipeline.submission.answers import Answers
+
+FORMS = ("labels", "scores", "lists")
+EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
+COLUMN_METRICS = ("auc", "mean_column_auc")  # those that a column of one class leaves undefined
+CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
+
+# other spellings, without case, spaces, - and _ (`macro F1-score` is `macrof1score`)
+ALIASES = {
+    "acc": "accuracy", "accuracyscore": "accuracy", "categorizationaccuracy": "accuracy",
+    "classificationaccuracy": "accuracy", "top1accuracy": "accuracy", "subsetaccuracy": "accuracy",
+    "exactmatch": "accuracy",
+    "balancedaccuracyscore": "balanced_accuracy", "meanrecall": "balanced_accuracy",
+    "macrorecall": "balanced_accuracy", "meanperclassaccuracy": "balanced_accuracy",
+    "f1macro": "macro_f1", "macrof1score": "macro_f1", "macrofscore": "macro_f1", "f1scoremacro": "macro_f1",
+    "f1micro": "micro_f1", "microf1score": "micro_f1", "microfscore": "micro_f1", "f1scoremicro": "micro_f1",
+    "f1weighted": "weighted_f1", "weightedf1score": "weighted_f1", "f1scoreweighted": "weighted_f1",
+    "f1binary": "binary_f1", "binaryf1score": "binary_f1", "f1scorebinary": "binary_f1",
+    "f1samples": "samples_f1", "samplesf1score": "samples_f1", "f1scoresamples": "samples_f1",
+    "samplef1": "samples_f1", "meanf1": "samples_f1", "meanf1score": "samples_f1", "meanfscore": "samples_f1",
+    "elementwiseaccuracy": "element_accuracy", "hammingscore": "element_accuracy",
+    "logloss": "log_loss", "crossentropy": "log_loss",
+    "multiclasslogloss": "log_loss", "binarylogloss": "log_loss", "multiclassloss": "log_loss", "nll": "log_loss",
+    "rocauc": "auc", "aucroc": "auc", "auroc": "auc", "rocaucscore": "auc", "areaunderroc": "auc",
+    "areaundertheroccurve": "auc", "areaunderreceiveroperatingcharacteristiccurve": "auc",
+    "meancolumnwiseauc": "mean_column_auc", "meancolumnwiserocauc": "mean_column_auc",
+    "columnauc": "mean_column_auc", "columnwiseauc": "mean_column_auc", "macroauc": "mean_column_auc",
+    "mcauc": "mean_column_auc", "meanauc": "mean_column_auc",
+    "qwk": "quadratic_weighted_kappa", "kappa": "quadratic_weighted_kappa",
+    "quadratickappa": "quadratic_weighted_kappa", "weightedkappa": "quadratic_weighted_kappa",
+    "quadraticweightedkappascore": "quadratic_weighted_kappa",
+    "error": "top1_error", "errorrate": "top1_error", "classificationerror": "top1_error",
+    "misclassificationrate": "top1_error", "top1err": "top1_error",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score with its direction.
+
+    `takes` is the form of Answers that says all the metric asks: `labels`, decided labels (of a multi_label target
+    they come as `Answers.lists`); `scores`, probabilities; `lists`, labels of an image, best first.
+    """
+
+    name: str
+    higher_is_better: bool
+    takes: str
+
+
+@dataclass(frozen=True)
+class _Known:
+    metric: Metric
+    kinds: tuple[str, ...]  # of target
+    function: Callable[..., float]  # (truth, answers, target)
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of this name or alias; case, spaces, - and _ do not matter, except in `module:function`.
+
+    A user's `module:function` is imported from sys.path and the current folder. It is called with the truth of
+    `target_array`, an `Answers` and the classes, returns a float, and may have the attributes `higher_is_better`
+    (True without it) and `takes` (`scores` without it).
+    Raises ValueError, with close matches and all that is allowed, for a name that is none.
+    """
+    return _known(name).metric
+
+
+def score(
+    metric_name: str, truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False
+) -> float:
+    """The answers' score against `truth`, which is `target_array`'s: (N,) class indices, or (N, C) of 0 and 1.
+
+    Answers of another form than the metric's are converted: scores to labels by argmax (multi_label: at least 0.5)
+    and to ranked lists; labels to scores of 0 and 1; lists to their first label (multi_label: to 0 and 1).
+    F1s are scikit-learn's with 0 for 0/0, over the classes that occur; of multi_label over all classes, be it only one.
+    `accuracy` of multi_label asks for all labels of an image; `auc` of more than two classes is the same as
+    `mean_column_auc`: one class against the rest.
+
+    A column of only positives or only negatives has no AUC. Over the whole set that is an error; for a part, such as
+    one fold, `skip_one_sided` leaves these columns out of the mean. Raises ValueError instead of giving NaN.
+    """
+    known = _known(metric_name)
+    name = known.metric.name
+    if target.kind not in known.kinds:
+        raise ValueError(f"metric {name} needs a target that is {' or '.join(known.kinds)}; this one is {target.kind}")
+    _check_truth(truth, target)
+    _check_answers(answers, len(truth), target)
+    options = {"skip_one_sided": True} if skip_one_sided and name in COLUMN_METRICS else {}
+    value = known.function(truth.astype(np.int64), answers, target, **options)
+    if not np.isfinite(value):
+        raise ValueError(f"metric {name} gives {value} for these {len(truth)} images, must be a finite number")
+    return float(value)
+
+
+def log_loss(class_indices: np.ndarray, probs: np.ndarray) -> float:
+    """Mean negative log probability of the true class, as Kaggle computes it; lower is better.
+
+    class_indices (N,) int; probs (N, C): in float64, rows divided by their sums, then clipped at 1e-15 and 1 - 1e-15.
+    Raises ValueError for rows that are negative somewhere or sum to 0.
+    """
+    from sklearn.metrics import log_loss as sklearn_log_loss
+
+    wide = probs.astype(np.float64)
+    sums = wide.sum(axis=1, keepdims=True)
+    wrong = np.flatnonzero((wide < 0).any(axis=1) | (sums[:, 0] <= 0))
+    if len(wrong):
+        raise ValueError(
+            f"metric log_loss needs probabilities: {len(wrong)} of {len(wide)} rows are negative somewhere or sum "
+            f"to 0, first rows {wrong[:3].tolist()}"
+        )
+    clipped = np.clip(wide / sums, CLIP, 1 - CLIP)
+    return float(sklearn_log_loss(class_indices, clipped, labels=np.arange(probs.shape[1])))
+
+
+def mean_and_standard_error(scores: Sequence[float]) -> tuple[float, float]:
+    """Mean over folds, and its standard error: sample standard deviation (n - 1) over the root of n, n >= 2."""
+    values = np.asarray(scores, dtype=np.float64)
+    return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def _known(name: str) -> _Known:
+    if ":" in name:
+        return _users_own(name.strip())
+    plain = _plain(name)
+    ranked = re.fullmatch(r"(?:map|meanaverageprecision)@?([1-9]\d*)", plain)
+    if ranked:
+        k = int(ranked[1])
+        return _Known(Metric(f"map@{k}", True, "lists"), TARGET_KINDS, partial(_map_at, k=k))
+    spellings = ALIASES | {_plain(known): known for known in _KNOWN}
+    if plain in spellings:
+        return _KNOWN[spellings[plain]]
+
+    close = [spellings[match] for match in difflib.get_close_matches(plain, spellings, n=5)]
+    inside = [known for spelling, known in spellings.items() if plain and plain in spelling]
+    meant = list(dict.fromkeys(close + inside))[:5]
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    raise ValueError(
+        f"metric {name!r} is unknown; {hint}Allowed: {', '.join(_KNOWN)}, map@k for any k from 1 (map@5), "
+        "or module:function for your own"
+    )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).lower()
+
+
+def _users_own(name: str) -> _Known:
+    """The metric that function `name` is; see `metric_named`."""
+    module_name, _, function_name = name.partition(":")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ValueError(
+            f"metric {name!r}: no module {module_name!r} with a function {function_name!r} could be imported "
+            f"({error}); looked in {Path.cwd()} and on sys.path"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ValueError(
+            f"metric {name!r}: module {module_name!r} ({module.__file__}) has no function {function_name!r}"
+        )
+    takes = getattr(function, "takes", "scores")
+    if takes not in FORMS:
+        raise ValueError(f"metric {name!r}: {function_name}.takes is {takes!r}; allowed: {', '.join(FORMS)}")
+    metric = Metric(name, bool(getattr(function, "higher_is_better", True)), takes)
+    return _Known(metric, TARGET_KINDS, partial(_call_users_own, function=function, metric=metric))
+
+
+def _call_users_own(
+    truth: np.ndarray, answers: Answers, target: Target, *, function: Callable[..., object], metric: Metric
+) -> float:
+    found = function(truth, _in_form(answers, metric.takes, target), target.classes)
+    try:
+        return float(found)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"metric {metric.name!r} returned {found!r}, must return a number") from error
+
+
+def _in_form(answers: Answers, takes: str, target: Target) -> Answers:
+    """The same answers in the form that a user's function takes."""
+    if takes == "scores":
+        return Answers(scores=_scores(answers, target))
+    if takes == "lists" and answers.lists is not None:
+        return answers
+    if takes == "lists" and answers.scores is not None:
+        ranked = _ranked(answers, target, k=len(target.classes))
+        return Answers(lists=[[target.classes[index] for index in row] for row in ranked])
+    decided = _labels(answers, target)
+    if takes == "labels" and target.exclusive:
+        return Answers(labels=[target.classes[index] for index in decided])
+    rows = _indicator(decided, target)
+    return Answers(lists=[[target.classes[index] for index in np.flatnonzero(row)] for row in rows])
+
+
+def _check_truth(truth: np.ndarray, target: Target) -> None:
+    num_classes = len(target.classes)
+    shape = "(N,)" if target.exclusive else f"(N, {num_classes})"
+    fits = truth.ndim == 1 if target.exclusive else truth.ndim == 2 and truth.shape[1] == num_classes
+    if not fits or not len(truth):
+        raise ValueError(f"the truth of a {target.kind} target must be {shape} with N >= 1, found {truth.shape}")
+    highest = num_classes - 1 if target.exclusive else 1
+    strange = truth[(truth < 0) | (truth > highest) | (truth != np.rint(truth))]
+    if len(strange):
+        raise ValueError(f"{len(strange)} values of the truth are not 0 to {highest}, first {strange[:3].tolist()}")
+
+
+def _check_answers(answers: Answers, num_images: int, target: Target) -> None:
+    found = {form: value for form in FORMS if (value := getattr(answers, form)) is not None}
+    if len(found) != 1:
+        raise ValueError(f"answers hold {len(found)} forms {list(found)}, must hold one of {', '.join(FORMS)}")
+    form, value = next(iter(found.items()))
+    if len(value) != num_images:
+        raise ValueError(f"answers hold {form} for {len(value)} images, the truth is of {num_images}")
+    if answers.scores is None:
+        return
+    if answers.scores.shape != (num_images, len(target.classes)):
+        raise ValueError(f"scores are {answers.scores.shape}, must be {(num_images, len(target.classes))}")
+    rows = np.flatnonzero(~np.isfinite(answers.scores).all(axis=1))
+    if len(rows):
+        raise ValueError(f"{len(rows)} of {num_images} rows of the scores are not finite, first {rows[:3].tolist()}")
+
+
+def _labels(answers: Answers, target: Target) -> np.ndarray:
+    """(N,) int64 class indices, or (N, C) int64 of 0 and 1 for multi_label."""
+    if answers.scores is not None:
+        return answers.scores.argmax(axis=1) if target.exclusive else (answers.scores >= 0.5).astype(np.int64)
+    lists = _as_lists(answers)
+    if target.exclusive:
+        empty = [row for row, labels in enumerate(lists) if not labels]
+        if empty:
+            raise ValueError(f"{len(empty)} of {len(lists)} images have no label, first rows {empty[:3]}")
+        return np.array(class_indices([labels[0] for labels in lists], target.classes), dtype=np.int64)
+    matrix = np.zeros((len(lists), len(target.classes)), dtype=np.int64)
+    rows, _, indices = _flat(lists, target)
+    matrix[rows, indices] = 1
+    return matrix
+
+
+def _scores(answers: Answers, target: Target) -> np.ndarray:
+    """(N, C) float64; of labels and lists 0 and 1."""
+    if answers.scores is not None:
+        return answers.scores.astype(np.float64)
+    return _indicator(_labels(answers, target), target).astype(np.float64)
+
+
+def _ranked(answers: Answers, target: Target, *, k: int) -> np.ndarray:
+    """(N, at most k) int64 class indices, best first; -1 after a list's end and for a label's repetitions."""
+    if answers.scores is not None:
+        return np.argsort(-answers.scores, axis=1, kind="stable")[:, :k]
+    lists = [labels[:k] for labels in _as_lists(answers)]
+    rows, ranks, indices = _flat(lists, target)
+    ranked = np.full((len(lists), max([1, *map(len, lists)])), -1, dtype=np.int64)
+    _, first = np.unique(rows * len(target.classes) + indices, return_index=True)
+    ranked[rows[first], ranks[first]] = indices[first]
+    return ranked
+
+
+def _as_lists(answers: Answers) -> list[list[str]]:
+    return answers.lists if answers.lists is not None else [[label] for label in answers.labels or []]
+
+
+def _flat(lists: Sequence[Sequence[str]], target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, rank from 0, class index) of each label in `lists`, each (number of labels,) int64."""
+    lengths = np.array([len(labels) for labels in lists], dtype=np.int64)
+    rows = np.repeat(np.arange(len(lists)), lengths)
+    ranks = np.arange(len(rows)) - np.repeat(lengths.cumsum() - lengths, lengths)
+    return rows, ranks, np.array(class_indices(chain.from_iterable(lists), target.classes), dtype=np.int64)
+
+
+def _indicator(truth: np.ndarray, target: Target) -> np.ndarray:
+    """(N, C) bool of class indices, or of 0 and 1 for multi_label."""
+    if target.exclusive:
+        return np.asarray(truth[:, None] == np.arange(len(target.classes)))
+    return truth.astype(bool)
+
+
+def _accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(truth, _labels(answers, target)))
+
+
+def _top1_error(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    return 1 - _accuracy(truth, answers, target)
+
+
+def _balanced_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """The mean recall of the classes in the truth: `balanced_accuracy_score` without its warning for others."""
+    from sklearn.metrics import recall_score
+
+    predicted = _labels(answers, target)
+    return float(recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
+
+
+def _f1(truth: np.ndarray, answers: Answers, target: Target, *, average: str) -> float:
+    """Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones."""
+    from sklearn.metrics import f1_score
+
+    predicted = _labels(answers, target)
+    if not target.exclusive and len(target.classes) == 1:
+        if average == "samples":
+            return float((truth & predicted).mean())
+        return float(f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
+    return float(f1_score(truth, predicted, average=average, zero_division=0))
+
+
+def _binary_f1(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    from sklearn.metrics import f1_score
+
+    positive = target.classes.index(target.positive)
+    return float(f1_score(truth == positive, _labels(answers, target) == positive, zero_division=0))
+
+
+def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    return float((truth == _labels(answers, target)).mean())
+
+
+def _log_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    from sklearn.metrics import log_loss as sklearn_log_loss
+
+    scores = _scores(answers, target)
+    if target.exclusive:
+        return log_loss(truth, scores)
+    outside = int(((scores < 0) | (scores > 1)).sum())
+    if outside:
+        raise ValueError(f"metric log_loss needs probabilities: {outside} of {scores.size} scores are not 0 to 1")
+    # the mean over all cells is the mean over columns of equal length
+    return float(sklearn_log_loss(truth.ravel(), np.clip(scores, CLIP, 1 - CLIP).ravel(), labels=[0, 1]))
+
+
+def _auc(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
+    columns = [target.classes.index(target.positive)] if target.kind == "binary" else range(len(target.classes))
+    return _column_auc(truth, answers, target, columns=columns, skip_one_sided=skip_one_sided)
+
+
+def _mean_column_auc(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
+    columns = range(len(target.classes))
+    return _column_auc(truth, answers, target, columns=columns, skip_one_sided=skip_one_sided)
+
+
+def _column_auc(
+    truth: np.ndarray, answers: Answers, target: Target, *, columns: Sequence[int], skip_one_sided: bool
+) -> float:
+    """Mean over `columns` of the AUC of a class against the rest; see `score` for columns of one class."""
+    from sklearn.metrics import roc_auc_score
+
+    positive, scores = _indicator(truth, target), _scores(answers, target)
+    one_sided = [index for index in columns if positive[:, index].all() or not positive[:, index].any()]
+    if one_sided and (not skip_one_sided or len(one_sided) == len(columns)):
+        names = [target.classes[index] for index in one_sided[:10]]
+        raise ValueError(
+            f"AUC is undefined for {len(one_sided)} of {len(columns)} classes, which none or all of the {len(truth)} "
+            f"images have: {names}; score more images, or take another metric"
+        )
+    return float(
+        np.mean([roc_auc_score(positive[:, index], scores[:, index]) for index in columns if index not in one_sided])
+    )
+
+
+def _quadratic_weighted_kappa(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """Weights are squared distances between positions in `target.classes`."""
+    from sklearn.metrics import cohen_kappa_score
+
+    predicted = _labels(answers, target)
+    if (truth == truth[0]).all() and (predicted == truth[0]).all():
+        raise ValueError(
+            f"quadratic_weighted_kappa is undefined: all {len(truth)} images are {target.classes[truth[0]]!r}, in the "
+            "truth and in the answers; score more images, or take another metric"
+        )
+    return float(cohen_kappa_score(truth, predicted, labels=np.arange(len(target.classes)), weights="quadratic"))
+
+
+def _map_at(truth: np.ndarray, answers: Answers, target: Target, *, k: int) -> float:
+    """Mean average precision of the first k, as Kaggle's `mapk`: over min(k, true labels); 0 without true labels."""
+    ranked = _ranked(answers, target, k=k)
+    if target.exclusive:
+        hits, most = ranked == truth[:, None], np.ones(len(truth))
+    else:
+        hits = np.take_along_axis(truth.astype(bool), ranked, axis=1) & (ranked >= 0)
+        most = np.clip(truth.sum(axis=1), 1, k)
+    precision = hits.cumsum(axis=1) / np.arange(1, ranked.shape[1] + 1)
+    return float(((precision * hits).sum(axis=1) / most).mean())
+
+
+_TABLE: tuple[tuple[str, bool, str, tuple[str, ...], Callable[..., float]], ...] = (
+    ("accuracy", True, "labels", TARGET_KINDS, _accuracy),
+    ("balanced_accuracy", True, "labels", EXCLUSIVE_KINDS, _balanced_accuracy),
+    ("macro_f1", True, "labels", TARGET_KINDS, partial(_f1, average="macro")),
+    ("micro_f1", True, "labels", TARGET_KINDS, partial(_f1, average="micro")),
+    ("weighted_f1", True, "labels", TARGET_KINDS, partial(_f1, average="weighted")),
+    ("binary_f1", True, "labels", ("binary",), _binary_f1),
+    ("samples_f1", True, "labels", ("multi_label",), partial(_f1, average="samples")),
+    ("element_accuracy", True, "labels", ("multi_label",), _element_accuracy),
+    ("log_loss", False, "scores", TARGET_KINDS, _log_loss),
+    ("auc", True, "scores", TARGET_KINDS, _auc),
+    ("mean_column_auc", True, "scores", TARGET_KINDS, _mean_column_auc),
+    ("quadratic_weighted_kappa", True, "labels", EXCLUSIVE_KINDS, _quadratic_weighted_kappa),
+    ("top1_error", False, "labels", EXCLUSIVE_KINDS, _top1_error),
+)
+_KNOWN = {name: _Known(Metric(name, higher, takes), kinds, function) for name, higher, takes, kinds, function in _TABLE}

@@ -1,0 +1,491 @@
+"""The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
+
+import csv
+import hashlib
+import io
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.base.files import table_bytes
+from pipeline.competition.lists import split_list
+from pipeline.competition.schema import Schema, SubmissionFormat
+from pipeline.submission.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells
+
+BOM = "\ufeff"
+NUM_SHOWN = 3
+HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
+HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
+SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
+FEWEST_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
+NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
+DELIMITERS = (" ", ",", ";", "|", "\t")
+OK, WARN, REFUSED = "OK", "WARN", "REFUSED"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, passed or not."""
+
+    check: str
+    refused: bool  # an offender refuses the submission; False: it is a warning
+    count: int  # offenders
+    first: tuple[str, ...]  # at most three of them
+    remedy: str
+    seen: str = ""  # how much was looked at
+
+    @property
+    def status(self) -> str:
+        """OK, WARN or REFUSED."""
+        return OK if not self.count else REFUSED if self.refused else WARN
+
+    def __str__(self) -> str:
+        shown = f" (first: {', '.join(self.first)})" if self.first else ""
+        return f"{'REFUSED' if self.refused else 'WARNING'} {self.check}: {self.count}{shown}; {self.remedy}"
+
+
+def make_submission(sample: bytes, schema: Schema, cells_of: Mapping[str, Sequence[str]]) -> bytes:
+    """The sample's rows, order and columns, value columns filled; its BOM and newline style kept.
+
+    cells_of: row id -> the cells of the value columns. Raises ValueError for an id of the sample without prediction,
+    or a prediction for no row.
+    """
+    header, rows = parse_table(sample)
+    at, places = _places(schema)
+    row_ids = [row[at] for row in rows]
+    missing = [row_id for row_id in row_ids if row_id not in cells_of]
+    strangers = sorted(set(cells_of) - set(row_ids))
+    if missing or strangers:
+        raise ValueError(
+            f"predictions and sample submission do not match: {len(missing)} ids without prediction "
+            f"{missing[:NUM_SHOWN]}, {len(strangers)} predictions without row {strangers[:NUM_SHOWN]}"
+        )
+    filled = []
+    for row in rows:
+        cells = list(row)
+        for place, cell in zip(places, cells_of[row[at]], strict=True):
+            cells[place] = cell
+        filled.append(cells)
+    content = table_bytes(header, filled)
+    if b"\r\n" in sample:
+        content = content.replace(b"\n", b"\r\n")
+    return (BOM.encode() if sample.startswith(BOM.encode()) else b"") + content
+
+
+def _places(schema: Schema) -> tuple[int, list[int]]:
+    """(position of the id column, positions of the value columns)."""
+    submission = schema.submission
+    return submission.columns.index(submission.id_column), [
+        submission.columns.index(column) for column in submission.value_columns
+    ]
+
+
+def value_cells(content: bytes, schema: Schema) -> dict[str, tuple[str, ...]]:
+    """Row id -> cells of the value columns, for a submission that has the header of `schema`."""
+    at, places = _places(schema)
+    return {row[at]: tuple(row[place] for place in places) for row in parse_table(content)[1]}
+
+
+def through_the_writer(answers: Answers, image_ids: Sequence[str], schema: Schema) -> Answers:
+    """The answers as a leaderboard would read them: written in the submission's format, and read back."""
+    content = make_submission(blank_sample(schema, image_ids), schema, row_cells(answers, image_ids, schema))
+    return read_answers(value_cells(content, schema), image_ids, schema)
+
+
+def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text, BOM dropped. Raises ValueError for what is not UTF-8 CSV."""
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"not a UTF-8 CSV: {error}") from error
+    if not lines:
+        raise ValueError("not a CSV: the file is empty")
+    return lines[0], lines[1:]
+
+
+def check_submission(content: bytes, sample: bytes, schema: Schema, **known: Any) -> list[Check]:
+    """Everything that is wrong or strange about the submission `content`, refusals first; arguments as of `verdict`."""
+    return sorted(
+        (check for check in verdict(content, sample, schema, **known) if check.count),
+        key=lambda check: not check.refused,
+    )
+
+
+def verdict(
+    content: bytes,
+    sample: bytes,
+    schema: Schema,
+    *,
+    oof_counts: Mapping[str, int] | None = None,
+    earlier: Mapping[str, str] | None = None,
+    written_sha256: str | None = None,
+    unseen: Sequence[str] = (),
+) -> list[Check]:
+    """Every check that was made of the submission `content`, in order, those that it passed too.
+
+    What cannot be looked at is left out: the cells of a file whose columns are not the sample's.
+
+    sample: the organiser's sample submission; oof_counts: label -> how often it was predicted out of fold; earlier:
+    sha256 -> what an earlier submission is called; written_sha256: of the file as `submit` wrote it; unseen: ids of
+    test images that are missing or cannot be read, which `ingest` was allowed to pass.
+    """
+    try:
+        header, rows = parse_table(content)
+    except ValueError as error:
+        return [Check("encoding", True, 1, (str(error),), "write it as UTF-8 CSV, cells separated by commas")]
+    checks = _file_checks(content, sample, header, rows)
+    if _is_refused(checks):
+        return checks
+    _, sample_rows = parse_table(sample)
+    at, places = _places(schema)
+    cells_of = {row[at]: [row[place] for place in places] for row in rows}
+    checks += _id_checks([row[at] for row in rows], [row[at] for row in sample_rows])
+    checks += _cell_checks(cells_of, schema)
+    checks += _untouched_checks(rows, sample_rows, {at, *places})
+    checks += _likeness_checks(rows, sample_rows, cells_of)
+    checks += _spelling_checks(sample_rows, schema)
+    checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
+    checks += _history_checks(hashlib.sha256(content).hexdigest(), earlier or {}, written_sha256)
+    if not _is_refused(checks):
+        checks += _histogram_checks(cells_of, schema, oof_counts or {})
+    return checks
+
+
+def refuse(checks: Sequence[Check], source: str) -> None:
+    """Raise ValueError with every refusal if there is one."""
+    refusals = [check for check in checks if check.status == REFUSED]
+    if refusals:
+        raise ValueError(
+            "\n  ".join([f"{source} breaks the submission format in {len(refusals)} ways:", *map(str, refusals)])
+        )
+
+
+def _is_refused(checks: Sequence[Check]) -> bool:
+    return any(check.status == REFUSED for check in checks)
+
+
+def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, refused: bool = True) -> Check:
+    return Check(check, refused, len(offenders), tuple(offenders[:NUM_SHOWN]), remedy, seen)
+
+
+def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
+    sample_header, sample_rows = parse_table(sample)
+    mark = BOM.encode()
+    marks = ["EF BB BF"] if content.startswith(mark) and not sample.startswith(mark) else []
+    zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
+    bare = content.replace(b"\r\n", b"")
+    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in content and b"\n" in bare) else []
+    ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
+    length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
+    size = f"{len(content):,} bytes"
+    return [
+        _looked("encoding", [], "", seen=f"UTF-8, {size}"),
+        _looked("byte order mark", marks, "write UTF-8 without BOM, as the sample is", seen=size),
+        _looked("NUL bytes", zeros, "write the file again", seen=size),
+        _looked("mixed newlines", mixed, "use one newline style", seen=size),
+        _header_check(header, sample_header),
+        _looked(
+            "cells in a row",
+            ragged,
+            f"the header has {len(header)}; quote cells that hold commas",
+            seen=f"{len(rows):,} rows",
+        ),
+        _looked("number of rows", length, "one row for each of its ids", seen=f"{len(rows):,} rows"),
+    ]
+
+
+def _header_check(header: list[str], sample_header: list[str]) -> Check:
+    wrong = [] if header == sample_header else [f"{header}, the sample has {sample_header}"]
+    extra = [column for column in header if column not in sample_header]
+    cause = ""
+    if extra and extra[0] in ("", "Unnamed: 0"):
+        cause = "an index column was written (pandas: index=False); "
+    elif len(header) == 1 < len(sample_header):
+        cause = "separate cells by commas; "
+    remedy = f"{cause}use the sample's columns in its order"
+    return _looked("header", wrong, remedy, seen=f"{len(header):,} columns")
+
+
+def _id_checks(image_ids: list[str], wanted: list[str]) -> list[Check]:
+    known, present = set(wanted), set(image_ids)
+    strangers = [image_id for image_id in image_ids if image_id not in known]
+    missing = [image_id for image_id in wanted if image_id not in present]
+    twice = [name for name, count in Counter(image_ids).items() if count > 1]
+    seen, one_each = f"{len(image_ids):,} ids", "one row for each id of the sample"
+    as_text = "keep ids as text, as the sample spells them"
+    checks = [
+        _looked("ids that the sample does not have", _with_cause(strangers, known), as_text, seen=seen),
+        _looked("ids missing", missing, one_each, seen=f"{len(wanted):,} ids"),
+        _looked("duplicate ids", twice, "one row for each id", seen=seen),
+    ]
+    if not _is_refused(checks):
+        moved = [
+            f"row {row}: {a} for {b}" for row, (a, b) in enumerate(zip(image_ids, wanted, strict=True), 1) if a != b
+        ]
+        checks.append(_looked("order of ids", moved, "keep the sample's order", seen=seen))
+    return checks
+
+
+def _with_cause(strangers: list[str], known: set[str]) -> list[str]:
+    """Each stranger, with the known id it was probably made from: leading zeros lost, `123.0`, `1e5`, case, form."""
+    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}
+    by_fold = {_folded(name): name for name in known}
+    shown = []
+    for name in strangers[:NUM_SHOWN]:
+        origin = by_fold.get(_folded(name)) or by_number.get(_as_number(name))
+        shown.append(f"{name!r} (the sample has {origin!r})" if origin else repr(name))
+    return shown + strangers[NUM_SHOWN:]
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).strip().casefold()
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _cell_checks(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> list[Check]:
+    kind = schema.submission.kind
+    if kind == "label":
+        return _label_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, schema)
+    if kind in ("list", "ranked"):
+        return _list_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, schema)
+    return _number_checks(cells_of, schema)
+
+
+def _label_checks(label_of: Mapping[str, str], schema: Schema) -> list[Check]:
+    classes = set(schema.target.classes)
+    empty, odd, unknown = [], [], []
+    for row_id, label in label_of.items():
+        if label.strip() == "" or (label.strip().lower() in NOT_A_NUMBER and label not in classes):
+            empty.append(f"{row_id} = {label!r}")
+        elif label not in classes:
+            odd.append(f"{row_id} = {label!r}{_meant(label, schema.target.classes)}")
+            unknown.append(label)
+    seen = f"{len(label_of):,} labels"
+    return [
+        _looked("empty labels", empty, "give every id a label", seen=seen),
+        _looked("unknown labels", odd, _allowed(unknown, schema), seen=seen),
+    ]
+
+
+def _allowed(unknown: Sequence[str], schema: Schema) -> str:
+    classes = schema.target.classes
+    positions = {str(position) for position in range(len(classes))}
+    shown = ", ".join(map(repr, classes[:NUM_SHOWN]))
+    is_position = bool(unknown) and positions >= set(unknown)
+    cause = "; these look like positions of classes: write the labels themselves" if is_position else ""
+    return f"allowed: the {len(classes)} training labels, such as {shown}{cause}"
+
+
+def _meant(label: str, classes: Sequence[str]) -> str:
+    """A hint at the class that a wrong spelling probably means: case, spaces, Unicode form, `3.0` for `3`."""
+    folded = {_folded(name): name for name in classes}
+    meant = folded.get(_folded(label)) or folded.get(re.sub(r"\.0+$", "", label))
+    return f", meant {meant!r}?" if meant else ""
+
+
+def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
+    submission, classes = schema.submission, set(schema.target.classes)
+    empty, odd, strangers, repeated, long = [], [], [], [], []
+    for row_id, cell in cell_of.items():
+        labels = split_list(cell, submission.separator, strict=True)
+        if not labels and not submission.may_be_empty:
+            empty.append(f"{row_id} = {cell!r}")
+        unknown = [label for label in labels if label not in classes]
+        if unknown:
+            cause = _other_delimiter(cell, schema) or _meant(unknown[0], schema.target.classes)
+            odd.append(f"{row_id} = {cell!r}{cause}")
+            strangers += unknown
+        if len(set(labels)) < len(labels):
+            repeated.append(f"{row_id} = {cell!r}")
+        if submission.most and len(labels) > submission.most:
+            long.append(f"{row_id} has {len(labels)}")
+    separator = f"separated by {submission.separator!r}, no brackets, no quotes; {_allowed(strangers, schema)}"
+    most, seen = submission.most or len(classes), f"{len(cell_of):,} lists"
+    return [
+        _looked("empty lists", empty, "every image has a label in training", seen=seen),
+        _looked("unknown labels", odd, separator, seen=seen),
+        _looked("labels repeated in a row", repeated, "name each label once", seen=seen),
+        _looked("too many labels in a row", long, f"at most {most}", seen=f"{seen}, at most {most}"),
+    ]
+
+
+def _other_delimiter(cell: str, schema: Schema) -> str:
+    """A hint at the delimiter that was written in place of the sample's."""
+    for delimiter in DELIMITERS:
+        labels = [label.strip() for label in cell.split(delimiter)]
+        if delimiter != schema.submission.separator and len(labels) > 1 and set(labels) <= set(schema.target.classes):
+            return f", separated by {delimiter!r}?"
+    return ""
+
+
+def _number_checks(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> list[Check]:
+    submission = schema.submission
+    columns = submission.value_columns
+    empty, no_number, outside, broken = [], [], [], []
+    for row_id, cells in cells_of.items():
+        for column, cell in zip(columns, cells, strict=True):
+            shown = f"{row_id} = {cell!r}" if len(columns) == 1 else f"{row_id}, {column} = {cell!r}"
+            if cell.strip().lower() in ("", *NOT_A_NUMBER):
+                empty.append(shown)
+            elif NUMBER.fullmatch(cell) is None:
+                no_number.append(shown)
+            elif not 0.0 <= float(cell) <= 1.0:
+                outside.append(shown)
+            elif submission.whole and cell not in ("0", "1"):
+                broken.append(shown)
+    seen = f"{len(cells_of) * len(columns):,} cells"
+    plain, whole = "a plain number: no brackets, no tensor, a point for decimals", "write 0 or 1, not decimals"
+    checks = [
+        _looked("empty, NaN or inf cells", empty, "give every cell a number", seen=seen),
+        _looked("cells that are no number", no_number, plain, seen=seen),
+        _looked("numbers outside 0 to 1", outside, "probabilities, not logits or percentages", seen=seen),
+    ]
+    if submission.whole:
+        checks.append(_looked("cells that are not 0 or 1", broken, f"this leaderboard: {whole}", seen=seen))
+    if _is_refused(checks):
+        return checks
+    if schema.target.exclusive and submission.kind != "score":
+        checks.append(_sum_check(cells_of, schema))
+    return checks if submission.whole else [*checks, _digit_check(cells_of)]
+
+
+def _sum_check(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> Check:
+    """Rows (of a long submission: the rows of one image) whose probabilities do not sum to 1."""
+    submission = schema.submission
+    parts: dict[str, list[float]] = {}
+    for row_id, cells in cells_of.items():
+        image_id = row_id
+        if submission.kind == "long":
+            ends = [suffix for suffix in submission.suffixes if row_id.endswith(submission.separator + suffix)]
+            image_id = row_id.removesuffix(submission.separator + max(ends, key=len)) if ends else row_id
+        parts.setdefault(image_id, []).extend(float(cell) for cell in cells)
+    total = {image_id: math.fsum(numbers) for image_id, numbers in parts.items()}
+    wrong = [f"{image_id} sums to {found:.7g}" for image_id, found in total.items() if abs(found - 1) > SUM_TOLERANCE]
+    remedy = f"the classes exclude each other: {'one 1 for each image' if submission.whole else 'write the softmax'}"
+    return _looked("probabilities that do not sum to 1", wrong, remedy, seen=f"{len(total):,} sums")
+
+
+def _digit_check(cells_of: Mapping[str, Sequence[str]]) -> Check:
+    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=FEWEST_DIGITS)
+    rounded = most < FEWEST_DIGITS and len(cells_of) > 1
+    what = [f"at most {most} significant digits"] if rounded else []
+    remedy = f"write at least {FEWEST_DIGITS} digits: ties cost score"
+    return _looked("rounded probabilities", what, remedy, seen=f"{most} digits", refused=False)
+
+
+def _significant(cell: str) -> int:
+    mantissa = cell.lower().partition("e")[0].lstrip("+-")
+    return len(mantissa.replace(".", "").lstrip("0"))
+
+
+def _untouched_checks(rows: list[list[str]], sample_rows: list[list[str]], filled: set[int]) -> list[Check]:
+    """Of columns that are not to be filled (an index column): cells that differ from the sample's."""
+    kept = [place for place in range(len(rows[0]) if rows else 0) if place not in filled]
+    if not kept:
+        return []
+    moved = [
+        f"row {number}: {row[place]!r} for {sample_row[place]!r}"
+        for number, (row, sample_row) in enumerate(zip(rows, sample_rows, strict=True), 1)
+        for place in kept
+        if row[place] != sample_row[place]
+    ]
+    remedy = "keep them as the sample has them"
+    return [_looked("cells that are not to be filled", moved, remedy, seen=f"{len(rows) * len(kept):,} cells")]
+
+
+def _likeness_checks(
+    rows: list[list[str]], sample_rows: list[list[str]], cells_of: Mapping[str, Sequence[str]]
+) -> list[Check]:
+    same = ["every cell"] if rows == sample_rows else []
+    distinct = {tuple(cells) for cells in cells_of.values()}
+    constant = len(distinct) == 1 and len(cells_of) > 1
+    shown = [f"{len(cells_of)} rows of {','.join(next(iter(distinct)))!r}"] if constant else []
+    seen, example = f"{len(rows):,} rows", "this is the organiser's example, not a prediction"
+    return [
+        _looked("equal to the sample", same, example, seen=seen, refused=False),
+        _looked("constant", shown, "look at the model", seen=f"{len(distinct):,} different rows", refused=False),
+    ]
+
+
+def _spelling_checks(sample_rows: list[list[str]], schema: Schema) -> list[Check]:
+    """Of a format that writes labels: cells of the sample that are none; the leaderboard may spell them so."""
+    submission, classes = schema.submission, set(schema.target.classes)
+    if submission.kind not in ("label", "list", "ranked"):
+        return []
+    _, places = _places(schema)
+    cells = {row[place] for row in sample_rows for place in places}
+    labels = {label for cell in cells for label in _labels_of(cell, submission)}
+    strange = sorted(label for label in labels - classes if label.strip())
+    remedy = (
+        f"labels are written as {', '.join(map(repr, schema.target.classes[:NUM_SHOWN]))}: see competition.spelling"
+    )
+    seen = f"{len(cells):,} different cells"
+    return [_looked("cells of the sample that are no labels", strange, remedy, seen=seen, refused=False)]
+
+
+def _labels_of(cell: str, submission: SubmissionFormat) -> list[str]:
+    return [cell] if submission.kind == "label" else split_list(cell, submission.separator)
+
+
+def _history_checks(sha256: str, earlier: Mapping[str, str], written_sha256: str | None) -> list[Check]:
+    """Against what is known of other files: those submitted before, and this one when `submit` wrote it."""
+    checks = []
+    if earlier:
+        same = [earlier[sha256]] if sha256 in earlier else []
+        remedy = "it would get the same score again"
+        seen = f"{len(earlier):,} submissions"
+        checks.append(_looked("identical to an earlier submission", same, remedy, seen=seen, refused=False))
+    if written_sha256:
+        changed = [f"sha256 {sha256[:12]}, the receipt has {written_sha256[:12]}"] if sha256 != written_sha256 else []
+        remedy = "somebody changed it since `submit` wrote it: `dvc checkout` or `dvc repro` brings it back"
+        seen = f"sha256 {sha256[:12]}"
+        checks.append(_looked("changed since it was written", changed, remedy, seen=seen, refused=False))
+    return checks
+
+
+def _histogram_checks(
+    cells_of: Mapping[str, Sequence[str]], schema: Schema, oof_counts: Mapping[str, int]
+) -> list[Check]:
+    """Classes answered much more or less often than out of fold."""
+    total = sum(oof_counts.values())
+    image_ids = _image_ids(list(cells_of), schema)
+    if not total or not image_ids:
+        return []
+    answers = read_answers(cells_of, image_ids, schema)
+    if schema.submission.kind == "ranked" and answers.lists is not None:
+        answers = Answers(labels=[labels[0] for labels in answers.lists])
+    counts = predicted_counts(answers, schema.target)
+    share = sum(counts.values()) / total
+    never = [label for label in schema.target.classes if not counts[label] and oof_counts.get(label, 0) * share >= 5]
+    far = []
+    for label, count in counts.items():
+        expected = oof_counts.get(label, 0) * share
+        near = expected / HISTOGRAM_FACTOR <= count <= expected * HISTOGRAM_FACTOR
+        if count and max(count, expected) >= HISTOGRAM_MINIMUM and not near:
+            far.append(f"{label!r} {count} times, {expected:.0f} expected")
+    seen = f"{len(counts):,} classes"
+    cause = "the test set differs from the training set, or a fold failed"
+    return [
+        _looked("classes never predicted", never, "five or more were to be expected", seen=seen, refused=False),
+        _looked("classes unlike out of fold", far, cause, seen=seen, refused=False),
+    ]
+
+
+def _image_ids(row_ids: Sequence[str], schema: Schema) -> list[str]:
+    submission = schema.submission
+    if submission.kind != "long":
+        return list(row_ids)
+    end = submission.separator + submission.suffixes[0]
+    return [row_id.removesuffix(end) for row_id in row_ids if row_id.endswith(end)]

@@ -1,0 +1,395 @@
+"""Text of a CSV, TSV or list as a table: what stands between cells, where the header is, and whether there is one."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, islice, zip_longest
+
+from pipeline.tables.image_names import IMAGE_SUFFIXES, suffix_of
+from pipeline.tables.table import Table
+
+MARKS = (",", "\t", ";", "|")
+MAX_COLUMNS = 100_000
+NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
+MOST_NOTES = 8  # lines about a table above its header, or below its last row
+PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
+LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
+SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
+NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
+BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
+PATH_AND_LABEL = re.compile(
+    rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a text is read."""
+
+    mark: str
+    start: int  # where the first row begins, the header is before it
+    header: tuple[str, ...]
+    width: int  # cells of a row
+    some: list[list[str]]  # the first rows
+    whole: bool = False  # each line is quoted as a whole
+    blanks: bool = False  # a blank follows each mark
+    titles: tuple[str, ...] = ()  # lines above the header
+
+
+def read_delimited(name: str, text: str, names: Sequence[str] = ()) -> Table:
+    """The table in a CSV or TSV.
+
+    names: of the columns, where there is no header. Raises ValueError for what is no table: nothing in it, NUL bytes,
+    broken quotes, ragged rows, two columns of one name, no header and no `names`.
+    """
+    if "\0" in text:
+        raise ValueError("holds NUL bytes; it is not a CSV table")
+    try:
+        return _table(name, text, names)
+    except csv.Error as error:
+        raise ValueError(f"is not a readable CSV: {error}") from error
+
+
+def _table(name: str, text: str, names: Sequence[str]) -> Table:
+    dialect = _dialect(text)
+    header = dialect.header
+    if len(header) > MAX_COLUMNS:
+        raise ValueError(f"has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
+    rows, skipped = _rows(text, dialect), list(dialect.titles)
+    if _is_data(header, dialect.some):
+        if len(names) < len(header):
+            shown = ", ".join(_names_for(header))
+            raise ValueError(
+                f"has no header: its first line is {dialect.mark.join(header)[:80]!r}; name its columns:\n"
+                f"    competition.header: [{shown}]"
+            )
+        header, rows = tuple(names[: len(header)]), chain([list(header)], rows)
+    elif len(header) > 1:
+        rows = _less_headers(rows, dialect, skipped)
+    header = tuple(cell.strip() for cell in header)
+    twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
+    if twice:
+        raise ValueError(f"is not clear: {len(twice)} columns have one name, first {twice[:3]}; rename one of each")
+    some = _body(dialect.some)
+    if dialect.width == len(header) + 1 and any(row[-1].strip() for row in some) and _counts([row[0] for row in some]):
+        header = ("", *header)  # R's row names
+    rows = _less_notes(rows, len(header), dialect.mark, skipped)
+    try:
+        table = Table.of_rows(name, header, rows) if header else None
+    except ValueError as error:
+        raise ValueError(f"is ragged: {error}") from error
+    if table is None or not table.num_rows:
+        raise ValueError(f"has {int(bool(header))} lines; it must have a header and at least one row")
+    return replace(table, skipped=tuple(skipped))
+
+
+def _less_headers(rows: Iterable[list[str]], dialect: _Dialect, skipped: list[str]) -> Iterator[list[str]]:
+    """Less rows that are the header again, and one below it that says what the columns hold; both go to `skipped`."""
+    unlike = [list(dialect.header), *(row for row in dialect.some[:1] if all(map(UNIT.fullmatch, row)))]
+    if len(dialect.some) > 1 and UNIT.fullmatch(dialect.some[1][0]):
+        unlike = unlike[:1]
+    for row in rows:
+        if row in unlike:
+            skipped.append(dialect.mark.join(row))
+        else:
+            yield row
+
+
+def _less_notes(rows: Iterable[list[str]], width: int, mark: str, skipped: list[str]) -> Iterator[list[str]]:
+    """Less lines of text at the end, which go to `skipped`, and less empty cells behind the header's last.
+
+    Text is what no row before is like; a line of it that rows follow may be data, and stays.
+    """
+    held: list[list[str]] = []
+    known: set[str] = set()
+    for row in rows:
+        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MOST_NOTES:
+            held.append(row)
+            continue
+        known |= {_look(row), *map(_look, held)}
+        yield from held
+        held.clear()
+        yield row[:width] if len(row) > width and not any(cell.strip() for cell in row[width:]) else row
+    if not known:
+        yield from held
+    else:
+        skipped += [mark.join(row).rstrip(mark) for row in held]
+
+
+def _look(row: Sequence[str]) -> str:
+    """How a row's first cell is unlike most ids: `#` for one that begins so, a blank for several words; else ''."""
+    first = row[0].strip()
+    return "#" if first.startswith("#") else " " if " " in first else ""
+
+
+def _is_note(row: Sequence[str]) -> bool:
+    """Whether a row may be text about the table: a comment, or several words with no cell filled beside them."""
+    look = _look(row)
+    is_words = look == " " and not any(cell.strip() for cell in row[1:])
+    return look == "#" or (is_words and suffix_of(row[0].strip()).lower() not in IMAGE_SUFFIXES)
+
+
+def _body(rows: list[list[str]]) -> list[list[str]]:
+    """The rows less those at the end that are notes."""
+    end = len(rows)
+    while end > 1 and _is_note(rows[end - 1]) and _look(rows[end - 1]) != _look(rows[0]):
+        end -= 1
+    return rows[:end]
+
+
+def delimited_rows(text: str) -> tuple[tuple[str, ...], Iterator[list[str]]]:
+    """(header, rows) of a CSV or TSV, unchecked. Raises csv.Error while it is read."""
+    dialect = _dialect(text)
+    return dialect.header, _rows(text, dialect)
+
+
+def _rows(text: str, dialect: _Dialect) -> Iterator[list[str]]:
+    lines: Iterator[str] = lines_of(text, dialect.start)
+    if dialect.whole:
+        lines = (row[0] for row in csv.reader(lines, strict=True) if row)
+    found = csv.reader(lines, strict=True, delimiter=dialect.mark, skipinitialspace=dialect.blanks)
+    return (row for row in found if any(cell and not cell.isspace() for cell in row))
+
+
+def lines_of(text: str, start: int = 0) -> Iterator[str]:
+    """The lines from `start` on as csv takes them; io.StringIO would hold four bytes a letter."""
+    return (match[0] for match in LINE.finditer(text, start))
+
+
+def _dialect(text: str) -> _Dialect:
+    """Found by the first lines: the mark by which all have as many cells, two or more; else the header's first mark."""
+    said = SEP_LINE.match(text)
+    start = said.end() if said else 0
+    lines = list(islice(lines_of(text, start), NUM_LOOKED_AT))
+    while sum(map(len, lines)) > LETTERS_LOOKED_AT and len(lines) > 2:
+        lines.pop()
+    marks = (said[1],) if said else MARKS
+    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    if comments and not any(
+        _widths(lines[comments - 1 : comments + 1], mark) in ([n, n] for n in range(2, 99)) for mark in marks
+    ):
+        start += sum(map(len, lines[:comments]))
+        lines = lines[comments:]
+    blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
+    start += sum(map(len, lines[:blank]))
+    lines = lines[blank:]
+    above = _num_above(lines, marks)
+    titles = tuple(line.strip().rstrip("".join(marks)) for line in lines[:above] if line.strip())
+    start += sum(map(len, lines[:above]))
+    lines = lines[above:]
+    whole = len(lines) > 1 and all(line.startswith('"') for line in lines if line.strip()) and _is_whole(lines, marks)
+    if whole:
+        plain = [row[0] for row in csv.reader(lines, strict=True) if row]
+    return replace(_found(lines, plain if whole else lines, marks, start, whole=whole), titles=titles)
+
+
+def _num_above(lines: Sequence[str], marks: Sequence[str]) -> int:
+    """How many lines stand above the header: text of several words, over a header and rows of several cells."""
+    number = next((at for at, line in enumerate(lines) if line.strip() and not _is_title(line, marks)), 0)
+    if not 0 < number <= MOST_NOTES:
+        return 0
+    for mark in marks:
+        header, *rows = _body(_reader(lines[number:], mark)) or [[]]
+        full = len(header) > 1 and all(cell.strip() for cell in header)
+        alike = rows and {len(header)} == set(map(len, rows)) and not _counts([header[0], *(row[0] for row in rows)])
+        if full and alike and not _is_data(header, rows):
+            return number
+    return 0
+
+
+def _is_title(line: str, marks: Sequence[str]) -> bool:
+    text = line.strip().rstrip("".join(marks)).strip()
+    return " " in text and not any(mark in text for mark in (*marks, '"'))
+
+
+def _is_whole(lines: Sequence[str], marks: Sequence[str]) -> bool:
+    """Whether each line is one quoted cell with as many marks in it."""
+    if any(set(_widths(lines, mark)) != {1} for mark in marks):
+        return False
+    inner = [row[0] for row in csv.reader(lines) if row]
+    return any(len(found := set(_widths(inner, mark))) == 1 and found != {1} for mark in marks)
+
+
+def _found(lines: Sequence[str], plain: Sequence[str], marks: Sequence[str], start: int, *, whole: bool) -> _Dialect:
+    """lines: from the header on; plain: the same without quotes around a whole line."""
+    num_lines = _lines_of_header(lines)
+    after = start + sum(map(len, lines[:num_lines]))
+    header_text, rest = "".join(plain[:num_lines]), plain[num_lines:]
+    first = next((mark for mark in marks if mark in header_text), marks[0])
+    for mark in marks:
+        widths = _widths(rest, mark)
+        header = _cells(header_text, mark)
+        if len(header) > 1 and set(widths) == {len(header)}:
+            return _as_dialect(mark, after, header, rest, header_text, whole=whole)
+    for mark in marks:
+        widths = _widths(rest, mark)
+        if len(set(widths)) == 1 and widths[0] > 1:
+            own = _cells(header_text, mark)
+            readings = (cells for other, cells in _header_readings(header_text) if _is_free_of(rest, other, mark))
+            header = next((cells for cells in readings if len(cells) == widths[0]), own)
+            counted = _counts([row[0] for row in _reader(rest, mark)])
+            if len(header) == widths[0] - counted:  # R's row names have none
+                return _as_dialect(mark, after, header, rest, header_text, whole=whole)
+    return _as_dialect(first, after, _cells(header_text, first), rest, header_text, whole=whole)
+
+
+def _counts(cells: Sequence[str]) -> bool:
+    return list(cells) == [str(number + 1) for number in range(len(cells))]
+
+
+def _as_dialect(mark: str, after: int, header: list[str], rest: Sequence[str], text: str, *, whole: bool) -> _Dialect:
+    blanks = len(header) > 1 and all(cell.startswith(" ") for cell in _cells(text, mark)[1:]) and mark in text
+    rows = _reader(rest, mark, blanks=blanks)
+    widths = set(map(len, _body(rows)))
+    width = widths.pop() if len(widths) == 1 else len(header)
+    return _Dialect(mark, after, tuple(header), width, rows, whole, blanks)
+
+
+def _header_readings(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The header by each mark, also where it is quoted as a whole."""
+    for mark in MARKS:
+        cells = _cells(text, mark)
+        yield mark, cells
+        if len(cells) == 1:
+            yield mark, _cells(cells[0], mark)
+
+
+def _is_free_of(lines: Sequence[str], other: str, mark: str) -> bool:
+    """Whether rows may be parted by `mark` though the header is by another: they have the other in quotes alone."""
+    return other == mark or not any(other in re.sub(r'"[^"]*"', "", line) for line in lines)
+
+
+def _lines_of_header(lines: Sequence[str]) -> int:
+    """A header's quoted cell may go over several lines."""
+    for number in range(1, len(lines)):
+        if "".join(lines[:number]).count('"') % 2 == 0:
+            return number
+    return min(1, len(lines))
+
+
+def _cells(line: str, mark: str) -> list[str]:
+    return next(iter(_reader(list(lines_of(line)), mark)), [])
+
+
+def _widths(lines: Sequence[str], mark: str) -> list[int]:
+    return [len(row) for row in _body(_reader(lines, mark))]
+
+
+def _reader(lines: Sequence[str], mark: str, *, blanks: bool = False) -> list[list[str]]:
+    """The rows of these lines as far as they can be read; the last may be cut off."""
+    found = []
+    try:
+        for row in csv.reader(lines, strict=True, delimiter=mark, skipinitialspace=blanks):
+            if any(cell.strip() for cell in row):
+                found.append(row)
+    except csv.Error:
+        pass
+    return found
+
+
+def _is_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the header is a row like all others: it names an image, or begins with a number and holds a label."""
+    rows = [row for row in rows if len(row) == len(header)]
+    if any(len(suffix_of(cell.strip())) > 1 and suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES for cell in header):
+        return True
+    columns = list(zip(*rows, strict=True))
+    begins = bool(columns) and _shape(header[0]) in set(map(_shape, columns[0])) and any(map(str.isdigit, header[0]))
+    return begins and any(cell in column for cell, column in zip(header[1:], columns[1:], strict=True))
+
+
+def _shape(cell: str) -> str:
+    return re.sub(r"\d+", "0", cell.strip())
+
+
+def _names_for(header: Sequence[str]) -> list[str]:
+    """Names that would do for the columns of a table whose first row is `header`."""
+    names: list[str] = []
+    for place, cell in enumerate(header):
+        is_path = suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES
+        name = PATH_COLUMN if is_path else LABEL_COLUMN if names else ID_COLUMN
+        names.append(name if name not in names else f"column_{place + 1}")
+    return names
+
+
+# -- lists
+
+
+def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
+    """The table in a .txt file: one with a header, or a list of images, `path`, `path label` or `path label n` a line.
+
+    Else None.
+
+    is_image: whether a cell leads to an image.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if "\0" in text or len(lines) < 2:
+        return None
+    dialect = _dialect(text)
+    widths = {len(row) for row in dialect.some}
+    if len(dialect.header) > 1 and widths == {len(dialect.header)} and not _is_data(dialect.header, dialect.some):
+        try:
+            if not is_image(dialect.header[0]):
+                return read_delimited(name, text)
+        except ValueError:
+            return None
+    return _list(name, lines, is_image)
+
+
+def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> Table | None:
+    some = lines[1:NUM_LOOKED_AT]
+    if all(is_image(line) for line in some):
+        skipped = 0 if is_image(lines[0]) else 1
+        return Table.of_rows(name, (PATH_COLUMN,), ((line,) for line in lines[skipped:]))
+    for split in (*(_splitter(mark) for mark in MARKS), _by_blank):
+        pairs = [split(line) for line in some]
+        for place in (0, 1):
+            if all(pair is not None and is_image(pair[place]) for pair in pairs):
+                return _pairs(name, [split(line) for line in lines], place, is_image)
+    rows = [line.split() for line in lines]
+    if all(len(row) == NUM_WITH_MORE for row in rows) and all(is_image(row[0]) for row in rows[1:NUM_LOOKED_AT]):
+        if not is_image(rows[0][0]):
+            return Table.of_rows(name, rows[0], rows[1:])
+        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN, f"column_{NUM_WITH_MORE}"), rows)
+    return None
+
+
+def _pairs(
+    name: str, pairs: Sequence[tuple[str, str] | None], place: int, is_image: Callable[[str], bool]
+) -> Table | None:
+    """place: of the image in each pair. The first pair may be a header."""
+    first, *rest = pairs
+    if first is None or None in rest:
+        return None
+    header = (PATH_COLUMN, LABEL_COLUMN) if place == 0 else (LABEL_COLUMN, PATH_COLUMN)
+    if not is_image(first[place]):
+        header = first
+        pairs = rest
+    return Table.of_rows(name, header, (pair for pair in pairs if pair is not None))
+
+
+def _splitter(mark: str) -> Callable[[str], tuple[str, str] | None]:
+    def split(line: str) -> tuple[str, str] | None:
+        cells = _reader([line], mark)
+        return (cells[0][0].strip(), cells[0][1].strip()) if cells and len(cells[0]) == 2 else None
+
+    return split
+
+
+def _by_blank(line: str) -> tuple[str, str] | None:
+    found = PATH_AND_LABEL.fullmatch(line)
+    if found is None:
+        return None
+    label = (found[2] or found[4]).strip()
+    return None if "\t" in label or BOX.fullmatch(label) else (found[1] or found[3], label)
+
+
+def is_plain_csv(content: bytes, table: Table) -> bool:
+    """Whether these bytes are UTF-8 CSV with commas that gives this table."""
+    try:
+        found = csv.reader(lines_of(content.decode("utf-8-sig")), strict=True)
+        return all(tuple(row or ()) == own for row, own in zip_longest(found, chain([table.header], table.rows())))
+    except (UnicodeDecodeError, csv.Error):
+        return False

@@ -1,0 +1,169 @@
+"""JSON as a table: COCO-style files, lists of records, JSON lines, and mappings.
+
+From files to labels or fields, from labels to files, from columns to cells, from train and test to records.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from pipeline.tables.table import CATEGORY, CATEGORY_ID, Table
+from pipeline.tables.words import role_of
+
+SEVERAL_DELIMITER = "|"  # between the labels of one image
+PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
+NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
+
+
+def read_json_table(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
+    """The table in a JSON file or in JSON lines; None for JSON of another kind. Raises ValueError for what is none.
+
+    is_image: whether a text leads to an image.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"is not readable JSON ({error}); download it again") from error
+    except ValueError as error:
+        found = _json_lines(text)
+        if found is None:
+            raise ValueError(f"is not readable JSON ({error}); download it again") from error
+    if isinstance(found, dict) and _is_coco(found):
+        return _coco_table(name, found)
+    if isinstance(found, dict) and len(found) == 1:
+        (found,) = found.values()  # {"data": [...]}
+    if isinstance(found, list):
+        return _records_table(name, found, is_image)
+    return _mapping_table(name, found, is_image) if isinstance(found, dict) else None
+
+
+def _json_lines(text: str) -> list[Any] | None:
+    """The objects of JSON lines; None where a line is none."""
+    try:
+        found = [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError):
+        return None
+    return found if found and all(isinstance(record, dict) for record in found) else None
+
+
+def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bool]) -> Table | None:
+    """A list of records, which may lack fields, as a table; or a list of pairs of a file and its label."""
+    if not found:
+        return None
+    if all(isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str) for pair in found):
+        return _mapping_table(name, {pair[0]: pair[1] for pair in found}, is_image)
+    if not all(isinstance(record, dict) for record in found):
+        return None
+    fields = list(dict.fromkeys(field for record in found for field in record))
+    header = [field for field in fields if all(_is_flat(record.get(field)) for record in found)]
+    several = any(isinstance(record.get(field), list) for record in found for field in header)
+    rows = ([_text(record.get(field)) for field in header] for record in found)
+    return Table.of_rows(name, header, rows, SEVERAL_DELIMITER if several else "") if header else None
+
+
+def _mapping_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
+    """`{file: label}`, `{file: [labels]}` or `{file: {field: …}}` as a table; else as `_turned_table` has it."""
+    if len(found) < 2:
+        return None
+    if not _are_images(found, is_image):
+        return _turned_table(name, found, is_image)
+    if all(isinstance(value, dict) for value in found.values()):
+        return _records_table(name, [{PATH_COLUMN: key} | value for key, value in found.items()], is_image)
+    if not all(_is_flat(value) for value in found.values()):
+        return None
+    several = any(isinstance(value, list) for value in found.values())
+    rows = ((key, _text(value)) for key, value in found.items())
+    return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN), rows, SEVERAL_DELIMITER if several else "")
+
+
+def _are_images(texts: Iterable[Any], is_image: Callable[[str], bool]) -> bool:
+    """Whether each of them, as far as is looked, is text or a number that leads to an image."""
+    return all(isinstance(text, str | int) and is_image(str(text)) for text in islice(texts, NUM_LOOKED_AT))
+
+
+def _turned_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
+    """`{label: [files]}`, `{column: cells}` or `{train: records, test: records}` as a table; None for none of these."""
+    are_parts = all(map(role_of, found))
+    columns = [list(value.values()) if isinstance(value, dict) else value for value in found.values()]
+    if not all(isinstance(cells, list) and cells for cells in columns):
+        return None
+    if are_parts and all(isinstance(record, dict) for cells in columns for record in cells):
+        records = [{PART_COLUMN: part} | record for part, cells in zip(found, columns, strict=True) for record in cells]
+        return _records_table(name, records, is_image)
+    lead = [_are_images(cells, is_image) for cells in columns]
+    if all(lead) and not are_parts:
+        pairs = ((str(file), label) for label, cells in zip(found, columns, strict=True) for file in cells)
+        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN), pairs)
+    if any(lead) and not all(lead) and len(set(map(len, columns))) == 1:
+        return _records_table(
+            name, [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)], is_image
+        )
+    return None
+
+
+def _is_flat(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(not isinstance(part, dict | list) for part in value)
+    return not isinstance(value, dict)
+
+
+def _is_coco(found: Mapping[str, Any]) -> bool:
+    images = found.get("images")
+    return (
+        isinstance(images, list)
+        and bool(images)
+        and all(isinstance(image, dict) and "file_name" in image for image in images)
+    )
+
+
+def _coco_table(name: str, found: dict[str, Any]) -> Table:
+    """A row for each of the `images`, its categories joined."""
+    try:
+        return _coco_rows(name, found)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"has `images` but is not COCO-style ({type(error).__name__}: {error}); "
+            "images need id and file_name, annotations image_id and category_id, categories id and name"
+        ) from error
+
+
+def _coco_rows(name: str, found: dict[str, Any]) -> Table:
+    images = found["images"]
+    id_key = "id" if "id" in images[0] else "image_id"
+    fields = [
+        field
+        for field in images[0]
+        if field not in (id_key, "file_name") and all(not isinstance(image.get(field), dict | list) for image in images)
+    ]
+    header = ["image_id", "file_name", *fields]
+    rows = [
+        [str(image[id_key]), str(image["file_name"]), *(_text(image.get(field)) for field in fields)]
+        for image in images
+    ]
+    ids_of: dict[Any, set[Any]] = {}
+    for annotation in found.get("annotations") or []:
+        ids_of.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
+    if ids_of:
+        name_of = _category_names(found.get("categories") or [])
+        header += [CATEGORY_ID, CATEGORY] if name_of else [CATEGORY_ID]
+        for image, row in zip(images, rows, strict=True):
+            ids = sorted(ids_of.get(image[id_key], set()))
+            row.append(SEVERAL_DELIMITER.join(map(str, ids)))
+            row += [SEVERAL_DELIMITER.join(name_of[category] for category in ids)] if name_of else []
+    several = any(len(ids) > 1 for ids in ids_of.values())
+    return Table.of_rows(name, header, rows, SEVERAL_DELIMITER if several else "")
+
+
+def _category_names(categories: Sequence[dict[str, Any]]) -> dict[Any, str]:
+    """Category id -> name; empty where categories have none (some have a scientific name and a family instead)."""
+    if not all("name" in category for category in categories):
+        return {}
+    return {category["id" if "id" in category else "category_id"]: str(category["name"]) for category in categories}
+
+
+def _text(value: Any) -> str:
+    """A cell; of several values, with `SEVERAL_DELIMITER` between them."""
+    if isinstance(value, list):
+        return SEVERAL_DELIMITER.join(map(_text, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,277 @@
+"""Pixel tables: CSVs in which each row is an image, a column a pixel or one column all of them, become images.
+
+Their bytes are PGM or PPM, without loss for whole numbers from 0 to 255, made when they are read.
+"""
+
+import contextlib
+import csv
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from pipeline.archive.archive import Archive
+from pipeline.archive.formats import Container
+from pipeline.base.texts import Texts
+from pipeline.tables.delimited import LABEL_COLUMN, PATH_COLUMN, delimited_rows
+from pipeline.tables.table import AUTO, Table, counts_rows
+
+LEAST_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
+PIECE = 256  # rows that are Python's strings at once
+NUM_COMPARED = 64  # images by which the order of channels is told
+CLEARLY = 1.25  # times as rough is one order of channels as the other
+TOPS = (1, 16, 64, 255)  # ranges that pixels come in: 0/1 or shares, 4 bits, 6 bits, 8 bits
+ID_WORDS = re.compile(r"(image_?)?(id|index|idx)", re.IGNORECASE)
+NUMBERS = re.compile(r"\s*\[?\s*-?[\d.]+(?:[eE][-+]?\d+)?(?:[\s,;]+-?[\d.]+(?:[eE][-+]?\d+)?)+\s*\]?\s*")
+SHAPE = re.compile(r"(?:3x)?(\d{1,4})x(\d{1,4})(?:x3)?")
+
+
+@dataclass(frozen=True)
+class PixelRows:
+    """A pixel table as it was read."""
+
+    name: str
+    rest: Table  # its other columns
+    pixel_names: tuple[str, ...]  # of the columns; none where one column holds all
+    values: np.ndarray  # (N, P) uint8, or float32 where a value is no whole number from 0 to 255
+
+
+def read_pixels(name: str, text: str) -> PixelRows | None:
+    """The pixel table in a CSV; None where it is another table. Raises ValueError for rows that do not fit."""
+    try:
+        return _read(name, *delimited_rows(text))
+    except csv.Error as error:
+        raise ValueError(f"is not a readable CSV: {error}") from error
+
+
+def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> PixelRows | None:
+    first = next(rows, None)
+    if first is None or len(first) != len(header):
+        return None
+    rows = chain([first], rows)
+    if (
+        len(header) > LEAST_PIXELS
+        and all(re.fullmatch(r"\d+", cell) for cell in header)
+        and len(set(header)) < len(header)
+    ):
+        rows = chain([list(header)], rows)
+        has_label = _side(len(header)) is None and _side(len(header) - 1) is not None
+        header = ((LABEL_COLUMN,) if has_label else ()) + tuple(f"pixel{n}" for n in range(len(header) - has_label))
+    place = _column_of_all(first)
+    start, stop = (place, place + 1) if place is not None else _block(header)
+    if stop == start:
+        return None
+    others = [at for at in range(len(header)) if not start <= at < stop]
+    own = [header[at].strip() for at in others]
+    cells: list[list[str]] = []
+    values = _whole(list(_values(rows, len(header), start, stop, others, cells)))
+    columns = [Texts(column) for column in zip(*cells, strict=True)] if others else []
+    return PixelRows(name, Table(name, tuple(own), tuple(columns)), header[start:stop] if place is None else (), values)
+
+
+def _column_of_all(row: Sequence[str]) -> int | None:
+    """The column whose cell is a list of many numbers."""
+    found = (at for at, cell in enumerate(row) if len(cell) > 2 * LEAST_PIXELS and NUMBERS.fullmatch(cell))
+    return next((at for at in found if len(_numbers(row[at])) >= LEAST_PIXELS), None)
+
+
+def _block(header: Sequence[str]) -> tuple[int, int]:
+    """(first, last + 1) of the columns that are called alike but for numbers, in three such blocks for R, G and B."""
+    kinds = [re.sub(r"\d+", "#", name.strip()) for name in header]
+    counts = Counter(kind for kind in kinds if "#" in kind)
+    most = max(counts.values(), default=0)
+    alike = {kind for kind, count in counts.items() if count == most}
+    places = [at for at, kind in enumerate(kinds) if kind in alike]
+    is_block = places and places == list(range(places[0], places[-1] + 1)) and len(alike) in (1, 3)
+    return (places[0], places[-1] + 1) if is_block and len(places) >= LEAST_PIXELS else (0, 0)
+
+
+def _values(
+    rows: Iterator[list[str]], width: int, start: int, stop: int, others: Sequence[int], cells: list[list[str]]
+) -> Iterator[np.ndarray]:
+    """The pixels, `PIECE` rows at a time; the cells of `others` are put into `cells`."""
+    piece: list[np.ndarray] = []
+    for row in rows:
+        numbers = _numbers(" ".join(row[start:stop])) if len(row) == width else np.empty(0)
+        if len(numbers) != (len(piece[0]) if piece else len(numbers)) or len(numbers) < max(stop - start, LEAST_PIXELS):
+            raise ValueError(
+                f"has {len(numbers)} numbers in row {len(cells) + 1}, other rows have more or fewer pixels"
+            )
+        piece.append(numbers)
+        cells.append([row[at].strip() for at in others])
+        if len(piece) == PIECE:
+            yield _narrow(np.stack(piece))
+            piece = []
+    if piece:
+        yield _narrow(np.stack(piece))
+
+
+def _numbers(text: str) -> np.ndarray:
+    """(P,) int32 or float32; none where something is no number."""
+    with contextlib.suppress(ValueError):
+        return np.fromstring(text, dtype=np.int32, sep=" ")  # a third of the time
+    try:
+        return np.array(re.split(r"[\s,;]+", text.strip(" []\t")), dtype=np.float32)
+    except ValueError:
+        return np.empty(0, dtype=np.float32)
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    whole = values.astype(np.uint8)
+    return whole if np.array_equal(whole, values) else values.astype(np.float32)
+
+
+def _whole(pieces: Sequence[np.ndarray]) -> np.ndarray:
+    if len({piece.shape[1] for piece in pieces}) > 1:
+        raise ValueError("has rows of different numbers of pixels")
+    return np.concatenate(pieces)
+
+
+# -- as images
+
+
+class PixelImages(Container):
+    """The rows of a pixel table, each the bytes of a PGM or PPM file."""
+
+    def __init__(self, where: str, names: Texts, images: np.ndarray) -> None:
+        """images: (N, H, W) or (N, H, W, 3) uint8."""
+        self.where, self.names, self.left_aside = where, names, Counter()
+        self._images = images
+        height, width = images.shape[1:3]
+        self._head = b"P%d\n%d %d\n255\n" % (5 if images.ndim == 3 else 6, width, height)
+        self.sizes = np.full(len(images), len(self._head) + images[0].nbytes, dtype=np.int64)
+
+    def read(self, row: int) -> bytes:
+        """The file's bytes."""
+        return self._head + self._images[row].tobytes()
+
+    def head(self, row: int, size: int) -> bytes:
+        """Its first bytes."""
+        return self.read(row)[:size]
+
+
+def add_images(
+    archive: Archive, found: Sequence[PixelRows], tables: Mapping[str, Table], shape: str = AUTO
+) -> tuple[dict[str, Table], list[str]]:
+    """(tables of the pixel tables' other columns and a path column, notes); the images become members of `archive`.
+
+    They are called `train.csv/1.pgm`, by the table's id column or by their row, from 1; from 0 where another one of
+    the `tables` counts as many rows so. shape: HxW, HxWx3 (a pixel's three values side by side), 3xHxW (one colour
+    after the other), or `auto`. Raises ValueError where sides, channels or range cannot be told.
+    """
+    top = max(float(rows.values.max()) for rows in found)
+    low = min(float(rows.values.min()) for rows in found)
+    factor = _factor(low, top, is_whole=all(rows.values.dtype == np.uint8 for rows in found))
+    added: dict[str, Table] = {}
+    notes = []
+    for rows in found:
+        images = _shaped(rows, shape)
+        if factor != 1:
+            images = np.rint(images * np.float32(factor)).astype(np.uint8)
+        numbers = _names(rows, tables)
+        suffix = "pgm" if images.ndim == 3 else "ppm"
+        paths = Texts(f"{rows.name}/{number}.{suffix}" for number in numbers)
+        archive.add(PixelImages(f"{archive.path}/{rows.name}", paths, np.ascontiguousarray(images, dtype=np.uint8)))
+        column = PATH_COLUMN if PATH_COLUMN not in rows.rest.header else "pixel_path"
+        added[rows.name] = Table(rows.name, (*rows.rest.header, column), (*rows.rest.cells, paths))
+        kind = "x".join(map(str, images.shape[1:]))
+        said = f", values 0 to {top:g} times {factor:g}" if factor != 1 else ""
+        notes.append(f"pixel table: {rows.name}, {len(images):,} images of {kind}{said}")
+    return added, notes
+
+
+def _factor(low: float, top: float, *, is_whole: bool) -> float:
+    """What pixels are multiplied by, to go from 0 to 255."""
+    if low < 0 or top > TOPS[-1] or not math.isfinite(top):
+        raise ValueError(f"pixels go from {low:g} to {top:g}; must be 0 to 255, or 0 to 1: write them so")
+    most = next(limit for limit in TOPS if top <= limit)
+    return 255 / most if most == 1 or is_whole else 1
+
+
+def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
+    for column, cells in zip(rows.rest.header, rows.rest.cells, strict=True):
+        if ID_WORDS.fullmatch(column) and cells.all_distinct() and not any("/" in cell or not cell for cell in cells):
+            return cells
+    count = len(rows.values)
+    alike = [cells for table in tables.values() for cells in table.cells if table.num_rows == count]
+    firsts = {cells[0] for cells in alike if counts_rows(cells)}
+    start = 0 if firsts == {"0"} else 1  # an index column may stand beside the ids
+    return [str(number) for number in range(start, start + count)]
+
+
+def _side(num_pixels: int) -> int | None:
+    side = math.isqrt(num_pixels)
+    return side if side * side == num_pixels and num_pixels >= LEAST_PIXELS else None
+
+
+def _shaped(rows: PixelRows, shape: str) -> np.ndarray:
+    """(N, H, W) or (N, H, W, 3), of the dtype of the values."""
+    values, count = rows.values, rows.values.shape[1]
+    if shape != AUTO:
+        found = SHAPE.fullmatch(shape)
+        height, width = (int(found[1]), int(found[2])) if found else (0, 0)
+        channels = 3 if shape.startswith("3x") or shape.endswith("x3") else 1
+        if height * width * channels != count:
+            raise ValueError(
+                f"competition.pixels is {shape!r}; {rows.name} has {count} pixels a row: HxW, HxWx3 or 3xHxW"
+            )
+        return (
+            _in_channels(values, height, width, planes=shape.startswith("3x"))
+            if channels == 3
+            else values.reshape(-1, height, width)
+        )
+    sides = _sides_by_name(rows.pixel_names)
+    if sides is not None:
+        return values.reshape(-1, *sides)
+    side, side_of_three = _side(count), _side(count // 3) if count % 3 == 0 else None
+    if side is not None:
+        return values.reshape(-1, side, side)
+    if side_of_three is None:
+        height = next(divisor for divisor in range(math.isqrt(count), 0, -1) if count % divisor == 0)
+        lines = [
+            f"    competition.pixels: {height}x{count // height}",
+            f"    competition.pixels: {count // height}x{height}",
+        ]
+        raise ValueError("\n".join([f"{rows.name} has {count} pixels a row, no square; say height x width:", *lines]))
+    planes = _has_planes(rows, side_of_three)
+    return _in_channels(values, side_of_three, side_of_three, planes=planes)
+
+
+def _in_channels(values: np.ndarray, height: int, width: int, *, planes: bool) -> np.ndarray:
+    if planes:
+        return values.reshape(-1, 3, height, width).transpose(0, 2, 3, 1)
+    return values.reshape(-1, height, width, 3)
+
+
+def _sides_by_name(names: Sequence[str]) -> tuple[int, int] | None:
+    """(height, width) where columns are called by row and column: `1x1`, `1x2`, …."""
+    found = [re.findall(r"\d+", name) for name in names]
+    if not found or any(len(numbers) != 2 for numbers in found):
+        return None
+    height, width = (len({numbers[at] for numbers in found}) for at in (0, 1))
+    return (height, width) if height * width == len(names) else None
+
+
+def _has_planes(rows: PixelRows, side: int) -> bool:
+    """Whether one colour comes after the other: by the columns' names, else by which order gives smoother images."""
+    kinds = {re.sub(r"\d+", "#", name) for name in rows.pixel_names}
+    if len(kinds) == 3:
+        return re.sub(r"\d+", "#", rows.pixel_names[0]) == re.sub(r"\d+", "#", rows.pixel_names[1])
+    some = rows.values[:NUM_COMPARED].astype(np.float32)
+    rough = [
+        float(np.abs(np.diff(_in_channels(some, side, side, planes=planes), axis=axis)).mean())
+        for planes in (True, False)
+        for axis in (1, 2)
+    ]
+    of_planes, of_pixels = sum(rough[:2]), sum(rough[2:])
+    if max(of_planes, of_pixels) < CLEARLY * min(of_planes, of_pixels):
+        lines = [
+            f"    competition.pixels: 3x{side}x{side}    # red, then green, then blue",
+            f"    competition.pixels: {side}x{side}x3",
+        ]
+        raise ValueError("\n".join([f"{rows.name}: the order of three colours cannot be told; say it:", *lines]))
+    return of_planes < of_pixels

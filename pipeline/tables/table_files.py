@@ -1,0 +1,290 @@
+"""The organiser's tables found and read: CSV, TSV, lists, JSON. What cannot be read is left aside, with the reason."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import PurePosixPath
+
+from pipeline.archive.archive import Archive
+from pipeline.base.texts import Texts, joined_texts
+from pipeline.tables.delimited import read_delimited, read_list
+from pipeline.tables.encodings import AUTO, checked_encoding, decoded
+from pipeline.tables.image_names import image_names, suffix_of
+from pipeline.tables.image_paths import MISSING, ImageIndex, plain
+from pipeline.tables.json_tables import read_json_table
+from pipeline.tables.pixel_rows import PixelRows, add_images, read_pixels
+from pipeline.tables.table import PART_NAME_WORDS, Table
+from pipeline.tables.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, without_shared, words_of
+
+DELIMITED = (".csv", ".tsv", ".psv")
+LISTS = (".txt", ".lst", ".list")
+JSON = (".json", ".jsonl", ".ndjson")
+SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
+WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
+MOST_SHOWN = 3  # files left aside that a warning names
+NUM_LOOKED_AT = 64  # cells of a list
+LEAST_LISTS = 2  # of one class each
+MOST_LIST_BYTES = 1 << 28
+SAMPLE_WORDS = {"submission", "submit"}
+LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
+SAMPLE, LABELS = "sample", "train_table"  # keys of section `competition` that say which table is meant
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """What was found."""
+
+    tables: dict[str, Table]  # by member, or by `FOLDER/*.csv` where a table for each folder makes one
+    unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
+    notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
+
+    def warnings(self) -> list[str]:
+        """Lines about what is left aside, and about lines of tables that are no rows."""
+        shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
+        more = len(shown) - MOST_SHOWN
+        last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        skipped = [
+            f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
+            for table in self.tables.values()
+            if table.skipped
+        ]
+        return shown[:MOST_SHOWN] + last + skipped[:MOST_SHOWN]
+
+    def needed(
+        self,
+        wished: Sequence[str],
+        settled: Sequence[str],
+        is_sample: Callable[[str], bool],
+        image_folders: Collection[str],
+    ) -> str:
+        """Why there is no way on: what is unread but named by the user, or the only one called as a table of its kind.
+
+        wished: names that the user gives; settled: keys of section `competition` that say which table is meant;
+        is_sample: whether a name is a sample submission's; image_folders: where images lie: a table beside them
+        speaks of them. '' where nothing unread is needed.
+        """
+        there = {_kind_of(name, is_sample) for name in self.tables}
+        lines = []
+        for name, reason in self.unread.items():
+            kind = _kind_of(name, is_sample) or (LABELS if _folder(name) in image_folders else None)
+            if name in wished:
+                lines.append(f"{name} {reason}")
+            elif kind and kind not in there and kind not in settled:
+                lines.append(f"{name} {reason}\n    competition.{kind}: none    # if it is not needed")
+        return "\n".join(lines)
+
+
+def _kind_of(name: str, is_sample: Callable[[str], bool]) -> str | None:
+    """The key of section `competition` that a table called so would answer."""
+    stem = PurePosixPath(name).name.split(".")[0]
+    if is_sample(name) or SAMPLE_WORDS & set(words_of(stem)):
+        return SAMPLE
+    if role_of(stem) == TEST:
+        return "test_table"
+    return LABELS if role_of(stem) == TRAIN or LABEL_WORDS & set(words_of(stem)) else None
+
+
+def read_tables(
+    archive: Archive,
+    index: ImageIndex | None = None,
+    *,
+    encoding: str = AUTO,
+    header: Sequence[str] = (),
+    pixels: str = AUTO,
+) -> TableFiles:
+    """Every table; tables of one header beside the images of each folder become one.
+
+    index: of the archive's images; where there is none, a table's rows may be images. encoding: as `decoded` takes it;
+    header: names for tables that have none; pixels: the shape of a row's image, as `add_images` takes it.
+    """
+    checked_encoding(encoding)
+    index = index or ImageIndex(image_names(archive))
+    tables: dict[str, Table] = {}
+    unread: dict[str, str] = {}
+    pixel_rows: list[PixelRows] = []
+
+    def is_image(cell: str) -> bool:
+        return _leads_to_image(plain(cell), index)
+
+    for name in archive.names:
+        suffix = suffix_of(name).lower()
+        if suffix not in READERS:
+            continue
+        try:
+            if not len(index.names) and suffix in DELIMITED:
+                found = read_pixels(name, decoded(archive.read(name), name, encoding))
+                if found is not None:
+                    pixel_rows.append(found)
+                    continue
+            table = READERS[suffix](archive, name, encoding, header, is_image)
+        except (ValueError, OSError) as error:
+            unread[name] = str(error)
+        else:
+            if table is not None:
+                tables[name] = table
+    if not pixel_rows:
+        tables, notes = _lists_together(_together(tables, archive), index)
+        return TableFiles(tables, unread, notes)
+    added, notes = add_images(archive, pixel_rows, tables, pixels)
+    return TableFiles(tables | added, unread, notes)
+
+
+def _leads_to_image(cell: str, index: ImageIndex) -> bool:
+    return bool(cell) and (index.tail(cell) != MISSING or bool(index.exact(cell)))
+
+
+Reader = Callable[[Archive, str, str, Sequence[str], Callable[[str], bool]], Table | None]
+
+
+def _read_delimited(archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: object) -> Table:
+    return read_delimited(name, decoded(archive.read(name), name, encoding), header)
+
+
+def _read_list(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    """None too where it is no text, unless it is called as a table is."""
+    if archive.size(name) > MOST_LIST_BYTES:
+        return None
+    try:
+        return read_list(name, decoded(archive.read(name), name, encoding), _as_path(name, is_image))
+    except ValueError:
+        if _kind_of(name, lambda name: False) is not None:
+            raise
+        return None
+
+
+def _as_path(name: str, is_image: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A list of numbers or words is one of images only where its name says train or test, or the cells are paths."""
+    role = role_of(PurePosixPath(name).name.split(".")[0])
+    return lambda cell: (role is not None or "/" in cell or "." in cell) and is_image(cell)
+
+
+def _read_json(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    return read_json_table(name, decoded(archive.read(name), name, encoding), is_image)
+
+
+def _refuse_spreadsheet(
+    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
+) -> Table | None:
+    suffix = suffix_of(name).lower()
+    images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+    raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
+
+
+READERS: dict[str, Reader] = {
+    **dict.fromkeys(DELIMITED, _read_delimited),
+    **dict.fromkeys(LISTS, _read_list),
+    **dict.fromkeys(JSON, _read_json),
+    **dict.fromkeys(SPREADSHEETS, _refuse_spreadsheet),
+}
+
+
+# -- a table for each folder
+
+
+def _together(tables: dict[str, Table], archive: Archive) -> dict[str, Table]:
+    """The tables, those of one header that lie beside the images of which they speak, a folder each, as one.
+
+    Its path column then holds whole paths. Tables of training, validation and test folders stay apart.
+    """
+    roles = split_roles({_folder(name): None for name in tables})
+    alike: dict[tuple[object, ...], dict[str, tuple[Table, int]]] = defaultdict(dict)
+    for name, table in tables.items():
+        place = _beside_images(table, _folder(name), archive)
+        if place is not None:
+            key = (table.header, table.delimiter, roles[_folder(name)], suffix_of(name), place)
+            alike[key][name] = (table, place)
+    for group in alike.values():
+        folders = {_folder(name) for name in group}
+        if 1 < len(group) == len(folders):
+            whole = _joined_group(group)
+            tables = {name: table for name, table in tables.items() if name not in group} | {whole.name: whole}
+    return tables
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _beside_images(table: Table, folder: str, archive: Archive) -> int | None:
+    """The column whose first cells are files in this folder; None for none, or in the top folder."""
+    if not folder:
+        return None
+    for place, cells in enumerate(table.cells):
+        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MOST_SHOWN)):
+            return place
+    return None
+
+
+def _joined_group(group: dict[str, tuple[Table, int]]) -> Table:
+    (first, place), *_ = group.values()
+    columns = []
+    for at in range(len(first.header)):
+        parts = [
+            Texts(f"{_folder(name)}/{plain(cell)}" for cell in table.cells[at]) if at == place else table.cells[at]
+            for name, (table, _) in group.items()
+        ]
+        columns.append(joined_texts(parts))
+    folders = [_folder(name).split("/") for name in group]
+    shared = [names[0] for names in zip(*folders, strict=False) if len(set(names)) == 1]
+    name = "/".join([*shared, f"*{suffix_of(first.name)}"])
+    return replace(first, name=name, cells=tuple(columns))
+
+
+# -- a list for each class
+
+
+def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[str, Table], list[str]]:
+    """(the tables, a list of images for each class as one with a label column; a note that says so).
+
+    Only where nothing else may hold labels: the lists share no image, the images lie in one folder, and no other table
+    but a sample submission or one of test images speaks of images.
+    """
+    lists = {name: table for name, table in tables.items() if _may_be_of_class(table, index)}
+    labels = without_shared([_stem(name) for name in lists])
+    others = [table for name, table in tables.items() if name not in lists and _speaks_of_labels(table, index)]
+    if len(lists) < LEAST_LISTS or others or not all(map(_may_be_class, labels)):
+        return tables, []
+    first = next(iter(lists.values()))
+    cells = joined_texts(table.cells[0] for table in lists.values())
+    folders = {_folder(path) for cell in cells for path in _paths_of(plain(cell), index)}
+    if not cells.all_distinct() or len(folders) > 1 or len({table.header for table in lists.values()}) > 1:
+        return tables, []
+    label_of = Texts(label for label, table in zip(labels, lists.values(), strict=True) for _ in range(table.num_rows))
+    whole = Table(f"*{suffix_of(first.name)}", (*first.header, "label"), (cells, label_of))
+    rest = {name: table for name, table in tables.items() if name not in lists}
+    return rest | {whole.name: whole}, [f"labels are the names of {len(lists):,} lists, such as {first.name}"]
+
+
+def _may_be_of_class(table: Table, index: ImageIndex) -> bool:
+    """Whether a table is a list of images and nothing else, not called as one of validation or test images."""
+    return len(table.header) == 1 and role_of(_stem(table.name)) in (None, TRAIN) and _leads(table.cells[0], index)
+
+
+def _speaks_of_labels(table: Table, index: ImageIndex) -> bool:
+    kind = _kind_of(table.name, lambda name: False)
+    return kind == LABELS or (kind is None and any(_leads(cells, index) for cells in table.cells))
+
+
+def _may_be_class(label: str) -> bool:
+    """Whether what a list is called may be a class: `oak`; not `2`, `part_b`, `images`."""
+    words = words_of(label)
+    return any(word not in NEUTRAL and not word.isdigit() for word in words) and not PART_NAME_WORDS & set(words)
+
+
+def _leads(cells: Texts, index: ImageIndex) -> bool:
+    """Whether cells, as far as is looked, lead to images."""
+    return all(_leads_to_image(plain(cell), index) for cell in islice(cells, NUM_LOOKED_AT))
+
+
+def _paths_of(cell: str, index: ImageIndex) -> list[str]:
+    number = index.tail(cell)
+    return index.exact(cell) if number == MISSING else [index.paths[number]]
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).name.split(".")[0]

@@ -1,0 +1,141 @@
+"""Augmentation of whole uint8 batches, with a draw for each image.
+
+All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: every device draws the
+same (only the floats of `policies` may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.loop import streams
+from pipeline.loop.device import sent
+from pipeline.training import autoaugment as policies
+
+
+class Augmentation:
+    """Policy, pad-and-crop, flip and cutout, in this order, for one epoch of one fold.
+
+    crop_padding: pixels added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
+    (the image goes on as in a mirror, edge pixel not repeated) or `zeros`. flip: left-right, half of the time.
+    cutout: side in pixels of the square filled with `fill`, its centre anywhere in the image (DeVries and Taylor
+    2017), 0 = off. policy: `none`, `autoaugment` or `trivialaugment`.
+    """
+
+    def __init__(
+        self,
+        *,
+        crop_padding: int = 0,
+        crop_fill: str = "reflect",
+        flip: bool = False,
+        cutout: int = 0,
+        policy: str = "none",
+        fill: tuple[int, int, int] = (0, 0, 0),
+        key: tuple[int, int, int] = (0, 0, 0),  # seed, fold, epoch
+    ) -> None:
+        self.crop_padding = crop_padding
+        self.crop_fill = crop_fill
+        self.flip = flip
+        self.cutout = cutout
+        self.policy = policy
+        self.fill = fill
+        self.key = key
+
+    def __call__(self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None) -> Tensor:
+        """images (n, S, S, 3) uint8 -> the same shape; `chunk` numbers the chunks within the epoch.
+
+        sizes: images of each chunk, of which `chunk` is the first, where `images` are those of several.
+        """
+        size = images.shape[1]
+        drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
+        draws = _Draws(*map(_joined, zip(*drawn, strict=True)))
+        if draws.policy is not None:
+            images = policies.apply_policy(images, self.policy, draws.policy)
+        if draws.offsets is not None and draws.mirrored is not None:
+            images = shift_and_flip(images, draws.offsets, draws.mirrored, fill=self.crop_fill)
+        if draws.centres is not None:
+            images = cut_out(images, draws.centres, self.cutout, self.fill)
+        return images
+
+    def _drawn(self, chunk: int, num_images: int, size: int) -> "_Draws":
+        draws = streams.draws("augmentation", *self.key, chunk)
+        policy = offsets = mirrored = centres = None
+        if self.policy != "none":
+            policy = policies.draw_policy(self.policy, num_images, draws)
+        if self.crop_padding or self.flip:
+            offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
+            mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
+        if self.cutout:
+            centres = draws.integers(0, size, size=(num_images, 2))
+        return _Draws(policy, offsets, mirrored, centres)
+
+
+class _Draws(NamedTuple):
+    """What the images of a chunk drew, None for what is off; arguments of the functions that use it."""
+
+    policy: np.ndarray | None
+    offsets: np.ndarray | None
+    mirrored: np.ndarray | None
+    centres: np.ndarray | None
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """One field of several chunks' draws, as of one chunk; it is off in all of them or in none."""
+    on = [part for part in parts if part is not None]
+    return np.concatenate(on) if on else None
+
+
+def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:
+    """Crop each padded image at its own place, and mirror it where asked, in one gather.
+
+    images (n, S, S, 3) uint8; offsets (n, 2) int, (row, column) of the crop relative to the image; mirrored (n,)
+    bool, left-right after the crop; fill `reflect` or `zeros` for what lies outside.
+    """
+    size = images.shape[1]
+    moves = sent(offsets, images.device)
+    turned = sent(mirrored, images.device)
+    steps = torch.arange(size, device=images.device)
+    rows = moves[:, :1] + steps
+    columns = moves[:, 1:] + torch.where(turned[:, None], steps.flip(0), steps)
+    index = _first_pixels(images) + (_reflected(rows, size) * size)[:, :, None] + _reflected(columns, size)[:, None]
+    pixels = images.reshape(-1, 3)
+    if fill == "zeros":
+        pixels = torch.cat([pixels, pixels.new_zeros(1, 3)])  # the last is the black that lies outside
+        index = torch.where(_inside(rows, size)[:, :, None] & _inside(columns, size)[:, None], index, len(pixels) - 1)
+    return pixels.index_select(0, index.flatten()).view_as(images)
+
+
+def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int, int]) -> Tensor:
+    """Fill a square of each image; it may lie partly outside.
+
+    images (n, S, S, 3) uint8; centres (n, 2) int (row, column); the square is rows centre - side // 2 to
+    centre - side // 2 + side - 1, columns alike.
+    """
+    size = images.shape[1]
+    starts = sent(centres - side // 2, images.device)[:, :, None]
+    ends = (starts + side).clamp(max=size)
+    steps = torch.arange(min(side, size), device=images.device)
+    positions = torch.minimum(starts.clamp(min=0) + steps, ends - 1)  # (n, 2, side), at the border some twice
+    index = _first_pixels(images) + (positions[:, 0] * size)[:, :, None] + positions[:, 1, None]
+    colour = sent(torch.tensor(fill, dtype=torch.uint8), images.device)
+    pixels = images.reshape(-1, 3)
+    return pixels.index_copy(0, index.flatten(), colour.expand(index.numel(), 3)).view_as(images)
+
+
+def _first_pixels(images: Tensor) -> Tensor:
+    """(n, 1, 1) int64: where each of (n, S, S, 3) images begins in a list of all their pixels."""
+    return (torch.arange(len(images), device=images.device) * images.shape[1] * images.shape[2])[:, None, None]
+
+
+def _reflected(positions: Tensor, size: int) -> Tensor:
+    """Positions outside 0..size-1 folded back as in a mirror whose edge pixel is not repeated."""
+    period = max(1, 2 * (size - 1))
+    folded = positions.abs() % period
+    return torch.minimum(folded, period - folded)
+
+
+def _inside(positions: Tensor, size: int) -> Tensor:
+    return (positions >= 0) & (positions < size)

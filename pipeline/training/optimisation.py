@@ -1,0 +1,80 @@
+"""Optimiser, schedule and averaged weights, by name."""
+
+import torch
+from torch import nn
+
+FIRST_SHARE = 1 / 25  # of the peak, at the first step of the warm-up
+
+
+def create_optimizer(
+    model: nn.Module, name: str, *, peak_lr: float, momentum: float, weight_decay: float, fused: bool
+) -> torch.optim.Optimizer:
+    """`sgd` (Nesterov), `adamw`, or any name timm knows.
+
+    Weight decay leaves biases and norms alone: parameters of one dimension or fewer (Goyal et al. 2017, section 3).
+    `fused` uses torch's one-kernel step for the first two.
+    """
+    if name not in ("sgd", "adamw"):
+        from pipeline.models.timm_models import create_timm_optimizer
+
+        return create_timm_optimizer(model, name, lr=peak_lr, weight_decay=weight_decay, momentum=momentum)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if name == "adamw":
+        return torch.optim.AdamW(groups, lr=peak_lr, fused=fused)
+    return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, *, num_steps: int, warmup: float
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Linear from a 25th of the optimizer's rate up to it over the share `warmup` of all steps, then down to nearly 0.
+
+    Smith 2018, "A disciplined approach to neural network hyper-parameters"; by step, as Page's ResNet9 does it. The
+    peak is exactly one step's rate, whatever `num_steps` (torch's OneCycleLR would put it between two steps); where
+    there are three steps or more, a warm-up has at least one and leaves two.
+    """
+    rising = min(max(round(warmup * num_steps), 1), num_steps - 2) if warmup > 0 and num_steps > 2 else 0
+
+    def share_of_peak(step: int) -> float:
+        if step < rising:
+            return FIRST_SHARE + (1 - FIRST_SHARE) * step / rising
+        return max(0.0, (num_steps - step) / (num_steps - rising))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, share_of_peak)
+
+
+class AveragedWeights:
+    """An exponential moving average of a model's weights and buffers: timm's, its decay warmed up.
+
+    Without the warm-up a short run would still carry its random start.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        from timm.utils import ModelEmaV3  # seconds to import: only who averages pays
+
+        self._average = ModelEmaV3(model, decay=decay, use_warmup=True)
+        self._model = model
+        self.num_steps = 0
+
+    def __call__(self) -> None:
+        """After each optimiser step."""
+        self._average.update(self._model, step=self.num_steps)
+        self.num_steps += 1
+
+    @property
+    def module(self) -> nn.Module:
+        """The averaged model."""
+        return self._average.module
+
+
+def averaging(model: nn.Module, decay: float) -> tuple[nn.Module, AveragedWeights | None]:
+    """(the model to validate and keep, what to call after each step): itself and None where decay is 0."""
+    if decay == 0:
+        return model, None
+    average = AveragedWeights(model, decay)
+    return average.module, average
