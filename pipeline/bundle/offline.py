@@ -23,10 +23,8 @@ from pipeline.loop.device import autocast_dtype, device_named, set_tf32
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.networks import bf16_sound_on_cpu
 from pipeline.models.prediction import predict
-from pipeline.scoring.decision import decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble
-from pipeline.submission.answers import answers_of, row_cells
-from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.scoring.fold_predictions import written_submission
+from pipeline.submission.contract import check_submission, parse_table, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
 from pipeline.tables.table import id_table
@@ -55,11 +53,9 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
             store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
         where = args.device or settings["device"]
         files = _predictions(home, store, image_ids, unseen, Path(scratch), settings, device=where)
-        probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
-
-    decided = decide(probs, schema.target, read_decision(home / "decision.json"))
-    answers = answers_of(probs, decided, schema.target, schema.submission)
-    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+        content, _ = written_submission(
+            files, image_ids, asked=schema, sample=args.sample, decision=home / "decision.json"
+        )
     findings = check_submission(content, sample, schema)
     refuse(findings, str(args.out))
     write_bytes(args.out, content)

@@ -1,7 +1,7 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from pipeline.base.files import fold_files, made_by, read_json, refuse_altered, 
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
 from pipeline.competition.schema import (
-    Schema,
     Store,
     read_fold_of,
     read_schema,
@@ -22,10 +21,8 @@ from pipeline.competition.schema import (
     target_array,
 )
 from pipeline.competition.store import read_store
-from pipeline.scoring.decision import choose_decision, decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble, gather_oof
-from pipeline.submission.answers import answers_of, row_cells
-from pipeline.submission.contract import make_submission
+from pipeline.scoring.decision import choose_decision, read_decision
+from pipeline.scoring.fold_predictions import gather_oof, written_submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,8 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     oof = gather_oof(oof_files, fold_of, len(target.classes), exclusive=target.exclusive)
     yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
     test_files = fold_files(places.test, ".npz", folds)
-    probs = ensemble(test_files, test_ids, len(target.classes), exclusive=target.exclusive)
-    yield "test", f"{len(probs):,} images predicted by {len(folds)} models"
+    due, _ = written_submission(test_files, test_ids, asked=schema, sample=places.sample, decision=places.decision)
+    yield "test", f"{len(test_ids):,} images predicted by {len(folds)} models"
 
     held_by = np.array(list(fold_of.values()))
     if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric, held_by):
@@ -83,7 +80,7 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
             f"{places.decision} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`"
         )
     yield "decision", "as the out-of-fold predictions give it"
-    yield "submission", _submission(places, probs, test_ids, schema)
+    yield "submission", _submission(places, due)
     yield "DVC", _recorded(places.lock)
 
 
@@ -108,13 +105,8 @@ def _weights(places: Places, fold: str) -> None:
             raise ValueError(f"{path} was trained on another schema, train table or folds than are there now")
 
 
-def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], schema: Schema) -> str:
-    decision = read_decision(places.decision)
-    with made_by("-s evaluate", places.decision):
-        decided = decide(probs, schema.target, decision)
-    answers = answers_of(probs, decided, schema.target, schema.submission)
-    with made_by("ingest", places.sample):
-        due = make_submission(places.sample.read_bytes(), schema, row_cells(answers, image_ids, schema))
+def _submission(places: Places, due: bytes) -> str:
+    """Whether the submission is `due`, and its receipt about it."""
     digest = hashlib.sha256(due).hexdigest()
     with made_by("-s submit", places.submission):
         if places.submission.read_bytes() != due:
@@ -123,7 +115,7 @@ def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], sch
         receipt = read_json(places.receipt)
         if not isinstance(receipt, dict) or receipt.get("sha256") != digest:
             raise ValueError(f"{places.receipt} is not the receipt of {places.submission}")
-    return f"{len(image_ids):,} images, equal to what the stored probabilities give; sha256 {digest[:12]}…"
+    return f"{len(due):,} bytes, equal to what the stored probabilities give; sha256 {digest[:12]}…"
 
 
 def _recorded(lock: Path) -> str:
