@@ -17,7 +17,7 @@ def small_pieces(monkeypatch):
     """So that a few texts take several pieces."""
     monkeypatch.setattr(texts, "PIECE", 7)
     monkeypatch.setattr(texts, "PIECE_OF_CELLS", 12)
-    monkeypatch.setattr(texts, "LEAST_ROWS", 2)
+    monkeypatch.setattr(texts, "MIN_ROWS", 2)
 
 
 @given(LISTS, ANY, st.slices(30))

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.base.console import num_cores
 from pipeline.images.decode import bits_used, shown_kind
-from pipeline.images.store_batch import Batch, Digests, StoreFile, StoreReport, decode_batch
+from pipeline.images.store_batch import Batch, StoreFile, StoreReport, decode_batch
 from pipeline.images.workers import decode_there, worker_pool
 
 BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
@@ -61,40 +61,23 @@ def write_store(
     knows why they are empty). `read` is called in this thread alone. Other processes decode too where that saves
     time; nothing but the time depends on it. Raises OSError where one of them ends early, or the disk is full.
     """
-    report = StoreReport(Digests(len(names)))
+    report = StoreReport()
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
     with (
         contextlib.closing(_decoded(_batches(names, read, size), path, fit, bits)) as parts,
         tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
     ):
-        first = 0
         try:
             for part in parts:
-                report.add(first, part)
-                first += len(part.sha256)
+                report.add(part)
                 bar.update(len(part.sha256))
         except BrokenProcessPool:
             raise OSError(
-                f"a process that decodes images ended early, at the images from row {first:,} on; if the memory ran "
-                "out, close other programs and run again"
+                f"a process that decodes images ended early, at the images from row {len(report.sha256):,} on; if the "
+                "memory ran out, close other programs and run again"
             ) from None
     return report
-
-
-def drop_rows(path: Path, rows: Sequence[int]) -> None:
-    """Take these rows out of the store at `path`, in place; those behind them move up."""
-    store = np.lib.format.open_memmap(path, mode="r+")
-    kept = np.delete(np.arange(len(store)), rows)
-    for row in range(min(rows), len(kept)):
-        store[row] = store[kept[row]]
-    header = {"descr": np.lib.format.dtype_to_descr(store.dtype), "fortran_order": False}
-    shape, num_bytes = (len(kept), *store.shape[1:]), store.offset + store[: len(kept)].nbytes
-    store.flush()
-    with path.open("r+b") as handle:
-        np.lib.format.write_array_header_1_0(handle, header | {"shape": shape})  # numpy leaves room for any length
-        assert handle.tell() == store.offset
-        handle.truncate(num_bytes)
 
 
 def _reserve(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Text of a CSV, TSV or list as a table: what stands between cells, where the header is, and whether there is one."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +14,8 @@ from pipeline.tables.table import Table
 MARKS = (",", "\t", ";", "|")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
-MOST_NOTES = 8  # lines about a table above its header, or below its last row
+MAX_NOTES = 8  # lines about a table above its header, or below its last row
 PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
@@ -106,7 +106,7 @@ def _less_notes(rows: Iterable[list[str]], width: int, mark: str, skipped: list[
     held: list[list[str]] = []
     known: set[str] = set()
     for row in rows:
-        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MOST_NOTES:
+        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MAX_NOTES:
             held.append(row)
             continue
         known |= {_look(row), *map(_look, held)}
@@ -156,7 +156,7 @@ def _rows(text: str, dialect: _Dialect) -> Iterator[list[str]]:
 
 def lines_of(text: str, start: int = 0) -> Iterator[str]:
     """The lines from `start` on as csv takes them; io.StringIO would hold four bytes a letter."""
-    return (match[0] for match in LINE.finditer(text, start))
+    return io.TextIOWrapper(io.BytesIO(text[start:].encode()), "utf-8", newline="")
 
 
 def _dialect(text: str) -> _Dialect:
@@ -189,7 +189,7 @@ def _dialect(text: str) -> _Dialect:
 def _num_above(lines: Sequence[str], marks: Sequence[str]) -> int:
     """How many lines stand above the header: text of several words, over a header and rows of several cells."""
     number = next((at for at, line in enumerate(lines) if line.strip() and not _is_title(line, marks)), 0)
-    if not 0 < number <= MOST_NOTES:
+    if not 0 < number <= MAX_NOTES:
         return 0
     for mark in marks:
         header, *rows = _body(_reader(lines[number:], mark)) or [[]]

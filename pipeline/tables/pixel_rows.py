@@ -20,7 +20,7 @@ from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN, PATH_COLUMN, delimited_rows
 from pipeline.tables.table import AUTO, Table, counts_rows
 
-LEAST_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
+MIN_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
 PIECE = 256  # rows that are Python's strings at once
 NUM_COMPARED = 64  # images by which the order of channels is told
 CLEARLY = 1.25  # times as rough is one order of channels as the other
@@ -54,7 +54,7 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
         return None
     rows = chain([first], rows)
     if (
-        len(header) > LEAST_PIXELS
+        len(header) > MIN_PIXELS
         and all(re.fullmatch(r"\d+", cell) for cell in header)
         and len(set(header)) < len(header)
     ):
@@ -75,8 +75,8 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
 
 def _column_of_all(row: Sequence[str]) -> int | None:
     """The column whose cell is a list of many numbers."""
-    found = (at for at, cell in enumerate(row) if len(cell) > 2 * LEAST_PIXELS and NUMBERS.fullmatch(cell))
-    return next((at for at in found if len(_numbers(row[at])) >= LEAST_PIXELS), None)
+    found = (at for at, cell in enumerate(row) if len(cell) > 2 * MIN_PIXELS and NUMBERS.fullmatch(cell))
+    return next((at for at in found if len(_numbers(row[at])) >= MIN_PIXELS), None)
 
 
 def _block(header: Sequence[str]) -> tuple[int, int]:
@@ -87,7 +87,7 @@ def _block(header: Sequence[str]) -> tuple[int, int]:
     alike = {kind for kind, count in counts.items() if count == most}
     places = [at for at, kind in enumerate(kinds) if kind in alike]
     is_block = places and places == list(range(places[0], places[-1] + 1)) and len(alike) in (1, 3)
-    return (places[0], places[-1] + 1) if is_block and len(places) >= LEAST_PIXELS else (0, 0)
+    return (places[0], places[-1] + 1) if is_block and len(places) >= MIN_PIXELS else (0, 0)
 
 
 def _values(
@@ -97,7 +97,7 @@ def _values(
     piece: list[np.ndarray] = []
     for row in rows:
         numbers = _numbers(" ".join(row[start:stop])) if len(row) == width else np.empty(0)
-        if len(numbers) != (len(piece[0]) if piece else len(numbers)) or len(numbers) < max(stop - start, LEAST_PIXELS):
+        if len(numbers) != (len(piece[0]) if piece else len(numbers)) or len(numbers) < max(stop - start, MIN_PIXELS):
             raise ValueError(
                 f"has {len(numbers)} numbers in row {len(cells) + 1}, other rows have more or fewer pixels"
             )
@@ -205,7 +205,7 @@ def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
 
 def _side(num_pixels: int) -> int | None:
     side = math.isqrt(num_pixels)
-    return side if side * side == num_pixels and num_pixels >= LEAST_PIXELS else None
+    return side if side * side == num_pixels and num_pixels >= MIN_PIXELS else None
 
 
 def _shaped(rows: PixelRows, shape: str) -> np.ndarray:

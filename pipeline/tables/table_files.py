@@ -23,10 +23,10 @@ LISTS = (".txt", ".lst", ".list")
 JSON = (".json", ".jsonl", ".ndjson")
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
-MOST_SHOWN = 3  # files left aside that a warning names
+MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
-LEAST_LISTS = 2  # of one class each
-MOST_LIST_BYTES = 1 << 28
+MIN_LISTS = 2  # of one class each
+MAX_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
 LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
 SAMPLE, LABELS = "sample", "train_table"  # keys of section `competition` that say which table is meant
@@ -43,14 +43,14 @@ class TableFiles:
     def warnings(self) -> list[str]:
         """Lines about what is left aside, and about lines of tables that are no rows."""
         shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
-        more = len(shown) - MOST_SHOWN
+        more = len(shown) - MAX_SHOWN
         last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
         skipped = [
             f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
             for table in self.tables.values()
             if table.skipped
         ]
-        return shown[:MOST_SHOWN] + last + skipped[:MOST_SHOWN]
+        return shown[:MAX_SHOWN] + last + skipped[:MAX_SHOWN]
 
     def needed(
         self,
@@ -155,7 +155,7 @@ def _read_list(
     archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
 ) -> Table | None:
     """None too where it is no text, unless it is called as a table is."""
-    if archive.size(name) > MOST_LIST_BYTES:
+    if archive.size(name) > MAX_LIST_BYTES:
         return None
     try:
         return read_list(name, decoded(archive.read(name), name, encoding), _as_path(name, is_image))
@@ -225,7 +225,7 @@ def _beside_images(table: Table, folder: str, archive: Archive) -> int | None:
     if not folder:
         return None
     for place, cells in enumerate(table.cells):
-        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MOST_SHOWN)):
+        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MAX_SHOWN)):
             return place
     return None
 
@@ -257,7 +257,7 @@ def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[s
     lists = {name: table for name, table in tables.items() if _may_be_of_class(table, index)}
     labels = without_shared([_stem(name) for name in lists])
     others = [table for name, table in tables.items() if name not in lists and _speaks_of_labels(table, index)]
-    if len(lists) < LEAST_LISTS or others or not all(map(_may_be_class, labels)):
+    if len(lists) < MIN_LISTS or others or not all(map(_may_be_class, labels)):
         return tables, []
     first = next(iter(lists.values()))
     cells = joined_texts(table.cells[0] for table in lists.values())
