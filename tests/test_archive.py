@@ -202,12 +202,12 @@ def test_ingest_makes_the_same_of_kaggles_folder(workplace, tmp_path):
     def outputs():
         return {path.name: path.read_bytes() for path in workplace.path("data").rglob("*") if path.is_file()}
 
-    workplace.run("ingest")
+    workplace.run_data()
     plain = outputs()
     folders, tables = parted(competition_files())
     packed = {f"{part}.zip": zip_bytes(held) for part, held in folders.items()}
     workplace.raw = folder_of(tmp_path / "raw", packed | {f"{n}.zip": zip_bytes({n: c}) for n, c in tables.items()})
-    workplace.run("ingest")
+    workplace.run_data()
     assert outputs() == plain
 
 

@@ -20,7 +20,8 @@ from pipeline.bundle.bundle import ENTRY, WITHOUT_NETWORK, reached_modules, requ
 def bundled(place, out, *more):
     paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition",
              "--decision", "data/report/decision.json", "--submission", "submissions/submission.csv",
-             "--receipt", "submissions/receipt.json")  # fmt: skip
+             "--receipt", "submissions/receipt.json", "--format", "data/images/format.json",
+             "--seen", "data/images/test.csv")  # fmt: skip
     words = [word if word.startswith("--") else str(place.path(word)) for word in paths]
     command.main(["bundle", "--out", str(out), *words, *more])
     return out
@@ -43,7 +44,15 @@ def test_it_holds_code_weights_records_and_exact_requirements_and_no_more(bundle
     with zipfile.ZipFile(bundle) as archive:
         names = set(archive.namelist())
         lines = archive.read("requirements.txt").decode().split()
-    assert {"predict.py", "MANIFEST.json", "schema.json", "decision.json", "test.csv", "settings.json"} <= names
+    assert {
+        "predict.py",
+        "MANIFEST.json",
+        "schema.json",
+        "format.json",
+        "decision.json",
+        "test.csv",
+        "settings.json",
+    } <= names
     assert {f"models/{fold}.{kind}" for fold in "01" for kind in ("json", "safetensors")} <= names
     assert {"pipeline/models/resnet9.py", "pipeline/images/decode.py", "pipeline/submission/contract.py"} <= names
     assert not [name for name in names if "stages" in name or "leaderboard" in name or "report" in name]

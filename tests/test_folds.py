@@ -14,14 +14,12 @@ from hypothesis import strategies as st
 from pipeline.base.files import read_table, write_table
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
+    GROUPS_COLUMNS,
     TRAIN_COLUMNS,
-    Schema,
-    Store,
-    SubmissionFormat,
     Target,
     TrainTable,
     label_cell,
-    write_schema,
+    write_target,
 )
 from pipeline.split.folds import (
     deal_folds,
@@ -40,18 +38,16 @@ def labels_of(sizes):
     return [label for label, count in sizes.items() for _ in range(count)]
 
 
-def rows_of(labels, *, near=None, sha256=None):
+def rows_of(labels, *, near=None):
     rows = range(len(labels))
     return TrainTable(
         Texts(f"{row:04d}" for row in rows),
-        Texts(f"train/{row:04d}.png" for row in rows),
-        Texts((sha256 or {}).get(row, f"sha{row}") for row in rows),
         Texts(labels),
         Texts((near or {}).get(row, "") for row in rows),
     )
 
 
-def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, **keys):
+def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
     defaults = {
         "num_folds": 5,
         "seed": 0,
@@ -61,7 +57,7 @@ def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, *
         "small_classes": "stop",
     }
     columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
-    return deal_rows(rows_of(labels, near=near, sha256=sha256), columns, kind=kind, **(defaults | keys))
+    return deal_rows(rows_of(labels, near=near), columns, kind=kind, **(defaults | keys))
 
 
 def straddling(groups, dealt):
@@ -160,12 +156,11 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
     draws = np.random.default_rng(1)
     labels = draws.choice(["a", "b", "c"], 300).tolist()
     patients = [f"p{number}" for number in draws.integers(0, 90, 300)]
-    near = {row: f"near{row // 2}" for row in range(40, 60)}
-    sha256 = dict.fromkeys((3, 150, 299), "same")
+    near = {row: f"near{row // 2}" for row in range(40, 60)} | dict.fromkeys((3, 150, 299), "same")
     cells = [label_cell([label, "d"]) for label in labels] if kind == "multi_label" else labels
-    dealt = deal(cells, {"patient": patients}, kind=kind, near=near, sha256=sha256, group="patient")
-    table = rows_of(cells, near=near, sha256=sha256)
-    merged = merged_groups(table.sha256, table.groups, patients)
+    dealt = deal(cells, {"patient": patients}, kind=kind, near=near, group="patient")
+    table = rows_of(cells, near=near)
+    merged = merged_groups(table.groups, patients)
     assert set(dealt.fold_of_row) == set(range(5)) and len(dealt.fold_of_row) == 300
     assert not straddling(merged, dealt.fold_of_row)
     assert len(set(merged)) < len(set(patients))  # the copies did tie patients together
@@ -310,9 +305,7 @@ def test_the_order_of_the_rows_does_not_move_an_image(kind, copies, mode, order)
     near = [f"n{row // 3}" if copies and row < 60 else "" for row in range(120)]
 
     def dealt_of(order):
-        take = [
-            Texts(part[row] for row in order) for part in (ids, ids, [f"sha{row}" for row in range(120)], cells, near)
-        ]
+        take = [Texts(part[row] for row in order) for part in (ids, cells, near)]
         keys = {"num_folds": 4, "seed": 0, "group": "none", "time": "none", "fold_column": "none"} | MODES[mode]
         taken = {name: Texts(column[row] for row in order) for name, column in columns.items()}
         folds = deal_rows(TrainTable(*take), taken, kind=kind, small_classes="stop", **keys).fold_of_row
@@ -360,7 +353,7 @@ def test_moments_are_ordered_as_numbers_or_dates(cells):
 
 def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
     cells = ["10", "2", "33", "2"] * 5
-    dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", sha256={0: "same", 1: "same"})
+    dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", near={0: "same", 1: "same"})
     assert dealt.fold_of_row.tolist() == [1, 0, 2, 0] * 5
     assert dealt.warnings == [
         "1 sets of copies or near-copies straddle the folds of my_fold; the score flatters",
@@ -501,14 +494,13 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
     folder = workplace.path("data/competition")
     folder.mkdir(parents=True)
     table = rows_of(labels)
-    submission = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
-    store = Store(num_images=120, size=8, sha256="")
-    target = Target(kind="single_label", columns=("label",), classes=("a", "b"))
-    schema = Schema(id_column="id", target=target, submission=submission, metric="accuracy", train=store, test=store)
-    write_schema(folder / "schema.json", schema)
-    columns = (table.image_ids, table.paths, table.sha256, table.labels, table.groups)
-    write_table(folder / "train.csv", TRAIN_COLUMNS, zip(*columns, strict=True))
-    cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(zip(*columns[::3], strict=True))]
+    write_target(folder / "target.json", Target(kind="single_label", columns=("label",), classes=("a", "b")))
+    write_table(folder / "train.csv", TRAIN_COLUMNS, zip(table.image_ids, table.labels, strict=True))
+    write_table(workplace.path("data/groups.csv"), GROUPS_COLUMNS, zip(table.image_ids, table.groups, strict=True))
+    cells = [
+        (name, label, f"p{row // 4}")
+        for row, (name, label) in enumerate(zip(table.image_ids, table.labels, strict=True))
+    ]
     write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
 
     workplace.run("split")
@@ -532,7 +524,7 @@ def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workpla
     files = competition_files()
     files["train/003.png"] = files["train/009.png"] = files["train/000.png"]
     write_zip(workplace.raw, files)
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     table = read_table(workplace.path("data/folds.csv"), ("image_id", "fold"))
     fold_of = dict(zip(table["image_id"], table["fold"], strict=True))
@@ -541,7 +533,7 @@ def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workpla
 
 
 def test_split_refuses_files_of_a_fold_that_params_no_longer_names(workplace):
-    workplace.run("ingest")
+    workplace.run_data()
     for name in ("data/oof/1.npz", "data/oof/2.npz", "data/models/2.safetensors"):
         workplace.path(name).parent.mkdir(exist_ok=True, parents=True)
         workplace.path(name).write_bytes(b"")

@@ -63,14 +63,16 @@ def write_bundle(
     *,
     params: Path,
     models: Path,
-    records: Mapping[str, Path | bytes],
+    records: Mapping[str, Path],
+    known: tuple[Path, Path, Path],
     submission: Path,
     receipt: Path,
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
-    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json,
-    decision.json, test.csv. Raises ValueError where the submission is not its receipt's, or weights not their card's.
+    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
+    known: ingest's test.csv and test_images.csv, and decode_test's test.csv. Raises ValueError where the submission is
+    not its receipt's, or weights are not their card's.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -84,6 +86,7 @@ def write_bundle(
         SETTINGS: _json(_settings(params, folds)),
         REQUIREMENTS: "".join(f"{line}\n" for line in requirements(cards)).encode(),
         **records,
+        "test.csv": _known_test_images(*known),
         **{f"models/{path.name}": path for path in sorted(models.iterdir()) if path.name.split(".")[0] in folds},
         **_code(),
     }
@@ -95,7 +98,7 @@ def write_bundle(
     return manifest
 
 
-def known_test_images(table: Path, images: Path, seen: Path) -> bytes:
+def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
     """A bundle's test.csv: the path of each test image, '' for those of which nothing was to be seen.
 
     table, images, seen: what ingest and decode_test wrote about them.

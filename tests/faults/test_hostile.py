@@ -278,7 +278,7 @@ def test_what_is_odd_but_sound_is_read(workplace, capsys, name):
     changes, allowed, said = ODD[name]
     write_zip(workplace.raw, FILES | changes)
     workplace.params["competition"]["allow"] = allowed
-    workplace.run("ingest")
+    workplace.run_data()
     out = capsys.readouterr().out
     assert "30 labelled and 9 test images, 3 classes of 10 to 10 images" in out
     assert all(text in out for text in said)
