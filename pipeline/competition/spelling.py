@@ -190,6 +190,13 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def folded(text: str) -> str:
+    """What spellings of one name share: the letters as people see them, without case; of a number, its value."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    text = " ".join(seen.split()).casefold()
+    return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
+
+
 def is_number(text: str) -> bool:
     """Whether the text is a number, whole or not."""
     return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", text.strip().lower()) is not None

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.lists import MARKS, split_list
-from pipeline.competition.spelling import rules_for
+from pipeline.competition.spelling import folded, rules_for
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_names import without_suffix
 from pipeline.tables.image_paths import ImageIndex, stem_of
@@ -91,10 +91,10 @@ def _without_sides(
 ) -> dict[str, tuple[str, ...]]:
     """Less folders called `unlabeled` and the like beside the classes, unless the sample names them; and less `masks`
     and the like where the sample names the classes without them or their files are called as those of the classes."""
-    named = {_spelling(cell) for cell in asked}
+    named = {folded(cell) for cell in asked}
 
     def unnamed(folder: str) -> bool:
-        return not any(_spelling(name) in named for name in below[folder])
+        return not any(folded(name) in named for name in below[folder])
 
     over = {folder for folder in below if any(map(is_left_over, below[folder])) and unnamed(folder)}
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
@@ -142,7 +142,7 @@ def _said(level: int) -> str:
 
 
 def _are_names(asked: Collection[str], names: Collection[str]) -> bool:
-    return set(map(_spelling, asked)) <= set(map(_spelling, names))
+    return set(map(folded, asked)) <= set(map(folded, names))
 
 
 def _are_spelled(asked: Collection[str], names: Collection[str]) -> bool:
@@ -170,11 +170,6 @@ def _labels_at(below: Mapping[str, tuple[str, ...]], level: int) -> dict[str, st
     """Folder -> label, for those that lie as deep as this."""
     labels = _names_at(list(below.values()), level)
     return {folder: label for folder, label in zip(below, labels, strict=True) if label}
-
-
-def _spelling(cell: str) -> str:
-    """A sample's cell or a folder's name, less what spreadsheets change: case and leading zeros."""
-    return cell.strip().casefold().lstrip("0") or "0"
 
 
 def _below(folder: str, base: str, root: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
-from pipeline.competition.spelling import composed, rules_for, spelled
+from pipeline.competition.spelling import composed, folded, rules_for, spelled
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows
 from pipeline.tables.words import without_shared
 
@@ -179,7 +179,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
         label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
         return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
     inner = without_shared(names)
-    for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
+    for key, spellings in ((composed, names), (_as_words, names), (composed, inner), (_as_words, inner)):
         by_key = {key(label): label for label in classes}
         found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
         named = list(filter(None, found.values()))
@@ -189,5 +189,5 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     return None
 
 
-def _folded(text: str) -> str:
-    return re.sub(r"[\s_]+", " ", composed(text).strip().casefold())
+def _as_words(text: str) -> str:
+    return folded(text.replace("_", " "))

@@ -5,7 +5,6 @@ import hashlib
 import io
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list
 from pipeline.competition.schema import SubmissionFormat
+from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
 BOM = "\ufeff"
@@ -234,17 +234,13 @@ def _id_checks(image_ids: list[str], wanted: list[str]) -> list[Check]:
 
 def _with_cause(strangers: list[str], known: set[str]) -> list[str]:
     """Each stranger, with the known id it was probably made from: leading zeros lost, `123.0`, `1e5`, case, form."""
-    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}
-    by_fold = {_folded(name): name for name in known}
+    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}  # long ones too
+    meant = {folded(name): name for name in known}
     shown = []
     for name in strangers[:NUM_SHOWN]:
-        origin = by_fold.get(_folded(name)) or by_number.get(_as_number(name))
+        origin = meant.get(folded(name)) or by_number.get(_as_number(name))
         shown.append(f"{name!r} (the sample has {origin!r})" if origin else repr(name))
     return shown + strangers[NUM_SHOWN:]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def _as_number(text: str) -> float | None:
@@ -290,8 +286,7 @@ def _allowed(unknown: Sequence[str], asked: Asked) -> str:
 
 def _meant(label: str, classes: Sequence[str]) -> str:
     """A hint at the class that a wrong spelling probably means: case, spaces, Unicode form, `3.0` for `3`."""
-    folded = {_folded(name): name for name in classes}
-    meant = folded.get(_folded(label)) or folded.get(re.sub(r"\.0+$", "", label))
+    meant = {folded(name): name for name in classes}.get(folded(label))
     return f", meant {meant!r}?" if meant else ""
 
 
