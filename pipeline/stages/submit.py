@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.base.params import load_folds, load_params
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, refuse_rows
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.answers import predicted_counts
 from pipeline.submission.contract import check_submission, parse_table, refuse
@@ -27,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (section folds; all go to the receipt)")
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
+    parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
     parser.add_argument("--cards", type=Path, required=True, help="folder of the folds' models: how they were trained")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
+    parser.add_argument("--scores", type=Path, required=True, help="JSON from evaluate: those for the receipt")
     parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: what to expect")
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
@@ -40,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
-    image_ids, unseen = read_test_rows(args.test_table)
-    refuse_rows(args.test_table, len(image_ids), schema.test)
+    image_ids = read_test_ids(args.test_table)
+    unseen = ~read_seen(args.seen, "decode_test")[1].where("")
 
     files = fold_files(args.test, ".npz", folds)
     content, answers = written_submission(files, image_ids, asked=schema, sample=args.sample, decision=args.decision)
@@ -79,8 +80,8 @@ def _predicted_counts(per_class: Path) -> dict[str, int]:
 def _receipt(
     args: argparse.Namespace, content: bytes, schema: Schema, counts: dict[str, int], warnings: list[str]
 ) -> dict[str, Any]:
-    with made_by("-s evaluate", args.metrics):
-        scores = read_json(args.metrics)
+    with made_by("-s evaluate", args.scores):
+        scores = read_json(args.scores)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(parse_table(content)[1]),
