@@ -16,7 +16,7 @@ from pipeline.competition.schema import SubmissionFormat
 from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
-BOM = "\ufeff"
+BOM = "\ufeff".encode()
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
@@ -72,10 +72,8 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
         for place, cell in zip(places, cells_of[row[at]], strict=True):
             cells[place] = cell
         filled.append(cells)
-    content = table_bytes(header, filled)
-    if b"\r\n" in sample:
-        content = content.replace(b"\n", b"\r\n")
-    return (BOM.encode() if sample.startswith(BOM.encode()) else b"") + content
+    newline = "\r\n" if b"\r\n" in outside_quotes(sample) else "\n"
+    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, newline)
 
 
 def _places(asked: Asked) -> tuple[int, list[int]]:
@@ -96,6 +94,11 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     """The answers as a leaderboard would read them: written in the submission's format, and read back."""
     content = make_submission(blank_sample(asked, image_ids), asked, row_cells(answers, image_ids, asked))
     return read_answers(value_cells(content, asked), image_ids, asked)
+
+
+def outside_quotes(content: bytes) -> bytes:
+    """The CSV less its quoted cells, in which newlines end no row."""
+    return re.sub(rb'"[^"]*"', b"", content) if b'"' in content else content
 
 
 def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -176,11 +179,11 @@ def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, ref
 
 def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
     sample_header, sample_rows = parse_table(sample)
-    mark = BOM.encode()
-    marks = ["EF BB BF"] if content.startswith(mark) and not sample.startswith(mark) else []
+    marks = ["EF BB BF"] if content.startswith(BOM) and not sample.startswith(BOM) else []
     zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
-    bare = content.replace(b"\r\n", b"")
-    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in content and b"\n" in bare) else []
+    ends = outside_quotes(content)
+    bare = ends.replace(b"\r\n", b"")
+    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in ends and b"\n" in bare) else []
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
     size = f"{len(content):,} bytes"

@@ -27,7 +27,7 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import LabelSets, Schema, Store, read_schema
+from pipeline.competition.schema import LabelSets, read_schema
 from pipeline.layout.context import Wishes
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.submission.answers import answers_of, row_cells
@@ -341,23 +341,12 @@ def _perfect(layout: Layout, names: dict[str, str], labels: list[frozenset[str]]
     classes = layout.target.classes
     probs = np.array([[float(names[label] in true) for label in classes] for true in labels])
     decided = probs.argmax(axis=1) if layout.target.exclusive else probs >= 0.5
-    nothing = Store(num_images=len(labels), **{_side_name(): 8}, sha256="")
-    schema = Schema(
-        id_column=layout.id_column, target=layout.target, submission=layout.submission, metric=layout.metric,
-        train=nothing, test=nothing,
-    )  # fmt: skip
     answers = answers_of(probs, decided, layout.target, layout.submission)
-    content = make_submission(layout.sample, schema, row_cells(answers, list(layout.test_ids), schema))
-    refusals = [str(found) for found in check_submission(content, layout.sample, schema) if found.status == REFUSED]
+    content = make_submission(layout.sample, layout, row_cells(answers, list(layout.test_ids), layout))
+    refusals = [str(found) for found in check_submission(content, layout.sample, layout) if found.status == REFUSED]
     if refusals:
         raise NotOneAccountError(f"the submission of a perfect model is refused: {refusals[0]}")
     return content
-
-
-@cache
-def _side_name() -> str:
-    """What a store calls its images' side: DVC wants no key `size`."""
-    return next(name for name in Store.__dataclass_fields__ if name not in ("num_images", "sha256"))
 
 
 def _compare_submission(truth: Truth, content: bytes, layout: Layout, archive: Archive, test: list[bytes]) -> None:
