@@ -106,20 +106,6 @@ def deal_folds(
     return fold_of_row
 
 
-def deal_groups(
-    labels: Sequence[str], groups: Sequence[int] | np.ndarray, *, num_folds: int, seed: int, small_classes: str = "stop"
-) -> np.ndarray:
-    """As `deal_folds`, for groups that the user named."""
-    return deal_label_sets(
-        LabelSets(labels, several=False),
-        groups,
-        num_folds=num_folds,
-        seed=seed,
-        small_classes=small_classes,
-        unit="groups",
-    )
-
-
 def deal_label_sets(
     label_sets: Collection[Sequence[str]],
     groups: Sequence[int] | np.ndarray,
