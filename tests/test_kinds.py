@@ -15,7 +15,7 @@ from pipeline.archive.archive import open_archive
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, parse_table
@@ -292,7 +292,7 @@ def ingested(raw, params):
     competition = load_section(params, "competition", CompetitionParams)
     problems = Problems()
     with open_archive(raw) as archive:
-        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+        layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
 
 

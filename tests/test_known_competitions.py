@@ -24,7 +24,7 @@ from pipeline.archive.archive import open_archive
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_schema, several_labels
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.scoring.decision import Decision, decide
 from pipeline.submission.answers import answers_of, row_cells
@@ -425,7 +425,7 @@ REFUSED = {
 def layout_of(path, settings):
     problems = Problems()
     with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Wishes.among(settings))
+        layout = read_layout(archive, problems, Overrides.among(settings))
     assert problems.lines(settings.get("allow", ())) == []
     return layout
 

@@ -37,7 +37,7 @@ ORDINAL_NAMES = (
     "score",
 )
 MAX_GRADES = 12
-LEAST_LABELS = 8  # images, before the number of different labels says anything
+MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
     "age",
     "count",
@@ -356,7 +356,7 @@ def no_classes(labels: Labels) -> str:
     """What speaks against these labels being classes; '' for nothing."""
     classes, num_images = labels.classes, len(labels.cells)
     shown = ", ".join(map(repr, classes[:3]))
-    if num_images >= LEAST_LABELS and len(classes) > num_images / 2:
+    if num_images >= MIN_LABELS and len(classes) > num_images / 2:
         return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
     if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
         return f"numbers with fractions ({shown}, …)"

@@ -22,7 +22,7 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 # what stands before a running number: cat.0.jpg, dog_12.png, rose-3.jpg, `sun flower (4).jpg`
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
-LEAST_CLASSES = 2
+MIN_CLASSES = 2
 WHOLE = -1  # as a level of folders: all that tell images apart, as a path
 LEAF = 0  # as a level of folders: the one next to the images
 NUM_SHOWN = 3  # classes of a level
@@ -68,7 +68,7 @@ def class_folder_table(
     if found is None:
         return None
     label_of = _labels_at({folder: below[folder] for folder in own}, found)
-    if len(set(label_of.values())) < LEAST_CLASSES:
+    if len(set(label_of.values())) < MIN_CLASSES:
         return None
     label_of_held = _labels_at({folder: names for folder, names in below.items() if folder not in own}, found)
     dealt_in = bool(label_of_held) and set(label_of_held.values()) <= set(label_of.values())
@@ -252,7 +252,7 @@ def _place_of_asked(kept: Mapping[str, int], asked: Collection[str]) -> str:
     place = f"{common_folder(f'{folder}/' for folder in asked)}/"
     inside = {folder: count for folder, count in kept.items() if f"{folder}/".startswith(place)}
     outside = {folder: count for folder, count in kept.items() if folder not in inside and not _is_side(folder)}
-    apart = len(outside) >= LEAST_CLASSES or (outside and sum(inside.values()) <= sum(outside.values()))
+    apart = len(outside) >= MIN_CLASSES or (outside and sum(inside.values()) <= sum(outside.values()))
     return place if place != "/" and apart and set(inside) <= set(asked) else ""
 
 

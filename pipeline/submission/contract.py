@@ -21,7 +21,7 @@ NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
-FEWEST_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
+MIN_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
@@ -376,10 +376,10 @@ def _sum_check(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> Check:
 
 
 def _digit_check(cells_of: Mapping[str, Sequence[str]]) -> Check:
-    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=FEWEST_DIGITS)
-    rounded = most < FEWEST_DIGITS and len(cells_of) > 1
+    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=MIN_DIGITS)
+    rounded = most < MIN_DIGITS and len(cells_of) > 1
     what = [f"at most {most} significant digits"] if rounded else []
-    remedy = f"write at least {FEWEST_DIGITS} digits: ties cost score"
+    remedy = f"write at least {MIN_DIGITS} digits: ties cost score"
     return _looked("rounded probabilities", what, remedy, seen=f"{most} digits", refused=False)
 
 

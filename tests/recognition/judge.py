@@ -28,7 +28,7 @@ from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import LabelSets, read_schema
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import REFUSED, check_submission, make_submission
@@ -245,7 +245,7 @@ def _no_other_outcome(what: str) -> Any:
 def _layout(archive: Archive, params: Path) -> tuple[Layout, Problems]:
     own = load_section(params, "competition", CompetitionParams)
     problems = Problems()
-    return read_layout(archive, problems, Wishes.among(vars(own))), problems
+    return read_layout(archive, problems, Overrides.among(vars(own))), problems
 
 
 def _same(first: Layout, second: Layout) -> None:
