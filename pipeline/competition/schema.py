@@ -205,18 +205,6 @@ def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
     return Texts(found.tolist())
 
 
-def read_fold_of(path: Path, image_ids: Texts, table: Path, folds: Sequence[str]) -> Texts:
-    """As `read_folds`. Raises ValueError unless `folds`, and no others, hold out images."""
-    held_by = read_folds(path, image_ids, table)
-    found = [fold for fold in held_by.distinct() if fold]
-    if set(found) != set(folds):
-        raise ValueError(
-            f"{path} deals the images into the folds {found}; it must deal them into {list(folds)}; "
-            "run `dvc repro -f split`"
-        )
-    return held_by
-
-
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
     """Distinct labels in order: by value if all are integers ('2' before '10'), else by text."""
     distinct = set(labels)
@@ -278,3 +266,37 @@ def target_array(labels: Sequence[str], target: Target) -> np.ndarray:
     for row, cell in enumerate(labels):
         array[row, class_indices(several_labels(cell), target.classes)] = 1.0
     return array
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """The labelled images that folds hold out, in the train table's order: all but those that cannot be read."""
+
+    image_ids: Texts
+    truth: np.ndarray  # as `target_array` gives it
+    held_by: np.ndarray  # (N,) str: the fold that holds each out
+    rows: np.ndarray  # (N,) int64: of the train table and the train store
+
+    @property
+    def fold_of(self) -> dict[str, str]:
+        """Image id -> the fold that holds it out."""
+        return dict(zip(self.image_ids, self.held_by.tolist(), strict=True))
+
+
+def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequence[str]) -> tuple[Dealt, int]:
+    """What train.csv and folds.csv say, and the rows of train.csv.
+
+    Raises ValueError unless `folds`, and no others, hold out images.
+    """
+    image_ids, labels = read_train_labels(train_table)
+    with made_by("ingest", train_table):
+        truth = target_array(labels, target)
+    held_by = read_folds(folds_table, image_ids, train_table)
+    found = [fold for fold in held_by.distinct() if fold]
+    if set(found) != set(folds):
+        raise ValueError(
+            f"{folds_table} deals the images into the folds {found}; it must deal them into {list(folds)}; "
+            "run `dvc repro -f split`"
+        )
+    rows = np.flatnonzero(~held_by.where(""))
+    return Dealt(image_ids.take(rows), truth[rows], np.array(list(held_by.take(rows))), rows), len(image_ids)
