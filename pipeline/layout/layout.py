@@ -34,7 +34,7 @@ from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
 from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
-from pipeline.tables.delimited import is_plain_csv
+from pipeline.submission.contract import plain_sample
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
@@ -402,10 +402,10 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
     if not context.sample.whole:
         return table_bytes(table.header, table.rows())
     content = context.archive.read(table.name)
-    if is_plain_csv(content, table):
-        return content
-    context.warnings.append(
-        f"{table.name} is no CSV in UTF-8 with commas: the submission will be one; ask whether it is accepted"
-    )
-    written = table_bytes(table.header, table.rows())
-    return written.replace(b"\n", b"\r\n") if b"\r\n" in content.replace(b"\0", b"") else written
+    plain = plain_sample(content, table.header, table.rows)
+    if plain != content:
+        context.warnings.append(
+            f"{table.name} is not plain CSV (UTF-8, commas, a row a line): the submission will be; ask whether it is "
+            "accepted"
+        )
+    return plain

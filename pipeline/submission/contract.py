@@ -1,13 +1,15 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 from pipeline.base.files import table_bytes
@@ -72,8 +74,7 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
         for place, cell in zip(places, cells_of[row[at]], strict=True):
             cells[place] = cell
         filled.append(cells)
-    newline = "\r\n" if b"\r\n" in outside_quotes(sample) else "\n"
-    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, newline)
+    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, _newline(sample))
 
 
 def _places(asked: Asked) -> tuple[int, list[int]]:
@@ -94,6 +95,22 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     """The answers as a leaderboard would read them: written in the submission's format, and read back."""
     content = make_submission(blank_sample(asked, image_ids), asked, row_cells(answers, image_ids, asked))
     return read_answers(value_cells(content, asked), image_ids, asked)
+
+
+def plain_sample(content: bytes, header: tuple[str, ...], rows: Callable[[], Iterable[tuple[str, ...]]]) -> bytes:
+    """A sample submission as UTF-8 CSV with commas: `content` where it is that and no more, else its table written so.
+
+    header, rows: how `content` was read.
+    """
+    with contextlib.suppress(UnicodeDecodeError, csv.Error):
+        found = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        if all(tuple(row or ()) == own for row, own in zip_longest(found, chain([header], rows()))):
+            return content
+    return table_bytes(header, rows(), _newline(content.replace(b"\0", b"")))
+
+
+def _newline(content: bytes) -> str:
+    return "\r\n" if b"\r\n" in outside_quotes(content) else "\n"
 
 
 def outside_quotes(content: bytes) -> bytes:
