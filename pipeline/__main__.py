@@ -469,12 +469,12 @@ def _bundle(args: argparse.Namespace) -> None:
 
 
 def _bundle_verify(args: argparse.Namespace) -> None:
-    from pipeline.base.params import load_params
     from pipeline.bundle.bundle import verify_bundle
 
     lines = verify_bundle(
         args.zip,
-        images=args.images or Path(load_params(args.params)["competition"]["raw"]),
+        params=args.params,
+        images=args.images,
         sample=args.competition / "sample_submission.csv",
         submission=args.submission,
         python=args.venv / "bin" / "python" if args.venv else Path(sys.executable),

@@ -13,7 +13,7 @@ from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 from pipeline.archive.archive import open_archive
 from pipeline.base.files import read_json, read_table
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 IMAGE = encoded(image_of(0, 0))
@@ -98,7 +98,7 @@ AMBIGUOUS = {
 
 def layout_of(path, settings):
     with open_archive(path) as archive:
-        return read_layout(archive, Problems(), Wishes.among(settings))
+        return read_layout(archive, Problems(), Overrides.among(settings))
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)

@@ -16,6 +16,7 @@ from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
     GROUPS_COLUMNS,
     TRAIN_COLUMNS,
+    LabelSets,
     Target,
     TrainTable,
     label_cell,
@@ -23,7 +24,6 @@ from pipeline.competition.schema import (
 )
 from pipeline.split.folds import (
     deal_folds,
-    deal_groups,
     deal_label_sets,
     deal_rows,
     own_folds,
@@ -38,13 +38,10 @@ def labels_of(sizes):
     return [label for label, count in sizes.items() for _ in range(count)]
 
 
-def rows_of(labels, *, near=None):
+def rows_of(labels, near=None):
     rows = range(len(labels))
-    return TrainTable(
-        Texts(f"{row:04d}" for row in rows),
-        Texts(labels),
-        Texts((near or {}).get(row, "") for row in rows),
-    )
+    ids, near_copies = (f"{row:04d}" for row in rows), ((near or {}).get(row, "") for row in rows)
+    return TrainTable(Texts(ids), Texts(labels), Texts(near_copies))
 
 
 def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
@@ -57,7 +54,7 @@ def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
         "small_classes": "stop",
     }
     columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
-    return deal_rows(rows_of(labels, near=near), columns, kind=kind, **(defaults | keys))
+    return deal_rows(rows_of(labels, near), columns, kind=kind, **(defaults | keys))
 
 
 def straddling(groups, dealt):
@@ -159,8 +156,7 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
     near = {row: f"near{row // 2}" for row in range(40, 60)} | dict.fromkeys((3, 150, 299), "same")
     cells = [label_cell([label, "d"]) for label in labels] if kind == "multi_label" else labels
     dealt = deal(cells, {"patient": patients}, kind=kind, near=near, group="patient")
-    table = rows_of(cells, near=near)
-    merged = merged_groups(table.groups, patients)
+    merged = merged_groups(rows_of(cells, near).groups, patients)
     assert set(dealt.fold_of_row) == set(range(5)) and len(dealt.fold_of_row) == 300
     assert not straddling(merged, dealt.fold_of_row)
     assert len(set(merged)) < len(set(patients))  # the copies did tie patients together
@@ -170,7 +166,12 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
 def test_grouped_folds_keep_the_shares_of_classes():
     draws = np.random.default_rng(2)
     labels = draws.choice(["a", "b"], 1000, p=[0.8, 0.2]).tolist()
-    dealt = deal_groups(labels, merged_groups(draws.integers(0, 250, 1000).astype(str).tolist()), num_folds=5, seed=0)
+    dealt = deal_label_sets(
+        LabelSets(labels, several=False),
+        merged_groups(draws.integers(0, 250, 1000).astype(str).tolist()),
+        num_folds=5,
+        seed=0,
+    )
     assert furthest_from_due([[label] for label in labels], dealt, 5) <= 5  # of 160 and 40
 
 
@@ -188,8 +189,8 @@ def test_each_of_several_labels_is_shared_out(num_images, images_a_group, bound)
 def test_groups_and_several_labels_depend_on_the_seed_alone():
     label_sets = label_sets_of(400, 5)
     labels, groups = [str(len(labels)) for labels in label_sets], [row // 2 for row in range(400)]
-    for function, labelled in ((deal_label_sets, label_sets), (deal_groups, labels)):
-        deals = [function(labelled, groups, num_folds=4, seed=seed, small_classes="allow") for seed in (1, 1, 2)]
+    for labelled in (label_sets, LabelSets(labels, several=False)):
+        deals = [deal_label_sets(labelled, groups, num_folds=4, seed=seed, small_classes="allow") for seed in (1, 1, 2)]
         assert (deals[0] == deals[1]).all() and (deals[0] != deals[2]).any()
 
 
@@ -495,12 +496,10 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
     folder.mkdir(parents=True)
     table = rows_of(labels)
     write_target(folder / "target.json", Target(kind="single_label", columns=("label",), classes=("a", "b")))
-    write_table(folder / "train.csv", TRAIN_COLUMNS, zip(table.image_ids, table.labels, strict=True))
+    rows = list(zip(table.image_ids, table.labels, strict=True))
+    write_table(folder / "train.csv", TRAIN_COLUMNS, rows)
     write_table(workplace.path("data/groups.csv"), GROUPS_COLUMNS, zip(table.image_ids, table.groups, strict=True))
-    cells = [
-        (name, label, f"p{row // 4}")
-        for row, (name, label) in enumerate(zip(table.image_ids, table.labels, strict=True))
-    ]
+    cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(rows)]
     write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
 
     workplace.run("split")
@@ -524,8 +523,8 @@ def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workpla
     files = competition_files()
     files["train/003.png"] = files["train/009.png"] = files["train/000.png"]
     write_zip(workplace.raw, files)
-    workplace.run_data()
-    workplace.run("split")
+    for stage in ("ingest", "decode_train", "decode_test", "audit", "split"):
+        workplace.run(stage)
     table = read_table(workplace.path("data/folds.csv"), ("image_id", "fold"))
     fold_of = dict(zip(table["image_id"], table["fold"], strict=True))
     assert len(fold_of) == 30
@@ -533,7 +532,7 @@ def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workpla
 
 
 def test_split_refuses_files_of_a_fold_that_params_no_longer_names(workplace):
-    workplace.run_data()
+    workplace.run("ingest")
     for name in ("data/oof/1.npz", "data/oof/2.npz", "data/models/2.safetensors"):
         workplace.path(name).parent.mkdir(exist_ok=True, parents=True)
         workplace.path(name).write_bytes(b"")

@@ -13,7 +13,7 @@ from pipeline.bundle.offline import _members as members_of_ids
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_test_table
 from pipeline.competition.store import read_store
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
@@ -53,7 +53,7 @@ def read(path, files, **wishes):
     """(layout, train images, test images), by Pillow from the members' bytes."""
     problems = Problems()
     with open_archive(write_zip(path / "raw.zip", files)) as archive:
-        layout = read_layout(archive, problems, Wishes(**wishes))
+        layout = read_layout(archive, problems, Overrides(**wishes))
         sides = [
             np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in names])
             for names in (layout.train_members, layout.test_members)
