@@ -47,12 +47,13 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
-sys.path.insert(0, str(HOME))
+if __name__ == "__main__":  # not in the processes that decode images beside it
+    sys.path.insert(0, str(HOME))
 
-from pipeline.base import console
-from {ENTRY} import main
+    from pipeline.base import console
+    from {ENTRY} import main
 
-console.run(lambda argv: main(HOME, argv))
+    console.run(lambda argv: main(HOME, argv))
 '''
 # what may be the same number of threads, and what CUDA and a folder for scratch files need; nothing else is passed on
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
