@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from tests.conftest import competition_files, write_zip
-from tests.test_dvc import Project
+from tests.project import Project
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
