@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.base import console
 from pipeline.base.files import made_by, read_json, read_table
 from pipeline.base.params import ComputeParams, ModelParams, check_params, load_params, load_section
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, target_array
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids, target_array
 from pipeline.scoring.metrics import metric_named, score
 from pipeline.submission.answers import read_answers
 from pipeline.submission.contract import REFUSED, parse_table, value_cells, verdict
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 RUN_PLACES = {
     "params": "params.yaml",
     "lock": "dvc.lock",
+    "target": "data/competition/target.json",
     "schema": "data/competition/schema.json",
     "train_table": "data/competition/train.csv",
     "test_table": "data/competition/test.csv",
     "sample": "data/competition/sample_submission.csv",
     "train_images": "data/images/train.npy",
+    "train_description": "data/images/train.json",
     "test_images": "data/images/test.npy",
+    "test_description": "data/images/test.json",
     "folds": "data/folds.csv",
     "models": "data/models",
     "oof": "data/oof",
@@ -59,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     summary = commands.add_parser(
         "summary", help="cross-validation score, submission, and its score where a solution is at hand"
     )
-    summary.add_argument("--metrics", type=Path, default=Path("data/report/metrics.json"), help="default: %(default)s")
+    summary.add_argument("--scores", type=Path, default=Path("data/report/scores.json"), help="default: %(default)s")
     _submission_arguments(summary)
     summary.add_argument(
         "--solution", type=Path, help="CSV of the test images' true labels, laid out as the submission"
@@ -145,6 +148,8 @@ def _ledger_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPars
     bundle.add_argument("--params", type=Path, default=Path("params.yaml"), help="default: %(default)s")
     bundle.add_argument("--models", type=Path, default=Path("data/models"), help="default: %(default)s")
     bundle.add_argument("--competition", type=Path, default=Path("data/competition"), help="default: %(default)s")
+    bundle.add_argument("--format", type=Path, default=Path("data/images/format.json"), help="default: %(default)s")
+    bundle.add_argument("--seen", type=Path, default=Path("data/images/test.csv"), help="default: %(default)s")
     bundle.add_argument("--decision", type=Path, default=Path("data/report/decision.json"), help="default: %(default)s")
     bundle.add_argument("--submission", type=Path, default=Path("submissions/submission.csv"), help="its own CSV")
     bundle.add_argument("--receipt", type=Path, default=Path("submissions/receipt.json"), help="default: %(default)s")
@@ -178,6 +183,7 @@ def _known_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", type=Path, help="from submit; default: receipt.json beside submission.csv, NAME.json beside others"
     )
+    parser.add_argument("--seen", type=Path, default=Path("data/images/test.csv"), help="default: %(default)s")
     parser.add_argument("--ledger", type=Path, default=Path("submissions/ledger.csv"), help="default: %(default)s")
 
 
@@ -286,9 +292,9 @@ def _demands(ingested: Path) -> tuple[Schema, bytes]:
 def _known(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[str, Any]:
     """What is known of the submission beside its content, as `contract.verdict` takes it."""
     known: dict[str, Any] = {}
-    if (ingested / "test.csv").is_file():
-        image_ids, unseen = read_test_rows(ingested / "test.csv")
-        known["unseen"] = image_ids.take(unseen)
+    if (ingested / "test.csv").is_file() and args.seen.is_file():
+        _, failures = read_seen(args.seen, "decode_test")
+        known["unseen"] = read_test_ids(ingested / "test.csv").take(~failures.where(""))
     if args.per_class.is_file():
         with made_by("-s evaluate", args.per_class):
             table = read_table(args.per_class, PER_CLASS_COLUMNS)
@@ -359,10 +365,10 @@ def _download(args: argparse.Namespace) -> None:
 
 
 def _summary(args: argparse.Namespace) -> None:
-    if not args.metrics.is_file() or not args.submission.is_file():
-        raise ValueError(f"{args.metrics} or {args.submission} is not there yet; run `dvc repro` first")
-    with made_by("-s evaluate", args.metrics):
-        scores = read_json(args.metrics)
+    if not args.scores.is_file() or not args.submission.is_file():
+        raise ValueError(f"{args.scores} or {args.submission} is not there yet; run `dvc repro` first")
+    with made_by("-s evaluate", args.scores):
+        scores = read_json(args.scores)
     folds = scores["folds"]
     schema = read_schema(args.competition / "schema.json")
     direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"
@@ -446,9 +452,10 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> None:
-    from pipeline.bundle.bundle import write_bundle
+    from pipeline.bundle.bundle import known_test_images, write_bundle
 
-    records = {name: args.competition / name for name in ("schema.json", "test.csv")}
+    known = known_test_images(args.competition / "test.csv", args.competition / "test_images.csv", args.seen)
+    records = {"schema.json": args.competition / "schema.json", "format.json": args.format, "test.csv": known}
     manifest = write_bundle(
         args.out,
         params=args.params,

@@ -4,6 +4,7 @@ import bz2
 import dataclasses
 import gc
 import gzip
+import hashlib
 import io
 import os
 import re
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -133,6 +135,41 @@ def test_threads_read_the_same_bytes(kind, tmp_path):
     with open_archive(written(tmp_path, ONE_FILE[kind]())) as archive, ThreadPoolExecutor(8) as pool:
         names = list(archive.names) * 40
         assert list(pool.map(archive.read, names)) == [FILES[name] for name in names]
+
+
+FINGERPRINT_OF = {
+    "zip": lambda content: f"{zlib.crc32(content):08x}-{len(content)}",
+    "other": lambda content: hashlib.sha256(content).hexdigest(),
+}
+
+
+@pytest.mark.parametrize("kind", ["zip stored", "zip deflated", "zips in a deflated zip", "zips in a tar.gz"])
+def test_fingerprints_in_zips_are_the_directorys(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(containers.Zip, "read", lambda *args: pytest.fail("a member was read"))
+    with open_archive(written(tmp_path, ONE_FILE[kind]())) as archive:
+        found = {name: archive.fingerprint(name) for name in archive.names}
+    assert found == {name: FINGERPRINT_OF["zip"](content) for name, content in FILES.items()}
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "7z", "tars and tables in a tar"])
+def test_fingerprints_elsewhere_are_of_the_bytes(kind, tmp_path):
+    expected = {name: FINGERPRINT_OF["other"](content) for name, content in FILES.items()}
+    with open_archive(written(tmp_path, ONE_FILE[kind]())) as archive:
+        assert {name: archive.fingerprint(name) for name in archive.names} == expected
+        assert {name: archive.fingerprint(name) for name in archive.names} == expected, "a second time"
+
+
+def test_fingerprints_in_a_folder_tell_bytes_and_not_times(tmp_path):
+    root = folder_of(tmp_path / "raw", FILES)
+    with open_archive(root) as archive:
+        before = {name: archive.fingerprint(name) for name in archive.names}
+        os.utime(root / "train/00.png", (1, 1))
+        (root / "train/01.png").write_bytes(FILES["train/01.png"][:-1] + b"?")
+        (root / "train/02.png").unlink()
+        after = {name: archive.fingerprint(name) for name in archive.names}
+    assert before == {name: FINGERPRINT_OF["other"](content) for name, content in FILES.items()}
+    assert [name for name in before if before[name] != after[name]] == ["train/01.png", "train/02.png"]
+    assert after["train/02.png"] == containers.UNREADABLE
 
 
 def num_open_files():

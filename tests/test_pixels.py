@@ -1,5 +1,6 @@
 """Pixel tables: each row is an image, bit for bit, whatever the columns are called."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -58,6 +59,8 @@ def read(path, files, **wishes):
             for names in (layout.train_members, layout.test_members)
         ]
         assert all(archive.size(name) == len(archive.read(name)) for name in layout.test_members)
+        for name in layout.test_members:
+            assert archive.fingerprint(name) == hashlib.sha256(archive.read(name)).hexdigest()
     assert not problems.lines()
     assert list(layout.train_labels) == ["abc"[n % 3] for n in range(NUM_TRAIN)]
     return layout, *sides

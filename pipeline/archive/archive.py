@@ -103,6 +103,15 @@ class Archive:
         container, row = self._place(name)
         return int(container.sizes[row])
 
+    def fingerprint(self, name: str) -> str:
+        """A short text that changes when the member's bytes do; cheap in zips, elsewhere all bytes are read.
+
+        The same on every machine, whenever the files were written. "unreadable" where `read` would raise OSError, but
+        in zips, whose directory is believed.
+        """
+        container, row = self._place(name)
+        return container.fingerprint(row)
+
     def under(self, folder: str) -> Iterator[str]:
         """Names of the members directly or deeper in `folder`, in order."""
         return (name for name in self.names if name.startswith(folder + "/"))

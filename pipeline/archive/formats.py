@@ -1,6 +1,7 @@
 """One container at a time (folder, zip, tar, 7z, compressed file): its members by name, checked before any is read."""
 
 import bz2
+import hashlib
 import io
 import lzma
 import os
@@ -44,6 +45,7 @@ from pipeline.base.texts import Texts
 # (measured), images to about 1:1. What many members add up to has the stricter bound of `limit_of`.
 MAX_RATIO = 900
 MAX_MEMBER_BYTES = 4 << 30
+UNREADABLE = "unreadable"  # fingerprint of a member that `read` raises OSError for
 PY7ZR = "py7zr==1.1.4"  # as in requirements-extra.txt
 
 MAGIC = {
@@ -87,6 +89,13 @@ class Container:
     def checksum(self, row: int) -> int:
         """CRC-32 of a member's bytes. Raises OSError as `read` does."""
         return zlib.crc32(self.read(row))
+
+    def fingerprint(self, row: int) -> str:
+        """A short text that changes when a member's bytes do, the same on every machine; "unreadable" for no bytes."""
+        try:
+            return hashlib.sha256(self.read(row)).hexdigest()
+        except OSError:
+            return UNREADABLE
 
     def _rows_kept(self, names: Texts) -> np.ndarray:
         """(N,) int64: where the names stand that are no hidden or service files, sorted by name."""
@@ -260,6 +269,11 @@ class Zip(Container):
     def checksum(self, row: int) -> int:
         """As the zip's directory notes it; `read` holds the bytes against it."""
         return self._member(row).crc
+
+    def fingerprint(self, row: int) -> str:
+        """By the zip's directory alone: no member is read."""
+        member = self._member(row)
+        return f"{member.crc:08x}-{member.size}"
 
     def head(self, row: int, size: int) -> bytes:
         """Unpacks no more than that; its checksum is left for `read`."""

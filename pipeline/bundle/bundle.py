@@ -18,8 +18,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pipeline.base.files import fold_files, made_by, read_json, sha256_of, whole_file
+from pipeline.base.files import fold_files, made_by, read_json, sha256_of, table_bytes, whole_file
 from pipeline.base.params import load_folds, load_params
+from pipeline.bundle.offline import KNOWN_COLUMNS
+from pipeline.competition.schema import read_images, read_seen, read_test_ids
 from pipeline.submission.difference import first_difference
 
 ENTRY = "pipeline.bundle.offline"
@@ -61,14 +63,14 @@ def write_bundle(
     *,
     params: Path,
     models: Path,
-    records: Mapping[str, Path],
+    records: Mapping[str, Path | bytes],
     submission: Path,
     receipt: Path,
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
-    models: folder of weights and cards; records: name in the bundle -> schema.json, decision.json, test.csv. Raises
-    ValueError where the submission is not its receipt's, or weights are not their card's.
+    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json,
+    decision.json, test.csv. Raises ValueError where the submission is not its receipt's, or weights not their card's.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -91,6 +93,16 @@ def write_bundle(
     }
     _write_zip(out, files | {MANIFEST: _json(manifest)})
     return manifest
+
+
+def known_test_images(table: Path, images: Path, seen: Path) -> bytes:
+    """A bundle's test.csv: the path of each test image, '' for those of which nothing was to be seen.
+
+    table, images, seen: what ingest and decode_test wrote about them.
+    """
+    _, failures = read_seen(seen, "decode_test")
+    rows = zip(read_test_ids(table), read_images(images)[0], failures, strict=True)
+    return table_bytes(KNOWN_COLUMNS, ([image_id, "" if failure else path] for image_id, path, failure in rows))
 
 
 def _checked_cards(models: Path, folds: Sequence[str]) -> list[dict[str, Any]]:

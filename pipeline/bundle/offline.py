@@ -13,24 +13,24 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import read_json, write_arrays, write_bytes
+from pipeline.base.files import read_json, read_table, write_arrays, write_bytes
 from pipeline.base.texts import Texts
-from pipeline.competition.schema import Schema, read_schema, read_test_table
-from pipeline.competition.store import read_store
+from pipeline.competition.schema import Schema, read_schema
+from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import autocast_dtype, device_named, set_tf32
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.networks import bf16_sound_on_cpu
 from pipeline.models.prediction import predict
-from pipeline.scoring.decision import decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble
-from pipeline.submission.answers import answers_of, row_cells
-from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.scoring.fold_predictions import written_submission
+from pipeline.submission.contract import check_submission, parse_table, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
 from pipeline.tables.table import id_table
 from pipeline.tables.table_files import read_tables
+
+KNOWN_COLUMNS = ("image_id", "path")  # of test.csv in a bundle; path: '' where ingest or decoding saw no image
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -51,15 +51,12 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         with open_archive(args.images) as archive:
             members = _members(archive, image_ids, home / "test.csv")
             unseen = Texts(members).where("")
-            size, bits = schema.test.size, schema.test.bits
-            store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
+            store = _decoded(archive, members, Path(scratch), read_format(home / "format.json"), settings["fit"])
         where = args.device or settings["device"]
         files = _predictions(home, store, image_ids, unseen, Path(scratch), settings, device=where)
-        probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
-
-    decided = decide(probs, schema.target, read_decision(home / "decision.json"))
-    answers = answers_of(probs, decided, schema.target, schema.submission)
-    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+        content, _ = written_submission(
+            files, image_ids, asked=schema, sample=args.sample, decision=home / "decision.json"
+        )
     findings = check_submission(content, sample, schema)
     refuse(findings, str(args.out))
     write_bytes(args.out, content)
@@ -92,8 +89,8 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     """
     if not len(image_names(archive)):
         read_tables(archive)  # their rows may be images: then these are members from now on
-    table = read_test_table(known)
-    path_of = dict(zip(table.image_ids, table.paths, strict=True))
+    table = read_table(known, KNOWN_COLUMNS)
+    path_of = dict(zip(*table.values(), strict=True))
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
     unseen = {name for name, path in path_of.items() if not path}
     if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
@@ -112,16 +109,16 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str, bits: int) -> np.ndarray:
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, stored: StoreFormat, fit: str) -> np.ndarray:
     path = scratch / "images.npy"
-    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
+    report = write_store(path, members, archive.read, size=stored.size, fit=fit, bits=stored.bits, title="test images")
     if report.failures:
         row, reason = report.failures[0]
         raise ValueError(
             f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}; put "
             "sound copies in their place"
         )
-    return read_store(path, num_images=len(members), size=size)
+    return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
 def _predictions(

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.archive.archive import Archive
-from pipeline.audit.findings import TINY_CLASSES
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
+from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.layout.class_mappings import class_mappings

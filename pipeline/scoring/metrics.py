@@ -80,6 +80,15 @@ def metric_named(name: str) -> Metric:
     return _known(name).metric
 
 
+def metric_source(name: str) -> Path | None:
+    """The file of a user's own `module:function`; None for a metric that is ours."""
+    if ":" not in name:
+        return None
+    metric_named(name)
+    source = sys.modules[name.strip().partition(":")[0]].__file__
+    return Path(source) if source else None
+
+
 def score(
     metric_name: str, truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False
 ) -> float:

@@ -43,7 +43,7 @@ def deal_rows(
     """
     label_sets = LabelSets(train.labels, several=kind == "multi_label")
     grouped = _group_cells(group, columns, train, num_folds)
-    groups = merged_groups(train.sha256, train.groups, grouped)
+    groups = merged_groups(train.groups, grouped)
     unit = "distinct images" if group == NONE else "groups"
     suffix = "" if group == NONE else f", grouped by {group}"
     warnings = _without_group(grouped, group)

@@ -7,14 +7,27 @@ mix-up cannot hide from the cross-validation score.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list, written_list
-from pipeline.competition.schema import Schema, SubmissionFormat, Target
+from pipeline.competition.schema import SubmissionFormat, Target
 
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
+
+
+class Asked(Protocol):
+    """What a submission is written and read by: any record that has these two."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+
+    @property
+    def submission(self) -> SubmissionFormat:
+        """How it is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +77,9 @@ def _indicators(decided: np.ndarray, classes: Sequence[str]) -> np.ndarray:
     return decided if decided.ndim == 2 else np.arange(len(classes)) == decided[:, None]
 
 
-def row_cells(answers: Answers, image_ids: Sequence[str], schema: Schema) -> dict[str, tuple[str, ...]]:
+def row_cells(answers: Answers, image_ids: Sequence[str], asked: Asked) -> dict[str, tuple[str, ...]]:
     """Row id -> the cells of its value columns. In a long submission every image has a row for each class."""
-    submission, target = schema.submission, schema.target
+    submission, target = asked.submission, asked.target
     if answers.labels is not None:
         return {image_id: (label,) for image_id, label in zip(image_ids, answers.labels, strict=True)}
     if answers.lists is not None:
@@ -99,9 +112,9 @@ def _whole(number: float) -> str:
     return str(int(number))
 
 
-def blank_sample(schema: Schema, image_ids: Sequence[str]) -> bytes:
+def blank_sample(asked: Asked, image_ids: Sequence[str]) -> bytes:
     """A sample submission for other images (the training images), its cells empty."""
-    submission = schema.submission
+    submission = asked.submission
     if submission.kind == "long":
         ids = [f"{image_id}{submission.separator}{suffix}" for image_id in image_ids for suffix in submission.suffixes]
     else:
@@ -111,12 +124,12 @@ def blank_sample(schema: Schema, image_ids: Sequence[str]) -> bytes:
     return table_bytes(submission.columns, rows)
 
 
-def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], schema: Schema) -> Answers:
+def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], asked: Asked) -> Answers:
     """The answers that a submission's rows (row id -> cells of the value columns) give for `image_ids`, in this order.
 
     Raises KeyError for an image without row, ValueError for a cell that is no number where one must be.
     """
-    submission, target = schema.submission, schema.target
+    submission, target = asked.submission, asked.target
     if submission.kind == "label":
         return Answers(labels=[cells_of[image_id][0] for image_id in image_ids])
     if submission.kind in ("list", "ranked"):
