@@ -153,7 +153,7 @@ class Checkout(Project):
         for command in commands:
             code, output = self.call(command)
             if code and command == REPRO and any(name in output for name in TORN):
-                self.must(FOLDS)  # as the README says
+                self.must(FOLDS)  # as docs/interrupted.md says
                 self.must(REPRO)
                 mended += 1
             else:
