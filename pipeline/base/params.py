@@ -91,7 +91,8 @@ class SplitParams:
     time: str = "none"  # column by which folds are blocks of time: numbers, ISO dates, or dates of one other format
     # column of your own folds: its distinct values in order are folds '0' to 'k-1'; not together with `group` or `time`
     fold_column: str = "none"
-    # a class of fewer distinct images (with `group`: groups) than folds stops `split`, or is dealt as far as it goes
+    # a class of fewer distinct images (with `group`: groups) than folds stops `split`, or is dealt as far as it goes; a
+    # warning then names the folds without it
     small_classes: str = one_of("stop", "allow", default="stop")
 
     def __post_init__(self) -> None:
