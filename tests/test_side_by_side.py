@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_dvc import Project
+from project import Project
 
 from pipeline.commands.side_by_side import at_once, folds_in, num_on_accelerators
 

@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from tests.conftest import competition_files, write_zip
-from tests.test_dvc import Project
+from tests.project import Project
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
@@ -153,7 +153,7 @@ class Checkout(Project):
         for command in commands:
             code, output = self.call(command)
             if code and command == REPRO and any(name in output for name in TORN):
-                self.must(FOLDS)  # as the README says
+                self.must(FOLDS)  # as docs/interrupted.md says
                 self.must(REPRO)
                 mended += 1
             else:
