@@ -1,0 +1,40 @@
+"""Where dvc.yaml puts a run's files: what the options of commands name unless the user does."""
+
+import argparse
+from pathlib import Path
+
+PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
+DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
+MODELS = Path("data/models")
+COMPETITION = Path("data/competition")
+RUN = {  # what `verify` checks
+    "params": PARAMS,
+    "lock": LOCK,
+    "schema": COMPETITION / "schema.json",
+    "train_table": COMPETITION / "train.csv",
+    "test_table": COMPETITION / "test.csv",
+    "sample": COMPETITION / "sample_submission.csv",
+    "train_images": Path("data/images/train.npy"),
+    "test_images": Path("data/images/test.npy"),
+    "folds": Path("data/folds.csv"),
+    "models": MODELS,
+    "oof": Path("data/oof"),
+    "test": Path("data/test"),
+    "decision": Path("data/report/decision.json"),
+    "submission": Path("submissions/submission.csv"),
+    "receipt": Path("submissions/receipt.json"),
+}
+METRICS, PER_CLASS = Path("data/report/metrics.json"), Path("data/report/per_class.csv")
+BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
+POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
+
+
+def add_path(parser: argparse.ArgumentParser, option: str, default: Path, about: str = "") -> None:
+    """An option that takes a path."""
+    shown = f"{about}; default: %(default)s" if about else "default: %(default)s"
+    parser.add_argument(option, type=Path, default=default, help=shown)
+
+
+def add_submission(parser: argparse.ArgumentParser) -> None:
+    """The submission, which needs no option."""
+    parser.add_argument("submission", type=Path, nargs="?", default=RUN["submission"], help="default: %(default)s")
