@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT
 
 from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
-from pipeline.commands.suggestion import BUDGET_S, ENOUGH_EPOCHS, MIN_EPOCHS, MAX_EPOCHS, suggested_recipe
+from pipeline.commands.suggestion import BUDGET_S, ENOUGH_EPOCHS, MAX_EPOCHS, MIN_EPOCHS, suggested_recipe
 
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
 
