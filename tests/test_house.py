@@ -19,7 +19,8 @@ FLOORS = (  # from the ground up; rooms of one floor do not know each other
     ("tables", "images", "models", "submission", "split", "audit"),
     ("scoring", "training"),
     ("layout", "bundle"),
-    ("stages", "leaderboard", "commands"),
+    ("stages", "leaderboard"),
+    ("commands",),
 )
 ROOMS = {f"pipeline.{room}": floor for floor, rooms in enumerate(FLOORS) for room in rooms} | {
     "pipeline.__main__": len(FLOORS)
@@ -98,7 +99,7 @@ def test_a_stages_command_names_exactly_its_files(stage):
     assert words - not_tracked == (deps | outs) - {"${competition.raw}"} - imported
 
 
-@pytest.mark.parametrize("module", [name for name in module_files() if name != "pipeline.__main__"])
+@pytest.mark.parametrize("module", [name for name in module_files() if name != "pipeline.commands.places"])
 def test_no_path_literals_in_code(module):
     tree = ast.parse(module_files()[module].read_text())
     docs = {

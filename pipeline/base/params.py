@@ -118,7 +118,7 @@ class ModelParams:
 
     def __post_init__(self) -> None:
         if len(self.keywords) < len(self.options):
-            raise ValueError(f"model.options is {list(self.options)}: a key stands twice; delete one")
+            raise ValueError(f"model.options is {list(self.options)}: a key is there twice; delete one")
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class AugmentParams:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainParams:
-    """Section `train`: the recipe. A fold's own mapping under `folds` may override any of these."""
+    """Section `train`: how a fold is trained. A fold's own mapping under `folds` may override any of these."""
 
     seed: int = between(0, 2**32 - 1)  # with fold and epoch, the source of every random number
     epochs: int = between(1, 100_000)  # passes over the training images
@@ -236,7 +236,7 @@ def check_params(path: Path) -> None:
 
 
 def load_params(path: Path) -> dict[str, Any]:
-    """The whole of params.yaml, unchecked but for being a mapping in which no key stands twice."""
+    """The whole of params.yaml, unchecked but for being a mapping without a key that is there twice."""
     try:
         found = read_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
