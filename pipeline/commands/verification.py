@@ -6,19 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.base.files import fold_files, made_by, read_json, refuse_altered, sha256_of
+from pipeline.base.files import fold_files, made_by, read_json, sha256_of
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
 from pipeline.competition.schema import (
-    Store,
-    read_fold_of,
+    read_dealt,
     read_schema,
     read_test_ids,
-    read_train_labels,
-    refuse_rows,
-    target_array,
 )
 from pipeline.competition.store import read_store
 from pipeline.scoring.decision import choose_decision, read_decision
@@ -31,12 +25,15 @@ class Places:
 
     params: Path
     lock: Path
+    target: Path
     schema: Path
     train_table: Path
     test_table: Path
     sample: Path
     train_images: Path
+    train_description: Path
     test_images: Path
+    test_description: Path
     folds: Path
     models: Path
     oof: Path
@@ -51,31 +48,25 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     schema = read_schema(places.schema)
     target = schema.target
     folds = load_folds(places.params)
-    yield "train store", _store(places.train_images, schema.train)
-    yield "test store", _store(places.test_images, schema.test)
-
-    train_ids, labels = read_train_labels(places.train_table)
+    dealt, num_train = read_dealt(places.train_table, places.folds, target, folds)
     test_ids = read_test_ids(places.test_table)
-    refuse_rows(places.train_table, len(train_ids), schema.train)
-    refuse_rows(places.test_table, len(test_ids), schema.test)
-    yield "tables", f"{len(train_ids):,} labelled images, {len(test_ids):,} to predict"
-
-    fold_of = read_fold_of(places.folds, train_ids, folds)
-    yield "folds", f"each image in one of {len(folds)}"
+    yield "tables", f"{num_train:,} labelled images, {len(test_ids):,} to predict"
+    yield "train store", _store(places.train_images, places.train_description, num_train, places.train_table)
+    yield "test store", _store(places.test_images, places.test_description, len(test_ids), places.test_table)
+    unread = f", {num_train - len(dealt.rows):,} that cannot be read in none" if len(dealt.rows) < num_train else ""
+    yield "folds", f"each image in one of {len(folds)}{unread}"
     for fold in folds:
         _weights(places, fold)
     yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
 
-    truth = target_array(labels, target)
     oof_files = fold_files(places.oof, ".npz", folds)
-    oof = gather_oof(oof_files, fold_of, len(target.classes), exclusive=target.exclusive)
+    oof = gather_oof(oof_files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
     test_files = fold_files(places.test, ".npz", folds)
     due, _ = written_submission(test_files, test_ids, asked=schema, sample=places.sample, decision=places.decision)
     yield "test", f"{len(test_ids):,} images predicted by {len(folds)} models"
 
-    held_by = np.array(list(fold_of.values()))
-    if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric, held_by):
+    if read_decision(places.decision) != choose_decision(dealt.truth, oof, target, schema.metric, dealt.held_by):
         raise ValueError(
             f"{places.decision} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`"
         )
@@ -84,14 +75,13 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     yield "DVC", _recorded(places.lock)
 
 
-def _store(path: Path, store: Store) -> str:
-    read_store(path, num_images=store.num_images, size=store.size)
-    refuse_altered(path, store.sha256, stage="ingest")
-    return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
+def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
+    _, store = read_store(images, description, num_rows=num_rows, table=table)
+    return f"{store.num_images:,} images of {store.size} px, sha256 as decode_{images.stem} noted it"
 
 
 def _weights(places: Places, fold: str) -> None:
-    """The card belongs to the weights, and to the schema, table and folds that are there now."""
+    """The card belongs to the weights, and to the target, table, folds and store that are there now."""
     stage, path, beside = f"-s train@{fold}", places.models / f"{fold}.safetensors", places.models / f"{fold}.json"
     with made_by(stage, beside):
         card = read_json(beside)
@@ -101,8 +91,9 @@ def _weights(places: Places, fold: str) -> None:
         found = sha256_of(path)
         if found != card.get("weights_sha256"):
             raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card")
-        if sha256_of(places.schema, places.train_table, places.folds) != card.get("data_fingerprint"):
-            raise ValueError(f"{path} was trained on another schema, train table or folds than are there now")
+        data = (places.target, places.train_table, places.folds, places.train_description)
+        if sha256_of(*data) != card.get("data_fingerprint"):
+            raise ValueError(f"{path} was trained on another target, train table, folds or store than are there now")
 
 
 def _submission(places: Places, due: bytes) -> str:
@@ -128,7 +119,8 @@ def _recorded(lock: Path) -> str:
         path = lock.parent / out["path"]
         if not path.is_file():
             raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        with path.open("rb") as handle:
+            found = hashlib.file_digest(handle, "md5").hexdigest()
         if found != out["md5"]:
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     return f"{len(outs)} outputs as DVC recorded them"

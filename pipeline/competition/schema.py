@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.nd
     image_ids, labels = read_train_labels(path)
     readable, groups_of = _read(groups, "audit", GROUPS_COLUMNS)
     with made_by("audit", groups):
-        rows = rows_of(readable, image_ids, groups, path)
+        rows = _rows_of(readable, image_ids, groups, path)
     return TrainTable(readable, labels.take(rows), groups_of), image_ids, rows
 
 
@@ -173,7 +173,7 @@ def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
         return tuple(read_table(path, columns).values())
 
 
-def rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
+def _rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
     """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; ValueError for others."""
     if some == all_of_them:
         return np.arange(len(some))
@@ -197,24 +197,12 @@ def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
     """
     dealt, folds = _read(path, "split", FOLDS_COLUMNS)
     with made_by("split", path):
-        rows = rows_of(dealt, image_ids, path, table)
-    if len(rows) == len(image_ids):
-        return folds
-    found = np.full(len(image_ids), "", dtype=object)
-    found[rows] = list(folds)
-    return Texts(found.tolist())
-
-
-def read_fold_of(path: Path, image_ids: Texts, table: Path, folds: Sequence[str]) -> Texts:
-    """As `read_folds`. Raises ValueError unless `folds`, and no others, hold out images."""
-    held_by = read_folds(path, image_ids, table)
-    found = [fold for fold in held_by.distinct() if fold]
-    if set(found) != set(folds):
-        raise ValueError(
-            f"{path} deals the images into the folds {found}; it must deal them into {list(folds)}; "
-            "run `dvc repro -f split`"
-        )
-    return held_by
+        if dealt != image_ids:
+            raise ValueError(
+                f"{path} deals {len(dealt)} images into folds, which are not the {len(image_ids)} of {table} in its "
+                "order"
+            )
+    return cast(Texts, folds)
 
 
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
@@ -278,3 +266,37 @@ def target_array(labels: Sequence[str], target: Target) -> np.ndarray:
     for row, cell in enumerate(labels):
         array[row, class_indices(several_labels(cell), target.classes)] = 1.0
     return array
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """The labelled images that folds hold out, in the train table's order: all but those that cannot be read."""
+
+    image_ids: Texts
+    truth: np.ndarray  # as `target_array` gives it
+    held_by: np.ndarray  # (N,) str: the fold that holds each out
+    rows: np.ndarray  # (N,) int64: of the train table and the train store
+
+    @property
+    def fold_of(self) -> dict[str, str]:
+        """Image id -> the fold that holds it out."""
+        return dict(zip(self.image_ids, self.held_by.tolist(), strict=True))
+
+
+def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequence[str]) -> tuple[Dealt, int]:
+    """What train.csv and folds.csv say, and the rows of train.csv.
+
+    Raises ValueError unless `folds`, and no others, hold out images.
+    """
+    image_ids, labels = read_train_labels(train_table)
+    with made_by("ingest", train_table):
+        truth = target_array(labels, target)
+    held_by = read_folds(folds_table, image_ids, train_table)
+    found = [fold for fold in held_by.distinct() if fold]
+    if set(found) != set(folds):
+        raise ValueError(
+            f"{folds_table} deals the images into the folds {found}; it must deal them into {list(folds)}; "
+            "run `dvc repro -f split`"
+        )
+    rows = np.flatnonzero(~held_by.where(""))
+    return Dealt(image_ids.take(rows), truth[rows], np.array(list(held_by.take(rows))), rows), len(image_ids)

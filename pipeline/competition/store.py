@@ -1,6 +1,5 @@
 """The uint8 store of one table's images, and what was seen in them: what decoding hands over."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,9 +35,9 @@ class StoreFormat:
 class Seen:
     """data/images/{train,test}_report.json: what was seen while the store was written."""
 
-    formats: Counter[str]
-    modes: Counter[str]
-    sizes: Counter[str]  # such as 640x480, before resizing
+    formats: dict[str, int]
+    modes: dict[str, int]
+    sizes: dict[str, int]  # such as 640x480, before resizing
     num_constant: int  # stored images that show nothing
     oddities: dict[str, list[int]]  # name of an oddity -> rows that have it
 
@@ -50,11 +49,8 @@ def read_format(path: Path) -> StoreFormat:
 
 def read_report(path: Path, stage: str) -> Seen:
     """What `stage` saw. Raises ValueError where the file does not say it."""
-    found = _record(path, stage, Seen)
-    return Seen(**{name: Counter(value) if name in COUNTS else value for name, value in vars(found).items()})
-
-
-COUNTS = ("formats", "modes", "sizes")
+    found: Seen = _record(path, stage, Seen)
+    return found
 
 
 def read_description(path: Path) -> Store:

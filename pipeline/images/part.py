@@ -1,7 +1,6 @@
 """One part of the images, those of training or of test: decoded into its store, and described for later stages."""
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -74,7 +73,10 @@ def _failures(names: Sequence[str], report: StoreReport) -> Sequence[str]:
 
 
 def _seen(report: StoreReport) -> Seen:
-    found = {item.name: getattr(report, item.name) for item in dataclasses.fields(Seen)}
-    sizes = {f"{width}x{height}": count for (width, height), count in report.sizes.items()}
-    oddities = {name: list(rows) for name, rows in report.oddities.items()}
-    return Seen(**found | {"sizes": sizes, "oddities": oddities})
+    return Seen(
+        formats=dict(report.formats),
+        modes=dict(report.modes),
+        sizes={f"{width}x{height}": count for (width, height), count in report.sizes.items()},
+        num_constant=report.num_constant,
+        oddities={name: list(rows) for name, rows in report.oddities.items()},
+    )

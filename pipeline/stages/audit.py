@@ -139,13 +139,17 @@ def _add_failures(problems: Problems, role: str, part: Part, then: str) -> None:
 
 def _add_constant(problems: Problems, train: Seen, test: Seen) -> None:
     """Stores in which next to nothing is to be seen stop whatever is allowed: there is nothing to learn."""
-    count, seen = train.num_constant + test.num_constant, (train.formats + test.formats).total()
+    count, seen = train.num_constant + test.num_constant, _both(train.formats, test.formats).total()
     if count > MOST_CONSTANT * seen:
         problems.add(
             "images nearly all constant",
-            f"{count:,} of {seen:,} are of one value as stored; modes {', '.join(train.modes + test.modes)}",
+            f"{count:,} of {seen:,} are of one value as stored; modes {', '.join(_both(train.modes, test.modes))}",
             "look at the originals: convert them to 8-bit images in which the difference can be seen",
         )
+
+
+def _both(of_train: Mapping[str, int], of_test: Mapping[str, int]) -> Counter[str]:
+    return Counter(of_train) + Counter(of_test)
 
 
 def _findings_without_pixels(sizes: Mapping[str, int], target: Target, train: Part, test: Part) -> list[Finding]:
@@ -235,14 +239,13 @@ def _galleries(target: Target, cells: Texts, copies: _Copies, train: Part, test:
 
 def _summary(sizes: Mapping[str, int], train: Part, test: Part, findings: Sequence[Finding]) -> dict[str, Any]:
     """audit.json: counts, formats, and everything found, the first three of each kind by name."""
-    seen = (train.seen, test.seen)
-    original = seen[0].sizes + seen[1].sizes
+    original = _both(train.seen.sizes, test.seen.sizes)
     return {
-        "num_train": len(train.image_ids),
+        "num_train": int(train.is_seen().sum()),
         "num_test": len(test.image_ids),
         "classes": sizes,
-        "formats": dict((seen[0].formats + seen[1].formats).most_common()),
-        "modes": dict((seen[0].modes + seen[1].modes).most_common()),
+        "formats": dict(_both(train.seen.formats, test.seen.formats).most_common()),
+        "modes": dict(_both(train.seen.modes, test.seen.modes).most_common()),
         "original_sizes": dict(original.most_common(10)),
         "num_original_sizes": len(original),
         "stored_size": train.store.shape[1],

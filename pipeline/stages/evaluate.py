@@ -26,17 +26,15 @@ from pipeline.competition.schema import (
     PER_CLASS_COLUMNS,
     Schema,
     Target,
-    read_fold_of,
+    read_dealt,
     read_schema,
-    read_train_labels,
-    target_array,
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
-from pipeline.scoring.decision import choose_decision, cross_fitted, decided_answers, write_decision
+from pipeline.scoring.decision import choose_decision, cross_fitted, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
-from pipeline.submission.answers import Answers, answers_of
+from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
 
 NUM_MISTAKES = 24
@@ -73,27 +71,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    image_ids, labels = read_train_labels(args.train_table)
-    with made_by("ingest", args.train_table):
-        truth = target_array(labels, target)
-    store, _ = read_store(args.train_images, args.description, num_rows=len(image_ids), table=args.train_table)
-    held_by = read_fold_of(args.folds, image_ids, args.train_table, folds)
-    if held_by.where("").any():  # images that cannot be read
-        rows = np.flatnonzero(~held_by.where(""))
-        image_ids, truth, store, held_by = image_ids.take(rows), truth[rows], store[rows], held_by.take(rows)
-    fold_of = dict(zip(image_ids, held_by, strict=True))
-    held_by = np.array(list(held_by))
+    dealt, num_rows = read_dealt(args.train_table, args.folds, target, folds)
+    image_ids, truth, held_by = dealt.image_ids, dealt.truth, dealt.held_by
+    store, _ = read_store(args.train_images, args.description, num_rows=num_rows, table=args.train_table)
+    if len(image_ids) < num_rows:
+        store = store[dealt.rows]
 
     files = fold_files(args.oof, ".npz", folds)
-    oof = gather_oof(files, fold_of, len(target.classes), exclusive=target.exclusive)
+    oof = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     decision = choose_decision(truth, oof, target, schema.metric, held_by)
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)
     histories = _histories(fold_files(args.history, ".csv", folds))
 
-    mean, error = (scores["folds"][name] for name in ("score_mean", "score_standard_error"))
-    write_json(args.metrics, {"oof_score": scores["oof"]["score"], "fold_mean": mean, "standard_error": error})
+    error = scores["folds"]["score_standard_error"]
+    write_json(args.metrics, {"oof_score": scores["oof"]["score"], "standard_error": error})
     write_json(args.scores, scores)
     _sum_seconds(args.seconds, args.total_seconds, folds)
     write_decision(args.decision, decision)
@@ -170,14 +163,9 @@ def _say(scores: dict[str, Any], schema: Schema) -> None:
     )
 
 
-def _indicator(answers: np.ndarray, num_classes: int) -> np.ndarray:
-    """(N, C) bool for class indices (N,) or indicators (N, C)."""
-    return answers.astype(bool) if answers.ndim == 2 else np.arange(num_classes) == answers[:, None]
-
-
 def _counts(truth: np.ndarray, decided: np.ndarray, target: Target) -> np.ndarray:
     """(C, 3) int64: images of each class, images it was given to, and both."""
-    true, predicted = _indicator(truth, len(target.classes)), _indicator(decided, len(target.classes))
+    true, predicted = indicators(truth, target), indicators(decided, target)
     return np.stack([true.sum(axis=0), predicted.sum(axis=0), (true & predicted).sum(axis=0)], axis=1)
 
 
@@ -221,8 +209,8 @@ def _mistakes(
 ) -> bytes:
     """The most confidently wrong images: by the probability of the wrong answer, or against the right one."""
     classes = target.classes
-    wrong = _indicator(truth, len(classes)) != _indicator(decided, len(classes))
-    given = _indicator(decided, len(classes))
+    given = indicators(decided, target)
+    wrong = indicators(truth, target) != given
     sureness = np.where(wrong, np.where(given, oof, 0.0 if target.exclusive else 1.0 - oof), -1.0)
     worst = np.flatnonzero(wrong.any(axis=1))
     worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]
