@@ -46,9 +46,6 @@ def test_rows_are_taken_by_place_and_by_choice(plain, random):
     assert list(packed.take(np.array(rows, dtype=np.int64))) == [plain[row] for row in rows]
     assert list(packed.take(chosen)) == [text for text, taken in zip(plain, chosen, strict=True) if taken]
     assert list(packed.take(np.arange(len(plain)))) == plain
-    others = dict.fromkeys(rows, "\0 instead\0")
-    changed = [others.get(row, text) for row, text in enumerate(plain)]
-    assert list(packed.with_others(list(others), list(others.values()))) == changed and list(packed) == plain
 
 
 @given(LISTS)

@@ -70,12 +70,6 @@ class Texts(Sequence[str]):
         all_of_them = rows.all() if rows.dtype == bool else np.array_equal(rows, np.arange(len(self)))
         return self if all_of_them else Texts.of_array(self._array[rows])
 
-    def with_others(self, rows: Sequence[int], texts: Sequence[str]) -> "Texts":
-        """The same but for the texts in these rows."""
-        array = self._array.copy()
-        array[list(rows)] = _array_of(list(texts))
-        return Texts.of_array(array)
-
     def where(self, text: str) -> np.ndarray:
         """(N,) bool: which of them are this one."""
         return np.asarray(self._array == _array_of([text]))
