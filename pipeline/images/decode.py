@@ -137,7 +137,7 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
         plugin = _plugin(content)
         if plugin and not _is_registered(plugin):
             raise ValueError(
-                f"{plugin} is read with a plug-in: pip install {PLUGINS[plugin][2]}, and run again"
+                f"{plugin} images need a plug-in: pip install {PLUGINS[plugin][2]}, and run again"
             ) from None
         raise ValueError(f"cannot identify image file: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
