@@ -31,22 +31,20 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """Median shorter side of up to 256 images spread over `names`, held between 8 and 128 pixels."""
-    step = max(1, len(names) // AUTO_SAMPLE)
-    sides: list[int] = []
-    for name in names[::step]:
-        with contextlib.suppress(OSError):  # reported when it is decoded
-            kind = shown_kind(read(name)) if name else None
-            sides += [min(kind[:2])] if kind is not None else []
+    sides = [min(kind[:2]) for kind in map(shown_kind, _some(names, read)) if kind is not None]
     return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
 
 
 def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """How many bits 16-bit grey uses, by up to 256 images spread over `names`: the least of `DEPTHS` that hold them."""
-    used = 0
-    for name in names[:: max(1, len(names) // AUTO_SAMPLE)]:
-        with contextlib.suppress(OSError):  # reported when it is decoded
-            used = max(used, bits_used(read(name)) if name else 0)
+    used = max(map(bits_used, _some(names, read)), default=0)
     return next(bits for bits in DEPTHS if used <= bits) if used else DEPTHS[-1]
+
+
+def _some(names: Sequence[str], read: Callable[[str], bytes]) -> Iterator[bytes]:
+    """The files that can be read; others are reported when they are decoded."""
+    contents = (_content(name, read) for name in names[:: max(1, len(names) // AUTO_SAMPLE)])
+    return (content for content in contents if isinstance(content, bytes))
 
 
 def write_store(

@@ -341,16 +341,13 @@ def beside_images(path: str) -> bool:
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
     """Templates with the number of images that they find: on some rows first, the best ones then on all."""
     some = table.thinned(NUM_THINNED)
-    counted = [(_num_found(template, some, index), template, column) for template, column in _first(tried, NUM_TRIED)]
+    likely = [entry for entry, _ in tried.most_common(NUM_TRIED)]
+    counted = [(_num_found(template, some, index), template, column) for template, column in likely]
     best = [entry for entry in counted if entry[0] * 4 >= max(counted)[0]]
     if some.num_rows < table.num_rows:
         best = sorted(best, key=lambda entry: -entry[0])[:NUM_COUNTED]
         best = [(_num_found(template, table, index), template, column) for _, template, column in best]
     return [Match(template, column, number) for number, template, column in best if number]
-
-
-def _first(tried: Counter[tuple[str, str]], number: int) -> list[tuple[str, str]]:
-    return [entry for entry, _ in tried.most_common(number)]
 
 
 def _num_found(template: str, table: Table, index: ImageIndex) -> int:
