@@ -67,7 +67,7 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
         ("images", "size", 64, "images.size is called images.side now; rename the key"),
         ("model", "options", [1], "model.options is [1]; allowed: a list of strings"),
         ("model", "options", ["a"], "model.options has 'a'; allowed: texts such as drop_rate=0.2"),
-        ("model", "options", ["a=1", "a=2"], "model.options is ['a=1', 'a=2']: a key stands twice; delete one"),
+        ("model", "options", ["a=1", "a=2"], "model.options is ['a=1', 'a=2']: a key is there twice; delete one"),
         ("model", "options", ["a=[1"], "model.options: 'a=[1': its value is not valid YAML"),
         (
             "model",
