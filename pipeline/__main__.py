@@ -452,15 +452,15 @@ def _restore(args: argparse.Namespace) -> None:
 
 
 def _bundle(args: argparse.Namespace) -> None:
-    from pipeline.bundle.bundle import known_test_images, write_bundle
+    from pipeline.bundle.bundle import write_bundle
 
-    known = known_test_images(args.competition / "test.csv", args.competition / "test_images.csv", args.seen)
-    records = {"schema.json": args.competition / "schema.json", "format.json": args.format, "test.csv": known}
+    records = {"schema.json": args.competition / "schema.json", "format.json": args.format}
     manifest = write_bundle(
         args.out,
         params=args.params,
         models=args.models,
         records=records | {"decision.json": args.decision},
+        known=(args.competition / "test.csv", args.competition / "test_images.csv", args.seen),
         submission=args.submission,
         receipt=args.receipt,
     )
@@ -469,12 +469,12 @@ def _bundle(args: argparse.Namespace) -> None:
 
 
 def _bundle_verify(args: argparse.Namespace) -> None:
-    from pipeline.base.params import load_params
     from pipeline.bundle.bundle import verify_bundle
 
     lines = verify_bundle(
         args.zip,
-        images=args.images or Path(load_params(args.params)["competition"]["raw"]),
+        params=args.params,
+        images=args.images,
         sample=args.competition / "sample_submission.csv",
         submission=args.submission,
         python=args.venv / "bin" / "python" if args.venv else Path(sys.executable),

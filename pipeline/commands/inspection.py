@@ -18,7 +18,7 @@ from pipeline.competition.class_findings import FEWEST_IMAGES, TINY_CLASSES, add
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
 from pipeline.images.store_writer import AUTO_LARGEST
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.scoring.metrics import metric_named
 
@@ -53,7 +53,7 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
     problems = Problems()
     with open_archive(raw) as archive:
-        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
+        layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds

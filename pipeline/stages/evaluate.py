@@ -31,10 +31,10 @@ from pipeline.competition.schema import (
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
-from pipeline.scoring.decision import choose_decision, cross_fitted, decided_answers, write_decision
+from pipeline.scoring.decision import choose_decision, cross_fitted, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
-from pipeline.submission.answers import Answers, answers_of
+from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
 
 NUM_MISTAKES = 24
@@ -163,14 +163,9 @@ def _say(scores: dict[str, Any], schema: Schema) -> None:
     )
 
 
-def _indicator(answers: np.ndarray, num_classes: int) -> np.ndarray:
-    """(N, C) bool for class indices (N,) or indicators (N, C)."""
-    return answers.astype(bool) if answers.ndim == 2 else np.arange(num_classes) == answers[:, None]
-
-
 def _counts(truth: np.ndarray, decided: np.ndarray, target: Target) -> np.ndarray:
     """(C, 3) int64: images of each class, images it was given to, and both."""
-    true, predicted = _indicator(truth, len(target.classes)), _indicator(decided, len(target.classes))
+    true, predicted = indicators(truth, target), indicators(decided, target)
     return np.stack([true.sum(axis=0), predicted.sum(axis=0), (true & predicted).sum(axis=0)], axis=1)
 
 
@@ -214,8 +209,8 @@ def _mistakes(
 ) -> bytes:
     """The most confidently wrong images: by the probability of the wrong answer, or against the right one."""
     classes = target.classes
-    wrong = _indicator(truth, len(classes)) != _indicator(decided, len(classes))
-    given = _indicator(decided, len(classes))
+    given = indicators(decided, target)
+    wrong = indicators(truth, target) != given
     sureness = np.where(wrong, np.where(given, oof, 0.0 if target.exclusive else 1.0 - oof), -1.0)
     worst = np.flatnonzero(wrong.any(axis=1))
     worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]

@@ -27,7 +27,7 @@ from pipeline.competition.schema import (
     write_schema,
     write_target,
 )
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import ALLOWABLE, Layout, read_layout
 from pipeline.scoring.metrics import metric_source
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     problems = Problems()
     with open_archive(Path(competition.raw)) as archive:
         allocator.return_freed_memory()
-        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+        layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)

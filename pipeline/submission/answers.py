@@ -7,6 +7,7 @@ mix-up cannot hide from the cross-validation score.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -55,16 +56,14 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     """
     classes = target.classes
     if submission.kind == "label":
-        return Answers(labels=[classes[index] for index in decided])
+        return decided_answers(decided, target)
     if submission.kind == "ranked":
         order = np.argsort(-probs, axis=1, kind="stable")[:, : submission.most]
         return Answers(lists=[[classes[index] for index in row] for row in order])
     if submission.kind == "list":
-        return Answers(
-            lists=[[classes[index] for index in np.flatnonzero(row)] for row in _indicators(decided, classes)]
-        )
+        return Answers(lists=label_lists(decided, target))
     if submission.whole:
-        return Answers(scores=_indicators(decided, classes).astype(np.float64))
+        return Answers(scores=indicators(decided, target).astype(np.float64))
     wide = probs.astype(np.float64)
     kept = np.array([label in submission.classes for label in classes])
     if submission.classes and not kept.all():  # of a class without column nothing can be said
@@ -73,8 +72,26 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     return Answers(scores=wide / wide.sum(axis=1, keepdims=True) if target.exclusive else wide)
 
 
-def _indicators(decided: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    return decided if decided.ndim == 2 else np.arange(len(classes)) == decided[:, None]
+def likeliest(scores: np.ndarray, target: Target) -> np.ndarray:
+    """(N,) int64 class indices; of multi_label (N, C) bool: at least 0.5."""
+    return scores.argmax(axis=1).astype(np.int64) if target.exclusive else scores >= 0.5
+
+
+def indicators(decided: np.ndarray, target: Target) -> np.ndarray:
+    """(N, C) bool, for class indices (N,) or (N, C) of 0 and 1."""
+    return decided.astype(bool) if decided.ndim == 2 else np.arange(len(target.classes)) == decided[:, None]
+
+
+def label_lists(decided: np.ndarray, target: Target) -> list[list[str]]:
+    """The labels of each image, in the order of the classes."""
+    return [[target.classes[index] for index in np.flatnonzero(row)] for row in indicators(decided, target)]
+
+
+def decided_answers(decided: np.ndarray, target: Target) -> Answers:
+    """What `decide` gave, spelled: a label an image, or for multi_label a list."""
+    if target.exclusive:
+        return Answers(labels=[target.classes[index] for index in decided])
+    return Answers(lists=label_lists(decided, target))
 
 
 def row_cells(answers: Answers, image_ids: Sequence[str], asked: Asked) -> dict[str, tuple[str, ...]]:
@@ -156,14 +173,8 @@ def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str]
 
 def predicted_counts(answers: Answers, target: Target) -> dict[str, int]:
     """label -> number of images for which it is the answer (of scores: the likeliest, or every one from 0.5)."""
-    if answers.labels is not None:
-        counts = Counter(answers.labels)
-    elif answers.lists is not None:
-        counts = Counter(label for labels in answers.lists for label in labels)
-    else:
-        assert answers.scores is not None
-        chosen = answers.scores >= 0.5
-        if target.exclusive:
-            chosen = np.arange(len(target.classes)) == answers.scores.argmax(axis=1)[:, None]
-        counts = Counter(dict(zip(target.classes, chosen.sum(axis=0).tolist(), strict=True)))
-    return {label: counts[label] for label in target.classes}
+    if answers.scores is not None:
+        counts = indicators(likeliest(answers.scores, target), target).sum(axis=0)
+        return dict(zip(target.classes, counts.tolist(), strict=True))
+    found = Counter(answers.labels if answers.labels is not None else chain.from_iterable(answers.lists or []))
+    return {label: found[label] for label in target.classes}

@@ -1,27 +1,29 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import math
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list
 from pipeline.competition.schema import SubmissionFormat
+from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
-BOM = "\ufeff"
+BOM = "\ufeff".encode()
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
-FEWEST_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
+MIN_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
@@ -72,10 +74,7 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
         for place, cell in zip(places, cells_of[row[at]], strict=True):
             cells[place] = cell
         filled.append(cells)
-    content = table_bytes(header, filled)
-    if b"\r\n" in sample:
-        content = content.replace(b"\n", b"\r\n")
-    return (BOM.encode() if sample.startswith(BOM.encode()) else b"") + content
+    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, _newline(sample))
 
 
 def _places(asked: Asked) -> tuple[int, list[int]]:
@@ -96,6 +95,27 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     """The answers as a leaderboard would read them: written in the submission's format, and read back."""
     content = make_submission(blank_sample(asked, image_ids), asked, row_cells(answers, image_ids, asked))
     return read_answers(value_cells(content, asked), image_ids, asked)
+
+
+def plain_sample(content: bytes, header: tuple[str, ...], rows: Callable[[], Iterable[tuple[str, ...]]]) -> bytes:
+    """A sample submission as UTF-8 CSV with commas: `content` where it is that and no more, else its table written so.
+
+    header, rows: how `content` was read.
+    """
+    with contextlib.suppress(UnicodeDecodeError, csv.Error):
+        found = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        if all(tuple(row or ()) == own for row, own in zip_longest(found, chain([header], rows()))):
+            return content
+    return table_bytes(header, rows(), _newline(content.replace(b"\0", b"")))
+
+
+def _newline(content: bytes) -> str:
+    return "\r\n" if b"\r\n" in outside_quotes(content) else "\n"
+
+
+def outside_quotes(content: bytes) -> bytes:
+    """The CSV less its quoted cells, in which newlines end no row."""
+    return re.sub(rb'"[^"]*"', b"", content) if b'"' in content else content
 
 
 def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -176,11 +196,11 @@ def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, ref
 
 def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
     sample_header, sample_rows = parse_table(sample)
-    mark = BOM.encode()
-    marks = ["EF BB BF"] if content.startswith(mark) and not sample.startswith(mark) else []
+    marks = ["EF BB BF"] if content.startswith(BOM) and not sample.startswith(BOM) else []
     zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
-    bare = content.replace(b"\r\n", b"")
-    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in content and b"\n" in bare) else []
+    ends = outside_quotes(content)
+    bare = ends.replace(b"\r\n", b"")
+    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in ends and b"\n" in bare) else []
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
     size = f"{len(content):,} bytes"
@@ -234,17 +254,13 @@ def _id_checks(image_ids: list[str], wanted: list[str]) -> list[Check]:
 
 def _with_cause(strangers: list[str], known: set[str]) -> list[str]:
     """Each stranger, with the known id it was probably made from: leading zeros lost, `123.0`, `1e5`, case, form."""
-    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}
-    by_fold = {_folded(name): name for name in known}
+    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}  # long ones too
+    meant = {folded(name): name for name in known}
     shown = []
     for name in strangers[:NUM_SHOWN]:
-        origin = by_fold.get(_folded(name)) or by_number.get(_as_number(name))
+        origin = meant.get(folded(name)) or by_number.get(_as_number(name))
         shown.append(f"{name!r} (the sample has {origin!r})" if origin else repr(name))
     return shown + strangers[NUM_SHOWN:]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def _as_number(text: str) -> float | None:
@@ -290,8 +306,7 @@ def _allowed(unknown: Sequence[str], asked: Asked) -> str:
 
 def _meant(label: str, classes: Sequence[str]) -> str:
     """A hint at the class that a wrong spelling probably means: case, spaces, Unicode form, `3.0` for `3`."""
-    folded = {_folded(name): name for name in classes}
-    meant = folded.get(_folded(label)) or folded.get(re.sub(r"\.0+$", "", label))
+    meant = {folded(name): name for name in classes}.get(folded(label))
     return f", meant {meant!r}?" if meant else ""
 
 
@@ -378,10 +393,10 @@ def _sum_check(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> Check:
 
 
 def _digit_check(cells_of: Mapping[str, Sequence[str]]) -> Check:
-    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=FEWEST_DIGITS)
-    rounded = most < FEWEST_DIGITS and len(cells_of) > 1
+    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=MIN_DIGITS)
+    rounded = most < MIN_DIGITS and len(cells_of) > 1
     what = [f"at most {most} significant digits"] if rounded else []
-    remedy = f"write at least {FEWEST_DIGITS} digits: ties cost score"
+    remedy = f"write at least {MIN_DIGITS} digits: ties cost score"
     return _looked("rounded probabilities", what, remedy, seen=f"{most} digits", refused=False)
 
 

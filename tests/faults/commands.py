@@ -32,7 +32,7 @@ KINDS = {  # command, stages to make stale, whom to kill, share of their time in
 }
 MOST_STALE = 3  # stages at once
 EDITS = (
-    ("pipeline/training/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
+    ("pipeline/training/resume.py", "\nMIN_INTERVAL_S = 2.0", "\nMIN_INTERVAL_S = 0.0"),  # a state at every step
     ("pipeline/training/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
     ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
 )
