@@ -276,17 +276,11 @@ def test_cells_like_formulas_stay_text_up_to_the_submission(workplace):
     assert re.search(r"(?m)^000,.*,=cmd\|' /C calc'!A0,", workplace.path("data/competition/train.csv").read_text())
 
 
-LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join(['*' + before] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
-)
-
 # name -> (stage, text of params.yaml, what replaces it, texts of the message)
 PARAMS = {
     "an object of Python": ("ingest", "side: auto", "side: !!python/object/apply:os.system ['true']", ["constructor"]),
-    "a billion laughs": ("ingest", "competition:", LAUGHS + "competition:", ["stand for more than 100,000 values"]),
-    "an alias of itself": ("ingest", "competition:", "x: &x [*x]\ncompetition:", ["stand for more than"]),
-    "a key that stands twice": ("split", "  seed: 0\n  small", "  seed: 0\n  seed: 1\n  small", ["'seed' stands twice"]),
-    "a section that stands twice": ("split", "split:", "split: {}\nsplit:", ["'split' stands twice, in lines"]),
+    "a key that is there twice": ("split", "  seed: 0\n  small", "  seed: 0\n  seed: 1\n  small", ['found duplicate key "seed"']),
+    "a section that is there twice": ("split", "split:", "split: {}\nsplit:", ['found duplicate key "split"']),
     "nested 3,000 deep": ("ingest", "side: auto", "side: " + "[" * 3000, ["nested too deep"]),
     "a tab": ("ingest", "competition:", "competition:\n\tx: 1", ["not valid YAML"]),
     "empty": ("ingest", None, "", ["must be a mapping of sections"]),
