@@ -9,11 +9,10 @@ from conftest import csv_bytes, write_zip
 from PIL import Image
 
 from pipeline.archive.archive import open_archive
-from pipeline.base.files import write_table
-from pipeline.bundle.contents import KNOWN_COLUMNS
+from pipeline.bundle.bundle import _known_test_images as known_test_images
 from pipeline.bundle.offline import _members as members_of_ids
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import read_images, read_test_ids
+from pipeline.competition.schema import read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
@@ -209,11 +208,9 @@ def test_ingest_stores_them_bit_for_bit(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
     workplace.run_data()
-    store, described = read_store(
-        *(workplace.path(f"data/images/train.{suffix}") for suffix in ("npy", "json")),
-        num_rows=NUM_TRAIN, table=workplace.path("data/competition/train.csv"),
-    )  # fmt: skip
-    assert described.size == SIDE
+    images, description = (workplace.path(f"data/images/train.{suffix}") for suffix in ("npy", "json"))
+    table = workplace.path("data/competition/train.csv")
+    store, _ = read_store(images, description, num_rows=NUM_TRAIN, table=table)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))
 
 
@@ -221,10 +218,12 @@ def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
     workplace.run_data()
-    ids = list(read_test_ids(workplace.path("data/competition/test.csv")))
-    paths, _ = read_images(workplace.path("data/competition/test_images.csv"))
+    listed = [
+        workplace.path(f"data/{name}.csv") for name in ("competition/test", "competition/test_images", "images/test")
+    ]
+    ids = list(read_test_ids(listed[0]))
     known = workplace.root / "known.csv"
-    write_table(known, KNOWN_COLUMNS, zip(ids, paths, strict=True))
+    known.write_bytes(known_test_images(*listed))
     with open_images(write_zip(workplace.root / "again.zip", competition())) as archive:
         assert members_of_ids(archive, ids, known) == [f"test.csv/{image_id}.pgm" for image_id in ids]
     only_test = {"test.csv": competition()["test.csv"], "README.md": b"x"}
