@@ -4,7 +4,9 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
-from pipeline.competition.schema import SubmissionFormat, Target
+from pipeline.competition.schema import LabelSets, SubmissionFormat, Target
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import MIN_SHARE, TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.labels import (
@@ -24,7 +26,6 @@ from pipeline.layout.labels import (
     WITHOUT_COLUMN,
     Labels,
     as_several,
-    label_counts,
     looks_ordinal,
     no_classes,
 )
@@ -78,7 +79,7 @@ class Layout:
 
     def class_sizes(self) -> dict[str, int]:
         """Label -> number of training images that have it, in the order of the classes."""
-        counts = label_counts(self.train_labels, several=not self.target.exclusive)
+        counts = Counter(chain.from_iterable(LabelSets(self.train_labels, several=not self.target.exclusive)))
         return {label: counts[label] for label in self.target.classes}
 
 

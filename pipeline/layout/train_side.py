@@ -245,15 +245,12 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
                 + [setting_line("delimiter", NONE, "each cell is one label")],
             )
         delimiter = found or NONE
-    names = context.names_of_classes()
-    return read_labels(
-        table, columns, ids, context.problems, delimiter=delimiter, allow=context.overrides.allow, told_apart=names
-    )
+    return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=context.names_of_classes())
 
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
-    filled = ~empty_rows(labels, allow=context.overrides.allow, told_apart=context.names_of_classes())
+    filled = ~empty_rows(context, labels)
     if filled.all():
         return side, labels
     context.left_out += side.members.take(~filled)
@@ -432,7 +429,7 @@ def _tableless_side(context: Context) -> tuple[Side, Labels]:
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
     names = context.names_of_classes() | odd  # a folder called none is no missing label
-    labels = read_labels(table, (LABEL_COLUMN,), ids, context.problems, delimiter=NONE, told_apart=names)
+    labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
