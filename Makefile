@@ -12,9 +12,9 @@ PARALLEL := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadsco
 .PHONY: submission test fast-test lint setup setup-dev
 
 submission: setup
-	$(RUN) python -m pipeline folds
-	$(RUN) dvc repro
-	$(RUN) python -m pipeline summary --solution data/demo/solution.csv
+	@$(RUN) python -m pipeline folds
+	@$(RUN) python -m pipeline repro
+	@$(RUN) python -m pipeline summary --solution data/demo/solution.csv
 
 test: setup-dev lint
 	$(RUN) python -m pytest $(PARALLEL)

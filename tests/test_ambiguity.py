@@ -1,6 +1,6 @@
 """Where two readings are possible, recognition stops with the candidates, and writing one of its lines settles it.
 
-And the fault table of README.md: what happens to each common fault, with the message.
+And the fault table of docs/layouts.md: what happens to each common fault, with the message.
 """
 
 import re
@@ -129,7 +129,7 @@ def without(name):
     return {key: content for key, content in competition_files().items() if key != name}
 
 
-# fault -> (files, the message), in the order of README.md's table
+# fault -> (files, the message), of the table in docs/layouts.md
 FAULTS = {
     "missing image": (without("train/007.png"), r"id without image in train/: 1 \(007\)"),
     "corrupt image": (
@@ -167,7 +167,7 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
     files, message = FAULTS[fault]
     write_zip(workplace.raw, files)
     with pytest.raises(ValueError) as error:
-        workplace.run("ingest")
+        workplace.run_data()
     assert re.search(message, str(error.value)), error.value
     assert not workplace.path("data/competition/schema.json").exists()
 
@@ -175,9 +175,9 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
 def test_an_unknown_label_in_the_sample_is_asked_about(workplace):
     write_zip(workplace.raw, changed(b",bird", b",wolf", table="sample_submission.csv"))
     with pytest.raises(ValueError, match=r"the sample writes 'wolf' in 'label': 1 .*such as 'a cat', 'dog, large'"):
-        workplace.run("ingest")
+        workplace.run_data()
     workplace.params["competition"]["spelling"] = "{label}"
-    workplace.run("ingest")
+    workplace.run_data()
     assert "wolf" not in read_json(workplace.path("data/competition/schema.json"))["target"]["classes"]
 
 
@@ -185,7 +185,7 @@ def test_the_line_for_the_encoding_works(workplace):
     files, _ = FAULTS["cp949-encoded CSV"]
     write_zip(workplace.raw, files)
     workplace.params["competition"]["encoding"] = "cp949"
-    workplace.run("ingest")
+    workplace.run_data()
     assert (
         "새"
         in read_table(workplace.path("data/competition/train.csv"), ("image_id", "path", "sha256", "label", "group"))[
@@ -204,7 +204,7 @@ def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_pa
 def test_the_line_for_a_stale_sample_works(workplace):
     write_zip(workplace.raw, FAULTS["stale sample"][0])
     workplace.params["competition"]["allow"] = ["image without row"]
-    workplace.run("ingest")
+    workplace.run_data()
 
 
 def test_7z_without_its_package_says_what_to_install(workplace, monkeypatch):
@@ -215,4 +215,4 @@ def test_7z_without_its_package_says_what_to_install(workplace, monkeypatch):
         ValueError,
         match=r"7z archive; pip install py7zr==.* \(requirements-extra.txt\) or unpack it and give the folder",
     ):
-        workplace.run("ingest")
+        workplace.run_data()

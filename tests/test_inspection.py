@@ -8,9 +8,9 @@ from conftest import ROOT, competition_files, write_zip
 
 from pipeline import __main__ as command
 from pipeline.base.params import CompetitionParams, load_section
+from pipeline.commands.folds import run_folds
 from pipeline.commands.inspection import holds_demos_recipe
-from pipeline.commands.side_by_side import run_folds
-from pipeline.commands.suggestion import MOST_EPOCHS
+from pipeline.commands.suggestion import MAX_EPOCHS
 
 
 @pytest.fixture
@@ -65,19 +65,19 @@ def test_writing_keeps_comments_and_every_other_key(raw, params):
 
 def test_the_demos_recipe_is_replaced_the_users_own_is_kept(raw, params, tmp_path, capsys):
     written = inspect(raw, params, "--write")
-    assert written["train"]["epochs"] == MOST_EPOCHS and "made for the demo's" in capsys.readouterr().out
+    assert written["train"]["epochs"] == MAX_EPOCHS and "is for the demo's" in capsys.readouterr().out
     written["train"]["epochs"] = 7
     params.write_text(yaml.safe_dump(written))
     other = write_zip(tmp_path / "other.zip", competition_files())
     assert inspect(other, params, "--write")["train"]["epochs"] == 7
     assert "wrote section `competition` of" in capsys.readouterr().out
-    assert inspect(other, params, "--recipe")["train"]["epochs"] == MOST_EPOCHS
+    assert inspect(other, params, "--recipe")["train"]["epochs"] == MAX_EPOCHS
 
 
 def test_naming_the_competition_first_does_not_keep_the_demos_recipe(raw, params):
     text = params.read_text().replace("raw: data/demo/digits.zip", f"raw: {raw}")
     params.write_text(text)
-    assert inspect(raw, params, "--write")["train"]["epochs"] == MOST_EPOCHS
+    assert inspect(raw, params, "--write")["train"]["epochs"] == MAX_EPOCHS
 
 
 def test_the_shipped_recipe_is_known_as_the_demos(params):
@@ -154,7 +154,7 @@ def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_th
         inspect(raw, tmp_path / "params.yaml", "--write")
     workplace.params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     with pytest.raises(ValueError, match="which class does 1 mean") as again:
-        workplace.run("ingest")
+        workplace.run_data()
     assert str(asked.value).startswith(str(again.value)) and demo.is_file()
 
 

@@ -1,18 +1,21 @@
-"""The book: rows are only added, survive a crash, two writers and a merge; and what the scores say."""
+"""The ledger: rows are only added, survive a crash, two writers and a merge; and what the scores say."""
 
 import csv
 import io
 import multiprocessing
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
 from pipeline import __main__ as command
-from pipeline.leaderboard import judgement, ledger
+from pipeline.leaderboard import judgement
+from pipeline.leaderboard import ledger as ledger_module
 from pipeline.leaderboard.ledger import COLUMNS, Entry, Ledger, description
-from pipeline.leaderboard.sync import SentSubmission, sync
+from pipeline.leaderboard.site import SentSubmission
+from pipeline.leaderboard.sync import sync
 
 SHA = "ab12" * 16
 
@@ -22,20 +25,20 @@ def receipt(score, error=0.01, sha256=SHA, metric="accuracy"):
 
 
 @pytest.fixture
-def book(tmp_path):
+def ledger(tmp_path):
     return Ledger(tmp_path / "submissions" / "ledger.csv")
 
 
-def intend(book, sha256=SHA, message="first try", **options):
-    return book.intend(sha256=sha256, message=message, site="kaggle", slug="digits", **{"receipt": None} | options)
+def intend(ledger, sha256=SHA, message="first try", **options):
+    return ledger.intend(sha256=sha256, message=message, site="kaggle", slug="digits", **{"receipt": None} | options)
 
 
-def test_a_submissions_rows_are_one_entry_and_the_newest_cell_counts(book):
-    intent = intend(book, receipt=receipt(0.91), message='a, "quoted"\nmessage = 1')
-    book.confirm(intent, "4711")
-    book.record_score("4711", public=0.9, private=None, status="COMPLETE")
-    book.record_score("4711", public=0.9312, private=0.92)
-    [entry] = book.submissions()
+def test_a_submissions_rows_are_one_entry_and_the_newest_cell_counts(ledger):
+    intent = intend(ledger, receipt=receipt(0.91), message='a, "quoted"\nmessage = 1')
+    ledger.confirm(intent, "4711")
+    ledger.record_score("4711", public=0.9, private=None, status="COMPLETE")
+    ledger.record_score("4711", public=0.9312, private=0.92)
+    [entry] = ledger.submissions()
     assert (entry.submission, entry.reference, entry.status) == (intent, "4711", "complete")
     assert (entry.public_score, entry.private_score, entry.cv_score, entry.cv_standard_error) == (
         0.9312,
@@ -44,105 +47,116 @@ def test_a_submissions_rows_are_one_entry_and_the_newest_cell_counts(book):
         0.01,
     )
     assert entry.message == 'a, "quoted" message = 1'
-    lines = book.path.read_text().splitlines()
+    lines = ledger.path.read_text().splitlines()
     assert len(lines) == 5 and lines[0] == ",".join(COLUMNS), "a row a fact, each one line"
 
 
-def test_a_known_fact_adds_no_row(book):
-    book.confirm(intend(book), "4711")
+def test_a_known_fact_adds_no_row(ledger):
+    ledger.confirm(intend(ledger), "4711")
     for _ in range(2):
-        book.record_score("4711", public=0.5, private=None)
-    assert len(book.path.read_text().splitlines()) == 4
+        ledger.record_score("4711", public=0.5, private=None)
+    assert len(ledger.path.read_text().splitlines()) == 4
 
 
-def test_rows_are_only_ever_added(book):
+def test_rows_are_only_ever_added(ledger):
     before = b""
-    intent = intend(book)
-    for step in (lambda: book.confirm(intent, "1"), lambda: book.record_score("1", public=0.5, private=None)):
-        before = book.path.read_bytes()
+    intent = intend(ledger)
+    for step in (lambda: ledger.confirm(intent, "1"), lambda: ledger.record_score("1", public=0.5, private=None)):
+        before = ledger.path.read_bytes()
         step()
-        assert book.path.read_bytes().startswith(before)
+        assert ledger.path.read_bytes().startswith(before)
 
 
-def test_a_file_that_was_or_may_have_been_sent_is_known_and_a_failed_one_may_be_sent_again(book):
-    assert book.sent_before(SHA) is None
-    intent = intend(book)
-    assert book.sent_before(SHA) == book.submissions()[0].time, "nobody knows whether the upload happened"
-    book.fail(intent, "403: accept the rules")
-    assert book.sent_before(SHA) is None
-    book.confirm(intend(book), "7")
-    assert book.sent_before(SHA) is not None
-    assert book.submissions()[0].reason == "403: accept the rules"
+def test_a_file_that_was_or_may_have_been_sent_is_known_and_a_failed_one_may_be_sent_again(ledger):
+    assert ledger.sent_before(SHA) is None
+    intent = intend(ledger)
+    assert ledger.sent_before(SHA) == ledger.submissions()[0].time, "nobody knows whether the upload happened"
+    ledger.fail(intent, "403: accept the rules")
+    assert ledger.sent_before(SHA) is None
+    ledger.confirm(intend(ledger), "7")
+    assert ledger.sent_before(SHA) is not None
+    assert ledger.submissions()[0].reason == "403: accept the rules"
 
 
-def test_a_receipt_of_another_file_tells_no_score(book):
-    intend(book, receipt=receipt(0.9, sha256="cd" * 32))
-    assert book.submissions()[0].cv_score is None
+def test_a_receipt_of_another_file_tells_no_score(ledger):
+    intend(ledger, receipt=receipt(0.9, sha256="cd" * 32))
+    assert ledger.submissions()[0].cv_score is None
 
 
 @pytest.mark.parametrize("kept", [1, 30, -20])
-def test_a_torn_last_row_is_moved_aside_said_and_the_book_goes_on(book, capsys, kept):
-    book.confirm(intend(book), "1")
-    whole = book.path.read_bytes()
-    intend(book, sha256="cd" * 32)
-    row = book.path.read_bytes()[len(whole) :]
+def test_a_torn_last_row_is_moved_aside_said_and_the_ledger_goes_on(ledger, capsys, kept):
+    ledger.confirm(intend(ledger), "1")
+    whole = ledger.path.read_bytes()
+    intend(ledger, sha256="cd" * 32)
+    row = ledger.path.read_bytes()[len(whole) :]
     torn = row[:kept]
-    book.path.write_bytes(whole + torn)
-    assert [entry.reference for entry in book.submissions()] == ["1"]
+    ledger.path.write_bytes(whole + torn)
+    assert [entry.reference for entry in ledger.submissions()] == ["1"]
+    assert f"ends in a torn row of {len(torn)} bytes" in capsys.readouterr().out
+    assert ledger.path.read_bytes() == whole + torn, "who reads changes nothing"
+    intend(ledger, sha256="cd" * 32)
     assert f"ended in a torn row of {len(torn)} bytes" in capsys.readouterr().out
-    assert book.path.read_bytes() == whole
-    assert book.path.with_name("ledger.csv.torn").read_bytes() == torn + b"\n"
-    intend(book, sha256="cd" * 32)
-    assert len(book.submissions()) == 2
+    assert ledger.path.read_bytes().startswith(whole) and len(ledger.submissions()) == 2
+    assert ledger.path.with_name("ledger.csv.torn").read_bytes() == torn + b"\n"
 
 
-def test_zeros_after_a_power_cut_and_a_torn_header_are_torn_rows_too(book):
-    intend(book)
-    whole = book.path.read_bytes()
-    book.path.write_bytes(whole + b"\0" * 90)
-    assert len(book.submissions()) == 1
-    book.path.write_bytes(whole[:40])
-    assert book.submissions() == []
-    intend(book)
-    assert len(book.submissions()) == 1
+def test_reading_writes_nothing_be_it_read_only_or_not_there(ledger, monkeypatch):
+    assert ledger.submissions() == []
+    assert not ledger.path.parent.exists()
+    intend(ledger)
+    modes, opened = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, mode="r", **more: modes.append(mode) or opened(path, mode, **more))
+    assert len(ledger.submissions()) == 1
+    assert modes == ["rb"], "root may write where the mode forbids it, so the mode is looked at"
 
 
-def test_a_row_that_lacks_its_newline_alone_is_kept(book):
-    book.confirm(intend(book), "1")
-    whole = book.path.read_bytes()
-    book.path.write_bytes(whole[:-1])
-    intend(book, sha256="cd" * 32)
-    assert [entry.reference for entry in book.submissions()] == ["1", ""]
-    assert not book.path.with_name("ledger.csv.torn").exists()
+def test_zeros_after_a_power_cut_and_a_torn_header_are_torn_rows_too(ledger):
+    intend(ledger)
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole + b"\0" * 90)
+    assert len(ledger.submissions()) == 1
+    ledger.path.write_bytes(whole[:40])
+    assert ledger.submissions() == []
+    intend(ledger)
+    assert len(ledger.submissions()) == 1
 
 
-def test_the_marks_of_a_merge_are_named_by_line(book):
-    intend(book)
-    book.path.write_bytes(book.path.read_bytes() + b"<<<<<<< HEAD\n")
+def test_a_row_that_lacks_its_newline_alone_is_kept(ledger):
+    ledger.confirm(intend(ledger), "1")
+    whole = ledger.path.read_bytes()
+    ledger.path.write_bytes(whole[:-1])
+    intend(ledger, sha256="cd" * 32)
+    assert [entry.reference for entry in ledger.submissions()] == ["1", ""]
+    assert not ledger.path.with_name("ledger.csv.torn").exists()
+
+
+def test_the_marks_of_a_merge_are_named_by_line(ledger):
+    intend(ledger)
+    ledger.path.write_bytes(ledger.path.read_bytes() + b"<<<<<<< HEAD\n")
     with pytest.raises(ValueError, match=r"1 lines are no rows, first \[3\]"):
-        book.submissions()
+        ledger.submissions()
 
 
-def test_rows_read_the_same_in_any_order_and_after_a_spreadsheet_saved_them(book):
-    book.confirm(intend(book), "1")
-    book.record_score("1", public=0.7, private=None)
-    entries = book.submissions()
-    header, *rows = book.path.read_text().splitlines()
-    book.path.write_bytes("\r\n".join(["\ufeff" + header, *reversed(rows), rows[0], ""]).encode())
-    assert book.submissions() == entries
+def test_rows_read_the_same_in_any_order_and_after_a_spreadsheet_saved_them(ledger):
+    ledger.confirm(intend(ledger), "1")
+    ledger.record_score("1", public=0.7, private=None)
+    entries = ledger.submissions()
+    header, *rows = ledger.path.read_text().splitlines()
+    ledger.path.write_bytes("\r\n".join(["\ufeff" + header, *reversed(rows), rows[0], ""]).encode())
+    assert ledger.submissions() == entries
 
 
-def test_time_moves_on_though_the_clock_is_set_back(book, monkeypatch):
-    intent = intend(book)
+def test_time_moves_on_though_the_clock_is_set_back(ledger, monkeypatch):
+    intent = intend(ledger)
 
     class Clock(datetime):
         @classmethod
         def now(cls, zone):
             return datetime.now(zone) - timedelta(days=3)
 
-    monkeypatch.setattr(ledger, "datetime", Clock)
-    book.confirm(intent, "1")
-    assert book.submissions()[0].status == "sent"
+    monkeypatch.setattr(ledger_module, "datetime", Clock)
+    ledger.confirm(intent, "1")
+    assert ledger.submissions()[0].status == "sent"
 
 
 def write_many(path, number):
@@ -150,16 +164,16 @@ def write_many(path, number):
         intend(Ledger(path), sha256=f"{number:032x}{row:032x}", message="m" * 500)
 
 
-def test_processes_that_write_at_once_lose_no_row_and_tear_none(book):
+def test_processes_that_write_at_once_lose_no_row_and_tear_none(ledger):
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_many, args=(book.path, number)) for number in range(2)]
+    writers = [context.Process(target=write_many, args=(ledger.path, number)) for number in range(2)]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
-    assert len(book.submissions()) == 40
-    assert len({entry.sha256 for entry in book.submissions()}) == 40
-    assert not book.path.with_name("ledger.csv.torn").exists()
+    assert len(ledger.submissions()) == 40
+    assert len({entry.sha256 for entry in ledger.submissions()}) == 40
+    assert not ledger.path.with_name("ledger.csv.torn").exists()
 
 
 def git(folder, *words):
@@ -182,61 +196,63 @@ def repository(tmp_path):
 
 
 @pytest.mark.parametrize("common", [False, True])
-def test_two_branches_of_the_book_merge_without_a_conflict(repository, common):
-    book = Ledger(repository / "submissions" / "ledger.csv")
+def test_two_branches_of_the_ledger_merge_without_a_conflict(repository, common):
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
 
     def commit(message):
         git(repository, "add", "-A")
         git(repository, "commit", "-qm", message)
 
     if common:
-        intend(book, message="common")
+        intend(ledger, message="common")
         commit("book")
     git(repository, "checkout", "-q", "-b", "other")
-    book.confirm(intend(book, sha256="cd" * 32, message="theirs"), "2")
+    ledger.confirm(intend(ledger, sha256="cd" * 32, message="theirs"), "2")
     commit("theirs")
     git(repository, "checkout", "-q", "main")
-    book.confirm(intend(book, sha256="ef" * 32, message="ours"), "3")
+    ledger.confirm(intend(ledger, sha256="ef" * 32, message="ours"), "3")
     commit("ours")
     git(repository, "merge", "-q", "--no-edit", "other")
     expected = [*(["common"] if common else []), "theirs", "ours"]
-    assert [entry.message for entry in book.submissions()] == expected
-    assert {entry.reference for entry in book.submissions()} - {""} == {"2", "3"}
+    assert [entry.message for entry in ledger.submissions()] == expected
+    assert {entry.reference for entry in ledger.submissions()} - {""} == {"2", "3"}
 
 
-def test_git_lets_the_book_through_and_it_does_not_make_the_tree_dirty(repository):
-    book = Ledger(repository / "submissions" / "ledger.csv")
-    intend(book)
+def test_git_lets_the_ledger_through_and_it_does_not_make_the_tree_dirty(repository):
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
+    intend(ledger)
     assert "submissions/" in git(repository, "status", "--porcelain")
     git(repository, "add", "-A")
     git(repository, "commit", "-qm", "book")
-    intend(book)
+    intend(ledger)
     (repository / "params.yaml").write_text("a: 2\n")
-    intend(book)
-    trees = [entry.git_tree for entry in book.submissions()]
+    intend(ledger)
+    trees = [entry.git_tree for entry in ledger.submissions()]
     assert trees == ["clean", "clean", "changed: params.yaml"]
-    assert book.submissions()[-1].git_commit == git(repository, "rev-parse", "HEAD")
+    assert ledger.submissions()[-1].git_commit == git(repository, "rev-parse", "HEAD")
 
 
 def test_a_dvc_lock_that_was_never_committed_is_no_clean_tree(repository):
     git(repository, "rm", "-q", "--cached", "dvc.lock")
     git(repository, "commit", "-qm", "lock gone")
-    book = Ledger(repository / "submissions" / "ledger.csv")
-    intend(book)
-    assert book.submissions()[0].git_tree == "changed: dvc.lock (not in git)"
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
+    intend(ledger)
+    assert ledger.submissions()[0].git_tree == "changed: dvc.lock (not in git)"
 
 
 def test_the_experiment_whose_lock_this_is_gives_its_name(repository):
     git(repository, "update-ref", "refs/exps/ab/cdef/longer-run", "HEAD")
-    book = Ledger(repository / "submissions" / "ledger.csv")
-    intend(book)
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
+    intend(ledger)
     (repository / "dvc.lock").write_text("another: lock\n")
-    intend(book)
-    assert [entry.experiment for entry in book.submissions()] == ["longer-run", ""]
+    intend(ledger)
+    assert [entry.experiment for entry in ledger.submissions()] == ["longer-run", ""]
 
 
 class Site:
-    """A server's list, as a client gives it."""
+    """A site's list."""
+
+    name, slug = "kaggle", "digits"
 
     def __init__(self, *sent):
         self.sent = sent
@@ -252,65 +268,65 @@ def sent(reference, text, *, status="complete", public=0.8, ago=timedelta(0), er
     )  # fmt: skip
 
 
-def settle(book, *listed):
-    return sync(book, Site(*listed), site="kaggle", slug="digits")
+def settle(ledger, *listed):
+    return sync(ledger, Site(*listed))
 
 
-def test_a_crash_between_upload_and_row_is_settled_by_the_token(book):
-    intent = intend(book, message="width 64")
-    other = intend(book, message="width 64", sha256="cd" * 32)
-    lines = settle(book, sent("99", description("width 64", intent)))
-    first, second = book.submissions()
+def test_a_crash_between_upload_and_row_is_settled_by_the_token(ledger):
+    intent = intend(ledger, message="width 64")
+    other = intend(ledger, message="width 64", sha256="cd" * 32)
+    lines = settle(ledger, sent("99", description("width 64", intent)))
+    first, second = ledger.submissions()
     assert (first.reference, first.status, first.public_score) == ("99", "complete", 0.8)
     assert (second.submission, second.status) == (other, "intended"), "it may be under way at this moment"
     assert f"99: this is {intent}, whose row was never finished" in lines
-    before = book.path.read_bytes()
-    settle(book, sent("99", description("width 64", intent)))
-    assert book.path.read_bytes() == before, "a second sync learns nothing"
+    before = ledger.path.read_bytes()
+    settle(ledger, sent("99", description("width 64", intent)))
+    assert ledger.path.read_bytes() == before, "a second sync learns nothing"
 
 
-def test_a_description_that_lost_its_token_is_matched_by_text_and_time_if_only_one_fits(book):
-    intend(book, message="width 64")
-    settle(book, sent("98", "width 64", ago=timedelta(days=2)))
-    assert book.submissions()[0].reference == ""
-    settle(book, sent("99", "width 64"))
-    assert book.submissions()[0].reference == "99"
+def test_a_description_that_lost_its_token_is_matched_by_text_and_time_if_only_one_fits(ledger):
+    intend(ledger, message="width 64")
+    settle(ledger, sent("98", "width 64", ago=timedelta(days=2)))
+    assert ledger.submissions()[0].reference == ""
+    settle(ledger, sent("99", "width 64"))
+    assert ledger.submissions()[0].reference == "99"
 
 
-def test_a_servers_refusal_is_entered_with_its_reason(book):
-    intent = intend(book)
-    settle(book, sent("5", description("x", intent), status="error", public=None, error="row 3: bad label"))
-    assert (book.submissions()[0].status, book.submissions()[0].reason) == ("error", "row 3: bad label")
+def test_a_servers_refusal_is_entered_with_its_reason(ledger):
+    intent = intend(ledger)
+    settle(ledger, sent("5", description("x", intent), status="error", public=None, error="row 3: bad label"))
+    assert (ledger.submissions()[0].status, ledger.submissions()[0].reason) == ("error", "row 3: bad label")
 
 
-def test_an_old_intent_that_the_server_does_not_list_failed(book, monkeypatch):
-    intent = intend(book)
+def test_an_old_intent_that_the_server_does_not_list_failed(ledger, monkeypatch):
+    intent = intend(ledger)
     monkeypatch.setattr("pipeline.leaderboard.sync.UNDER_WAY", timedelta(0))
-    lines = settle(book)
-    assert book.submissions()[0].status == "failed"
+    lines = settle(ledger)
+    assert ledger.submissions()[0].status == "failed"
     assert any("the file may be sent again" in line for line in lines)
-    settle(book, sent("6", description("late", intent)))
-    assert book.submissions()[0].reference == "6", "what the server shows later counts"
+    settle(ledger, sent("6", description("late", intent)))
+    assert ledger.submissions()[0].reference == "6", "what the server shows later counts"
 
 
-def test_what_others_sent_is_named_and_not_entered(book):
-    intend(book)
-    lines = settle(book, sent("1", "from the web page"), sent("2", "theirs [fb-00000000]"))
+def test_what_others_sent_is_named_and_not_entered(ledger):
+    intend(ledger)
+    lines = settle(ledger, sent("1", "from the web page"), sent("2", "theirs [fb-00000000]"))
     assert any("sent without Foldboard" in line for line in lines)
-    assert any("from another copy of the book: merge that" in line for line in lines)
-    assert len(book.submissions()) == 1
+    assert any("from another copy of the ledger: merge that" in line for line in lines)
+    assert len(ledger.submissions()) == 1
 
 
-def test_find_takes_reference_row_token_and_prefix_and_says_what_is_there(book):
-    intent = intend(book)
-    book.confirm(intent, "4711")
-    intend(book, sha256="ab12" * 8 + "cd" * 16)
+def test_find_takes_reference_row_token_and_prefix_and_says_what_is_there(ledger):
+    intent = intend(ledger)
+    ledger.confirm(intent, "4711")
+    intend(ledger, sha256="ab12" * 8 + "cd" * 16)
     for wanted in ("4711", "1", intent, SHA[:40]):
-        assert book.find(wanted).submission == intent
+        assert ledger.find(wanted).submission == intent
     with pytest.raises(ValueError, match=r"'ab12ab12' names 2 of 2 submissions in .* \(row 1, row 2\)"):
-        book.find("ab12ab12")
+        ledger.find("ab12ab12")
     with pytest.raises(ValueError, match=r"'ab12' names 0 of 2 submissions"):
-        book.find("ab12")
+        ledger.find("ab12")
 
 
 def entry(number, cv_score, public=None, error=0.01, metric="accuracy"):
@@ -361,12 +377,12 @@ def test_the_command_shows_the_table_and_writes_plot_and_points(tmp_path, capsys
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="has no submission yet"):
         command.main(["ledger"])
-    book = Ledger(tmp_path / "submissions" / "ledger.csv")
+    ledger = Ledger(tmp_path / "submissions" / "ledger.csv")
     for at, (cv_score, public) in enumerate([(0.9, 0.89), (0.92, 0.9), (0.95, None)], start=1):
         sha256 = f"{at:064x}"
-        intent = intend(book, sha256=sha256, receipt=receipt(cv_score, sha256=sha256))
-        book.confirm(intent, f"ref{at}")
-        book.record_score(f"ref{at}", public=public, private=None, status="complete")
+        intent = intend(ledger, sha256=sha256, receipt=receipt(cv_score, sha256=sha256))
+        ledger.confirm(intent, f"ref{at}")
+        ledger.record_score(f"ref{at}", public=public, private=None, status="complete")
     command.main(["ledger", "score", "ref3", "0.9312", "--private", "0.91"])
     assert "public 0.9312, private 0.91" in capsys.readouterr().out
     command.main(["ledger"])

@@ -205,7 +205,7 @@ def test_tables_of_features_beside_images_are_no_pixels(tmp_path):
 def test_ingest_stores_them_bit_for_bit(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
-    workplace.run("ingest")
+    workplace.run_data()
     store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))
 
@@ -213,7 +213,7 @@ def test_ingest_stores_them_bit_for_bit(workplace):
 def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
-    workplace.run("ingest")
+    workplace.run_data()
     known = workplace.path("data/competition/test.csv")
     ids = list(read_test_table(known).image_ids)
     with open_archive(write_zip(workplace.root / "again.zip", competition())) as archive:

@@ -5,7 +5,7 @@ import yaml
 from conftest import ROOT
 
 from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
-from pipeline.commands.suggestion import BUDGET_S, ENOUGH_EPOCHS, LEAST_EPOCHS, MOST_EPOCHS, suggested_recipe
+from pipeline.commands.suggestion import BUDGET_S, ENOUGH_EPOCHS, MAX_EPOCHS, MIN_EPOCHS, suggested_recipe
 
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
 
@@ -42,9 +42,9 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
 def test_the_budget_is_spent_on_epochs_and_not_passed(num_train, side, num_folds, gpu):
     recipe, seconds = suggested(num_train=num_train, side=side, num_folds=num_folds, gpu=gpu)
     epochs = recipe["train"]["epochs"]
-    assert LEAST_EPOCHS <= epochs <= MOST_EPOCHS
-    assert seconds <= BUDGET_S or epochs == LEAST_EPOCHS
-    assert seconds * (epochs + 1) / epochs > BUDGET_S or epochs == MOST_EPOCHS
+    assert MIN_EPOCHS <= epochs <= MAX_EPOCHS
+    assert seconds <= BUDGET_S or epochs == MIN_EPOCHS
+    assert seconds * (epochs + 1) / epochs > BUDGET_S or epochs == MAX_EPOCHS
 
 
 def test_a_wider_network_leaves_enough_epochs():

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -41,7 +42,7 @@ class Project:
         return self.server.world
 
     @property
-    def book(self):
+    def ledger(self):
         return Ledger(self.root / "submissions/ledger.csv")
 
     def start(self, *words, **variables):
@@ -110,7 +111,7 @@ def test_a_submission_is_sent_scored_and_written_down(project):
     assert [call for call in project.world.calls if call != "IntrospectToken"] == [
         "GetSubmissionLimits", "StartSubmissionUpload", "PUT", "CreateSubmission", "GetSubmission",
     ]  # fmt: skip
-    [entry] = project.book.submissions()
+    [entry] = project.ledger.submissions()
     assert (entry.status, entry.public_score, entry.private_score) == ("complete", 0.93125, None)
     assert (entry.reference, entry.competition, entry.cv_score) == ("41000001", "digits", 0.91)
     assert project.world.submissions[0]["description"] == f"wider net [{entry.submission}]"
@@ -131,11 +132,11 @@ def test_a_score_that_does_not_come_is_no_failure(project):
     project.world.outcomes = [{"status": "PENDING"}]
     code, out = project.upload("--wait", "1")
     assert code == 0 and "`python -m pipeline ledger sync` enters it" in out
-    assert project.book.submissions()[0].status == "sent"
+    assert project.ledger.submissions()[0].status == "sent"
     project.world.submissions[0] |= {"status": "COMPLETE", "publicScore": "0.75"}
     code, out = project.run("ledger", "sync")
     assert code == 0, out
-    assert project.book.submissions()[0].public_score == 0.75
+    assert project.ledger.submissions()[0].public_score == 0.75
 
 
 def test_trouble_while_waiting_is_said_once_and_the_list_is_asked(project):
@@ -156,8 +157,8 @@ def test_the_servers_reason_is_told_when_it_cannot_score(project):
     project.world.outcomes = [{"status": "ERROR", "errorDescription": f"Evaluation Exception: no column x {TOKEN}"}]
     code, out = project.upload()
     assert code == 2
-    assert "kaggle took 41000001 but could not score it: Evaluation Exception: no column x ***; mend the file" in out
-    assert project.book.submissions()[0].status == "error"
+    assert "Kaggle took 41000001 but could not score it: Evaluation Exception: no column x ***; correct it" in out
+    assert project.ledger.submissions()[0].status == "error"
 
 
 # call, its answer, facts of the competition, what is said
@@ -237,7 +238,7 @@ def test_network_down_and_upload_host_unreachable(project):
     project.world.upload_url = nowhere
     code, out = project.upload()
     assert code == 2 and "the upload host 127.0.0.1 does not take the file (ConnectionError)" in out
-    assert project.world.submissions == [] and project.book.submissions() == []
+    assert project.world.submissions == [] and project.ledger.submissions() == []
 
 
 def test_a_slow_upload_ends_at_its_deadline(project):
@@ -285,15 +286,82 @@ def test_killed_between_upload_and_row_nothing_is_lost_or_sent_twice(project):
     process.send_signal(signal.SIGKILL)
     killed.set()
     project.finish(process)
-    assert [entry.status for entry in project.book.submissions()] == ["intended"]
+    assert [entry.status for entry in project.ledger.submissions()] == ["intended"]
     code, out = project.upload()
     assert code == 2 and "so it was not sent now" in out
     project.world.submissions[0] |= {"status": "COMPLETE", "publicScore": "0.75"}
     code, out = project.run("ledger", "sync")
     assert code == 0, out
-    [entry] = project.book.submissions()
+    [entry] = project.ledger.submissions()
     assert (entry.status, entry.reference, entry.public_score) == ("complete", "41000001", 0.75)
     assert len(project.world.submissions) == 1
+
+
+def interrupted_in(project, call):
+    """(exit code, output) of an upload that gets Ctrl-C while the server holds `call`."""
+    reached, ended = threading.Event(), threading.Event()
+    project.server.handle_error = lambda *error: None
+    project.world.before[call] = lambda: reached.set() or ended.wait(30)
+    process = project.start("upload", "-m", "wider net")
+    assert reached.wait(30)
+    process.send_signal(signal.SIGINT)
+    found = project.finish(process)
+    ended.set()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("call", "said", "statuses"),
+    [
+        ("StartSubmissionUpload", "interrupted: nothing was submitted", []),
+        ("CreateSubmission", "interrupted: Kaggle may have taken the file (fb-", ["intended"]),
+        ("GetSubmission", "interrupted: Kaggle has the submission, reference 41000001; ", ["sent"]),
+    ],
+)
+def test_ctrl_c_says_how_things_stand_at_the_site(project, call, said, statuses):
+    code, out = interrupted_in(project, call)
+    assert code == 130 and said in out.splitlines()[-1], out
+    assert [entry.status for entry in project.ledger.submissions()] == statuses
+
+
+THIRD = """
+from pipeline.leaderboard.site import Site
+
+class Third(Site):
+    title = "The Third"
+    competition_help = "a word"
+
+    @classmethod
+    def connect(cls, args):
+        found = cls()
+        found.slug = args.competition
+        return found
+
+    def allowance(self):
+        return "as many as you like"
+
+    def deliver(self, content, file_name):
+        return lambda description: f"third-{len(content)}"
+"""
+
+
+def test_a_site_is_one_new_file(project, tmp_path):
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline")
+    (tmp_path / "pipeline/leaderboard/sites/third.py").write_text(THIRD)
+    code, out = project.upload("--site", "third", "--competition", "word")
+    assert code == 0 and f"submitted    reference third-{len(GOOD)}" in out, out
+    assert "The Third shows it on its site only; enter it: `python -m pipeline ledger score third-" in out
+    assert [(entry.site, entry.competition) for entry in project.ledger.submissions()] == [("third", "word")]
+    assert "third" in project.run("upload", "--help")[1] and "third" in project.run("ledger", "--help")[1]
+    code, out = project.run("ledger", "sync")
+    assert code == 2 and "The Third gives no list of submissions" in out
+    code, out = project.run("download", "word", "--site", "third")
+    assert code == 2 and "The Third gives no files to programs" in out
+
+
+def test_only_its_own_file_knows_a_site_by_name():
+    files = [path for path in (ROOT / "pipeline").rglob("*.py") if path.parent.name not in ("sites", "scoring")]
+    assert not [path for path in files if re.search("kaggle|dacon", path.read_text().lower())]
 
 
 def test_the_same_file_and_an_invalid_one_are_refused_without_a_call(project):
@@ -311,6 +379,7 @@ def test_the_same_file_and_an_invalid_one_are_refused_without_a_call(project):
 
 def test_check_as_a_table_and_for_machines(project):
     code, out = project.run("check")
+    assert not project.ledger.path.exists(), "it only reads"
     assert code == 0 and "OK       unknown labels" in out and "3 labels" in out
     assert out.splitlines()[-1].startswith("submissions/submission.csv: OK (")
     mine = project.root / "mine.csv"
@@ -397,9 +466,9 @@ def test_download_says_what_to_do_about_rules(project):
     assert code == 2 and "accept its rules at https://www.kaggle.com/competitions/digits/rules" in out
 
 
-def test_the_readmes_lines_work_as_they_stand(project, tmp_path):
-    section = (ROOT / "README.md").read_text().split("## Submitting")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+def test_the_pages_lines_work_as_they_stand(project, tmp_path):
+    page = (ROOT / "docs/submitting.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line) for kind, block in blocks if not kind for line in block.splitlines()]
     ours = [words[3:] for words in lines if words[:3] == ["python", "-m", "pipeline"]]
     assert [words[0] for words in ours] == ["download", "inspect", "check", "upload", "ledger"]
@@ -414,7 +483,7 @@ def test_dacon_gets_one_form_with_the_file(project):
     assert code == 0, out
     assert "competition  236000 on Dacon" in out and "`python -m pipeline ledger score dacon-" in out
     [form] = project.world.forms
-    [entry] = project.book.submissions()
+    [entry] = project.ledger.submissions()
     texts = {name: content.decode() for name, (file_name, content) in form.items() if file_name is None}
     assert texts == {
         "cpt_id": "236000", "team_name": "팀 A", "file_name": "submission.csv", "api_token": TOKEN, "api_version": "2.0",
@@ -422,7 +491,7 @@ def test_dacon_gets_one_form_with_the_file(project):
     }  # fmt: skip
     assert form["file"] == ("submission.csv", GOOD)
     code, out = project.run("ledger", "score", entry.reference, "0.9312")
-    assert code == 0 and project.book.submissions()[0].public_score == 0.9312
+    assert code == 0 and project.ledger.submissions()[0].public_score == 0.9312
     code, out = project.upload("--site", "dacon")
     assert code == 2 and "would get the same score again" in out and len(project.world.forms) == 1
 
@@ -447,7 +516,7 @@ def test_each_word_of_dacon_is_one_sentence(project, case):
     project.world.dacon, message = DACON[case]
     code, out = project.upload("--site", "dacon")
     assert code == 2 and message in out.splitlines()[-1]
-    assert project.book.submissions()[0].status == "failed"
+    assert project.ledger.submissions()[0].status == "failed"
 
 
 def test_dacon_without_a_clear_answer_is_not_asked_again(project):
@@ -479,8 +548,8 @@ def test_dacon_names_what_is_missing_before_it_is_asked(project):
 
 
 def test_dacon_takes_100_megabytes_at_most():
-    from pipeline.leaderboard.dacon_client import MOST_BYTES, DaconClient
+    from pipeline.leaderboard.sites.dacon import MAX_BYTES, Dacon
 
-    client = DaconClient("1", team="a", token=TOKEN)
+    client = Dacon("1", team="a", token=TOKEN)
     with pytest.raises(ValueError, match="has 100,000,001 bytes, Dacon takes 100,000,000"):
-        client.deliver(b"x" * (MOST_BYTES + 1), "big.csv")
+        client.deliver(b"x" * (MAX_BYTES + 1), "big.csv")

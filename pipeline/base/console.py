@@ -1,4 +1,4 @@
-"""How a command speaks and ends: plain lines out, one clear message and exit code 2 for what the user can mend."""
+"""How a command speaks and ends: plain lines out, one clear message and exit code 2 for what the user can correct."""
 
 import os
 import signal
@@ -27,15 +27,16 @@ def num_cores() -> int:
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call `main(None)`. ValueError and OSError are the user's world: their message, and exit code 2.
 
-    Anything else is a bug of ours and keeps its traceback.
+    A KeyboardInterrupt may say how things stand. Anything else is a bug of ours and keeps its traceback.
     """
     try:
         main(None)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-written was left behind", file=sys.stderr, flush=True)
+    except KeyboardInterrupt as interrupt:
+        state = str(interrupt) or "nothing half-written was left behind"
+        print(f"interrupted: {state}", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
 
 

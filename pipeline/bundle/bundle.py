@@ -47,12 +47,13 @@ import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
-sys.path.insert(0, str(HOME))
+if __name__ == "__main__":  # not in the processes that decode images beside it
+    sys.path.insert(0, str(HOME))
 
-from pipeline.base import console
-from {ENTRY} import main
+    from pipeline.base import console
+    from {ENTRY} import main
 
-console.run(lambda argv: main(HOME, argv))
+    console.run(lambda argv: main(HOME, argv))
 '''
 # what may be the same number of threads, and what CUDA and a folder for scratch files need; nothing else is passed on
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
@@ -74,14 +75,16 @@ def write_bundle(
     *,
     params: Path,
     models: Path,
-    records: Mapping[str, Path | bytes],
+    records: Mapping[str, Path],
+    known: tuple[Path, Path, Path],
     submission: Path,
     receipt: Path,
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
-    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json,
-    decision.json, test.csv. Raises ValueError where the submission is not its receipt's, or weights not their card's.
+    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
+    known: ingest's test.csv and test_images.csv, and decode_test's test.csv. Raises ValueError where the submission is
+    not its receipt's, or weights are not their card's.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -95,6 +98,7 @@ def write_bundle(
         SETTINGS: _json(dataclasses.asdict(_settings(params, folds))),
         REQUIREMENTS: "".join(f"{line}\n" for line in requirements(cards)).encode(),
         **records,
+        "test.csv": _known_test_images(*known),
         **{f"models/{path.name}": path for path in sorted(models.iterdir()) if path.name.split(".")[0] in folds},
         **_code(),
     }
@@ -106,7 +110,7 @@ def write_bundle(
     return manifest
 
 
-def known_test_images(table: Path, images: Path, seen: Path) -> bytes:
+def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
     """A bundle's test.csv: the path of each test image, '' for those of which nothing was to be seen.
 
     table, images, seen: what ingest and decode_test wrote about them.

@@ -16,9 +16,9 @@ SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = {False: (32, 16), True: (64, 32)}  # of resnet9, by whether there is a GPU
 # accuracy on 2,000 others after training on so many images of CIFAR-10; its standard error is about 0.01
-LEAST_EPOCHS = 10
+MIN_EPOCHS = 10
 ENOUGH_EPOCHS = 30  # 8,000 images: 0.808 at width 16 in 30 epochs, 0.786 at width 32 in 10, in about the same time
-MOST_EPOCHS = 50  # 2,000 images: 0.648 in 16, 0.682 in 30, 0.688 in 50; 480 images: 0.515 in 40, 0.519 in 80
+MAX_EPOCHS = 50  # 2,000 images: 0.648 in 16, 0.682 in 30, 0.688 in 50; 480 images: 0.515 in 40, 0.519 in 80
 # images; below it smaller batches give enough steps, at a lower rate. 480 made-up photographs of 4 classes (64 px,
 # width 32, 40 epochs of 6 steps), accuracy held out in folds 0 and 1: 0.67, 0.92 at a peak of 0.1; 0.97, 0.99 at 0.03.
 # Batches of 64 and of 32: 2,000 images of CIFAR-10, 30 epochs, 0.682 and 0.708; 480, 40 epochs, 0.515 and 0.526; 160
@@ -52,7 +52,7 @@ def suggested_recipe(
     epoch_s = {choice: _epoch_seconds(num_train, *choice, num_folds=num_folds, gpu=gpu) for choice in choices}
     affordable = [choice for choice in choices if epoch_s[choice] * _epochs_asked(*choice, gpu=gpu) <= BUDGET_S]
     size, width = affordable[0] if affordable else choices[-1]
-    epochs = min(max(int(BUDGET_S / epoch_s[(size, width)]), LEAST_EPOCHS), MOST_EPOCHS)
+    epochs = min(max(int(BUDGET_S / epoch_s[(size, width)]), MIN_EPOCHS), MAX_EPOCHS)
     flip = not _one_sided(classes)
     small = num_train < SMALL_SET
     sections: dict[str, dict[str, Any]] = {
@@ -86,7 +86,7 @@ def has_gpu() -> bool:
 def _epochs_asked(size: int, width: int, *, gpu: bool) -> int:
     """Epochs that must be affordable before images are this large and the network is this wide."""
     plain = size <= ENOUGH_SIDE and width == min(WIDTHS[gpu])
-    return LEAST_EPOCHS if plain else ENOUGH_EPOCHS
+    return MIN_EPOCHS if plain else ENOUGH_EPOCHS
 
 
 def _epoch_seconds(num_train: int, size: int, width: int, *, num_folds: int, gpu: bool) -> float:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -149,7 +149,7 @@ def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.nd
     image_ids, labels = read_train_labels(path)
     readable, groups_of = _read(groups, "audit", GROUPS_COLUMNS)
     with made_by("audit", groups):
-        rows = rows_of(readable, image_ids, groups, path)
+        rows = _rows_of(readable, image_ids, groups, path)
     return TrainTable(readable, labels.take(rows), groups_of), image_ids, rows
 
 
@@ -173,7 +173,7 @@ def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
         return tuple(read_table(path, columns).values())
 
 
-def rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
+def _rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
     """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; ValueError for others."""
     if some == all_of_them:
         return np.arange(len(some))
@@ -197,12 +197,12 @@ def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
     """
     dealt, folds = _read(path, "split", FOLDS_COLUMNS)
     with made_by("split", path):
-        rows = rows_of(dealt, image_ids, path, table)
-    if len(rows) == len(image_ids):
-        return folds
-    found = np.full(len(image_ids), "", dtype=object)
-    found[rows] = list(folds)
-    return Texts(found.tolist())
+        if dealt != image_ids:
+            raise ValueError(
+                f"{path} deals {len(dealt)} images into folds, which are not the {len(image_ids)} of {table} in its "
+                "order"
+            )
+    return cast(Texts, folds)
 
 
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:

@@ -12,20 +12,19 @@ from tqdm import tqdm
 from pipeline.archive.archive import open_archive
 from pipeline.base import console
 from pipeline.base.files import read_json, write_json
-from pipeline.leaderboard.kaggle_client import KaggleClient
-from pipeline.leaderboard.site import UnansweredError
+from pipeline.leaderboard.site import Site, UnansweredError
 
 PIECE = 1 << 16  # bytes; of the last one before a break nothing is kept
 
 
-def download(client: KaggleClient, path: Path) -> None:
+def download(site: Site, path: Path) -> None:
     """Put the competition's zip at `path`; a file that is there stays as it is until the new one is read through.
 
     What came before a break stays beside it (`.part`, and `.part.json`: of which file on the server it is a part).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    response = client.files()
+    response = site.files()
     with response:
         headers = response.headers
         if _is_there(path, headers):

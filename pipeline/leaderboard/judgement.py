@@ -1,4 +1,4 @@
-"""What the book's scores say: cross-validation against the leaderboard, noise, and which two to choose as final."""
+"""What the ledger's scores say: cross-validation against the leaderboard, noise, and which two to choose as final."""
 
 import math
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pipeline.leaderboard.ledger import FAILED, Entry
 from pipeline.scoring.metrics import metric_named
 
-FEWEST_FOR_CORRELATION = 3
+MIN_FOR_CORRELATION = 3
 POINT_COLUMNS = ("submission", "message", "cv_score", "cv_standard_error", "public_score", "private_score")
 HEADER = ("row", "time (UTC)", "status", "CV score", "public", "private", "reference", "sha256", "message")
 
 
 def table_lines(entries: Sequence[Entry]) -> list[str]:
-    """The book as a table for the terminal, oldest first."""
+    """The ledger as a table for the terminal, oldest first."""
     rows = [HEADER, *(_shown(entry) for entry in entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -97,11 +97,11 @@ def _higher_is_better(scored: Sequence[Entry]) -> bool:
 
 
 def _correlation_line(both: Sequence[Entry]) -> str:
-    if len(both) < FEWEST_FOR_CORRELATION:
-        return f"correlation  {len(both)} submissions have both scores; from {FEWEST_FOR_CORRELATION} on it is computed"
+    if len(both) < MIN_FOR_CORRELATION:
+        return f"correlation  {len(both)} submissions have both scores; from {MIN_FOR_CORRELATION} on it is computed"
     value = spearman([entry.cv_score or 0.0 for entry in both], [entry.public_score or 0.0 for entry in both])
     if value is None:
-        return f"correlation  none to be had: the scores of {len(both)} submissions are all equal"
+        return f"correlation  undefined: the scores of {len(both)} submissions are all equal"
     chance = min(1.0, 1.96 / math.sqrt(len(both) - 1))
     said = "cross-validation and leaderboard agree" if value > chance else "not more than chance gives"
     if value < -chance:

@@ -1,8 +1,8 @@
-"""The book of submissions: a CSV in git to which rows are only ever added.
+"""The ledger of submissions: a CSV in git to which rows are only ever added.
 
 A later fact about a submission (its reference, its score) is a new row of the same `submission` that says only what is
 new; on reading, the newest cell of each column counts. Rows are ordered by their time, not their place, so that two
-copies of the book merge by keeping the lines of both (`merge=union` in .gitattributes).
+copies of it merge by keeping the lines of both (`merge=union` in .gitattributes).
 """
 
 import contextlib
@@ -30,7 +30,7 @@ COLUMNS = (
     "dvc_lock_sha256", "reason", "layout",
 )  # fmt: skip
 NUMBERS = ("cv_score", "cv_standard_error", "public_score", "private_score")
-SHORTEST_PREFIX = 6  # characters of a sha256 that may name a submission
+MIN_PREFIX = 6  # characters of a sha256 that may name a submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,25 +64,28 @@ def description(message: str, intent: str) -> str:
 
 
 class Ledger:
-    """The book at `path`; it need not exist yet. Any number of processes may write at once."""
+    """The ledger at `path`; it need not exist yet. Any number of processes may write at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._warned = False  # of a torn row
 
     def submissions(self) -> list[Entry]:
-        """Every submission, oldest first."""
+        """Every submission, oldest first. Only reads: a row that a crash cut off is left out, and stays."""
         if not self.path.is_file():
             return []
-        with self._locked() as handle:
-            self._mend(handle)
-            handle.seek(0)
-            content = handle.read()
-        return _entries(_rows(content, self.path))
+        with self.path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            rows, torn = _parted(handle.read())
+        if torn and not self._warned:
+            console.say(f"warning: {self.path} ends in {_torn_row(torn)}; the next command that writes moves it aside")
+            self._warned = True
+        return _entries(_rows(rows, self.path))
 
     def submissions_to(self, site: str | None, competition: str | None) -> list[Entry]:
         """Those to one competition of a site, oldest first; None: the newest submission's. Raises where there are none.
 
-        Their numbers are those of the whole book.
+        Their numbers are those of the whole ledger.
         """
         entries = [entry for entry in self.submissions() if site in (None, entry.site)]
         entries = [entry for entry in entries if competition in (None, entry.competition)]
@@ -101,14 +104,14 @@ class Ledger:
         ways: list[list[Entry]] = [
             [entry for entry in entries if wanted in (entry.reference, entry.submission)],
             [entry for entry in entries if wanted == str(entry.number)],
-            [entry for entry in entries if len(wanted) >= SHORTEST_PREFIX and entry.sha256.startswith(wanted)],
+            [entry for entry in entries if len(wanted) >= MIN_PREFIX and entry.sha256.startswith(wanted)],
         ]
         found = next(filter(None, ways), [])
         if len(found) != 1:
             which = ", ".join(f"row {entry.number}" for entry in found[:3])
             raise ValueError(
                 f"{wanted!r} names {len(found)} of {len(entries)} submissions in {self.path} ({which or 'none'}); "
-                f"give a reference, a row number, or {SHORTEST_PREFIX} characters or more of the sha256: "
+                f"give a reference, a row number, or {MIN_PREFIX} characters or more of the sha256: "
                 "`python -m pipeline ledger` shows them"
             )
         return found[0]
@@ -157,9 +160,7 @@ class Ledger:
     def _append(self, submission: str, **facts: Any) -> None:
         """One row, on the disk when this returns."""
         with self._locked() as handle:
-            self._mend(handle)
-            handle.seek(0)
-            content = handle.read()
+            content = self._without_torn_row(handle)
             cells = {"time": _now(content), "submission": submission, "layout": LAYOUT} | facts
             row = ["" if cells.get(name) is None else str(cells[name]) for name in COLUMNS]
             line = table_bytes(COLUMNS, [row]) if not content else table_bytes(row, [])
@@ -169,7 +170,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[BinaryIO]:
-        """The book, open for appending, held by this process alone."""
+        """The ledger, open for appending, held by this process alone."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             with self.path.open("a+b") as handle:
@@ -179,28 +180,35 @@ class Ledger:
                     yield handle
                     return
 
-    def _mend(self, handle: BinaryIO) -> None:
-        """Put the rest of a row that a crash cut off into a file beside the book, and end the book before it."""
+    def _without_torn_row(self, handle: BinaryIO) -> bytes:
+        """The ledger's rows; the rest of one that a crash cut off goes into a file beside the ledger."""
         handle.seek(0)
         content = handle.read()
-        whole, tail = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-        if not tail:
-            return
-        if _is_row(tail):  # only its newline is missing: an editor, or the very last byte
+        rows, torn = _parted(content)
+        if len(rows) > len(content):
             handle.write(b"\n")
-            handle.flush()
-            return
-        aside = self.path.with_name(self.path.name + ".torn")
-        with aside.open("ab") as kept:
-            kept.write(tail + b"\n")
-            kept.flush()
-            os.fsync(kept.fileno())
-        handle.truncate(len(whole))
-        os.fsync(handle.fileno())
-        console.say(
-            f"warning: {self.path} ended in a torn row of {len(tail)} bytes (a crash while it was written): moved to "
-            f"{aside}; `python -m pipeline ledger sync` asks the server what it was about"
-        )
+        if torn:
+            aside = self.path.with_name(self.path.name + ".torn")
+            with aside.open("ab") as kept:
+                kept.write(torn + b"\n")
+                kept.flush()
+                os.fsync(kept.fileno())
+            handle.truncate(len(rows))
+            console.say(
+                f"warning: {self.path} ended in {_torn_row(torn)}: moved to {aside}; "
+                "`python -m pipeline ledger sync` asks the site what it was about"
+            )
+        return rows
+
+
+def _parted(content: bytes) -> tuple[bytes, bytes]:
+    """(whole rows, the rest of one that a crash cut off). A row that lacks its newline alone is whole: an editor."""
+    rows, newline, rest = content.rpartition(b"\n")
+    return (content + b"\n", b"") if rest and _is_row(rest) else (rows + newline, rest)
+
+
+def _torn_row(torn: bytes) -> str:
+    return f"a torn row of {len(torn)} bytes (a crash while it was written)"
 
 
 def _one_line(text: str) -> str:
@@ -237,7 +245,7 @@ def _cross_validation(receipt: Mapping[str, Any] | None, sha256: str) -> dict[st
 
 
 def _rows(content: bytes, path: Path) -> list[dict[str, str]]:
-    """The rows by time, each once. A header in the middle, as a merge of two new books leaves it, is passed over."""
+    """The rows by time, each once. A header in the middle, as a merge of two new ledgers leaves it, is passed over."""
     try:
         lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:

@@ -11,7 +11,7 @@ CLEAN, CHANGED, NO_GIT = "clean", "changed: ", "no git"
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What the book keeps; empty text for what is not there."""
+    """What the ledger keeps; empty text for what is not there."""
 
     git_commit: str
     git_tree: str  # `clean`, `changed: FILES`, or `no git`

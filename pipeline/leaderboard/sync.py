@@ -1,45 +1,24 @@
-"""The book and the server's list brought together: what a crash between upload and row left open is settled."""
+"""The ledger and the site's list brought together: what a crash between upload and row left open is settled."""
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from pipeline.leaderboard.ledger import FAILED, INTENDED, Entry, Ledger
+from pipeline.leaderboard.site import SentSubmission, Site
 
 TOKEN = re.compile(r"\[(fb-[0-9a-f]{8})\]")
 NEAR = timedelta(minutes=15)  # between our intent and the server's time, where a description lost its token
 UNDER_WAY = timedelta(minutes=60)  # an upload may take so long before its absence from the list means anything
 
 
-@dataclass(frozen=True, kw_only=True)
-class SentSubmission:
-    """A submission as the server lists it."""
-
-    reference: str
-    description: str
-    time: datetime  # with its zone; without one it is UTC
-    status: str
-    public_score: float | None
-    private_score: float | None
-    error: str = ""  # the server's reason
-
-
-class SubmissionList(Protocol):
-    """What `sync` asks of a site's client."""
-
-    def submissions(self) -> Sequence[SentSubmission]:
-        """All of our submissions to this competition."""
-
-
-def sync(ledger: Ledger, client: SubmissionList, *, site: str, slug: str) -> list[str]:
-    """Enter references, statuses and scores that the server has and the book has not; gives lines for people."""
-    listed = client.submissions()
+def sync(ledger: Ledger, site: Site) -> list[str]:
+    """Enter references, statuses and scores that the site has and the ledger has not; gives lines for people."""
+    listed = site.submissions()
     lines: list[str] = []
     strangers: list[SentSubmission] = []
     for sent in listed:
-        entry = _entry_of(sent, _of_competition(ledger, site, slug))
+        entry = _entry_of(sent, _of_competition(ledger, site))
         if entry is None:
             strangers.append(sent)
             continue
@@ -49,13 +28,13 @@ def sync(ledger: Ledger, client: SubmissionList, *, site: str, slug: str) -> lis
         ledger.record_score(
             sent.reference, public=sent.public_score, private=sent.private_score, status=sent.status, reason=sent.error
         )
-    lines += _settle_absent(ledger, _of_competition(ledger, site, slug))
+    lines += _settle_absent(ledger, _of_competition(ledger, site))
     lines += [_stranger(sent) for sent in strangers]
-    return [f"{len(listed)} submissions on the server, {len(listed) - len(strangers)} of them in the book", *lines]
+    return [f"{len(listed)} submissions on the server, {len(listed) - len(strangers)} of them in the ledger", *lines]
 
 
-def _of_competition(ledger: Ledger, site: str, slug: str) -> list[Entry]:
-    return [entry for entry in ledger.submissions() if (entry.site, entry.competition) == (site, slug)]
+def _of_competition(ledger: Ledger, site: Site) -> list[Entry]:
+    return [entry for entry in ledger.submissions() if (entry.site, entry.competition) == (site.name, site.slug)]
 
 
 def _entry_of(sent: SentSubmission, entries: Sequence[Entry]) -> Entry | None:
@@ -91,8 +70,8 @@ def _settle_absent(ledger: Ledger, entries: Sequence[Entry]) -> list[str]:
 
 def _stranger(sent: SentSubmission) -> str:
     token = TOKEN.search(sent.description)
-    whence = "from another copy of the book: merge that" if token else "sent without Foldboard: not entered"
-    return f"{sent.reference}: {sent.description!r} is {whence}"
+    origin = "from another copy of the ledger: merge that" if token else "sent without Foldboard: not entered"
+    return f"{sent.reference}: {sent.description!r} is {origin}"
 
 
 def _time(entry: Entry) -> datetime:

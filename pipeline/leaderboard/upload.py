@@ -1,8 +1,9 @@
 """From a CSV to a score on the leaderboard: checked, sent once, written down at every step."""
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,14 @@ from tqdm import tqdm
 from pipeline.base import console
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.ledger import Ledger, description
-from pipeline.leaderboard.site import Client, RefusedError, SiteError
-from pipeline.leaderboard.sync import SentSubmission
+from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError
 from pipeline.submission.contract import WARN, refuse, verdict
 
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLED = ("complete", "error")
 
 
-def checked(path: Path, book: Ledger, *, sample: bytes, schema: Schema, **known: Any) -> bytes:
+def checked(path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, **known: Any) -> bytes:
     """The bytes to send. Raises ValueError for a file that the contract refuses, and for one that was sent before.
 
     known: as of `contract.verdict`.
@@ -31,7 +31,7 @@ def checked(path: Path, book: Ledger, *, sample: bytes, schema: Schema, **known:
     for check in warnings:
         console.say(str(check))
     console.say(f"checked      {path}: {len(checks)} checks, {len(warnings)} warnings, {len(content):,} bytes")
-    when = book.sent_before(hashlib.sha256(content).hexdigest())
+    when = ledger.sent_before(hashlib.sha256(content).hexdigest())
     if when is not None:
         raise ValueError(
             f"{path} was sent at {when} and would get the same score again, so it was not sent now; if the site does "
@@ -45,8 +45,8 @@ def upload(
     file_name: str,
     message: str,
     *,
-    connect: Callable[[], Client],
-    book: Ledger,
+    site: Site,
+    ledger: Ledger,
     receipt: Mapping[str, Any] | None,
     wait_s: float,
 ) -> None:
@@ -54,15 +54,17 @@ def upload(
 
     receipt: submit's, if it is about this file; wait_s: how long to wait for the score, whose absence is no failure.
     """
-    client = connect()
-    console.say(f"allowance    {client.allowance()}")
-    reference = _send(content, file_name, message, client=client, book=book, receipt=receipt)
+    with _interrupted("nothing was submitted"):
+        console.say(f"allowance    {site.allowance()}")
+        submit = site.deliver(content, file_name)
+    reference = _submit(submit, content, message, site=site, ledger=ledger, receipt=receipt)
     console.say(f"submitted    reference {reference}")
-    found = _await_score(client, reference, wait_s=wait_s)
+    with _interrupted(f"{site.title} has the submission, reference {reference}; {site.score_hint(reference)}"):
+        found = _await_score(site, reference, wait_s=wait_s)
     if found is None or found.status not in SETTLED:
-        console.say(f"score        {_later(client.site, reference)}")
+        console.say(f"score        {site.score_hint(reference)}")
         return
-    book.record_score(
+    ledger.record_score(
         reference,
         public=found.public_score,
         private=found.private_score,
@@ -71,35 +73,53 @@ def upload(
     )
     if found.status == "error":
         reason = found.error or "it gives no reason"
-        raise ValueError(f"{client.site} took {reference} but could not score it: {reason}; mend the file, send again")
+        raise ValueError(
+            f"{site.title} took {reference} but could not score it: {reason}; correct it and send it again"
+        )
     private = "not shown yet" if found.private_score is None else f"{found.private_score:g}"
     public = "not shown" if found.public_score is None else f"{found.public_score:g}"
     console.say(f"score        public {public}, private {private}")
 
 
-def _send(
-    content: bytes, file_name: str, message: str, *, client: Client, book: Ledger, receipt: Mapping[str, Any] | None
+def _submit(
+    submit: Callable[[str], str],
+    content: bytes,
+    message: str,
+    *,
+    site: Site,
+    ledger: Ledger,
+    receipt: Mapping[str, Any] | None,
 ) -> str:
-    """The site's reference. The intent is in the book before the site is asked, so a crash in between loses nothing."""
-    submit = client.deliver(content, file_name)
+    """The site's reference. The intent is in the ledger before the site is asked: a crash in between loses nothing."""
     sha256 = hashlib.sha256(content).hexdigest()
-    intent = book.intend(sha256=sha256, message=message, site=client.site, slug=client.slug, receipt=receipt)
+    intent = ledger.intend(sha256=sha256, message=message, site=site.name, slug=site.slug, receipt=receipt)
+    unknown = f"{site.title} may have taken the file ({intent} in the ledger): look there before you send it again"
     try:
-        reference = submit(description(message, intent))
+        with _interrupted(unknown):
+            reference = submit(description(message, intent))
+            ledger.confirm(intent, reference)
     except RefusedError as error:
-        book.fail(intent, str(error))
+        ledger.fail(intent, str(error))
         raise
-    book.confirm(intent, reference)
     return reference
 
 
-def _await_score(client: Client, reference: str, *, wait_s: float) -> SentSubmission | None:
+@contextlib.contextmanager
+def _interrupted(state: str) -> Iterator[None]:
+    """Ctrl-C inside ends the command with `state`: how things stand at the site."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(state) from None
+
+
+def _await_score(site: Site, reference: str, *, wait_s: float) -> SentSubmission | None:
     """How it stands when the site has settled it, or when the time is over. Trouble on the way is waited out."""
-    end, pause, said = time.monotonic() + wait_s, FIRST_PAUSE_S, ""
+    end, pause, said = time.monotonic() + wait_s, MIN_PAUSE_S, ""
     with tqdm(desc="waiting for the score", bar_format="{desc} {elapsed}", disable=None) as bar:
         while True:
             try:
-                found = client.outcome(reference)
+                found = site.outcome(reference)
                 if found is None or found.status in SETTLED:
                     return found
             except SiteError as error:
@@ -111,10 +131,4 @@ def _await_score(client: Client, reference: str, *, wait_s: float) -> SentSubmis
                 return found
             time.sleep(pause)
             bar.refresh()
-            pause = min(pause * 1.5, LONGEST_PAUSE_S)
-
-
-def _later(site: str, reference: str) -> str:
-    if site == "kaggle":
-        return "not known yet; `python -m pipeline ledger sync` enters it once Kaggle has it"
-    return f"{site} shows it on its site only; enter it: `python -m pipeline ledger score {reference} 0.9312`"
+            pause = min(pause * 1.5, MAX_PAUSE_S)

@@ -241,7 +241,7 @@ def _summary(sizes: Mapping[str, int], train: Part, test: Part, findings: Sequen
     """audit.json: counts, formats, and everything found, the first three of each kind by name."""
     original = _both(train.seen.sizes, test.seen.sizes)
     return {
-        "num_train": len(train.image_ids),
+        "num_train": int(train.is_seen().sum()),
         "num_test": len(test.image_ids),
         "classes": sizes,
         "formats": dict(_both(train.seen.formats, test.seen.formats).most_common()),

@@ -38,7 +38,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     columns = {name: cells.take(rows) for name, cells in read_train_columns(args.columns, image_ids).items()}
     deal = deal_rows(train, columns, kind=target.kind, **dataclasses.asdict(params))
     dealt = deal.fold_of_row
-    write_table(args.out, FOLDS_COLUMNS, zip(train.image_ids, dealt, strict=True))
+    fold_of_row = dict(zip(rows.tolist(), dealt.tolist(), strict=True))
+    table = ((image_id, fold_of_row.get(row, "")) for row, image_id in enumerate(image_ids))
+    write_table(args.out, FOLDS_COLUMNS, table)  # '' for an image that cannot be read: it is in no fold
 
     sizes = [int((dealt == int(fold)).sum()) for fold in folds]
     console.say(f"{len(dealt):,} images dealt into {len(folds)} folds of {min(sizes):,} to {max(sizes):,}")

@@ -1,20 +1,24 @@
 """Kaggle through its own client, which is imported when it is needed: it prints, calls the network and may exit."""
 
+import argparse
 import contextlib
 import functools
 import io
+import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from pipeline.leaderboard.kaggle_failures import LOGIN, host_of, sentence
-from pipeline.leaderboard.site import RefusedError, SiteError, UnansweredError
-from pipeline.leaderboard.sync import SentSubmission
+from pipeline.base import console
+from pipeline.base.params import load_params
+from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
 WAIT_S = 60.0  # for one answer; the client itself would wait for ever
@@ -23,18 +27,45 @@ HIDDEN = "***"
 SECRET_VARIABLES = ("KAGGLE_API_TOKEN", "KAGGLE_KEY")
 SECRET_SETTINGS = ("token", "key")  # of the client, wherever it took them from
 LOUD_VARIABLES = ("VERBOSE", "VERBOSE_OUTPUT")  # they make the client print every header, the token's too
+LOGIN = (
+    "Kaggle does not know who you are: click Generate New Token at https://www.kaggle.com/settings/api and save the "
+    "token in ~/.kaggle/access_token (or in the environment variable KAGGLE_API_TOKEN); an old token may have expired"
+)
+SAYS_RULES = ("rule", "accept")
+SAYS_NOTEBOOK = ("notebook", "kernel", "code competition")
+SAYS_CLOSED = ("closed", "ended", "deadline", "disabled", "no longer", "not accepting", "has finished")
+SAYS_LIMIT = ("limit", "exceeded", "maximum", "too many submissions", "daily", "allowance", "quota")
 
 
-class KaggleClient:
-    """One competition of Kaggle. Whatever fails raises a SiteError of one sentence, without a credential in it."""
+class Kaggle(Site):
+    """Kaggle. Whatever fails raises a SiteError of one sentence, without a credential in it."""
 
-    site = "kaggle"
+    title = "Kaggle"
+    is_default = True
+    competition_help = "last part of its web address; default: name of competition.raw"
 
     def __init__(self, slug: str, *, deadline_s: float = 600.0) -> None:
         self.slug = slug
         self._deadline_s = deadline_s  # for bringing a file to the upload host
         with _one_sentence(lambda error: _hidden(sentence(error, slug), {})):
             self._api = _logged_in()
+
+    @classmethod
+    def connect(cls, args: argparse.Namespace) -> "Kaggle":
+        """See `Site`."""
+        slug, source = args.competition, "from --competition"
+        if slug is None:
+            slug = Path(load_params(args.params)["competition"]["raw"]).name.split(".")[0]
+            source = f"from competition.raw in {args.params}; --competition names another"
+        console.say(f"competition  {slug} on Kaggle ({source})")
+        return cls(slug, deadline_s=args.deadline)
+
+    @classmethod
+    def open_list(cls, slug: str) -> "Kaggle":
+        """See `Site`."""
+        return cls(slug)
+
+    open_files = open_list
 
     def allowance(self) -> str:
         """Kaggle's count of today. All zeros is what somebody has who is on no team yet: the server decides then."""
@@ -52,7 +83,7 @@ class KaggleClient:
         )
 
     def deliver(self, content: bytes, file_name: str) -> Callable[[str], str]:
-        """See `site.Client`."""
+        """See `Site`."""
         place = self._ask(
             "start_submission_upload",
             "ApiStartSubmissionUploadRequest",
@@ -65,14 +96,18 @@ class KaggleClient:
         return functools.partial(self._submit, place.token)
 
     def outcome(self, reference: str) -> SentSubmission | None:
-        """See `site.Client`."""
+        """See `Site`."""
         try:
             return self._read(self._ask("get_submission", "ApiGetSubmissionRequest", ref=int(reference)))
         except RefusedError:
             return next((sent for sent in self.submissions() if sent.reference == reference), None)
 
+    def score_hint(self, reference: str) -> str:
+        """See `Site`."""
+        return "not known yet; `python -m pipeline ledger sync` enters it once Kaggle has it"
+
     def submissions(self) -> list[SentSubmission]:
-        """All of ours, newest first."""
+        """See `Site`."""
         found: list[SentSubmission] = []
         token = ""
         while True:
@@ -84,7 +119,7 @@ class KaggleClient:
                 return found
 
     def files(self) -> Any:
-        """The competition's zip, as an open response of `requests`; nothing of its body is read yet."""
+        """See `Site`."""
         return self._ask("download_data_files", "ApiDownloadDataFilesRequest", competition_name=self.slug)
 
     def hidden(self, text: str) -> str:
@@ -260,3 +295,81 @@ def _until_midnight(now: datetime) -> str:
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     minutes = int((midnight - now).total_seconds()) // 60
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def sentence(error: Exception, slug: str, competition: Any = None) -> str:
+    """Why Kaggle's client failed.
+
+    error: from requests, or from reading an answer; competition: Kaggle's own facts about `slug`, where they are known.
+    """
+    response = getattr(error, "response", None)
+    if response is None:
+        return _without_answer(error)
+    said = reason(response)
+    quoted = f" (Kaggle says: {said})" if said else ""
+    if response.status_code == 401:
+        return f"{LOGIN}{quoted}"
+    if response.status_code >= 500:
+        return f"Kaggle has trouble of its own ({response.status_code}): try again in some minutes{quoted}"
+    return f"{_of_competition(response, said.lower(), slug, competition)}{quoted}"
+
+
+def reason(response: Any) -> str:
+    """The server's own words, on one line; '' where there are none."""
+    try:
+        found = response.json()
+    except ValueError:
+        return ""
+    if not isinstance(found, dict):
+        return ""
+    inner = found.get("error")
+    said = inner.get("message") if isinstance(inner, dict) else found.get("message") or inner
+    return " ".join((said if isinstance(said, str) else json.dumps(said or "")).split()).strip('"')
+
+
+def _of_competition(response: Any, said: str, slug: str, competition: Any) -> str:
+    page, status = f"https://www.kaggle.com/competitions/{slug}", response.status_code
+    known = competition is not None
+    if _has(said, SAYS_NOTEBOOK) or (known and competition.is_kernels_submissions_only):
+        return (
+            f"{slug} takes notebooks only: pack the models with `python -m pipeline bundle`, add the zip to a notebook "
+            f"as a dataset, and submit it at {page}"
+        )
+    if _has(said, SAYS_CLOSED) or (known and competition.submissions_disabled):
+        return f"{slug} takes no submissions any more (or not yet): see {page}/overview"
+    if all(word in said for word in SAYS_RULES) or (known and not competition.user_has_entered):
+        return f"you have not joined {slug}: accept its rules at {page}/rules, then send this command again"
+    if status != 429 and _has(said, SAYS_LIMIT):
+        return f"no submission to {slug} is left: the day's count starts again at 00:00 UTC"
+    if status == 429:
+        wait = response.headers.get("Retry-After", "")
+        after = f"in {wait} s" if wait.isdecimal() else "in some minutes"
+        return f"Kaggle asks to slow down (429): send this command again {after}"
+    if status == 404:
+        return f"Kaggle has no competition {slug!r}: give the last part of its web address as --competition"
+    if status == 403:
+        return (
+            f"Kaggle does not let you into {slug!r} (403): if that is the last part of its web address, accept the "
+            f"rules at {page}/rules; else give the right one as --competition"
+        )
+    return f"Kaggle refused ({status}): see {page}"
+
+
+def _has(said: str, words: tuple[str, ...]) -> bool:
+    return any(word in said for word in words)
+
+
+def _without_answer(error: Exception) -> str:
+    host = host_of(error)
+    if host is None:
+        return (
+            "Kaggle's answer cannot be understood (a login page of your network in between, or a newer Kaggle than "
+            f"this client: {type(error).__name__}): try again, then `pip install -U kaggle`"
+        )
+    return f"no answer from {host} ({type(error).__name__}): look at the connection, proxy and firewall, and try again"
+
+
+def host_of(answer: Any) -> str | None:
+    """The host that was asked; answer: an exception or a response of requests."""
+    request = getattr(answer, "request", None)
+    return urlsplit(request.url).hostname if request is not None else None

@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from test_dvc import Project
+from project import Project
 
-from pipeline.commands.side_by_side import at_once, folds_in, num_on_accelerators
+from pipeline.commands.fold_pool import at_once
+from pipeline.commands.folds import folds_in, num_on_accelerators
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 
@@ -26,8 +27,8 @@ def run_folds(project, *, code=0):
 
 
 def trained(output):
-    """The stages that wrote a line."""
-    return set(re.findall(r"^((?:train|infer)@\d): ", output, re.MULTILINE))
+    """The stages that ran, by their lines."""
+    return set(re.findall(r"^((?:train|infer)@\d) +\d+\.\d s  fold", output, re.MULTILINE))
 
 
 def start_folds(project):
@@ -104,7 +105,7 @@ def two_folds(root):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project = two_folds(tmp_path_factory.mktemp("side_by_side"))
+    project = two_folds(tmp_path_factory.mktemp("folds"))
     assert trained(run_folds(project)) == {"train@0", "infer@0", "train@1", "infer@1"}
     return project
 
@@ -259,7 +260,7 @@ asked = []
 for name in ("_cuda_getDeviceCount", "_cuda_init"):
     if hasattr(torch._C, name):
         setattr(torch._C, name, lambda *_, name=name: asked.append(name) or 0)
-from pipeline.commands.side_by_side import PRELOAD
+from pipeline.commands.folds import PRELOAD
 for module in (*PRELOAD, "timm", "pipeline.stages.train", "pipeline.stages.infer"):
     importlib.import_module(module)
 print(asked, torch.cuda.is_initialized())
@@ -274,6 +275,6 @@ def test_what_workers_are_forked_from_does_not_begin_cuda():
 
 
 def test_the_parent_knows_no_torch():
-    code = "import sys, pipeline.commands.side_by_side\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
+    code = "import sys, pipeline.commands.folds\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.split() == ["False", "False"]

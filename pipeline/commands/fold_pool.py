@@ -1,0 +1,284 @@
+"""Runs the stages of stale folds in workers that are forked from one process, which has imported torch once.
+
+A finished stage goes into DVC's cache and run-cache at once, so that a later crash costs nothing.
+"""
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import runpy
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import connection, process
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from pipeline.base import console
+from pipeline.commands.fold_record import Record, command_of
+from pipeline.commands.stage_lines import error_of, is_warning, stage_line
+
+POLL_S = 0.1
+GRACE_S = 10.0  # for a worker to clean up in, before it is killed
+
+
+@dataclass
+class Fold:
+    """A fold's stages that have still to be looked at, upstream first; the first of them is the one that runs."""
+
+    name: str
+    stages: deque[Any]  # of dvc.stage.PipelineStage
+    threads: int = 1
+    slot: int = -1  # its place among the jobs: a line on the screen, a CUDA device
+    worker: process.BaseProcess | None = None
+    unread: IO[bytes] | None = None  # its log, open where the screen has read to
+    since: float = 0.0  # when its stage was started
+    last_line: str = ""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a stage was not recorded."""
+
+    stage: str
+    reason: str
+    exit_code: int = console.USER_ERROR
+    error: Sequence[str] = field(default_factory=list)  # the end of its log
+
+
+def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
+    """How many folds may run while `unfinished` are not done, those at work among them.
+
+    With `stretch`, the last rounds run as one: five folds on two cores are two, then three that share the cores, and
+    no core is idle. Each keeps its one thread: the bytes depend on the number of threads, and two threads for the
+    last fold took 9 times as long as one where other work kept a core busy (8-pixel digits).
+    """
+    return unfinished if stretch and unfinished < 2 * jobs else jobs
+
+
+class Pool:
+    """Runs folds, at most `jobs` at a time. Left early, it ends the workers and keeps what had finished."""
+
+    def __init__(self, record: Record, context: Any, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
+        self.failures: list[Failure] = []
+        self._record, self._context, self._screen = record, context, screen
+        self._devices, self._logs = devices, logs
+        self._running: list[Fold] = []
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with undisturbed():
+            for fold in self._running:
+                _interrupt(fold)
+            for fold in self._running:
+                _end(fold)
+                self._settle(fold)
+            self._screen.close()
+
+    def run(self, folds: Sequence[Fold], jobs: int, *, stretch: bool) -> None:
+        """Run each fold's stages to the end, a failed fold's no further; see `failures`, and `at_once`."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        waiting = deque(folds)
+        while waiting or self._running:
+            unfinished = len(waiting) + len(self._running)
+            while waiting and len(self._running) < at_once(jobs, unfinished=unfinished, stretch=stretch):
+                self._begin(waiting.popleft())
+            connection.wait([fold.worker.sentinel for fold in self._running if fold.worker], timeout=POLL_S)
+            for fold in list(self._running):
+                ended = fold.worker is not None and fold.worker.exitcode is not None
+                self._screen.show(fold)
+                if ended:
+                    self._go_on(fold)
+
+    def _begin(self, fold: Fold) -> None:
+        changed = self._record.changed_since(fold.stages[0])
+        if changed:
+            self._refuse(fold, changed)
+            return
+        taken = {other.slot for other in self._running}
+        fold.slot = next(slot for slot in itertools.count() if slot not in taken)
+        log = self._logs / f"{fold.name}.log"
+        log.write_bytes(b"")
+        fold.unread = log.open("rb")
+        self._running.append(fold)
+        self._start(fold)
+
+    def _start(self, fold: Fold) -> None:
+        stage = fold.stages[0]
+        module, argv = command_of(stage)
+        environment = {"DVC_STAGE": stage.addressing, "DVC_ROOT": stage.repo.root_dir}  # as DVC sets them
+        if len(self._devices) > 1:
+            environment["CUDA_VISIBLE_DEVICES"] = self._devices[fold.slot % len(self._devices)]
+        fold.worker = self._context.Process(
+            target=_work,
+            args=(module, argv),
+            kwargs={"log": self._logs / f"{fold.name}.log", "threads": fold.threads, "environment": environment},
+        )
+        fold.since = time.monotonic()
+        fold.worker.start()
+
+    def _go_on(self, fold: Fold) -> None:
+        """The worker of `fold` has ended: record its stage, start the next one or give up the slot."""
+        if self._settle(fold):
+            self._screen.keep(fold)
+            fold.stages.popleft()
+            if self._record.advance(fold.stages):
+                self._start(fold)
+                return
+        self._running.remove(fold)
+        self._screen.done(fold)
+
+    def _settle(self, fold: Fold) -> bool:
+        """Whether the stage that ended was recorded."""
+        assert fold.worker
+        stage, code = fold.stages[0], fold.worker.exitcode
+        if code != 0:
+            _remove_parts(stage, fold.worker.pid)
+            text = (self._logs / f"{fold.name}.log").read_text(encoding="utf-8", errors="replace")
+            died = f"was ended by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
+            self.failures.append(Failure(stage.addressing, died, code or 1, error_of(text.splitlines())))
+            return False
+        changed = self._record.changed_since(stage)
+        if changed:
+            self._refuse(fold, changed)
+            return False
+        self._record.add(stage)
+        return True
+
+    def _refuse(self, fold: Fold, changed: Sequence[str]) -> None:
+        reason = f"was not recorded: {', '.join(changed)} changed since the folds were started"
+        self.failures.append(Failure(fold.stages[0].addressing, reason))
+
+
+class Screen:
+    """A line for each stage that has ended, and for a warning; on a terminal also one for each that runs, and a bar."""
+
+    def __init__(self, num_folds: int) -> None:
+        self._bar = tqdm(total=num_folds, desc="folds", disable=None, leave=False)
+        self._lines: dict[int, tqdm] = {}  # by slot
+
+    def show(self, fold: Fold) -> None:
+        """What `fold` has written since the last call; an unfinished line waits for its end."""
+        assert fold.unread
+        stage = fold.stages[0].addressing
+        while (line := fold.unread.readline()).endswith(b"\n"):
+            fold.last_line = line.decode(errors="replace").rstrip()
+            if is_warning(fold.last_line):
+                self._say(f"{stage}: {fold.last_line}")
+        fold.unread.seek(-len(line), os.SEEK_CUR)
+        if not self._bar.disable:
+            running = stage_line(stage, time.monotonic() - fold.since, fold.last_line)
+            self._line(fold).set_description_str(running[: shutil.get_terminal_size().columns - 1])
+
+    def keep(self, fold: Fold) -> None:
+        """The line of a stage that has ended well."""
+        self._say(stage_line(fold.stages[0].addressing, time.monotonic() - fold.since, fold.last_line))
+
+    def done(self, fold: Fold) -> None:
+        """One fold fewer to come."""
+        self._bar.update()
+        if not self._bar.disable:
+            self._line(fold).set_description_str("")
+
+    def close(self) -> None:
+        """Clear the lines and the bar."""
+        for line in [*self._lines.values(), self._bar]:
+            line.close()
+
+    def _say(self, line: str) -> None:
+        if self._bar.disable:
+            console.say(line)
+        else:
+            self._bar.write(line)
+
+    def _line(self, fold: Fold) -> tqdm:
+        if fold.slot not in self._lines:
+            self._lines[fold.slot] = tqdm(bar_format="{desc}", position=1 + fold.slot, leave=False)
+        return self._lines[fold.slot]
+
+
+def _work(module: str, argv: list[str], *, log: Path, threads: int, environment: dict[str, str]) -> None:
+    """In the worker: what `python -m module argv` does, on `threads` threads, its lines added to `log`."""
+    os.setpgrp()  # a terminal's Ctrl-C goes to the parent, which passes it on once
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if we were started in the background
+    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ.update(environment)
+    from pipeline.loop.device import limit_threads
+
+    limit_threads(threads)
+    for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == __name__.split(".", maxsplit=1)[0]]:
+        del sys.modules[name]  # a model card's code fingerprint counts our modules that are imported
+    sys.argv = [module, *argv]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _end_with_parent() -> None:
+    """End with `folds`, and with the server that this worker was forked from: without it nobody learns how we end."""
+    parent, server = multiprocessing.parent_process(), os.getppid()
+    assert parent
+    while os.getppid() == server and not connection.wait([parent.sentinel], console.PARENT_POLL_S):
+        pass
+    console.end_orphan()
+
+
+def _interrupt(fold: Fold) -> None:
+    """As Ctrl-C does, so that the worker removes its half-written files."""
+    assert fold.worker
+    if fold.worker.exitcode is None and fold.worker.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(fold.worker.pid, signal.SIGINT)
+
+
+def _end(fold: Fold) -> None:
+    """Wait for an interrupted worker; kill it if it does not end."""
+    assert fold.worker
+    fold.worker.join(GRACE_S)
+    if fold.worker.exitcode is None:
+        fold.worker.kill()
+        fold.worker.join()
+
+
+def _remove_parts(stage: Any, pid: int | None) -> None:
+    """Half-written outputs of a worker that was killed."""
+    for out in stage.outs:
+        path = Path(out.fs_path)
+        path.with_name(f"{path.name}.{pid}.part").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM, and SIGHUP but under nohup, raise KeyboardInterrupt too: as for Ctrl-C, finished folds are recorded."""
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    with _handled_by(signal.default_int_handler, numbers):
+        yield
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No second Ctrl-C while the first is obeyed, or while dvc.lock is written."""
+    with _handled_by(signal.SIG_IGN, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    """These signals go to `handler`; afterwards to whom they went before."""
+    kept = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, before in zip(numbers, kept, strict=True):
+            signal.signal(number, before)

@@ -1,0 +1,149 @@
+"""DVC's side of `folds`: which stages the folds have, which of them must run, and the record of those that did.
+
+What is recorded is what `dvc repro` would have recorded, to the byte. Every call needs the repository's lock.
+"""
+
+import json
+import shlex
+import shutil
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pipeline.base import console
+from pipeline.base.files import whole_file
+
+TORN = ".torn"
+FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer@0`, ...
+
+
+class Record:
+    """The stages of the folds, and those that were run."""
+
+    def __init__(self, repo: Any) -> None:
+        from dvc.dvcfile import PROJECT_FILE
+        from dvc.repo.reproduce import get_active_graph, plan_repro
+
+        graph = get_active_graph(repo.index.graph)
+        plan = plan_repro(graph, list(repo.stage.collect(PROJECT_FILE)))
+        needed = set(plan_repro(graph, of_folds(plan)))
+        self.stages = [stage for stage in plan if stage in needed]  # in the order of `dvc repro`, upstream included
+        self._cache = repo.stage_cache
+        self._done: list[Any] = []
+
+    def stale_folds(self) -> dict[str, deque[Any]]:
+        """Fold -> its stages (dvc.stage.PipelineStage), upstream first, where any of them is stale."""
+        by_name: dict[str, deque[Any]] = {}
+        for stage in of_folds(self.stages):
+            by_name.setdefault(stage.addressing.rpartition(FOLD_MARK)[2], deque()).append(stage)
+        return {name: stages for name, stages in by_name.items() if any(stage.changed() for stage in stages)}
+
+    def must_run(self, stage: Any) -> bool:
+        """Whether `stage` is stale and not in the run-cache; if it must run, its old outputs are gone afterwards.
+
+        As in `dvc repro`, outputs are removed before anything else: they may be links into DVC's cache.
+        """
+        from dvc.stage.cache import RunCacheNotFoundError
+
+        if stage.frozen or not stage.changed():
+            return False
+        stage.remove_outs()
+        try:
+            self._cache.restore(stage)
+        except RunCacheNotFoundError:
+            stage.save_deps()
+            return True
+        self.add(stage)
+        tqdm.write(f"{stage.addressing}: was run before, taken from DVC's cache")
+        return False
+
+    def advance(self, stages: deque[Any]) -> bool:
+        """Pass over the first stages, which need not run; whether one is left that must."""
+        while stages:
+            if self.must_run(stages[0]):
+                return True
+            stages.popleft()
+        return False
+
+    def changed_since(self, stage: Any) -> list[str]:
+        """The dependencies, and parts of params.yaml, that changed since `must_run` said yes."""
+        found = [dep.status() for dep in stage.deps]
+        return [
+            f"{path} ({', '.join(change)})" if isinstance(change, dict) else path
+            for status in found
+            for path, change in status.items()
+        ]
+
+    def add(self, stage: Any) -> None:
+        """Put the outputs of `stage` into the cache and the run-cache; `write` puts them into dvc.lock."""
+        stage.save()
+        stage.commit()
+        self._done.append(stage)
+
+    def recorded(self) -> list[str]:
+        """The names of the stages that `add` was called for, in the order of `dvc repro`."""
+        return [stage.addressing for stage in self.stages if stage in self._done]
+
+    def write(self) -> None:
+        """Enter what was recorded into dvc.lock, in one go: 0.6 s for ten stages, one by one 5.1 s.
+
+        Whole or not at all, where DVC would empty the file first.
+        """
+        from dvc.dvcfile import LOCK_FILE, Lockfile
+
+        done = [stage for stage in self.stages if stage in self._done]
+        if not done:
+            return
+        path = Path(done[0].repo.root_dir) / LOCK_FILE
+        with whole_file(path) as part:
+            if path.exists():
+                shutil.copyfile(path, part)
+            Lockfile(done[0].repo, str(part)).dump_stages(done)
+
+
+def clear_torn_files(repo: Any) -> None:
+    """Clear away what a killed DVC left half-written, for DVC would stop at it for ever.
+
+    dvc.lock can be done without: DVC's run-cache knows what had been run. One with git's conflict markers stays.
+    """
+    from dvc.dvcfile import LOCK_FILE, Lockfile
+    from dvc.exceptions import DvcException
+    from dvc.rwlock import RWLOCK_FILE
+
+    lock, in_use = Path(repo.root_dir) / LOCK_FILE, Path(repo.tmp_dir) / RWLOCK_FILE
+    try:
+        Lockfile(repo, str(lock)).load()
+    except DvcException:
+        if b"<<<<<<<" not in lock.read_bytes():
+            _set_aside(lock, "what had been run is taken from DVC's cache")
+    try:
+        json.loads(in_use.read_bytes() if in_use.exists() else b"{}")
+    except ValueError:
+        _set_aside(in_use, "it only said which files a run was using")
+    for run in Path(repo.stage_cache.cache_dir).glob("??/*"):
+        if not any(run.iterdir()):  # made, and then killed; DVC: join() argument must be str, ... not 'NoneType'
+            run.rmdir()
+
+
+def _set_aside(path: Path, why: str) -> None:
+    console.say(f"{path} was cut off by a crash and is now {path.name}{TORN}; {why}")
+    path.replace(f"{path}{TORN}")
+
+
+def of_folds(stages: Sequence[Any]) -> list[Any]:
+    """Those of `stages` that a fold has."""
+    return [stage for stage in stages if FOLD_MARK in stage.addressing]
+
+
+def command_of(stage: Any) -> tuple[str, list[str]]:
+    """The module that a stage's command line runs, and its arguments."""
+    words = shlex.split(stage.cmd)
+    if words[:2] != ["python", "-m"] or len(words) < 3:
+        raise ValueError(
+            f"{stage.addressing} runs `{stage.cmd[:60]}`; folds can be run side by side only where the command in "
+            "dvc.yaml is `python -m module ...`. Use `dvc repro`"
+        )
+    return words[2], words[3:]

@@ -1,0 +1,201 @@
+"""Train and infer all stale folds at once; DVC is told of each as `dvc repro` would have told it, to the byte.
+
+DVC decides what is stale and what its run-cache holds. dvc.lock is written once, at the end, in the order of
+`dvc repro`.
+"""
+
+import argparse
+import importlib
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from multiprocessing import forkserver
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import allocator, console
+from pipeline.base.params import ComputeParams, ModelParams, check_params, load_section
+from pipeline.commands import places
+from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
+from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
+from pipeline.commands.repro import reproduce
+
+UPSTREAM = "split"  # the last stage that all folds share
+PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
+CUDA_BYTES = 2 << 30  # of a device for each process: its context, libraries, workspaces
+USED_SHARE = 0.8  # of what is free on a device
+SAFETY = 2  # times what a fold is expected to keep: the step's own scratch memory, and blocks that do not fit together
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line."""
+    parser.add_argument("--jobs", type=_job_count, help="folds at a time; default: by GPU memory, else one a core")
+    places.add_path(parser, "--logs", places.LOGS, "folder for each fold's log")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run what is stale."""
+    check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
+    model = load_section(places.PARAMS, "model", ModelParams)
+    run_folds(
+        jobs=args.jobs,
+        device=load_section(places.PARAMS, "compute", ComputeParams).device,
+        logs=args.logs,
+        preload=() if model.name == "resnet9" else ("timm",),
+    )
+
+
+def _job_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
+    return int(text)
+
+
+def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[str] = ()) -> None:
+    """Bring every fold's stages up to date, `jobs` folds at a time (None: as accelerators have room, or cores).
+
+    device: as params.yaml's compute.device; logs: folder for a log a fold; preload: what else to import once.
+    Raises ValueError if a fold failed or cannot be recorded; the others are recorded all the same.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.logger import set_loggers_level
+    from dvc.repo import Repo, lock_repo
+    from dvc.scm import SCMError
+
+    try:
+        with Repo() as repo:
+            repo.scm_context.quiet = True
+            with lock_repo(repo):
+                clear_torn_files(repo)
+                stages = Record(repo).stages
+                if not any(stage.changed() for stage in stages):
+                    console.say("all folds are up to date")
+                    return
+                upstream_is_stale = any(stage.changed() for stage in stages if stage not in of_folds(stages))
+                context = _start_server([*PRELOAD, *preload, *sorted({command_of(s)[0] for s in of_folds(stages)})])
+            if upstream_is_stale:
+                reproduce([UPSTREAM], logs / "upstream.log")
+            with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
+                failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
+    except SCMError as error:
+        raise ValueError(f"{error}, and DVC only works inside one; run `git init`, then this again") from error
+    except DvcException as error:
+        busy = next((cause for cause in (error, error.__cause__) if isinstance(cause, LockError)), None)
+        if busy is None:
+            raise ValueError(str(error)) from error
+        reason = "\n".join(dict.fromkeys(str(busy).splitlines()))  # DVC repeats a line for every file
+        raise ValueError(
+            f"another DVC command is at work in this project; wait until it has ended. {reason}"
+        ) from error
+    except (EOFError, ConnectionError) as error:
+        raise ValueError(
+            "the process that workers are forked from was killed, perhaps for want of memory; what had finished is "
+            "recorded. Run `python -m pipeline folds` again"
+        ) from error
+    _report(failures, logs)
+
+
+def _start_server(preload: list[str]) -> Any:
+    """The context whose processes are forked from a server that imports `preload`; it begins to, and we go on.
+
+    On macOS each is started anew: Metal does not work in a forked process.
+    """
+    allocator.set_environment()  # workers have what the server was started with
+    if sys.platform == "darwin":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preload)
+    forkserver.ensure_running()
+    return context
+
+
+def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, logs: Path) -> list[Failure]:
+    with terminated_as_interrupted():
+        try:
+            folds = [Fold(name, stages) for name, stages in record.stale_folds().items() if record.advance(stages)]
+            if not folds:
+                return []
+            room = _ask(context, device, [command_of(stage) for fold in folds for stage in fold.stages])
+            width = min(len(folds), jobs or num_on_accelerators(room, console.num_cores()) or console.num_cores())
+            for fold in folds:
+                fold.threads = max(1, console.num_cores() // width)
+            devices = _visible_devices(len(room)) if device in ("auto", "cuda") else []
+            with Pool(record, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
+                pool.run(folds, width, stretch=not jobs and not room)
+            return pool.failures
+        except KeyboardInterrupt:
+            console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
+            raise
+        finally:
+            with undisturbed():
+                record.write()
+
+
+def num_on_accelerators(room: Sequence[int], num_cores: int) -> int:
+    """How many folds to run at once on accelerators that have room for so many each; 0 without any.
+
+    Folds are dealt round, so the smallest counts for all; and each needs a core to feed its device from.
+    """
+    return max(len(room), min(len(room) * min(room), num_cores)) if room else 0
+
+
+def folds_in(free: int, *, needed: int) -> int:
+    """How many folds that need about `needed` bytes run in `free` bytes of a device, each beside its share of CUDA."""
+    return max(1, int(USED_SHARE * free) // (CUDA_BYTES + SAFETY * needed))
+
+
+def _ask(context: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> list[int]:
+    """How many folds each accelerator that `device` stands for has room for; empty for the CPU.
+
+    Asked in a worker: CUDA must not start in what workers fork from.
+    """
+    receiver, sender = context.Pipe(duplex=False)
+    worker = context.Process(target=_answer, args=(sender, device, commands), daemon=True)
+    worker.start()
+    sender.close()
+    room = receiver.recv()
+    worker.join()
+    return room
+
+
+def _answer(sender: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> None:
+    from pipeline.loop.device import free_memory
+
+    free = free_memory(device)
+    needed = next(filter(None, (_needed(*command) for command in commands)), 0) if any(free) else 0
+    sender.send([folds_in(num_bytes, needed=needed) if needed else 1 for num_bytes in free])
+
+
+def _needed(module: str, argv: list[str]) -> int:
+    """What the stage itself says that it keeps in a GPU's memory, in bytes; 0 where it does not say."""
+    asked = getattr(importlib.import_module(module), "device_bytes", None)
+    try:
+        return asked(argv) if asked else 0
+    except (Exception, SystemExit):  # no shapes without values, or what stops the stage itself, and is said there
+        return 0
+
+
+def _visible_devices(count: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES must hold for each of `count` devices."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return given.split(",")[:count] if given else [str(number) for number in range(count)]
+
+
+def _report(failures: Sequence[Failure], logs: Path) -> None:
+    """Name the stages that failed. ValueError where the user can settle all of them, else exit code 1."""
+    if not failures:
+        return
+    for failure in failures:
+        console.say("\n".join([f"{failure.stage} {failure.reason}", *(f"  | {line}" for line in failure.error)]))
+    names = ", ".join(failure.stage for failure in failures)
+    message = (
+        f"{len(failures)} stages were not recorded: {names}; what finished was. Logs are in {logs}; fix the "
+        "cause, then run `python -m pipeline folds` again"
+    )
+    if all(failure.exit_code == console.USER_ERROR for failure in failures):
+        raise ValueError(message)
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(1)

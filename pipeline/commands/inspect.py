@@ -1,0 +1,48 @@
+"""Say what is understood of a competition's archive or folder; put it into params.yaml."""
+
+import argparse
+from pathlib import Path
+
+from pipeline.base import console
+from pipeline.commands import places
+from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line."""
+    parser.add_argument("raw", type=Path, help="archive or folder from the organiser")
+    parser.add_argument("--write", action="store_true", help="fill section `competition` of the params file")
+    parser.add_argument("--recipe", action="store_true", help="write the suggested recipe too")
+    places.add_path(parser, "--params", places.PARAMS)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the account; write what is asked for."""
+    same = is_about(args.raw, args.params)
+    other = "" if same else f"{args.params} still names another competition, which `dvc repro` would train; "
+    try:
+        account = inspect_competition(args.raw, args.params)
+    except ValueError as error:
+        if same or not args.raw.exists():
+            raise
+        if not args.write:
+            raise ValueError(f"{error}\n{other}--write puts this one there") from error
+        write_settings(args.params, args.raw, {})
+        raise ValueError(
+            f"{error}\n{args.params} names this competition from now on, all else in section `competition` is as if "
+            "it were new: put there what settles the question, then run this again"
+        ) from error
+    for line in account.lines:
+        console.say(line)
+    if args.write or args.recipe:
+        demos = args.raw != places.DEMO and holds_demos_recipe(args.params)
+        with_recipe = args.recipe or demos
+        sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
+        sections |= account.recipe if with_recipe else {}
+        write_settings(args.params, args.raw, account.settings | account.needs.get("competition", {}), sections)
+        why = "" if args.recipe else " (the recipe because the one that was there is for the demo's 8-pixel digits)"
+        wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
+        git = "" if in_git(args.params) else "git init && "
+        console.say(f"wrote {wrote} of {args.params}; next: {git}python -m pipeline folds && dvc repro")
+    elif other:
+        console.say(f"note         {other}--write puts this one there")

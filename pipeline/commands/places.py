@@ -1,0 +1,44 @@
+"""Where dvc.yaml puts a run's files: what the options of commands name unless the user does."""
+
+import argparse
+from pathlib import Path
+
+PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
+DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
+MODELS = Path("data/models")
+COMPETITION, IMAGES = Path("data/competition"), Path("data/images")
+RUN = {  # what `verify` checks
+    "params": PARAMS,
+    "lock": LOCK,
+    "target": COMPETITION / "target.json",
+    "schema": COMPETITION / "schema.json",
+    "train_table": COMPETITION / "train.csv",
+    "test_table": COMPETITION / "test.csv",
+    "sample": COMPETITION / "sample_submission.csv",
+    "train_images": IMAGES / "train.npy",
+    "train_description": IMAGES / "train.json",
+    "test_images": IMAGES / "test.npy",
+    "test_description": IMAGES / "test.json",
+    "folds": Path("data/folds.csv"),
+    "models": MODELS,
+    "oof": Path("data/oof"),
+    "test": Path("data/test"),
+    "decision": Path("data/report/decision.json"),
+    "submission": Path("submissions/submission.csv"),
+    "receipt": Path("submissions/receipt.json"),
+}
+FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
+SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
+BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
+POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
+
+
+def add_path(parser: argparse.ArgumentParser, option: str, default: Path, about: str = "") -> None:
+    """An option that takes a path."""
+    shown = f"{about}; default: %(default)s" if about else "default: %(default)s"
+    parser.add_argument(option, type=Path, default=default, help=shown)
+
+
+def add_submission(parser: argparse.ArgumentParser) -> None:
+    """The submission, which needs no option."""
+    parser.add_argument("submission", type=Path, nargs="?", default=RUN["submission"], help="default: %(default)s")

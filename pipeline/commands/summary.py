@@ -1,0 +1,72 @@
+"""Print the cross-validation score, the submission, and its score where a solution is at hand."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.base import console
+from pipeline.base.files import made_by, read_json
+from pipeline.commands import places
+from pipeline.competition.schema import Schema, class_indices, read_schema, read_test_ids, target_array
+from pipeline.scoring.metrics import metric_named, score
+from pipeline.submission.answers import Answers, read_answers
+from pipeline.submission.contract import parse_table, value_cells
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Command line."""
+    places.add_submission(parser)
+    places.add_path(parser, "--scores", places.SCORES)
+    places.add_path(parser, "--competition", places.COMPETITION, "folder that ingest wrote")
+    parser.add_argument("--solution", type=Path, help="CSV of the test images' true labels, laid out as the submission")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the lines; a solution that is not there is passed over."""
+    if not args.scores.is_file() or not args.submission.is_file():
+        raise ValueError(f"{args.scores} or {args.submission} is not there yet; run `dvc repro` first")
+    with made_by("-s evaluate", args.scores):
+        scores = read_json(args.scores)
+    folds = scores["folds"]
+    schema = read_schema(args.competition / "schema.json")
+    direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"
+    mean, error = folds["score_mean"], folds["score_standard_error"]
+    console.say(
+        f"cross-validation  out-of-fold {schema.metric} {scores['oof']['score']:.4f}; "
+        f"over {len(folds['by_fold'])} folds {mean:.4f} ± {error:.4f} (mean ± standard error{direction})"
+    )
+    console.say(f"submission        {args.submission}")
+    if args.solution is not None and args.solution.is_file():
+        image_ids = list(read_test_ids(args.competition / "test.csv"))
+        console.say(f"leaderboard       {_leaderboard(args.submission, args.solution, image_ids, schema)}")
+
+
+def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema: Schema) -> str:
+    """The score, in words, or why there is none."""
+    sent, known = submission.read_bytes(), solution.read_bytes()
+    try:
+        if parse_table(sent)[0] != parse_table(known)[0]:
+            return f"unknown: {solution} has other columns than {submission}"
+        predicted, truth = value_cells(sent, schema), value_cells(known, schema)
+        if set(predicted) != set(truth):
+            return f"unknown: {solution} is the solution of another competition, whose ids are others"
+        answers, right = (read_answers(cells, image_ids, schema) for cells in (predicted, truth))
+        return (
+            f"{schema.metric} {score(schema.metric, _truth(right, schema), answers, schema.target):.4f} on {solution}"
+        )
+    except ValueError as error:
+        return f"unknown: {solution} cannot be used: {error}"
+
+
+def _truth(right: Answers, schema: Schema) -> np.ndarray:
+    """What `score` takes as the truth, for a solution in any of the submission's formats."""
+    target = schema.target
+    if right.labels is not None:
+        return target_array(right.labels, target)
+    if right.scores is not None:
+        return right.scores.argmax(axis=1) if target.exclusive else (right.scores >= 0.5).astype(np.float32)
+    indices = [class_indices(labels, target.classes) for labels in right.lists or ()]
+    if target.exclusive:
+        return np.array([best[0] for best in indices])
+    return np.array([np.isin(np.arange(len(target.classes)), found) for found in indices], dtype=np.float32)
