@@ -221,12 +221,12 @@ def members_of(context: Context, side: Side, template: str, role: str, index: Im
             of_test = role == "test"
             allowed = of_test or TRAIN_MISSING in context.overrides.allow
             kind = TEST_MISSING if of_test else TRAIN_MISSING
-            then = "have them predicted by the training prior" if of_test else "have such rows left out"
+            then = "predict them by the training prior" if of_test else "leave such rows out"
             context.problems.add(
                 kind if allowed else f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
-                f"…); or name another place: competition.{role}_images; or {then}: competition.allow: [{kind}]",
+                f"…); or name another place: competition.{role}_images; or, to {then}: competition.allow: [{kind}]",
             )
     _note_shared(context, side, found, index)
     if len(unclear):  # text by text; else as one, which takes half the memory

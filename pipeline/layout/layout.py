@@ -202,7 +202,8 @@ def _follow_test_table(context: Context) -> None:
     rows = f"{table.num_rows:,} rows of {table.name}, or the {len(ids):,} of {sample.table.name}"
     if context.overrides.test_table != table.name:
         raise context.stop(
-            f"{sample.table.name} may be a full list or an example of the format; to be predicted are the {rows}:",
+            f"{sample.table.name} may be a full list or an example of the format. "
+            f"Which images are to be predicted: the {rows}? Choose one:",
             [
                 setting_line("test_table", table.name, f"all {table.num_rows:,} rows"),
                 setting_line("test_table", NONE, f"the {len(ids):,} rows of {sample.table.name} alone"),
@@ -332,8 +333,8 @@ def _refuse_no_classes(context: Context, demands: Demands) -> None:
     cause = no_classes(labels)
     if cause:
         raise context.stop(
-            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
-            "are classes:",
+            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts and outlines cannot be learnt here. If "
+            "they are classes:",
             ["target: single_label"],
         )
 

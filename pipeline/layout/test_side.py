@@ -51,7 +51,7 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
-        raise context.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
+        raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
     return named[0] if named else None
 
 
@@ -129,7 +129,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     if not matches:
         raise context.stop(
             f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
-            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
+            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; write where they are:",
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
@@ -146,7 +146,7 @@ def _sampleless_side(context: Context, index: ImageIndex) -> Side:
         matches = find_matches(table, index, role=TEST)
         if not matches:
             raise context.stop(
-                f"no column of {table.name} leads to an image; say how:",
+                f"no column of {table.name} leads to an image; write where they are:",
                 [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
             )
         match = only_match(context, matches, table, TEST, index=index)

@@ -34,7 +34,7 @@ def unnamed_sample(context: Context) -> str | None:
         return None
     choices = [setting_line("sample", name) for name in sure or doubtful]
     raise context.stop(
-        f"no file is called as a sample submission is, and {len(choices)} may be one; choose:",
+        f"no file is named like a sample submission, and {len(choices)} may be one; choose one:",
         [*choices, setting_line("sample", NONE, "its columns are then a guess")],
     )
 

@@ -247,7 +247,10 @@ def _straddling_copies(groups: np.ndarray, dealt: np.ndarray, column: str) -> li
     straddling = int((np.bincount(pairs[:, 0]) > 1).sum())
     if not straddling:
         return []
-    return [f"{straddling:,} sets of copies or near-copies straddle the folds of {column}; the score flatters"]
+    return [
+        f"{straddling:,} sets of copies or near-copies lie in several folds of {column}; the score "
+        "will look better than it is"
+    ]
 
 
 def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
@@ -258,7 +261,7 @@ def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
     return [
         f"{len(large)} of {len(images):,} groups of images that belong together hold more than a fold's share of "
         f"{len(groups) // num_folds:,} images, the largest {large.max():,}: folds are uneven; "
-        "competition.near_copies: ignore lets near-copies straddle folds"
+        "competition.near_copies: ignore lets them lie in several folds"
     ]
 
 

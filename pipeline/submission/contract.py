@@ -25,7 +25,7 @@ HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
 MIN_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
+PRIOR = "missing or unreadable: the training prior is written for them; sound files would give better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 DELIMITERS = (" ", ",", ";", "|", "\t")
 OK, WARN, REFUSED = "OK", "WARN", "REFUSED"
@@ -491,7 +491,7 @@ def _histogram_checks(
     seen = f"{len(counts):,} classes"
     cause = "the test set differs from the training set, or a fold failed"
     return [
-        _looked("classes never predicted", never, "five or more were to be expected", seen=seen, refused=False),
+        _looked("classes never predicted", never, "five or more were expected", seen=seen, refused=False),
         _looked("classes unlike out of fold", far, cause, seen=seen, refused=False),
     ]
 
