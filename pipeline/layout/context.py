@@ -97,6 +97,10 @@ class Context:
             return self.long.prefixes
         return self.sample.ids() if self.sample else Texts()
 
+    def folders(self) -> dict[str, None]:
+        """The folders that images lie in, in order."""
+        return {path.rpartition("/")[0]: None for path in self.index.paths}
+
     def test_columns(self) -> set[str]:
         """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""
         table = self.test_table
@@ -112,7 +116,7 @@ class Side:
     table: Table
     id_column: str
     ids: Texts
-    members: Texts  # '' where there is none
+    members: Texts = field(default_factory=Texts)  # '' where there is none
 
 
 def named_table(context: Context, tables: Mapping[str, Table], key: str) -> Table:

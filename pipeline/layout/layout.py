@@ -148,8 +148,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         context.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
     stated = {key: getattr(overrides, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in stated.items() if value != AUTO]
-    folders = {path.rpartition("/")[0] for path in index.paths} - {""}
-    needed = found.needed(list(stated.values()), settled, sample_like, folders)
+    needed = found.needed(list(stated.values()), settled, sample_like, context.folders().keys() - {""})
     if needed:
         raise context.stop(needed)
     if not len(context.index.names):

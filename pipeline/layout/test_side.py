@@ -70,7 +70,7 @@ def testing_side(context: Context, used: np.ndarray) -> Side:
         column = column_holding(table, set(ids)) or match.column
         table = _rows_for(table, column, ids)
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
-    return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
+    return members_of(context, Side(table, column, ids), match.template, TEST, index)
 
 
 def _rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -100,8 +100,7 @@ def asked_images(context: Context) -> np.ndarray:
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
-    folders = {path.rpartition("/")[0]: None for path in context.index.paths}
-    if context.sample is None or TEST in split_roles(folders).values():
+    if context.sample is None or TEST in split_roles(context.folders()).values():
         return used
     table, override = _asked_table(context, context.sample), context.overrides.test_images
     if override == AUTO:
@@ -153,8 +152,8 @@ def _sampleless_side(context: Context, index: ImageIndex) -> Side:
         distinct = [column for column in table.header if table.column(column).all_distinct()]
         column = distinct[0] if distinct else match.column
         ids = checked_ids(context, table.column(column), table.name)
-        return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
-    roles = split_roles({path.rpartition("/")[0]: None for path in context.index.paths})
+        return members_of(context, Side(table, column, ids), match.template, TEST, index)
+    roles = split_roles(context.folders())
     pairs = zip(index.names, index.paths, strict=True)
     members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)
     if not len(members):

@@ -68,7 +68,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _rows_merged(context, table, id_column, columns)
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
-    side = members_of(context, Side(table, id_column, ids, Texts()), match.template, "train", context.index)
+    side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
     context.settings |= {
         "train_table": table.name,

@@ -109,5 +109,4 @@ def _labels(context: Context, tables: Collection[str]) -> set[str]:
             distinct = cells.distinct()
             if 1 < len(distinct) <= MAX_LABELS * len(cells):
                 labels |= set(distinct)
-    folders = {path.rpartition("/")[0] for path in context.index.paths} if not tables else set()
-    return labels | {part for folder in folders for part in folder.split("/")}
+    return labels | {part for folder in context.folders() if not tables for part in folder.split("/")}

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -60,17 +61,13 @@ def deal_rows(
         warnings += _out_of_block(moments, dealt, time)
     else:
         order = np.argsort(train.image_ids.array, kind="stable")
-        labels, groups_in_order = train.labels.take(order), groups[order]
-        dealt = np.empty_like(groups)
+        labels, dealt = train.labels.take(order), np.empty_like(groups)
+        options: dict[str, Any] = {"num_folds": num_folds, "seed": seed, "small_classes": small_classes}
         if kind == "multi_label" or group != NONE:
             sets = LabelSets(labels, several=kind == "multi_label")
-            dealt[order] = deal_label_sets(
-                sets, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes, unit=unit
-            )
+            dealt[order] = deal_label_sets(sets, groups[order], unit=unit, **options)
         else:
-            dealt[order] = deal_folds(
-                labels, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes
-            )
+            dealt[order] = deal_folds(labels, groups[order], **options)
         method = ("iterative stratification" if kind == "multi_label" else "stratified") + f" by label{suffix}"
     refuse_empty_folds(dealt, groups, num_folds)
     warnings += _large_groups(groups, num_folds)
