@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.files import read_table, write_table
+from pipeline.base.params import SplitParams
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
     GROUPS_COLUMNS,
@@ -45,16 +46,9 @@ def rows_of(labels, near=None):
 
 
 def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
-    defaults = {
-        "num_folds": 5,
-        "seed": 0,
-        "group": "none",
-        "time": "none",
-        "fold_column": "none",
-        "small_classes": "stop",
-    }
     columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
-    return deal_rows(rows_of(labels, near), columns, kind=kind, **(defaults | keys))
+    params = SplitParams(**{"num_folds": 5, "seed": 0} | keys)
+    return deal_rows(rows_of(labels, near), columns, params, kind=kind)
 
 
 def straddling(groups, dealt):
@@ -307,9 +301,9 @@ def test_the_order_of_the_rows_does_not_move_an_image(kind, copies, mode, order)
 
     def dealt_of(order):
         take = [Texts(part[row] for row in order) for part in (ids, cells, near)]
-        keys = {"num_folds": 4, "seed": 0, "group": "none", "time": "none", "fold_column": "none"} | MODES[mode]
+        params = SplitParams(**{"num_folds": 4, "seed": 0} | MODES[mode])
         taken = {name: Texts(column[row] for row in order) for name, column in columns.items()}
-        folds = deal_rows(TrainTable(*take), taken, kind=kind, small_classes="stop", **keys).fold_of_row
+        folds = deal_rows(TrainTable(*take), taken, params, kind=kind).fold_of_row
         return dict(zip(take[0], folds.tolist(), strict=True))
 
     assert dealt_of(order) == dealt_of(range(120))
