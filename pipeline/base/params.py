@@ -3,7 +3,7 @@
 Every key must be there, known, of the right type and in range: a mistyped key that silently keeps
 a default costs a competition. Only keys that came later have a default in their dataclass, so that an
 older params.yaml means what it meant. Errors are `ValueError`s that name the key, the value found and what
-is allowed. Stages read a section in `main` and pass plain arguments on; nothing below knows these classes.
+is allowed. Stages read a section in `main` and pass plain arguments on; below, training alone knows some of them.
 The comment beside a key, or above it, is its text in docs/parameters.md: `python -m docs.parameters` writes it.
 """
 
