@@ -33,7 +33,7 @@ from benchmarks.made_up import NUM_CLASSES, write_competition
 from benchmarks.peer_loops import common
 from benchmarks.scale import ROOT, commands
 from pipeline.base.files import write_table
-from pipeline.competition.schema import FOLDS_COLUMNS, read_train_table
+from pipeline.competition.schema import FOLDS_COLUMNS, read_images, read_train_labels
 from pipeline.loop.batches import channel_statistics
 from pipeline.loop.device import autocast_dtype, device_named
 
@@ -124,15 +124,17 @@ def lay_out(folder: Path, args: argparse.Namespace) -> float:
     write_competition(raw, args.train + args.valid, size=common.SIZE, test_share=0)
     _write_params(folder, args)
     started = time.perf_counter()
-    _run(commands()["ingest"], folder)
+    for stage in ("ingest", "decode_train", "decode_test"):
+        _run(commands()[stage], folder)
     seconds = time.perf_counter() - started
 
-    train = read_train_table(folder / "data/competition/train.csv")
+    image_ids, labels = read_train_labels(folder / "data/competition/train.csv")
+    paths, _ = read_images(folder / "data/competition/train_images.csv")
     folds = [TRAINED_ON] * args.train + [HELD_OUT] * args.valid
-    write_table(folder / "data/folds.csv", FOLDS_COLUMNS, zip(train.image_ids, folds, strict=True))
+    write_table(folder / "data/folds.csv", FOLDS_COLUMNS, zip(image_ids, folds, strict=True))
     part_of = {TRAINED_ON: "train", HELD_OUT: "valid"}
     with zipfile.ZipFile(raw) as archive:
-        for image_id, member, label, fold in zip(train.image_ids, train.paths, train.labels, folds, strict=True):
+        for image_id, member, label, fold in zip(image_ids, paths, labels, folds, strict=True):
             path = folder / "images" / part_of[fold] / label / f"{image_id}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(archive.read(member))

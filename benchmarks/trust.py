@@ -73,9 +73,7 @@ def resized(pixels: np.ndarray, side: int) -> np.ndarray:
 def deal(groups: Sequence[str], labels: Sequence[str], ids: Sequence[str] | None = None, **keys: str) -> np.ndarray:
     """(N,) folds of images in these groups of copies; '' is in none."""
     names = ids or [f"{row:06d}" for row in range(len(groups))]
-    table = TrainTable(
-        Texts(names), Texts(names), Texts(f"sha of {name}" for name in names), Texts(labels), Texts(groups)
-    )
+    table = TrainTable(Texts(names), Texts(labels), Texts(groups))
     options = {"kind": "single_label", "group": "none", "time": "none", "fold_column": "none", "small_classes": "stop"}
     return deal_rows(table, {}, num_folds=FOLDS, seed=0, **(options | keys)).fold_of_row
 

@@ -113,8 +113,13 @@ class Workplace:
         self.save()
         importlib.import_module(f"pipeline.stages.{stage}").main(self.words(stage, **items))
 
+    def run_data(self):
+        """The stages before split: the competition is read, decoded and looked at."""
+        for stage in ("ingest", "decode_train", "decode_test", "audit"):
+            self.run(stage)
+
     def run_all(self):
-        self.run("ingest")
+        self.run_data()
         self.run("split")
         for fold in self.params["folds"]:
             self.run("train", key=fold)

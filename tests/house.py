@@ -6,45 +6,21 @@
 import ast
 import statistics
 from collections import defaultdict
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "pipeline"
+from pipeline.bundle.modules import PACKAGE, ROOT, imported_names, module_files, reached_modules
+
 MOST_FILES_TOO_MANY = 2  # of a room that dvc.yaml names whole, which the stage does not reach; else it names files
-
-
-def module_files() -> dict[str, Path]:
-    """Module name -> file, for every module of the package."""
-    files = {}
-    for path in sorted((ROOT / PACKAGE).rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return files
 
 
 def direct_imports(name: str) -> set[str]:
     """Our modules that module `name` imports."""
     files = module_files()
-    found = set()
-    for node in ast.walk(ast.parse(files[name].read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {module for module in found if module in files and module != PACKAGE}
+    return {module for module in imported_names(files[name]) if module in files and module != PACKAGE}
 
 
 def reached_files(name: str) -> list[str]:
     """Paths, from the root, of `name` and all it imports; package files without code left out."""
-    todo, seen = [name], {name}
-    while todo:
-        for module in direct_imports(todo.pop()):
-            if module not in seen:
-                seen.add(module)
-                todo.append(module)
-    files = module_files()
-    return sorted(files[module].relative_to(ROOT).as_posix() for module in seen if files[module].stat().st_size)
+    return sorted(path.relative_to(ROOT).as_posix() for path in reached_modules(name).values() if path.stat().st_size)
 
 
 def code_entries(name: str) -> tuple[list[str], list[str]]:

@@ -13,7 +13,7 @@ from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 from pipeline.archive.archive import open_archive
 from pipeline.base.files import read_json, read_table
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 IMAGE = encoded(image_of(0, 0))
@@ -98,7 +98,7 @@ AMBIGUOUS = {
 
 def layout_of(path, settings):
     with open_archive(path) as archive:
-        return read_layout(archive, Problems(), Wishes.among(settings))
+        return read_layout(archive, Problems(), Overrides.among(settings))
 
 
 @pytest.mark.parametrize("name", AMBIGUOUS)
@@ -167,7 +167,7 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
     files, message = FAULTS[fault]
     write_zip(workplace.raw, files)
     with pytest.raises(ValueError) as error:
-        workplace.run("ingest")
+        workplace.run_data()
     assert re.search(message, str(error.value)), error.value
     assert not workplace.path("data/competition/schema.json").exists()
 
@@ -175,9 +175,9 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
 def test_an_unknown_label_in_the_sample_is_asked_about(workplace):
     write_zip(workplace.raw, changed(b",bird", b",wolf", table="sample_submission.csv"))
     with pytest.raises(ValueError, match=r"the sample writes 'wolf' in 'label': 1 .*such as 'a cat', 'dog, large'"):
-        workplace.run("ingest")
+        workplace.run_data()
     workplace.params["competition"]["spelling"] = "{label}"
-    workplace.run("ingest")
+    workplace.run_data()
     assert "wolf" not in read_json(workplace.path("data/competition/schema.json"))["target"]["classes"]
 
 
@@ -185,7 +185,7 @@ def test_the_line_for_the_encoding_works(workplace):
     files, _ = FAULTS["cp949-encoded CSV"]
     write_zip(workplace.raw, files)
     workplace.params["competition"]["encoding"] = "cp949"
-    workplace.run("ingest")
+    workplace.run_data()
     assert (
         "새"
         in read_table(workplace.path("data/competition/train.csv"), ("image_id", "path", "sha256", "label", "group"))[
@@ -204,7 +204,7 @@ def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_pa
 def test_the_line_for_a_stale_sample_works(workplace):
     write_zip(workplace.raw, FAULTS["stale sample"][0])
     workplace.params["competition"]["allow"] = ["image without row"]
-    workplace.run("ingest")
+    workplace.run_data()
 
 
 def test_7z_without_its_package_says_what_to_install(workplace, monkeypatch):
@@ -215,4 +215,4 @@ def test_7z_without_its_package_says_what_to_install(workplace, monkeypatch):
         ValueError,
         match=r"7z archive; pip install py7zr==.* \(requirements-extra.txt\) or unpack it and give the folder",
     ):
-        workplace.run("ingest")
+        workplace.run_data()

@@ -33,7 +33,7 @@ def test_what_inspect_writes_means_what_was_recognised(quick, capsys, layout, ta
     made = make(layout, target, kind)
     write_zip(quick.raw, made.files)
     quick.params["competition"] |= made.settings | {"raw": str(quick.raw)}
-    quick.run("ingest")
+    quick.run_data()
     schema = quick.path("data/competition/schema.json").read_bytes()
     tables = [quick.path(f"data/competition/{name}.csv").read_bytes() for name in ("train", "test")]
     command.main(["inspect", str(quick.raw), "--write", "--params", str(quick.path("params.yaml"))])
@@ -43,7 +43,7 @@ def test_what_inspect_writes_means_what_was_recognised(quick, capsys, layout, ta
 
     quick.params = yaml.safe_load(quick.path("params.yaml").read_text())
     assert "auto" not in {quick.params["competition"][key] for key in ("submission", "metric", "target", "sample")}
-    quick.run("ingest")
+    quick.run_data()
     assert quick.path("data/competition/schema.json").read_bytes() == schema
     assert [quick.path(f"data/competition/{name}.csv").read_bytes() for name in ("train", "test")] == tables
 

@@ -14,9 +14,7 @@ from PIL import Image
 
 from pipeline.audit.findings import (
     FORMAT_REMEDIES,
-    AuditFinding,
     class_examples,
-    class_findings,
     conflicting,
     copy_findings,
     format_findings,
@@ -28,6 +26,7 @@ from pipeline.audit.findings import (
     search_findings,
 )
 from pipeline.audit.page import Gallery, Picture, audit_page
+from pipeline.competition.class_findings import Finding, class_findings
 from pipeline.images.decode import decode_image
 from pipeline.images.store_writer import write_store
 
@@ -69,7 +68,8 @@ def test_small_classes_are_named_and_an_only_image_stops():
 def test_copies_are_told_by_what_they_spoil():
     labels = ["cat", "cat", "dog", "dog", "cat"]
     groups = [[(0, 0), (0, 1)], [(0, 2), (0, 4), (1, 1)], [(1, 0), (1, 2)]]
-    found = copy_findings(groups, train_ids=list("abcde"), test_ids=list("xyz"), labels=labels)
+    in_train = [[(0, 0), (0, 1)], [(0, 2), (0, 4)]]
+    found = copy_findings(in_train, leaked(groups), train_ids=list("abcde"), test_ids=list("xyz"), labels=labels)
     assert brief(found) == [
         ("copies in train", "warn", 2, ("a = b", "c = e")),
         ("copies with other labels", "warn", 1, ("e (cat) / c (dog)",)),
@@ -77,7 +77,7 @@ def test_copies_are_told_by_what_they_spoil():
     ]
     assert conflicting(groups, labels) == [[(0, 2), (0, 4)]]
     assert leaked(groups) == [groups[1]]
-    assert copy_findings([], train_ids=[], test_ids=[], labels=[]) == []
+    assert copy_findings([], [], train_ids=[], test_ids=[], labels=[]) == []
 
 
 def test_mirror_images_are_named():
@@ -181,8 +181,8 @@ class Outline(HTMLParser):
 
 def page_of(groups, most=24):
     findings = [
-        AuditFinding("second", "warn", 4, ("<i>",), "a & b"),
-        AuditFinding("first", "stop", 1, ("x",), "'y'"),
+        Finding("second", "warn", 4, ("<i>",), "a & b"),
+        Finding("first", "stop", 1, ("x",), "'y'"),
     ]
     return audit_page("개 <b>", findings, [Gallery("Copies", "note", groups, most), Gallery("None", "", [])])
 
@@ -229,7 +229,7 @@ def test_a_large_picture_is_shrunk():
 
 def test_no_findings_say_so_and_findings_are_fit_for_json():
     assert "Nothing to report." in outline_of(audit_page("x", [], [])).texts
-    finding = AuditFinding("second", "warn", 4, ("새",), "a & b")
+    finding = Finding("second", "warn", 4, ("새",), "a & b")
     assert json.loads(json.dumps(dataclasses.asdict(finding)))["first"] == ["새"]
 
 

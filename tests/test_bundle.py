@@ -14,13 +14,15 @@ from house import module_files
 
 from pipeline import __main__ as command
 from pipeline.base.files import read_json
-from pipeline.bundle.bundle import ENTRY, WITHOUT_NETWORK, reached_modules, requirements
+from pipeline.bundle.bundle import ENTRY, WITHOUT_NETWORK, requirements
+from pipeline.bundle.modules import reached_modules
 
 
 def bundled(place, out, *more):
-    paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition",
+    paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition", "--format", "data/images/format.json", "--seen", "data/images/test.csv",
              "--decision", "data/report/decision.json", "--submission", "submissions/submission.csv",
-             "--receipt", "submissions/receipt.json")  # fmt: skip
+             "--receipt", "submissions/receipt.json", "--format", "data/images/format.json",
+             "--seen", "data/images/test.csv")  # fmt: skip
     words = [word if word.startswith("--") else str(place.path(word)) for word in paths]
     command.main(["bundle", "--out", str(out), *words, *more])
     return out
@@ -43,7 +45,15 @@ def test_it_holds_code_weights_records_and_exact_requirements_and_no_more(bundle
     with zipfile.ZipFile(bundle) as archive:
         names = set(archive.namelist())
         lines = archive.read("requirements.txt").decode().split()
-    assert {"predict.py", "MANIFEST.json", "schema.json", "decision.json", "test.csv", "settings.json"} <= names
+    assert {
+        "predict.py",
+        "MANIFEST.json",
+        "schema.json",
+        "format.json",
+        "decision.json",
+        "test.csv",
+        "settings.json",
+    } <= names
     assert {f"models/{fold}.{kind}" for fold in "01" for kind in ("json", "safetensors")} <= names
     assert {"pipeline/models/resnet9.py", "pipeline/images/decode.py", "pipeline/submission/contract.py"} <= names
     assert not [name for name in names if "stages" in name or "leaderboard" in name or "report" in name]
@@ -59,6 +69,33 @@ def test_it_makes_the_submission_again_in_an_empty_environment_without_network(f
     assert "identical: " in out and "network refused" in out
 
 
+FORMS = {  # of one sample that ingest accepts
+    "sample_submission.csv": lambda text: f"{text}\n\n".encode(),  # blank last lines
+    "sample_submission.tsv": lambda text: text.replace(",", "\t").encode(),
+    "sample.utf16.csv": lambda text: text.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_sample_of_any_form_that_ingest_accepts_is_read(finished, bundle, tmp_path, name):
+    sample = tmp_path / name
+    sample.write_bytes(FORMS[name](finished.path("data/competition/sample_submission.csv").read_text()))
+    made = predicted(bundle, tmp_path / "run", finished.raw, sample)
+    assert made == finished.path("submissions/submission.csv").read_text()
+
+
+def test_verify_feeds_the_organisers_own_sample(finished, bundle, tmp_path, capsys):
+    files = competition_files()
+    name = "sample_submission.tsv"
+    files[name] = FORMS[name](files.pop("sample_submission.csv").decode())
+    place = shutil.copytree(finished.root, tmp_path / "place")
+    raw = write_zip(place / "raw.zip", files)
+    params = place / "params.yaml"
+    params.write_text(params.read_text().replace(str(finished.raw), str(raw)))
+    bundled(finished, bundle, "--params", str(params), "verify", "--zip", str(bundle))
+    assert f"sample: {name} of {raw}\nidentical: " in capsys.readouterr().out
+
+
 def test_verify_names_the_first_differing_row_and_a_file_that_is_not_the_manifests(finished, bundle, tmp_path):
     place = shutil.copytree(finished.root, tmp_path / "place")
     csv = place / "submissions/submission.csv"
@@ -66,7 +103,7 @@ def test_verify_names_the_first_differing_row_and_a_file_that_is_not_the_manifes
     csv.write_text("\n".join([*rows[:3], "902,nothing", *rows[4:], ""]))
     with pytest.raises(ValueError, match=r"row 3 is the first of 1 that differ, of 9: made 902,.*, sent 902,nothing"):
         command.main(
-            ["bundle", "--submission", str(csv), "--competition", str(place / "data/competition"), "verify", "--zip",
+            ["bundle", "--params", str(place / "params.yaml"), "--submission", str(csv), "--competition", str(place / "data/competition"), "verify", "--zip",
              str(bundle), "--images", str(finished.raw)]
         )  # fmt: skip
     changed = tmp_path / "changed.zip"
@@ -83,6 +120,7 @@ def test_a_bundle_needs_the_submission_of_its_receipt(finished, tmp_path):
     with pytest.raises(ValueError, match="is not the file that .*receipt.json describes"):
         command.main(
             ["bundle", "--params", str(place / "params.yaml"), "--submission", str(place / "submissions/submission.csv"),
+             "--competition", str(place / "data/competition"), "--seen", str(place / "data/images/test.csv"),
              "--receipt", str(place / "submissions/receipt.json")]
         )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """The contract: each way to break it, broken alone, and what is said then."""
 
+import dataclasses
+
 import pytest
 
-from pipeline.competition.schema import Schema, Store, SubmissionFormat, Target
+from pipeline.competition.schema import Schema, SubmissionFormat, Target
 from pipeline.submission.contract import check_submission, make_submission, refuse
 
 IDS = ["007", "010", "123456789012345678", "a,b", "x y"]
@@ -14,12 +16,9 @@ GOOD = 'id,label\n007,10\n010,2\n123456789012345678,Straße\n"a,b","bird, large"
 @pytest.fixture
 def schema():
     return Schema(
-        id_column="id",
         target=Target(kind="single_label", columns=("label",), classes=CLASSES),
         submission=SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",)),
         metric="accuracy",
-        train=Store(num_images=1, size=8, sha256=""),
-        test=Store(num_images=5, size=8, sha256=""),
     )
 
 
@@ -32,17 +31,22 @@ def test_what_we_write_passes_and_has_the_samples_rows_in_order(schema):
 
 def test_the_samples_bom_newlines_and_column_order_are_kept(schema):
     windows = b"\xef\xbb\xbflabel,id\r\n2,007\r\n2,010\r\n"
-    swapped = Schema(
-        **{
-            **vars(schema),
-            "submission": SubmissionFormat(
-                kind="label", id_column="id", columns=("label", "id"), value_columns=("label",)
-            ),
-        }
-    )
+    swapped = dataclasses.replace(schema, submission=dataclasses.replace(schema.submission, columns=("label", "id")))
     content = make_submission(windows, swapped, {"007": ("10",), "010": ("2",)})
     assert content == b"\xef\xbb\xbflabel,id\r\n10,007\r\n2,010\r\n"
     assert check_submission(content, windows, swapped) == []
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_newlines_inside_a_cell_are_kept_and_end_no_row(schema, newline):
+    columns = ("id", "remark", "label")
+    submission = dataclasses.replace(schema.submission, columns=columns)
+    wide = dataclasses.replace(schema, submission=submission)
+    lines = ["id,remark,label", '"007","two\r\nlines",2', '"010","x ""y""\nz",2', ""]
+    sample = newline.join(lines).encode()
+    content = make_submission(sample, wide, {"007": ("10",), "010": ("2",)})
+    assert content.decode() == newline.join([lines[0], '007,"two\r\nlines",10', '010,"x ""y""\nz",2', ""])
+    assert not [check for check in check_submission(content, sample, wide) if check.refused]
 
 
 @pytest.mark.parametrize("cells_of", [{"007": ("10",)}, dict.fromkeys([*IDS, "new"], ("2",))])

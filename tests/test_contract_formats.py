@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.competition.schema import SUBMISSION_KINDS, Schema, Store, SubmissionFormat, Target
+from pipeline.competition.schema import SUBMISSION_KINDS, Schema, SubmissionFormat, Target
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, refuse, verdict
 from pipeline.submission.report import overall, verdict_record, verdict_table
@@ -45,12 +45,9 @@ def schema_of(kind):
         **more,
     )
     return Schema(
-        id_column="id",
         target=Target(kind=target, columns=("label",), classes=classes, positive="yes" if target == "binary" else ""),
         submission=form,
         metric="accuracy",
-        train=Store(num_images=1, size=8, sha256=""),
-        test=Store(num_images=len(IDS), size=8, sha256=""),
     )
 
 

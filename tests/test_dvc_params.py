@@ -194,7 +194,7 @@ def test_each_of_a_folds_overrides_makes_stale_that_fold_alone(project):
 
 
 SEEN = {  # key -> what a file says of its new value
-    "raw": lambda project: project.json("data/competition/audit.json")["num_train"] == 29,
+    "raw": lambda project: project.json("data/report/audit.json")["num_train"] == 29,
     "metric": lambda project: project.json("data/competition/schema.json")["metric"] == "macro_f1",
     "side": lambda project: np.load(project.root / "data/images/train.npy").shape[1:] == (16, 16, 3),
     **dict.fromkeys(

@@ -5,7 +5,7 @@ from conftest import competition_files, csv_bytes, write_zip
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.tables.encodings import EncodingError, checked_encoding, decoded, ranked_encodings
 
@@ -36,7 +36,7 @@ def localised(words, encodings):
 
 def layout_of(path, files, **wishes):
     with open_archive(write_zip(path / "raw.zip", files)) as archive:
-        return read_layout(archive, Problems(), Wishes(**wishes))
+        return read_layout(archive, Problems(), Overrides(**wishes))
 
 
 CHINESE = ("苹果", "香蕉", "葡萄")

@@ -48,7 +48,7 @@ def outputs(place):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(workplace, recipe):
     for section, values in recipe.items():
         workplace.params[section] |= values
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.run("train", key="0")
     first = outputs(workplace)
@@ -126,7 +126,7 @@ def test_a_checkpoint_with_nan_weights_or_of_another_shape_is_refused(finished, 
 
 
 def test_an_unknown_fold_is_refused(workplace):
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     with pytest.raises(ValueError, match=re.escape("--fold is 7;")):
         workplace.run("train", key="7")
@@ -134,7 +134,7 @@ def test_an_unknown_fold_is_refused(workplace):
 
 def test_a_diverging_fold_stops_and_overwrites_nothing(workplace):
     workplace.params["compute"]["precision"] = "fp32"
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.run("train", key="0")
     before = outputs(workplace)
@@ -280,7 +280,7 @@ def test_free_memory_is_asked_of_accelerators_alone():
 
 
 def test_the_training_stage_estimates_what_it_takes_of_a_gpu(workplace):
-    workplace.run("ingest")
+    workplace.run_data()
     few = device_bytes(workplace.words("train", key="0"))
     workplace.params["train"]["batch_size"] *= 2
     workplace.save()
@@ -293,7 +293,7 @@ def test_a_timm_model_goes_through_the_same_stages(workplace):
     workplace.params["model"] |= {"name": "test_resnet", "options": []}
     workplace.params["train"]["epochs"] = 1
     write_zip(workplace.raw, competition_files())
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.run("train", key="0")
     workplace.run("infer", key="0")

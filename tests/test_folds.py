@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from pipeline.base.files import read_table, write_table
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
+    GROUPS_COLUMNS,
     TRAIN_COLUMNS,
-    Schema,
-    Store,
-    SubmissionFormat,
+    LabelSets,
     Target,
     TrainTable,
     label_cell,
-    write_schema,
+    write_target,
 )
 from pipeline.split.folds import (
     deal_folds,
-    deal_groups,
     deal_label_sets,
     deal_rows,
     own_folds,
@@ -40,18 +38,13 @@ def labels_of(sizes):
     return [label for label, count in sizes.items() for _ in range(count)]
 
 
-def rows_of(labels, *, near=None, sha256=None):
+def rows_of(labels, near=None):
     rows = range(len(labels))
-    return TrainTable(
-        Texts(f"{row:04d}" for row in rows),
-        Texts(f"train/{row:04d}.png" for row in rows),
-        Texts((sha256 or {}).get(row, f"sha{row}") for row in rows),
-        Texts(labels),
-        Texts((near or {}).get(row, "") for row in rows),
-    )
+    ids, near_copies = (f"{row:04d}" for row in rows), ((near or {}).get(row, "") for row in rows)
+    return TrainTable(Texts(ids), Texts(labels), Texts(near_copies))
 
 
-def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, **keys):
+def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
     defaults = {
         "num_folds": 5,
         "seed": 0,
@@ -61,7 +54,7 @@ def deal(labels, columns=None, *, kind="single_label", near=None, sha256=None, *
         "small_classes": "stop",
     }
     columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
-    return deal_rows(rows_of(labels, near=near, sha256=sha256), columns, kind=kind, **(defaults | keys))
+    return deal_rows(rows_of(labels, near), columns, kind=kind, **(defaults | keys))
 
 
 def straddling(groups, dealt):
@@ -160,12 +153,10 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
     draws = np.random.default_rng(1)
     labels = draws.choice(["a", "b", "c"], 300).tolist()
     patients = [f"p{number}" for number in draws.integers(0, 90, 300)]
-    near = {row: f"near{row // 2}" for row in range(40, 60)}
-    sha256 = dict.fromkeys((3, 150, 299), "same")
+    near = {row: f"near{row // 2}" for row in range(40, 60)} | dict.fromkeys((3, 150, 299), "same")
     cells = [label_cell([label, "d"]) for label in labels] if kind == "multi_label" else labels
-    dealt = deal(cells, {"patient": patients}, kind=kind, near=near, sha256=sha256, group="patient")
-    table = rows_of(cells, near=near, sha256=sha256)
-    merged = merged_groups(table.sha256, table.groups, patients)
+    dealt = deal(cells, {"patient": patients}, kind=kind, near=near, group="patient")
+    merged = merged_groups(rows_of(cells, near).groups, patients)
     assert set(dealt.fold_of_row) == set(range(5)) and len(dealt.fold_of_row) == 300
     assert not straddling(merged, dealt.fold_of_row)
     assert len(set(merged)) < len(set(patients))  # the copies did tie patients together
@@ -175,7 +166,12 @@ def test_user_groups_near_copies_and_copies_merged_never_straddle(kind):
 def test_grouped_folds_keep_the_shares_of_classes():
     draws = np.random.default_rng(2)
     labels = draws.choice(["a", "b"], 1000, p=[0.8, 0.2]).tolist()
-    dealt = deal_groups(labels, merged_groups(draws.integers(0, 250, 1000).astype(str).tolist()), num_folds=5, seed=0)
+    dealt = deal_label_sets(
+        LabelSets(labels, several=False),
+        merged_groups(draws.integers(0, 250, 1000).astype(str).tolist()),
+        num_folds=5,
+        seed=0,
+    )
     assert furthest_from_due([[label] for label in labels], dealt, 5) <= 5  # of 160 and 40
 
 
@@ -193,8 +189,8 @@ def test_each_of_several_labels_is_shared_out(num_images, images_a_group, bound)
 def test_groups_and_several_labels_depend_on_the_seed_alone():
     label_sets = label_sets_of(400, 5)
     labels, groups = [str(len(labels)) for labels in label_sets], [row // 2 for row in range(400)]
-    for function, labelled in ((deal_label_sets, label_sets), (deal_groups, labels)):
-        deals = [function(labelled, groups, num_folds=4, seed=seed, small_classes="allow") for seed in (1, 1, 2)]
+    for labelled in (label_sets, LabelSets(labels, several=False)):
+        deals = [deal_label_sets(labelled, groups, num_folds=4, seed=seed, small_classes="allow") for seed in (1, 1, 2)]
         assert (deals[0] == deals[1]).all() and (deals[0] != deals[2]).any()
 
 
@@ -310,9 +306,7 @@ def test_the_order_of_the_rows_does_not_move_an_image(kind, copies, mode, order)
     near = [f"n{row // 3}" if copies and row < 60 else "" for row in range(120)]
 
     def dealt_of(order):
-        take = [
-            Texts(part[row] for row in order) for part in (ids, ids, [f"sha{row}" for row in range(120)], cells, near)
-        ]
+        take = [Texts(part[row] for row in order) for part in (ids, cells, near)]
         keys = {"num_folds": 4, "seed": 0, "group": "none", "time": "none", "fold_column": "none"} | MODES[mode]
         taken = {name: Texts(column[row] for row in order) for name, column in columns.items()}
         folds = deal_rows(TrainTable(*take), taken, kind=kind, small_classes="stop", **keys).fold_of_row
@@ -360,7 +354,7 @@ def test_moments_are_ordered_as_numbers_or_dates(cells):
 
 def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
     cells = ["10", "2", "33", "2"] * 5
-    dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", sha256={0: "same", 1: "same"})
+    dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", near={0: "same", 1: "same"})
     assert dealt.fold_of_row.tolist() == [1, 0, 2, 0] * 5
     assert dealt.warnings == [
         "1 sets of copies or near-copies straddle the folds of my_fold; the score flatters",
@@ -501,14 +495,11 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
     folder = workplace.path("data/competition")
     folder.mkdir(parents=True)
     table = rows_of(labels)
-    submission = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
-    store = Store(num_images=120, size=8, sha256="")
-    target = Target(kind="single_label", columns=("label",), classes=("a", "b"))
-    schema = Schema(id_column="id", target=target, submission=submission, metric="accuracy", train=store, test=store)
-    write_schema(folder / "schema.json", schema)
-    columns = (table.image_ids, table.paths, table.sha256, table.labels, table.groups)
-    write_table(folder / "train.csv", TRAIN_COLUMNS, zip(*columns, strict=True))
-    cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(zip(*columns[::3], strict=True))]
+    write_target(folder / "target.json", Target(kind="single_label", columns=("label",), classes=("a", "b")))
+    rows = list(zip(table.image_ids, table.labels, strict=True))
+    write_table(folder / "train.csv", TRAIN_COLUMNS, rows)
+    write_table(workplace.path("data/groups.csv"), GROUPS_COLUMNS, zip(table.image_ids, table.groups, strict=True))
+    cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(rows)]
     write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
 
     workplace.run("split")
@@ -532,8 +523,8 @@ def test_split_writes_a_fold_for_every_row_and_keeps_duplicates_together(workpla
     files = competition_files()
     files["train/003.png"] = files["train/009.png"] = files["train/000.png"]
     write_zip(workplace.raw, files)
-    workplace.run("ingest")
-    workplace.run("split")
+    for stage in ("ingest", "decode_train", "decode_test", "audit", "split"):
+        workplace.run(stage)
     table = read_table(workplace.path("data/folds.csv"), ("image_id", "fold"))
     fold_of = dict(zip(table["image_id"], table["fold"], strict=True))
     assert len(fold_of) == 30

@@ -10,12 +10,20 @@ import pytest
 from conftest import competition_files, encoded, image_of, write_zip
 from PIL import Image
 
-from pipeline.competition.schema import read_schema, read_test_table, read_train_table
-from pipeline.competition.store import read_store
+from pipeline.competition.schema import (
+    read_images,
+    read_schema,
+    read_target,
+    read_test_ids,
+    read_train_labels,
+    read_train_table,
+)
+from pipeline.competition.store import read_format, read_store
 from pipeline.images.decode import decode_image
 from pipeline.layout.layout import ALLOWABLE
 
 OUTPUTS = ("data/competition", "data/images")
+TRAIN, TEST = (f"data/competition/{name}.csv" for name in ("train", "test"))
 
 
 def ingest_message(workplace, files):
@@ -28,6 +36,17 @@ def ingest_message(workplace, files):
     return str(error.value)
 
 
+def audit_message(workplace, files):
+    """The error that the audit stops with, after all images have been decoded; it may have written nothing."""
+    write_zip(workplace.raw, files)
+    for stage in ("ingest", "decode_train", "decode_test"):
+        workplace.run(stage)
+    with pytest.raises(ValueError) as error:
+        workplace.run("audit")
+    assert not workplace.path("data/groups.csv").exists() and not workplace.path("data/report").exists()
+    return str(error.value)
+
+
 def with_rows(files, table, change):
     """The competition with rows of a table changed by `change(list of lines)`."""
     lines = files[table].decode().splitlines()
@@ -35,50 +54,51 @@ def with_rows(files, table, change):
 
 
 def test_rows_tables_and_stores_agree(workplace):
-    workplace.run("ingest")
+    workplace.run_data()
     schema = read_schema(workplace.path("data/competition/schema.json"))
-    train = read_train_table(workplace.path("data/competition/train.csv"))
-    test = read_test_table(workplace.path("data/competition/test.csv"))
     files = competition_files()
     assert schema.target.classes == ("a cat", "bird", "dog, large")
-    assert list(train.image_ids) == [f"{number:03d}" for number in range(30)], "leading zeros kept, order kept"
-    assert list(test.image_ids) == [f"9{number:02d}" for number in range(9)]
-    for part, table in (("train", train), ("test", test)):
-        store = read_store(workplace.path(f"data/images/{part}.npy"), num_images=len(table.image_ids), size=12)
-        for path, pixels in zip(table.paths, store, strict=True):
+    assert read_target(workplace.path("data/competition/target.json")) == schema.target
+    train_ids, labels = read_train_labels(workplace.path(TRAIN))
+    assert list(train_ids) == [f"{number:03d}" for number in range(30)], "leading zeros kept, order kept"
+    assert list(labels[:3]) == ["bird", "a cat", "dog, large"]
+    assert list(read_test_ids(workplace.path(TEST))) == [f"9{number:02d}" for number in range(9)]
+    for part in ("train", "test"):
+        paths, _ = read_images(workplace.path(f"data/competition/{part}_images.csv"))
+        images, described = (workplace.path(f"data/images/{part}.{kind}") for kind in ("npy", "json"))
+        store, _ = read_store(images, described, num_rows=len(paths), table=workplace.path(TRAIN))
+        for path, pixels in zip(paths, store, strict=True):
             assert (pixels == np.asarray(Image.open(io.BytesIO(files[path])))).all()
     assert workplace.path("data/competition/sample_submission.csv").read_bytes() == files["sample_submission.csv"]
 
 
-def test_a_folder_and_a_zip_with_a_folder_around_give_the_same_bytes(workplace, tmp_path):
+def test_a_folder_and_a_zip_with_a_folder_around_give_the_same_bytes_but_for_the_fingerprints(workplace, tmp_path):
     def outputs():
-        return {path.name: path.read_bytes() for folder in OUTPUTS for path in workplace.path(folder).iterdir()}
+        found = [path for folder in OUTPUTS for path in workplace.path(folder).iterdir()]
+        return {path.name: path.read_bytes() for path in found if not path.name.endswith("_images.csv")}
 
-    workplace.run("ingest")
+    workplace.run_data()
     plain = outputs()
     files = competition_files()
     write_zip(workplace.raw, {f"my comp/{name}": content for name, content in files.items()} | {"__MACOSX/x": b"?"})
-    workplace.run("ingest")
+    workplace.run_data()
     assert outputs() == plain
     workplace.raw = tmp_path / "a folder"
     for name, content in files.items():
         (workplace.raw / name).parent.mkdir(parents=True, exist_ok=True)
         (workplace.raw / name).write_bytes(content)
-    workplace.run("ingest")
+    workplace.run_data()
     assert outputs() == plain
 
 
 def test_every_problem_is_reported_at_once_with_counts_and_the_first_three(workplace):
     files = competition_files()
-    for number in range(5):
-        files[f"train/{number:03d}.png"] = files[f"train/{number:03d}.png"][:80]
     del files["train/010.png"], files["test/901.png"]
     files["train/stray.png"] = encoded(image_of(0, 0))
     files = with_rows(files, "train.csv", lambda lines: [*lines, "020,bird", "029x,"])
     message = ingest_message(workplace, files)
     assert "problems" in message.splitlines()[0]
     for expected in (
-        r"unreadable training image: 5 \(train/000.png: OSError: .*, train/001.png: .*, train/002.png: .*, …\)",
         r"id without image in train/: 2 \(010, 029x\)",
         r"test image missing: 1 \(901\)",
         r"image without row: 1 \(train/stray.png\)",
@@ -88,12 +108,34 @@ def test_every_problem_is_reported_at_once_with_counts_and_the_first_three(workp
         assert re.search(expected, message), (expected, message)
 
 
+def test_all_images_that_cannot_be_read_are_reported_at_once(workplace):
+    files = competition_files()
+    for name in [*(f"train/{number:03d}.png" for number in range(5)), "test/903.png"]:
+        files[name] = files[name][:80]
+    message = audit_message(workplace, files)
+    assert "6 problems" in message.splitlines()[0]
+    for expected in (
+        r"unreadable training image: 5 \(train/000.png: OSError: .*, train/001.png: .*, train/002.png: .*, …\)",
+        r"unreadable test image: 1 \(test/903.png: OSError: ",
+        r"allow: \[unreadable test image\]",
+    ):
+        assert re.search(expected, message), (expected, message)
+
+
+def test_an_archive_that_changed_since_it_was_listed_is_not_decoded(workplace):
+    workplace.run("ingest")
+    write_zip(workplace.raw, competition_files() | {"train/004.png": encoded(image_of(2, 5))})
+    with pytest.raises(ValueError, match=r"train/004.png is not the file that .*train_images.csv names"):
+        workplace.run("decode_train")
+    assert not workplace.path("data/images/train.npy").exists()
+
+
 @pytest.mark.parametrize("keep", [0.02, 0.3, 0.6, 0.9])
 def test_a_truncated_jpeg_is_named(workplace, keep):
     files = competition_files()
     whole = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), "JPEG")
     files["train/004.png"] = whole[: int(keep * len(whole))]
-    assert "unreadable training image: 1 (train/004.png: " in ingest_message(workplace, files)
+    assert "unreadable training image: 1 (train/004.png: " in audit_message(workplace, files)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +147,7 @@ def test_a_truncated_jpeg_is_named(workplace, keep):
     ],
 )
 def test_what_is_no_image_is_named(workplace, content, reason):
-    message = ingest_message(workplace, competition_files() | {"train/004.png": content})
+    message = audit_message(workplace, competition_files() | {"train/004.png": content})
     assert "unreadable training image: 1 (train/004.png" in message
     assert reason in message
 
@@ -135,8 +177,8 @@ def test_a_row_that_comes_again_is_named_and_may_be_left_out(workplace):
     files = with_rows(competition_files(), "train.csv", lambda lines: [*lines, lines[4], lines[4]])
     assert "repeated row: 2 (003 in train.csv, 003 in train.csv)" in ingest_message(workplace, files)
     workplace.params["competition"]["allow"] = ["repeated row"]
-    workplace.run("ingest")
-    assert len(read_train_table(workplace.path("data/competition/train.csv")).image_ids) == 30
+    workplace.run_data()
+    assert len(read_train_labels(workplace.path(TRAIN))[0]) == 30
 
 
 @pytest.mark.parametrize("label", ["", "NaN", " "])
@@ -150,7 +192,7 @@ def test_a_label_that_may_mean_missing_stops_unless_allowed(workplace):
     message = ingest_message(workplace, files)
     assert "label that may mean missing: 10 (001 = 'None', 004 = 'None', 007 = 'None', …)" in message
     workplace.params["competition"]["allow"] = ["label that may mean missing"]
-    workplace.run("ingest")
+    workplace.run_data()
     assert "None" in read_schema(workplace.path("data/competition/schema.json")).target.classes
 
 
@@ -163,9 +205,9 @@ def test_an_image_without_row_stops_unless_allowed(workplace):
     files = competition_files() | {"test/extra.png": encoded(image_of(0, 0))}
     assert "competition.allow: [image without row]" in ingest_message(workplace, files)
     workplace.params["competition"]["allow"] = ["image without row"]
-    workplace.run("ingest")
-    audit = json.loads(workplace.path("data/competition/audit.json").read_text())
-    assert audit["allowed_problems"] == {"image without row": 1}
+    workplace.run_data()
+    recognised = json.loads(workplace.path("data/competition/recognised.json").read_text())
+    assert recognised["allowed_problems"] == {"image without row": 1}
 
 
 def test_what_may_not_be_allowed_cannot_be(workplace):
@@ -173,7 +215,7 @@ def test_what_may_not_be_allowed_cannot_be(workplace):
     with pytest.raises(
         ValueError, match=r"competition.allow has \['unreadable image'\]; allowed: \['image without row'"
     ):
-        workplace.run("ingest")
+        workplace.run_data()
 
 
 def test_a_sample_id_that_is_not_in_test_is_named(workplace):
@@ -186,9 +228,9 @@ def test_one_id_in_both_tables_means_two_images(workplace):
     assert "test image missing: 1 (001)" in ingest_message(workplace, files), "never the training image"
     files["test/001.png"] = encoded(image_of(2, 77))
     write_zip(workplace.raw, files)
-    workplace.run("ingest")
-    assert read_test_table(workplace.path("data/competition/test.csv")).paths[-1] == "test/001.png"
-    assert read_train_table(workplace.path("data/competition/train.csv")).paths[1] == "train/001.png"
+    workplace.run_data()
+    assert read_images(workplace.path("data/competition/test_images.csv"))[0][-1] == "test/001.png"
+    assert read_images(workplace.path("data/competition/train_images.csv"))[0][1] == "train/001.png"
 
 
 def test_unknown_columns_are_named(workplace):
@@ -243,7 +285,7 @@ def test_links_bombs_and_two_members_of_one_name_are_refused(workplace):
         with zipfile.ZipFile(workplace.raw, "a", zipfile.ZIP_DEFLATED) as handle:
             add(handle)
         with pytest.raises(ValueError) as error:
-            workplace.run("ingest")
+            workplace.run_data()
         return str(error.value)
 
     link = zipfile.ZipInfo("train/link.png")
@@ -257,10 +299,10 @@ def test_links_bombs_and_two_members_of_one_name_are_refused(workplace):
 def test_what_is_no_archive_says_what_it_found(workplace):
     workplace.raw.write_bytes(b"PK broken")
     with pytest.raises(ValueError, match=r"is neither a zip nor a folder \(9 bytes\)"):
-        workplace.run("ingest")
+        workplace.run_data()
     workplace.raw.unlink()
     with pytest.raises(ValueError, match="does not exist"):
-        workplace.run("ingest")
+        workplace.run_data()
 
 
 def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
@@ -269,14 +311,14 @@ def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
     files["train/001.png"] = files["train/000.png"]
     files["test/900.png"] = files["train/000.png"]
     write_zip(workplace.raw, files)
-    workplace.run("ingest")
-    audit = json.loads(workplace.path("data/competition/audit.json").read_text())
+    workplace.run_data()
+    audit = json.loads(workplace.path("data/report/audit.json").read_text())
     first_of = {finding["kind"]: (finding["count"], finding["first"]) for finding in audit["findings"]}
     assert first_of["copies in train"] == (1, ["000 = 001 = 003"])
     assert first_of["copies with other labels"] == (1, ["001 (a cat) / 000 (bird)"])
     assert first_of["test images also in train"] == (1, ["900 = 000"])
     assert "warning: copies with other labels: 1" in capsys.readouterr().out
-    train = read_train_table(workplace.path("data/competition/train.csv"))
+    train, _, _ = read_train_table(workplace.path(TRAIN), workplace.path("data/groups.csv"))
     assert set(train.image_ids.take(train.groups.where("000"))) == {"000", "001", "003"}
     assert set(train.groups) == {"", "000"}
     assert b"test images also in train" in workplace.path("data/report/audit.html").read_bytes()
@@ -314,18 +356,26 @@ def test_exif_orientation_is_applied():
 
 def test_auto_size_is_the_median_shorter_side_held_between_8_and_128(workplace):
     workplace.params["images"]["side"] = "auto"
-    workplace.run("ingest")
-    assert read_schema(workplace.path("data/competition/schema.json")).train.size == 12
+    workplace.run_data()
+    assert read_format(workplace.path("data/images/format.json")).size == 12
 
 
 def test_a_damaged_store_is_not_read(workplace):
-    workplace.run("ingest")
-    path = workplace.path("data/images/train.npy")
+    workplace.run_data()
+    path, described = workplace.path("data/images/train.npy"), workplace.path("data/images/train.json")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"train.npy is damaged .*dvc repro -f ingest"):
-        read_store(path, num_images=30, size=12)
-    with pytest.raises(ValueError, match=r"holds uint8 \(9, 12, 12, 3\), the schema says uint8 \(30, 12, 12, 3\)"):
-        read_store(workplace.path("data/images/test.npy"), num_images=30, size=12)
+    with pytest.raises(ValueError, match=r"train.npy is damaged: .*dvc repro -f decode_train"):
+        read_store(path, described, num_rows=30, table=workplace.path(TRAIN))
+    with pytest.raises(
+        ValueError, match=r"holds uint8 \(9, 12, 12, 3\), .*train.json says uint8 \(30, 12, 12, 3\); .* -f decode_test"
+    ):
+        read_store(workplace.path("data/images/test.npy"), described, num_rows=30, table=workplace.path(TRAIN))
+    with pytest.raises(ValueError, match=r"test.csv has 30 rows, its store .*test.npy has 9 images"):
+        read_store(
+            *(workplace.path(f"data/images/test.{kind}") for kind in ("npy", "json")),
+            num_rows=30,
+            table=workplace.path(TEST),
+        )
 
 
 def scans(shift, depth=np.uint16):
@@ -342,9 +392,8 @@ def scans(shift, depth=np.uint16):
 def test_the_bits_that_scans_use_are_found_kept_and_said(shift, bits, workplace, capsys):
     write_zip(workplace.raw, scans(shift))
     workplace.params["images"]["side"] = 12
-    workplace.run("ingest")
-    schema = read_schema(workplace.path("data/competition/schema.json"))
-    assert schema.train.bits == schema.test.bits == bits
+    workplace.run_data()
+    assert read_format(workplace.path("data/images/format.json")).bits == bits
     store = np.load(workplace.path("data/images/train.npy"))
     plain = np.asarray(Image.open(io.BytesIO(scans(0)["train/000.png"])))
     assert np.array_equal(store[0, :, :, 0], plain.astype(np.uint8))
@@ -361,8 +410,8 @@ def test_a_store_in_which_nothing_is_seen_always_stops(value, workplace):
     with pytest.raises(
         ValueError, match=r"images nearly all constant: 1 \(37 of 39 are of one value as stored; modes RGB, L"
     ):
-        workplace.run("ingest")
-    assert not workplace.path("data/competition/schema.json").exists()
+        workplace.run_data()
+    assert not workplace.path("data/groups.csv").exists()
 
 
 def test_many_blank_images_beside_others_do_not_stop(workplace):
@@ -370,4 +419,4 @@ def test_many_blank_images_beside_others_do_not_stop(workplace):
     images = [name for name in files if name.endswith(".png")]
     files |= {name: encoded(np.zeros((12, 12), dtype=np.uint8)) for name in images[: len(images) // 2]}
     write_zip(workplace.raw, files)
-    workplace.run("ingest")
+    workplace.run_data()

@@ -154,7 +154,7 @@ def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_th
         inspect(raw, tmp_path / "params.yaml", "--write")
     workplace.params = yaml.safe_load((tmp_path / "params.yaml").read_text())
     with pytest.raises(ValueError, match="which class does 1 mean") as again:
-        workplace.run("ingest")
+        workplace.run_data()
     assert str(asked.value).startswith(str(again.value)) and demo.is_file()
 
 

@@ -15,8 +15,7 @@ from pipeline.archive.archive import open_archive
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import Schema, Store
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, parse_table
@@ -293,22 +292,19 @@ def ingested(raw, params):
     competition = load_section(params, "competition", CompetitionParams)
     problems = Problems()
     with open_archive(raw) as archive:
-        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(competition)))
+        layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
 
 
 def first_row(layout, kind):
     """The submission's value cells of an image that is surely of the kind's first class, checked by the contract."""
     target, submission = layout.target, layout.submission
-    store = Store(num_images=1, size=8, sha256="")
-    schema = Schema(id_column="id", target=target, submission=submission, metric=layout.metric, train=store, test=store)
     at = target.classes.index(kind.classes[0])
     probs = np.tile(np.eye(len(target.classes))[at], (len(layout.test_ids), 1))
     decided = np.full(len(probs), at) if target.exclusive else probs > 0.5
-    content = make_submission(
-        layout.sample, schema, row_cells(answers_of(probs, decided, target, submission), layout.test_ids, schema)
-    )
-    assert not [check for check in check_submission(content, layout.sample, schema) if check.refused]
+    cells = row_cells(answers_of(probs, decided, target, submission), layout.test_ids, layout)
+    content = make_submission(layout.sample, layout, cells)
+    assert not [check for check in check_submission(content, layout.sample, layout) if check.refused]
     header, rows = parse_table(content)
     return tuple(rows[0][header.index(column)] for column in submission.value_columns)
 

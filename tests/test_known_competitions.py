@@ -23,8 +23,8 @@ from test_dvc import Project
 from pipeline.archive.archive import open_archive
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import Schema, Store, read_schema, several_labels
-from pipeline.layout.context import Wishes
+from pipeline.competition.schema import read_schema, several_labels
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.scoring.decision import Decision, decide
 from pipeline.submission.answers import answers_of, row_cells
@@ -425,7 +425,7 @@ REFUSED = {
 def layout_of(path, settings):
     problems = Problems()
     with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Wishes.among(settings))
+        layout = read_layout(archive, problems, Overrides.among(settings))
     assert problems.lines(settings.get("allow", ())) == []
     return layout
 
@@ -461,19 +461,15 @@ def test_right_probabilities_become_a_submission_without_fault(tmp_path, name):
     known = KNOWN[name]
     replica = Replica(known)
     layout = layout_of(write_zip(tmp_path / "raw.zip", replica.files), known.needs)
-    schema = Schema(
-        id_column=layout.id_column, target=layout.target, submission=layout.submission, metric=layout.metric,
-        train=Store(num_images=1, size=8, sha256=""), test=Store(num_images=1, size=8, sha256=""),
-    )  # fmt: skip
     probs = np.random.default_rng(0).uniform(0.01, 0.2, (len(replica.test), len(layout.target.classes)))
     for row, fields in enumerate(replica.test):
         probs[row, [layout.target.classes.index(label) for label in fields["labels"]]] = 0.9
     if layout.target.exclusive:
         probs /= probs.sum(axis=1, keepdims=True)
     answers = answers_of(probs, decide(probs, layout.target, Decision()), layout.target, layout.submission)
-    cells = row_cells(answers, layout.test_ids, schema)
-    content = make_submission(layout.sample, schema, cells)
-    assert not [finding for finding in check_submission(content, layout.sample, schema) if finding.refused]
+    cells = row_cells(answers, layout.test_ids, layout)
+    content = make_submission(layout.sample, layout, cells)
+    assert not [finding for finding in check_submission(content, layout.sample, layout) if finding.refused]
     if len(replica.test) > 1:
         assert graded(replica.made_up(layout.submission), content)[0] == 1.0
 

@@ -64,7 +64,7 @@ def test_a_gradient_is_scaled_down_to_the_norm_and_reported_as_it_was():
 
 
 def test_norms_are_in_the_history_only_when_clipping(workplace):
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.params["train"]["epochs"] = 2
     workplace.run("train", key="0")
@@ -197,7 +197,7 @@ def test_batches_that_start_late_are_those_they_would_have_been(skip):
 
 def test_a_batch_larger_than_the_fold_is_the_fold(workplace):
     workplace.params["train"] |= {"batch_size": 4096, "epochs": 2}
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.run("train", key="0")
     assert len(read_history(workplace.path("data/history/0.csv"), CURVE_COLUMNS)) == 2
@@ -205,7 +205,7 @@ def test_a_batch_larger_than_the_fold_is_the_fold(workplace):
 
 def dealt(workplace, fold_of):
     """Ingest, and folds as `fold_of(row number)` says."""
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.params["train"]["epochs"] = 1
     rows = [(f"{number:03d}", fold_of(number)) for number in range(30)]
@@ -273,7 +273,7 @@ def test_a_full_disk_for_states_does_not_stop_training(workplace, small_disk, mo
 
     monkeypatch.setattr(resume, "LEAST_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     workplace.path("data/scratch").symlink_to(small_disk)
     workplace.run("train", key="0")
@@ -321,6 +321,6 @@ def test_another_kind_of_oserror_is_left_as_it_is(tmp_path: Path):
 def test_one_class_data_is_refused_at_the_start(workplace):
     write_zip(workplace.raw, competition_files(labels=("only",)))
     with pytest.raises(ValueError, match=r"class"):
-        workplace.run("ingest")
+        workplace.run_data()
         workplace.run("split")
         workplace.run("train", key="0")

@@ -1,6 +1,7 @@
 """Images are found by suffix or content, whatever the decoder reads; hidden and service files never are."""
 
 import io
+import sys
 import zipfile
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.competition.problems import Problems
-from pipeline.images.decode import FORMATS, TGA, decode_image
+from pipeline.images import decode
+from pipeline.images.decode import FORMATS, PLUGINS, TGA, decode_image
 from pipeline.layout.layout import read_layout
 from pipeline.tables import image_names as pictures
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, without_suffix
@@ -29,7 +31,8 @@ def picture(kind):
 def test_the_suffixes_are_those_of_the_formats_that_are_decoded():
     Image.init()
     by_pillow = {suffix for suffix, kind in Image.registered_extensions().items() if kind in (*FORMATS, TGA)}
-    assert set(IMAGE_SUFFIXES) == by_pillow
+    by_plugin = {".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl"}  # as pillow-heif and pillow-jxl-plugin have them
+    assert set(IMAGE_SUFFIXES) == by_pillow | by_plugin
 
 
 @pytest.mark.parametrize("kind", (*FORMATS, TGA))
@@ -45,12 +48,60 @@ def test_what_the_decoder_reads_is_found_under_its_suffixes_and_by_content(kind,
     assert decode_image(content, 12, "squash").pixels.shape == (12, 12, 3)
 
 
+OF_PLUGINS = {
+    "a/1.HEIC": (b"\0\0\0\x18ftypheic", "pillow-heif"), "a/2.heif": (b"\0\0\0\x18ftypmif1", "pillow-heif"),
+    "a/3": (b"\0\0\0\x18ftyphevc", "pillow-heif"), "a/4.jxl": (b"\xff\x0a\0", "pillow-jxl-plugin"),
+    "a/5": (b"\0\0\0\x0cJXL \r\n", "pillow-jxl-plugin"), "a/6.jpg": (b"\0\0\0\x18ftypheic", "pillow-heif"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def no_plugins(monkeypatch):
+    """As if none were installed; Pillow forgets a made-up one."""
+    for _, module, _ in PLUGINS.values():
+        monkeypatch.setitem(sys.modules, module, None)
+    Image.init()
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    decode._is_registered.cache_clear()
+    yield
+    decode._is_registered.cache_clear()
+
+
+@pytest.mark.parametrize("name", OF_PLUGINS)
+def test_an_image_that_needs_a_plugin_is_found_and_names_it(name, tmp_path, no_plugins):
+    content, package = OF_PLUGINS[name]
+    with open_archive(write_zip(tmp_path / "raw.zip", {name: content, "x.csv": b"a"})) as archive:
+        assert list(image_names(archive)) == [name]
+    with pytest.raises(ValueError, match=rf"is read with a plug-in: pip install {package}, and run again"):
+        decode_image(content, 12, "squash")
+
+
+MADE_UP_PLUGIN = """
+from PIL import Image, ImageFile
+class File(ImageFile.ImageFile):
+    format = "HEIF"
+    def _open(self):
+        self._size, self._mode, self.tile = (4, 4), "L", [("raw", (0, 0, 4, 4), 12, ("L", 0, 1))]
+def register_heif_opener():
+    Image.register_open("HEIF", File, lambda start: start[4:12] == b"ftypheic")
+"""
+
+
+def test_a_plugin_that_is_installed_is_used(tmp_path, monkeypatch, no_plugins):
+    (tmp_path / "pillow_heif.py").write_text(MADE_UP_PLUGIN)
+    monkeypatch.delitem(sys.modules, "pillow_heif")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = decode_image(b"\0\0\0\x18ftypheic" + bytes([7]) * 16, 4, "squash")
+    assert (found.format, found.mode) == ("HEIF", "L")
+    assert (found.pixels == 7).all()
+
+
 UNDECODED = {
     "train.npz": (b"PK", "1 numpy"), "x_train.npy": (b"\x93NUMPY", "1 numpy"), "data_batch_1": (b"\x80\x02}q\x01", "1 pickle"),
     "train-images-idx3-ubyte": (b"\0\0\x08\x03" + bytes(90), "1 IDX"), "a.tfrec": (b"\x18", "1 TFRecord"),
     "train.h5": (b"\x89HDF\r\n\x1a\n", "1 HDF5"), "a/1.DCM": (b"", "1 DICOM"), "a/IM0001": (bytes(128) + b"DICM", "1 DICOM"),
-    "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"), "a/1.HEIC": (b"", "1 HEIC"),
-    "a/2": (b"\0\0\0\x18ftypheic", "1 HEIC"), "a.parquet": (b"PAR1", "1 Parquet"),
+    "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"),
+    "a.parquet": (b"PAR1", "1 Parquet"),
 }  # fmt: skip
 
 
@@ -71,8 +122,8 @@ def class_folders(more):
 @pytest.mark.parametrize(
     ("names", "stops"),
     [
-        (["train/elm/a.heic", "train/oak/b.HEIC"], True), (["train/yew/a.dcm"], True),
-        (["train/a.heic", "docs/b.heic", "test/c.heic"], False), (["train/oak/00.heic", "train/elm/01.dng"], None),
+        (["train/elm/a.dng", "train/oak/b.DNG"], True), (["train/yew/a.dcm"], True),
+        (["train/a.dng", "docs/b.dng", "test/c.dng"], False), (["train/oak/00.dng", "train/elm/01.dng"], None),
     ],
 )  # fmt: skip
 def test_images_in_class_folders_that_are_not_decoded_are_counted(names, stops, tmp_path):

@@ -1,5 +1,6 @@
 """Pixel tables: each row is an image, bit for bit, whatever the columns are called."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.bundle.offline import _members as members_of_ids
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_test_table
 from pipeline.competition.store import read_store
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
@@ -52,12 +53,14 @@ def read(path, files, **wishes):
     """(layout, train images, test images), by Pillow from the members' bytes."""
     problems = Problems()
     with open_archive(write_zip(path / "raw.zip", files)) as archive:
-        layout = read_layout(archive, problems, Wishes(**wishes))
+        layout = read_layout(archive, problems, Overrides(**wishes))
         sides = [
             np.stack([np.asarray(Image.open(io.BytesIO(archive.read(name)))) for name in names])
             for names in (layout.train_members, layout.test_members)
         ]
         assert all(archive.size(name) == len(archive.read(name)) for name in layout.test_members)
+        for name in layout.test_members:
+            assert archive.fingerprint(name) == hashlib.sha256(archive.read(name)).hexdigest()
     assert not problems.lines()
     assert list(layout.train_labels) == ["abc"[n % 3] for n in range(NUM_TRAIN)]
     return layout, *sides
@@ -202,7 +205,7 @@ def test_tables_of_features_beside_images_are_no_pixels(tmp_path):
 def test_ingest_stores_them_bit_for_bit(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
-    workplace.run("ingest")
+    workplace.run_data()
     store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))
 
@@ -210,7 +213,7 @@ def test_ingest_stores_them_bit_for_bit(workplace):
 def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
-    workplace.run("ingest")
+    workplace.run_data()
     known = workplace.path("data/competition/test.csv")
     ids = list(read_test_table(known).image_ids)
     with open_archive(write_zip(workplace.root / "again.zip", competition())) as archive:

@@ -45,7 +45,7 @@ def made_ready(root, recipe):
     for section, values in recipe.items():
         place.params[section] |= values
     write_zip(place.raw, competition_files())
-    place.run("ingest")
+    place.run_data()
     place.run("split")
     place.run("train", key="0")
     place.whole = outputs(place)
@@ -177,7 +177,7 @@ def change_image(place, monkeypatch):
     files = competition_files()
     files["train/001.png"] = files["train/004.png"]
     write_zip(place.raw, files)
-    place.run("ingest")
+    place.run_data()
 
 
 def change_code(place, monkeypatch):

@@ -7,7 +7,7 @@ from conftest import csv_bytes, encoded, image_of, write_zip
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 TREES = ("oak", "elm", "fir")
@@ -31,8 +31,8 @@ def asked(folder="test", count=6, cells=TREES):
 def read(path, files, **wishes):
     """The layout, read once more with the settings that it gives: both must say the same."""
     with open_archive(write_zip(path / "raw.zip", files)) as archive:
-        first = read_layout(archive, Problems(), Wishes(**wishes))
-        again = read_layout(archive, Problems(), Wishes.among(first.settings))
+        first = read_layout(archive, Problems(), Overrides(**wishes))
+        again = read_layout(archive, Problems(), Overrides.among(first.settings))
     assert (first.train_members, first.train_labels) == (again.train_members, again.train_labels)
     assert (first.train_ids, first.test_members, first.settings) == (
         again.train_ids,

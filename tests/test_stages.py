@@ -30,7 +30,7 @@ def submission_rows(place):
 
 
 def test_a_learnable_competition_is_learnt_and_submitted(finished):
-    scores = read_json(finished.path("data/report/metrics.json"))
+    scores = read_json(finished.path("data/report/scores.json"))
     assert scores["oof"]["accuracy"] > 0.8
     header, *rows = submission_rows(finished)
     assert header == ["id", "label"]
@@ -48,7 +48,7 @@ def test_scores_are_scikit_learns_on_the_stored_probabilities(finished):
         truth += [classes.index(label_of[name]) for name in stored["image_ids"]]
         probs += stored["probs"].tolist()
     predicted = np.argmax(probs, axis=1)
-    oof = read_json(finished.path("data/report/metrics.json"))["oof"]
+    oof = read_json(finished.path("data/report/scores.json"))["oof"]
     assert len(truth) == 30
     assert oof["accuracy"] == accuracy_score(truth, predicted)
     assert oof["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
@@ -85,7 +85,7 @@ def test_the_receipt_describes_the_file(finished):
     content = finished.path("submissions/submission.csv").read_bytes()
     assert receipt["sha256"] == hashlib.sha256(content).hexdigest()
     assert receipt["rows"] == 9 == sum(receipt["labels"].values())
-    assert receipt["oof"] == read_json(finished.path("data/report/metrics.json"))["oof"]
+    assert receipt["oof"] == read_json(finished.path("data/report/scores.json"))["oof"]
     assert receipt["params"]["train"]["epochs"] == 6
     assert {"git_commit", "git_clean", "dvc_lock_sha256", "warnings", "folds"} <= set(receipt)
 
@@ -125,10 +125,8 @@ def test_gathering_stages_refuse_a_missing_fold_and_a_leftover_one(copied, stage
 
 
 def test_infer_refuses_a_model_of_other_classes(copied):
-    schema = copied.path("data/competition/schema.json")
-    found = json.loads(schema.read_text())
-    found["target"]["classes"] = ["a", "b"]
-    schema.write_text(json.dumps(found))
+    target = copied.path("data/competition/target.json")
+    target.write_text(json.dumps(json.loads(target.read_text()) | {"classes": ["a", "b"]}))
     with pytest.raises(
         ValueError, match="was trained on 3 classes .*single_label. at 12 px; the competition has 2 .*at 12 px"
     ):

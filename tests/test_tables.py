@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.tables.delimited import read_delimited
 from pipeline.tables.table import Table, parted, without_index
@@ -169,7 +169,7 @@ def test_a_header_of_numbers_or_of_a_labels_name_is_a_header(text):
 
 def layout_of(path, files, **wishes):
     with open_archive(write_zip(path / "raw.zip", files)) as archive:
-        return read_layout(archive, Problems(), Wishes(**wishes))
+        return read_layout(archive, Problems(), Overrides(**wishes))
 
 
 PLAIN_FILES = competition_files()

@@ -12,7 +12,8 @@ from pipeline import __main__ as command
 from pipeline.base.files import read_json
 from pipeline.competition.schema import read_schema, target_array
 
-TEST_KINDS = ["unreadable test image", "test image missing"]
+MISSING_KIND = "test image missing"
+TEST_KINDS = ["unreadable test image", MISSING_KIND]
 CORRUPT, MISSING = "te.048", "te.050"
 FORMATS = [
     ("single_label", "label"), ("single_label", "columns"), ("single_label", "ranked"), ("single_label", "long"),
@@ -57,20 +58,23 @@ def test_a_test_image_that_nobody_sees_gets_the_training_prior(workplace, capsys
     del made.files[f"test/{MISSING}.png"]
     write_zip(workplace.raw, made.files)
     workplace.params["train"] |= {"epochs": 1, "valid_every": 1}
-    with pytest.raises(ValueError, match=r"(?s)test image missing: 1 \(te.050\).*allow: \[test image missing\].*"
-                       r"unreadable test image: 1 \(test/te.048.png: .*allow: \[unreadable test image\]"):  # fmt: skip
-        workplace.run("ingest")
+    with pytest.raises(ValueError, match=r"(?s)test image missing: 1 \(te.050\).*allow: \[test image missing\]"):
+        workplace.run_data()
+    workplace.params["competition"]["allow"] = ["test image missing"]
+    with pytest.raises(
+        ValueError, match=r"(?s)unreadable test image: 1 \(test/te.048.png: .*allow: \[unreadable test image\]"
+    ):
+        workplace.run_data()
     workplace.params["competition"]["allow"] = TEST_KINDS
     workplace.run_all()
     monkeypatch.chdir(workplace.root)
 
     out = capsys.readouterr().out
     assert all(f"warning: {kind}: 1 (allowed by competition.allow)" in out for kind in TEST_KINDS)
-    assert read_json(workplace.path("data/competition/audit.json"))["allowed_problems"] == dict.fromkeys(
-        TEST_KINDS[::-1], 1
-    )
-    table = {row["image_id"]: row for row in rows_of(workplace.path("data/competition/test.csv"))}
-    assert {name for name, row in table.items() if not row["path"]} == {CORRUPT, MISSING}
+    assert read_json(workplace.path("data/competition/recognised.json"))["allowed_problems"] == {MISSING_KIND: 1}
+    table = [row["image_id"] for row in rows_of(workplace.path("data/competition/test.csv"))]
+    seen = rows_of(workplace.path("data/images/test.csv"))
+    assert {name for name, row in zip(table, seen, strict=True) if row["failure"]} == {CORRUPT, MISSING}
     store = np.load(workplace.path("data/images/test.npy"))
     assert [name for name, image in zip(table, store, strict=True) if not image.any()] == [CORRUPT, MISSING]
 
@@ -108,7 +112,8 @@ def test_a_bundle_predicts_the_unseen_too(workplace, capsys, monkeypatch):
     assert "identical" in capsys.readouterr().out
 
 
-def test_a_training_image_that_cannot_be_read_can_be_left_out(workplace, capsys):
+def test_a_training_image_that_cannot_be_read_can_be_left_out(workplace, capsys, monkeypatch):
+    monkeypatch.chdir(workplace.root)
     files = competition_files()
     for number in (0, 13, 29):
         files[f"train/{number:03d}.png"] = files[f"train/{number:03d}.png"][:80]
@@ -117,21 +122,24 @@ def test_a_training_image_that_cannot_be_read_can_be_left_out(workplace, capsys)
         ValueError,
         match=r"unreadable training image: 3 .*\n.*left out: competition.allow: \[unreadable training image\]",
     ):
-        workplace.run("ingest")
+        workplace.run_data()
     workplace.params["competition"]["allow"] = ["unreadable training image"]
     workplace.params["train"] |= {"epochs": 1, "valid_every": 1}
     workplace.run_all()
     assert "warning: unreadable training image: 3 (allowed by competition.allow)" in capsys.readouterr().out
-    rows = rows_of(workplace.path("data/competition/train.csv"))
-    assert [row["image_id"] for row in rows] == [f"{n:03d}" for n in range(30) if n not in (0, 13, 29)]
-    assert [row["image_id"] for row in rows_of(workplace.path("data/competition/train_columns.csv"))] == [
-        row["image_id"] for row in rows
-    ]
-    assert json.loads(workplace.path("data/competition/audit.json").read_text())["num_train"] == 27
-    kept = np.load(workplace.path("data/images/train.npy"))
+    kept = [f"{n:03d}" for n in range(30) if n not in (0, 13, 29)]
+    assert [row["image_id"] for row in rows_of(workplace.path("data/groups.csv"))] == kept
+    folds = rows_of(workplace.path("data/folds.csv"))
+    assert [row["image_id"] for row in folds if row["fold"]] == kept and len(folds) == 30
+    assert [len(np.load(workplace.path(f"data/oof/{fold}.npz"))["probs"]) for fold in "01"] == [14, 13]
+    assert json.loads(workplace.path("data/report/audit.json").read_text())["num_train"] == 27
+    command.main(["verify"])
+    store = np.load(workplace.path("data/images/train.npy"))
+    assert [row for row in range(30) if not store[row].any()] == [0, 13, 29]
     write_zip(workplace.raw, competition_files())
-    workplace.run("ingest")
-    assert (np.delete(np.load(workplace.path("data/images/train.npy")), [0, 13, 29], axis=0) == kept).all()
+    workplace.run_data()
+    sound = np.load(workplace.path("data/images/train.npy"))
+    assert [row for row in range(30) if (sound[row] != store[row]).any()] == [0, 13, 29]
 
 
 def test_no_training_image_at_all_still_stops(workplace):
@@ -141,7 +149,7 @@ def test_no_training_image_at_all_still_stops(workplace):
     write_zip(workplace.raw, files)
     workplace.params["competition"]["allow"] = ["unreadable training image"]
     with pytest.raises(ValueError, match="none of the 30 training images can be read"):
-        workplace.run("ingest")
+        workplace.run_data()
 
 
 def test_threads_are_in_every_card_and_in_the_receipt(finished):

@@ -22,7 +22,7 @@ def test_a_sound_run_passes(copied, capsys):
     command.main(["verify"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == [
-        "train store", "test store", "tables", "folds", "weights", "out of fold", "test", "decision", "submission",
+        "tables", "train store", "test store", "folds", "weights", "out of fold", "test", "decision", "submission",
         "DVC",
     ]  # fmt: skip
     assert all("  ok  " in line for line in lines)
@@ -66,10 +66,10 @@ def other_decision(path):
 
 
 DAMAGE = [
-    ("data/images/train.npy", flip_a_byte, "-f ingest`"),
-    ("data/images/train.npy", truncate, "-f ingest`"),
-    ("data/images/test.npy", flip_a_byte, "-f ingest`"),
-    ("data/competition/train.csv", drop_a_line, "-f ingest`"),
+    ("data/images/train.npy", flip_a_byte, "-f decode_train`"),
+    ("data/images/train.npy", truncate, "-f decode_train`"),
+    ("data/images/test.npy", flip_a_byte, "-f decode_test`"),
+    ("data/competition/train.csv", drop_a_line, "-f split`"),
     ("data/folds.csv", drop_a_line, "-f split`"),
     ("data/folds.csv", swap_folds, "train@0`"),
     ("data/models/1.safetensors", flip_a_byte, "-f -s train@1`"),
@@ -110,5 +110,7 @@ def test_what_dvc_recorded_is_compared(copied):
 @pytest.mark.parametrize(("stage", "name"), [("train", "train"), ("infer", "test")])
 def test_an_altered_store_is_not_used(copied, stage, name):
     flip_a_byte(copied.path(f"data/images/{name}.npy"))
-    with pytest.raises(ValueError, match=r"was altered or damaged since ingest wrote it.*run `dvc repro -f ingest`"):
+    with pytest.raises(
+        ValueError, match=rf"was altered or damaged since decode_{name} wrote it.*run `dvc repro -f decode_{name}`"
+    ):
         copied.run(stage, key="0")

@@ -1,6 +1,7 @@
 """The organiser's files, read in place: folders, archives, archives inside them, as one mapping of names."""
 
 import contextlib
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from pipeline.archive.byte_ranges import CLOSED, OpenFile, Region, Scratch
+from pipeline.archive.byte_ranges import Region, Scratch
 from pipeline.archive.formats import Container, Folder, open_container
 from pipeline.archive.member_names import archive_stem, check_not_in_parts, check_total, is_litter
 from pipeline.base.lookup import Lookup
@@ -63,7 +64,8 @@ class Archive:
         notes: Sequence[str] = (),
     ) -> None:
         """names: of all members of all `parts`, in their order; notes: on what was found twice."""
-        self.path, self._closing, self.notes = path, closing, tuple(notes)
+        self.path, self.notes = path, tuple(notes)
+        self._closing = weakref.finalize(self, closing.close)
         self._containers = [part.container for part in parts]
         # hidden or service folder or file (`.ipynb_checkpoints`) -> its members, which are not in `names`; less what
         # systems leave everywhere
@@ -89,7 +91,7 @@ class Archive:
         self.close()
 
     def read(self, name: str) -> bytes:
-        """The bytes of one member. Raises OSError where it cannot be read. Any thread may call it."""
+        """The bytes of one member. Raises OSError where it cannot be read."""
         container, row = self._place(name)
         return container.read(row)
 
@@ -102,6 +104,15 @@ class Archive:
         """The number of bytes that `read` gives."""
         container, row = self._place(name)
         return int(container.sizes[row])
+
+    def fingerprint(self, name: str) -> str:
+        """A short text that changes when the member's bytes do; cheap in zips, elsewhere all bytes are read.
+
+        The same on every machine, whenever the files were written. "unreadable" where `read` would raise OSError, but
+        in zips, whose directory is believed.
+        """
+        container, row = self._place(name)
+        return container.fingerprint(row)
 
     def under(self, folder: str) -> Iterator[str]:
         """Names of the members directly or deeper in `folder`, in order."""
@@ -116,7 +127,7 @@ class Archive:
 
     def close(self) -> None:
         """Free the scratch space and the directory, some 0.1 kB a member; to be called after the last `read`."""
-        self._closing.close()
+        self._closing()
         self._containers.clear()
         self.names = Texts()
         self._lookup = Lookup(self.names, lambda name: (name,))
@@ -124,7 +135,7 @@ class Archive:
     def _place(self, name: str) -> tuple[Container, int]:
         """Raises KeyError for a name that is none of them, ValueError after `close`."""
         if not self._containers:
-            raise ValueError(CLOSED)
+            raise ValueError("the archive is closed")
         rows = self._lookup.rows(name)
         if not rows:
             raise KeyError(name)
@@ -147,9 +158,8 @@ def open_archive(path: Path) -> Archive:
     check_not_in_parts(str(path), path.name)
     with contextlib.ExitStack() as closing:
         packed = _packed_bytes(path)
-        scratch = Scratch(packed)
-        closing.callback(scratch.close)
-        outer = _outermost(path, scratch, closing)
+        scratch = Scratch(packed, closing)
+        outer = _outermost(path, scratch)
         parts = _parts(outer, scratch, depth=0)
         unpacked = sum(float(part.sizes().sum()) for part in parts if not isinstance(part.container, Folder))
         check_total(str(path), unpacked, packed)
@@ -168,15 +178,13 @@ def _packed_bytes(path: Path) -> int:
     return sum(inner.stat().st_size for inner in path.rglob("*") if archive_stem(inner.name) and inner.is_file())
 
 
-def _outermost(path: Path, scratch: Scratch, closing: contextlib.ExitStack) -> Container:
+def _outermost(path: Path, scratch: Scratch) -> Container:
     if path.is_dir():
-        folder = Folder(path)
+        folder = Folder(path, scratch.closing)
         if not len(folder.names):
             raise ValueError(f"{path} is empty: no file in it; give the organiser's zip or folder")
         return folder
-    file = OpenFile.at(path)
-    closing.callback(file.close)
-    region = Region(file, 0, file.length())
+    region = Region.whole(path, scratch.closing)
     return open_container(region, where=str(path), name=archive_stem(path.name) or path.name, scratch=scratch)
 
 

@@ -1,4 +1,4 @@
-"""Bytes by position, read from any thread: regions of the organiser's file and of one anonymous scratch file."""
+"""Bytes by position: regions of the organiser's file and of one anonymous scratch file."""
 
 import bz2
 import contextlib
@@ -7,11 +7,11 @@ import io
 import lzma
 import os
 import tempfile
-import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -27,8 +27,6 @@ MAX_TOTAL_BYTES = 1 << 40
 MAX_TOTAL_RATIO = 200
 SMALL_TOTAL_BYTES = 64 << 20
 
-CLOSED = "the archive is closed"
-
 DECOMPRESSORS: dict[str, Callable[[BinaryIO], Any]] = {"gz": gzip.open, "bz2": bz2.open, "xz": lzma.open}
 # what decompressors raise; zipfile decodes a member's name once more when it is opened
 BROKEN_STREAM = (
@@ -36,73 +34,29 @@ BROKEN_STREAM = (
 )  # fmt: skip
 
 
-class OpenFile:
-    """A file descriptor read by position; closed by `close`, at the latest when nobody holds it any more."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._closing = weakref.finalize(self, os.close, descriptor)
-
-    @classmethod
-    def at(cls, path: Path) -> "OpenFile":
-        """The file at `path`, for reading."""
-        return cls(os.open(path, os.O_RDONLY))
-
-    @classmethod
-    def anonymous(cls) -> "OpenFile":
-        """An empty file under tempfile's directory that has no name: the system frees it when it is closed."""
-        with tempfile.TemporaryFile() as handle:
-            return cls(os.dup(handle.fileno()))
-
-    def close(self) -> None:
-        """Reading raises ValueError from now on."""
-        self._closing()
-
-    def length(self) -> int:
-        """Bytes in the file."""
-        return os.fstat(self._open_descriptor()).st_size
-
-    def read(self, position: int, size: int) -> bytes:
-        """Exactly `size` bytes from `position`. Raises OSError where the file has fewer."""
-        pieces, missing = [], size
-        while missing:
-            piece = os.pread(self._open_descriptor(), missing, position + size - missing)
-            if not piece:
-                raise OSError(f"{missing:,} of {size:,} bytes are missing at the end of the file")
-            pieces.append(piece)
-            missing -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def write(self, position: int, content: bytes) -> None:
-        """All of `content`, from `position` on."""
-        left = memoryview(content)
-        while left:
-            written = os.pwrite(self._open_descriptor(), left, position)
-            position, left = position + written, left[written:]
-
-    def free_bytes(self) -> int:
-        """What the file's disk has left."""
-        disk = os.fstatvfs(self._open_descriptor())
-        return disk.f_bavail * disk.f_frsize
-
-    def _open_descriptor(self) -> int:
-        if not self._closing.alive:  # the number may be another file's by now
-            raise ValueError(CLOSED)
-        return self._descriptor
-
-
 @dataclass(frozen=True)
 class Region:
-    """`length` bytes of a file from `start` on."""
+    """`length` bytes of an open file from `start` on."""
 
-    file: OpenFile
+    file: BinaryIO
     start: int
     length: int
 
+    @classmethod
+    def whole(cls, path: Path, closing: contextlib.ExitStack) -> "Region":
+        """All of the file at `path`, which `closing` closes."""
+        file = closing.enter_context(path.open("rb"))
+        return cls(file, 0, os.fstat(file.fileno()).st_size)
+
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """`size` bytes from `offset` on, all that follow without `size`. Raises OSError past the region's end."""
+        """`size` bytes from `offset` on, all that follow without `size`. Raises OSError past the end."""
         part = self.part(offset, self.length - offset if size is None else size)
-        return self.file.read(part.start, part.length)
+        self.file.seek(part.start)
+        content = self.file.read(part.length)
+        if len(content) < part.length:
+            missing = part.length - len(content)
+            raise OSError(f"{missing:,} of {part.length:,} bytes are missing at the end of the file")
+        return content
 
     def head(self, size: int) -> bytes:
         """The first `size` bytes, or all where there are fewer."""
@@ -117,7 +71,8 @@ class Region:
     def write(self, offset: int, content: bytes) -> None:
         """Put `content` at `offset`. Raises OSError past the region's end."""
         part = self.part(offset, len(content))
-        part.file.write(part.start, content)
+        part.file.seek(part.start)
+        part.file.write(content)
 
     def opened(self, buffer: int = 1 << 16) -> BinaryIO:
         """A seekable file object over the region, with a position of its own."""
@@ -139,8 +94,8 @@ class _RegionReader(io.RawIOBase):
     def tell(self) -> int:
         return self._position
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._region.length}[whence]
+    def seek(self, offset: int, origin: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._region.length}[origin]
         if base + offset < 0:
             raise OSError(f"position {base + offset:,} lies before the start")
         self._position = base + offset
@@ -156,25 +111,19 @@ class _RegionReader(io.RawIOBase):
 class Scratch:
     """One anonymous file, made when first needed, for what cannot be read in place; it only grows.
 
-    `packed` is the size of all that the competition came in: a bomb of bombs is stopped by the sum.
+    `packed` is the size of all that the competition came in: a bomb of bombs is stopped by the sum. `closing` closes
+    the file, which frees its disk space.
     """
 
-    def __init__(self, packed: int) -> None:
-        self._most = limit_of(packed)
-        self._packed = packed
-        self._file: OpenFile | None = None
-        self._end = 0
-
-    def close(self) -> None:
-        """Free its disk space."""
-        if self._file is not None:
-            self._file.close()
+    def __init__(self, packed: int, closing: contextlib.ExitStack) -> None:
+        self.closing = closing
+        self._packed, self._end = packed, 0
 
     def reserve(self, length: int, *, where: str) -> Region:
         """A region to be filled. Raises ValueError where the disk has no room for it."""
         self._check_room(length, where)
         self._check_sum(length, where)
-        region = Region(self._opened(), self._end, length)
+        region = Region(self._file, self._end, length)
         self._end += length
         return region
 
@@ -196,24 +145,21 @@ class Scratch:
             for piece in _pieces(stream, where):
                 if self._end + len(piece) - start > most:
                     raise ValueError(bomb_message(where, packed, most))
-                self._check_room(len(piece), where)
-                self._check_sum(len(piece), where)
-                self._opened().write(self._end, piece)
-                self._end += len(piece)
+                self.keep(piece, where=where)
                 bar.update(len(piece))
-        return Region(self._opened(), start, self._end - start)
+        return Region(self._file, start, self._end - start)
 
-    def _opened(self) -> OpenFile:
-        if self._file is None:
-            self._file = OpenFile.anonymous()
-        return self._file
+    @cached_property
+    def _file(self) -> BinaryIO:
+        return cast(BinaryIO, self.closing.enter_context(tempfile.TemporaryFile()))
 
     def _check_sum(self, added: int, where: str) -> None:
-        if self._end + added > self._most:
-            raise ValueError(bomb_message(f"what holds {where}", self._packed, self._most))
+        if self._end + added > limit_of(self._packed):
+            raise ValueError(bomb_message(f"what holds {where}", self._packed, limit_of(self._packed)))
 
     def _check_room(self, needed: int, where: str) -> None:
-        free = self._opened().free_bytes()
+        disk = os.fstatvfs(self._file.fileno())
+        free = disk.f_bavail * disk.f_frsize
         if needed + ROOM_TO_LEAVE > free:
             raise ValueError(
                 f"{where} cannot be read in place; unpacking it takes {needed:,} bytes or more, and {free:,} are free "

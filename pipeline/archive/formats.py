@@ -1,8 +1,8 @@
 """One container at a time (folder, zip, tar, 7z, compressed file): its members by name, checked before any is read."""
 
-import bz2
-import io
-import lzma
+import contextlib
+import hashlib
+import math
 import os
 import stat
 import struct
@@ -11,10 +11,10 @@ import zipfile
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -22,7 +22,6 @@ from tqdm import tqdm
 from pipeline.archive.byte_ranges import (
     BROKEN_STREAM,
     DECOMPRESSORS,
-    OpenFile,
     Region,
     Scratch,
     broken_is_an_error,
@@ -44,6 +43,7 @@ from pipeline.base.texts import Texts
 # (measured), images to about 1:1. What many members add up to has the stricter bound of `limit_of`.
 MAX_RATIO = 900
 MAX_MEMBER_BYTES = 4 << 30
+UNREADABLE = "unreadable"  # fingerprint of a member that `read` raises OSError for
 PY7ZR = "py7zr==1.1.4"  # as in requirements-extra.txt
 
 MAGIC = {
@@ -51,15 +51,12 @@ MAGIC = {
     b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\0": "xz", b"Rar!\x1a\x07": "RAR", b"\x28\xb5\x2f\xfd": "Zstandard",
 }  # fmt: skip
 BLOCK = 512  # of a tar
-LOCAL_HEADER = b"PK\x03\x04"  # before each member of a zip
-ZIP_HEADER = 30  # bytes before a member's name
-ZIP_END, ZIP_END_MAGIC = "<4s4H2LH", b"PK\5\6"
-ZIP64_END, ZIP64_END_MAGIC = "<4sQ2H2L4Q", b"PK\6\6"
-ZIP64_LOCATOR, ZIP64_LOCATOR_MAGIC = "<4sLQL", b"PK\6\7"
-DIRECTORY_RECORD, DIRECTORY_MAGIC = 46, b"PK\1\2"  # bytes of a record in a zip's directory before its name
-DIRECTORY_PIECE = 1 << 18  # bytes, more than a record can have
+LOCAL_HEADER, ZIP_HEADER = b"PK\x03\x04", 30  # before each member of a zip; bytes before the member's name
+ZIP_END_MAGIC, ZIP_END = b"PK\5\6", 22
+ZIP_BUFFER = 1 << 14  # bytes: a small image with its header
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+BOUNDED_PIECE = 1 << 12  # packed bytes; bzip2's unpack to 130 MB at most
 FURTHEST = 1 << 60  # bytes from a file's start
-DEFLATE_EXTRA = 512  # bytes of Huffman tables before the first byte, and to spare
 UTF8_FLAG, ENCRYPTED_FLAG = 0x800, 0x1
 UNIX = 3  # the system that wrote a zip's attributes
 
@@ -77,7 +74,7 @@ class Container:
         raise NotImplementedError
 
     def read(self, row: int) -> bytes:
-        """A member's bytes. Raises OSError where it cannot be read. Any thread may call it."""
+        """A member's bytes. Raises OSError where it cannot be read."""
         return self.region(row).read()
 
     def head(self, row: int, size: int) -> bytes:
@@ -87,6 +84,13 @@ class Container:
     def checksum(self, row: int) -> int:
         """CRC-32 of a member's bytes. Raises OSError as `read` does."""
         return zlib.crc32(self.read(row))
+
+    def fingerprint(self, row: int) -> str:
+        """A short text that changes when a member's bytes do, the same on every machine; "unreadable" for no bytes."""
+        try:
+            return hashlib.sha256(self.read(row)).hexdigest()
+        except OSError:
+            return UNREADABLE
 
     def _rows_kept(self, names: Texts) -> np.ndarray:
         """(N,) int64: where the names stand that are no hidden or service files, sorted by name."""
@@ -138,9 +142,9 @@ def _is_tar_header(head: bytes) -> bool:
 class Folder(Container):
     """A folder on the disk; links to files inside are followed, others are refused."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, closing: contextlib.ExitStack) -> None:
         self.where = str(root)
-        self._root = root
+        self._root, self._closing = root, closing
         sizes, odd = array("q"), {}
 
         def names() -> Iterator[bytes]:
@@ -157,13 +161,17 @@ class Folder(Container):
         self._paths = {row: odd[before] for row, before in enumerate(rows.tolist() if odd else []) if before in odd}
 
     def region(self, row: int) -> Region:
-        """The file, opened for as long as the region is held."""
-        file = OpenFile.at(self._path(row))
-        return Region(file, 0, file.length())
+        """The file, which stays open until the archive is closed."""
+        return Region.whole(self._path(row), self._closing)
 
     def read(self, row: int) -> bytes:
         """The file's bytes."""
         return self._path(row).read_bytes()
+
+    def head(self, row: int, size: int) -> bytes:
+        """Its first bytes."""
+        with self._path(row).open("rb") as handle:
+            return handle.read(size)
 
     def _path(self, row: int) -> Path:
         return self._root / self._paths.get(row, self.names[row])
@@ -199,59 +207,65 @@ def _check_link(path: Path, root: Path) -> None:
 
 
 class Zip(Container):
-    """Members are read where they lie, without a lock or a handle a thread."""
+    """Read by zipfile, in place; its records of members take 0.5 kB each."""
 
     def __init__(self, region: Region, where: str, scratch: Scratch) -> None:
         self.where = where
         self._region, self._scratch = region, scratch
-        pieces = [np.empty(0, dtype=ZIP_MEMBER)]
-        made_on_windows = False  # by a tool that writes backslashes between folders
-
-        def names() -> Iterator[bytes | str]:
-            """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last."""
-            nonlocal made_on_windows
-            for infos in _zip_directory(region, where):
-                files = [info for info in infos if not _is_folder(info)]
-                made_on_windows |= any(info.create_system != UNIX and "\\" in info.orig_filename for info in files)
-                pieces.append(np.array([_zip_member(where, info) for info in files], dtype=ZIP_MEMBER))
-                for info in files:
-                    flagged = info.flag_bits & UTF8_FLAG or info.orig_filename.isascii()
-                    yield info.orig_filename if flagged else info.orig_filename.encode("cp437")
-
-        found = decoded(where, names(), otherwise="cp437")
-        if made_on_windows:
-            found = Texts(name.replace("\\", "/") for name in found)
-        found = checked_names(where, found)
-        members = np.concatenate(pieces)
-        pieces.clear()
-        rows = self._rows_kept(found)
-        self.names, self._members = found.take(rows), members[rows]
-        self.sizes = self._members["size"]
+        _check_zip_end(region, where)
+        try:
+            self._handle = zipfile.ZipFile(region.opened(buffer=ZIP_BUFFER))
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError, EOFError, struct.error) as error:
+            raise ValueError(f"{where} is a broken zip ({error}); download it again") from error
+        infos = self._handle.infolist()
+        first = min((info.header_offset for info in infos), default=0)
+        if first > 0 and region.head(len(LOCAL_HEADER)) == LOCAL_HEADER:
+            raise ValueError(
+                f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing "
+                f"of the first {first:,} bytes; download it again"
+            )
+        names = _zip_names(where, infos)
+        is_file = np.fromiter((not name.endswith("/") for name in names), dtype=bool, count=len(names))
+        infos = [infos[row] for row in np.flatnonzero(is_file).tolist()]
+        for info in infos:
+            _check_zip_member(where, info)
+        names = checked_names(where, names.take(is_file))
+        rows = self._rows_kept(names)
+        self.names, self._infos = names.take(rows), [infos[row] for row in rows.tolist()]
+        self.sizes = np.array([info.file_size for info in self._infos], dtype=np.int64)
         check_total(where, float(self.sizes.sum(dtype=np.float64)), region.length)
 
     def region(self, row: int) -> Region:
         """The member itself where it is stored, else a copy in the scratch file, made anew each time."""
-        member, where = self._member(row), f"{self.where}/{self.names[row]}"
+        info, where = self._infos[row], f"{self.where}/{self.names[row]}"
         with broken_is_an_error(where):
-            if member.method == zipfile.ZIP_STORED:
-                return self._packed(member)
-            if member.method != zipfile.ZIP_DEFLATED:  # zipfile's streams of these know no bound
-                return self._scratch.keep(self._read(member), where=where)
-            handle, info_at = self._directory
-            stream = cast(BinaryIO, handle.open(info_at[member.offset]))
+            if info.compress_type == zipfile.ZIP_STORED:
+                header = self._region.read(info.header_offset, ZIP_HEADER)
+                name_and_extra = sum(struct.unpack("<HH", header[26:30]))
+                return self._region.part(info.header_offset + ZIP_HEADER + name_and_extra, info.file_size)
+            if info.compress_type != zipfile.ZIP_DEFLATED:
+                return self._scratch.keep(self.read(row), where=where)
+            stream = self._handle.open(info)
         with stream:
-            return self._scratch.unpack(stream, where=where, packed=member.packed, declared=member.size)
-
-    @cached_property
-    def _directory(self) -> tuple[zipfile.ZipFile, dict[int, zipfile.ZipInfo]]:
-        """zipfile's own view, and its members by offset: for packed archives inside, of which most zips have none."""
-        handle = zipfile.ZipFile(self._region.opened())
-        return handle, {info.header_offset: info for info in handle.infolist()}
+            unpack = self._scratch.unpack
+            return unpack(cast(BinaryIO, stream), where=where, packed=info.compress_size, declared=info.file_size)
 
     def read(self, row: int) -> bytes:
         """A member's bytes, checked against its checksum."""
+        content = self.head(row, int(self.sizes[row]))
+        if len(content) < self.sizes[row]:
+            raise OSError(f"{self.where}: member {self.names[row]} is shorter than noted; download it again")
+        return content
+
+    def head(self, row: int, size: int) -> bytes:
+        """Unpacks no more than that; the checksum is looked at where that is all."""
+        info = self._infos[row]
+        # zipfile unpacks as many packed bytes as are asked for, and of these methods all that they hold
+        at_once = size if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else BOUNDED_PIECE
         try:
-            return self._read(self._member(row))
+            with self._handle.open(info) as stream:
+                pieces = iter(lambda: stream.read(at_once), b"")
+                return b"".join(islice(pieces, math.ceil(size / at_once)))[:size] if size else b""
         except BROKEN_STREAM as error:
             raise OSError(
                 f"{self.where}: member {self.names[row]} cannot be read: {error}; download it again"
@@ -259,106 +273,16 @@ class Zip(Container):
 
     def checksum(self, row: int) -> int:
         """As the zip's directory notes it; `read` holds the bytes against it."""
-        return self._member(row).crc
+        return self._infos[row].CRC
 
-    def head(self, row: int, size: int) -> bytes:
-        """Unpacks no more than that; its checksum is left for `read`."""
-        member = self._member(row)
-        if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            return self.read(row)[:size]
-        try:
-            return UNZIP[member.method](self._packed(member).head(size + DEFLATE_EXTRA), size)[:size]
-        except BROKEN_STREAM as error:
-            raise OSError(f"{self.where}: member {self.names[row]} cannot be read: {error}") from error
-
-    def _member(self, row: int) -> "_ZipMember":
-        return _ZipMember(*self._members[row].tolist())
-
-    def _read(self, member: "_ZipMember") -> bytes:
-        content = UNZIP[member.method](self._packed(member).read(), member.size + 1)
-        if len(content) != member.size or zlib.crc32(content) != member.crc:
-            raise OSError("its length or checksum is not the one noted")
-        return content
-
-    def _packed(self, member: "_ZipMember") -> Region:
-        header = self._region.read(member.offset, ZIP_HEADER)
-        if not header.startswith(LOCAL_HEADER):
-            raise OSError("it is not where the zip's directory says")
-        name_and_extra = sum(struct.unpack("<HH", header[26:30]))
-        return self._region.part(member.offset + ZIP_HEADER + name_and_extra, member.packed)
+    def fingerprint(self, row: int) -> str:
+        """By the zip's directory alone: no member is read."""
+        return f"{self._infos[row].CRC:08x}-{self._infos[row].file_size}"
 
 
-class _ZipMember(NamedTuple):
-    """Where a member lies, and what it must unpack to."""
-
-    method: int  # of the zip format
-    offset: int  # of its header
-    packed: int  # bytes
-    size: int  # bytes unpacked
-    crc: int
-
-
-# the same for many: zipfile's own records take twenty times the memory
-ZIP_MEMBER = np.dtype([("method", "<u2"), ("offset", "<i8"), ("packed", "<i8"), ("size", "<i8"), ("crc", "<u4")])
-
-
-def _is_folder(info: zipfile.ZipInfo) -> bool:
-    return info.filename.endswith("/") or (
-        info.create_system != UNIX and info.filename.endswith("\\") and not info.file_size
-    )
-
-
-def _zip_member(where: str, info: zipfile.ZipInfo) -> _ZipMember:
-    _check_zip_member(where, info)
-    return _ZipMember(info.compress_type, info.header_offset, info.compress_size, info.file_size, info.CRC)
-
-
-def _unzip_lzma(packed: bytes, most: int) -> bytes:
-    """The zip format puts a version before LZMA's properties and leaves out the length that .lzma has after them."""
-    properties = packed[4 : 4 + int.from_bytes(packed[2:4], "little")]
-    unknown_length = b"\xff" * 8
-    stream = properties + unknown_length + packed[4 + len(properties) :]
-    return lzma.LZMADecompressor(lzma.FORMAT_ALONE).decompress(stream, most)
-
-
-# method of the zip format -> (packed bytes, the most bytes to give) -> bytes
-UNZIP: dict[int, Callable[[bytes, int], bytes]] = {
-    zipfile.ZIP_STORED: lambda packed, most: packed,
-    zipfile.ZIP_DEFLATED: lambda packed, most: zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, most),
-    zipfile.ZIP_BZIP2: lambda packed, most: bz2.BZ2Decompressor().decompress(packed, most),
-    zipfile.ZIP_LZMA: _unzip_lzma,
-}
-
-
-def _zip_directory(region: Region, where: str) -> Iterator[list[zipfile.ZipInfo]]:
-    """zipfile's records of all members, in pieces: whole, its directory takes 600 bytes a member."""
-    try:
-        start, length, before = _directory_place(region, where)
-        least = None
-        for piece in _directory_pieces(region.part(start, length)):
-            end = struct.pack(ZIP_END, ZIP_END_MAGIC, 0, 0, 0, 0, len(piece), 0, 0)
-            infos = zipfile.ZipFile(io.BytesIO(piece + end)).infolist()
-            for info in infos:
-                info.header_offset += before
-            least = min([info.header_offset for info in infos] + ([] if least is None else [least]))
-            yield infos
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError, EOFError, struct.error) as error:
-        raise ValueError(f"{where} is a broken zip ({error}); download it again") from error
-    if least and region.head(4) == LOCAL_HEADER:
-        raise ValueError(
-            f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing of "
-            f"the first {least:,} bytes; download it again"
-        )
-
-
-def _directory_place(region: Region, where: str) -> tuple[int, int, int]:
-    """(first byte of the directory, bytes in it, bytes before the zip: a program, say), by the end record or zip64's.
-
-    APPNOTE.TXT of PKWARE, 4.3.14 to 4.3.16; as zipfile does, zip64's is looked for right before the other.
-    """
-    end_length = struct.calcsize(ZIP_END)
-    tail_start = max(0, region.length - (1 << 16) - end_length)
-    tail = region.read(tail_start)
+def _check_zip_end(region: Region, where: str) -> None:
+    """Raise ValueError where the end record is missing, or that of another part (APPNOTE.TXT of PKWARE, 4.3.16)."""
+    tail = region.read(max(0, region.length - (1 << 16) - ZIP_END))
     at = tail.rfind(ZIP_END_MAGIC)
     if at < 0:
         raise ValueError(f"{where} is a zip without its end ({region.length:,} bytes are here); download it again")
@@ -367,45 +291,24 @@ def _directory_place(region: Region, where: str) -> tuple[int, int, int]:
             f"{where} is the last part of a zip in several files (.z01, .z02, …); put all of them into one folder, "
             "unpack them with `7z x` on this one, and give the folder with the result"
         )
-    *_, length, offset, _ = struct.unpack_from(ZIP_END, tail, at)
-    after = tail_start + at
-    wide_length, locator_length = struct.calcsize(ZIP64_END), struct.calcsize(ZIP64_LOCATOR)
-    wide_start = after - locator_length - wide_length
-    if wide_start >= 0 and region.read(after - locator_length, 4) == ZIP64_LOCATOR_MAGIC:
-        wide = struct.unpack(ZIP64_END, region.read(wide_start, wide_length))
-        if wide[0] == ZIP64_END_MAGIC:
-            *_, length, offset = wide
-            after = wide_start
-    if offset + length > after:
-        raise zipfile.BadZipFile("Bad offset for central directory")
-    return after - length, length, after - length - offset
 
 
-def _directory_pieces(region: Region) -> Iterator[bytes]:
-    """The directory in runs of whole records."""
-    done, rest = 0, b""
-    while done < region.length or rest:
-        more = region.read(done, min(DIRECTORY_PIECE, region.length - done))
-        done += len(more)
-        rest += more
-        until = _whole_records(rest)
-        if not until:
-            raise zipfile.BadZipFile("Truncated central directory")
-        yield rest[:until]
-        rest = rest[until:]
+def _zip_names(where: str, infos: Sequence[zipfile.ZipInfo]) -> Texts:
+    """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last.
 
-
-def _whole_records(content: bytes) -> int:
-    """How many of these bytes are whole records of a zip's directory."""
-    at = 0
-    while at + DIRECTORY_RECORD <= len(content):
-        if content[at : at + 4] != DIRECTORY_MAGIC:
-            raise zipfile.BadZipFile("Bad magic number for central directory")
-        end = at + DIRECTORY_RECORD + sum(struct.unpack_from("<3H", content, at + 28))
-        if end > len(content):
-            break
-        at = end
-    return at
+    A backslash parts folders where a system other than Unix wrote the zip, or no name has a slash: tools on Windows
+    make such zips. Beside slashes it is a letter, as Unix has it: a folder of formulas may be called `\\alpha`.
+    """
+    originals = (info.orig_filename for info in infos)
+    as_stored = (
+        name if info.flag_bits & UTF8_FLAG or name.isascii() else name.encode("cp437")
+        for info, name in zip(infos, originals, strict=True)
+    )
+    names = decoded(where, as_stored, otherwise="cp437")
+    on_windows = any(info.create_system != UNIX and "\\" in info.orig_filename for info in infos)
+    if on_windows or not any("/" in name for name in names):
+        return Texts(name.replace("\\", "/") for name in names)
+    return names
 
 
 def _check_zip_member(where: str, info: zipfile.ZipInfo) -> None:
@@ -419,7 +322,7 @@ def _check_zip_member(where: str, info: zipfile.ZipInfo) -> None:
         raise ValueError(f"{where}: member {name!r} {DEVICE}")
     if info.flag_bits & ENCRYPTED_FLAG:
         raise ValueError(f"{where}: member {name!r} {ENCRYPTED}")
-    if info.compress_type not in UNZIP:
+    if info.compress_type not in METHODS:
         raise ValueError(
             f"{where}: member {name!r} is packed by method {info.compress_type} of the zip format, which is not read; "
             "unpack it with `7z x` and give the folder"
@@ -574,7 +477,7 @@ class _Writer:
         """Never needed; nothing is read back through a writer."""
         return b""
 
-    def seek(self, offset: int, whence: int = 0) -> int:
+    def seek(self, offset: int, origin: int = 0) -> int:
         """py7zr rewinds what it has written; pieces are appended all the same."""
         return 0
 

@@ -81,7 +81,7 @@ def checked_names(where: str, names: Texts) -> Texts:
 
 def _checked_name(where: str, name: str) -> str:
     parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0]:
+    if name.startswith("/") or ".." in name.replace("\\", "/").split("/") or ":" in parts[0]:
         raise ValueError(f"{where}: member {name!r} would leave the archive's folder; this archive is not safe to read")
     kept = [part for part in parts if part not in ("", ".")]
     if not kept or any(ord(letter) < ord(" ") for letter in name):

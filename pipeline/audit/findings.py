@@ -3,7 +3,6 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.base.texts import rows_of_equals
-from pipeline.competition.problems import Problems
+from pipeline.competition.class_findings import NUM_SHOWN, Finding, finding
 
 Place = tuple[int, int]  # (0 = train or 1 = test, row of its table)
 
 TRAIN, TEST = 0, 1
-NUM_SHOWN = 3
-TINY_CLASSES = "classes of fewer than 2 images"
-FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
 FORMAT_REMEDIES = {
     "16-bit": "only the upper 8 of 16 bits are kept; if the images look dark, stretch their range before zipping",
     **{
@@ -35,18 +31,7 @@ FORMAT_REMEDIES = {
 }
 
 
-@dataclass(frozen=True)
-class AuditFinding:
-    """One kind of thing that was found; `dataclasses.asdict` makes it fit for JSON."""
-
-    kind: str
-    severity: str  # `warn`: training makes sense; `stop`: its scores would mean nothing; `note`: nothing to do
-    count: int
-    first: tuple[str, ...]  # up to three offenders
-    remedy: str
-
-
-def name_findings(paths: Sequence[str]) -> list[AuditFinding]:
+def name_findings(paths: Sequence[str]) -> list[Finding]:
     """Image paths that a file system or an editor may take for one another."""
     by_form = _alike(paths, _composed)
     by_case = [names for names in _alike(paths, _folded) if len({_composed(name) for name in names}) > 1]
@@ -66,42 +51,10 @@ def name_findings(paths: Sequence[str]) -> list[AuditFinding]:
         ),
     )
     return [
-        _finding(kind, "warn", [" / ".join(names[:NUM_SHOWN]) for names in groups], remedy)
+        finding(kind, "warn", [" / ".join(names[:NUM_SHOWN]) for names in groups], remedy)
         for kind, groups, remedy in found
         if groups
     ]
-
-
-def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[AuditFinding]:
-    """Classes with too few images, from the count of each; `exclusive` as in `Target`.
-
-    An only image of a class stops where classes exclude each other: held out, the class was never trained on.
-    """
-    shown = [(count, f"{label!r} x{count}") for label, count in num_images.items()]
-    tiny = [text for count, text in shown if count < FEWEST_IMAGES]
-    small = [text for count, text in shown if FEWEST_IMAGES <= count < FEW_IMAGES]
-    findings = []
-    if tiny:
-        remedy = (
-            "add images, merge the class into another, or take it out: it cannot be learnt and scored at once; with "
-            "split.small_classes: allow it is dealt all the same and never found out of fold, so that the score there "
-            "is lower than that of the test images"
-        )
-        findings.append(_finding(TINY_CLASSES, "stop" if exclusive else "warn", tiny, remedy))
-    if small:
-        remedy = "add images, or lower split.num_folds; their scores hang on single images"
-        findings.append(_finding(f"classes of fewer than {FEW_IMAGES} images", "warn", small, remedy))
-    return findings
-
-
-def add_stopping(problems: Problems, findings: Sequence[AuditFinding]) -> None:
-    """Findings that stop become problems, which competition.allow may let pass."""
-    for finding in findings:
-        if finding.severity == "stop":
-            allow = f"; to go on all the same: competition.allow: [{finding.kind}]"
-            for number in range(finding.count):
-                offender = finding.first[number] if number < len(finding.first) else ""
-                problems.add(finding.kind, offender, finding.remedy + allow)
 
 
 def same_bytes(digests: Sequence[Sequence[str]]) -> list[list[Place]]:
@@ -155,17 +108,24 @@ def leaked(groups: Sequence[Sequence[Place]]) -> list[list[Place]]:
 
 
 def copy_findings(
-    groups: Sequence[Sequence[Place]], *, train_ids: Sequence[str], test_ids: Sequence[str], labels: Sequence[str]
-) -> list[AuditFinding]:
-    """What groups of copies mean: for the folds, for the labels (`label` cells by row of train), for the test set."""
-    trained = [[row for part, row in group if part == TRAIN] for group in groups]
-    repeated = [" = ".join(train_ids[row] for row in rows[:NUM_SHOWN]) for rows in trained if len(rows) > 1]
+    in_train: Sequence[Sequence[Place]],
+    across: Sequence[Sequence[Place]],
+    *,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+    labels: Sequence[str],
+) -> list[Finding]:
+    """What groups of copies mean: for the folds, for the labels (`label` cells by row of train), for the test set.
+
+    across: the groups that hold training and test images.
+    """
+    repeated = [" = ".join(train_ids[row] for _, row in group[:NUM_SHOWN]) for group in in_train]
     disputed = []
-    for group in conflicting(groups, labels):
+    for group in conflicting(in_train, labels):
         first_of = {labels[row]: train_ids[row] for _, row in reversed(group)}
         sides = [f"{image_id} ({label})" for label, image_id in sorted(first_of.items())]
         disputed.append(" / ".join(sides[:NUM_SHOWN]))
-    known = [(min(group)[1], row) for group in leaked(groups) for part, row in group if part == TEST]
+    known = [(min(group)[1], row) for group in across for part, row in group if part == TEST]
     copied = [f"{test_ids[row]} = {train_ids[train_row]}" for train_row, row in known]
     found = (
         ("copies in train", repeated, "split keeps each group in one fold; nothing to do"),
@@ -176,7 +136,7 @@ def copy_findings(
             "the leaderboard rewards remembering them; tell the organiser, and trust out-of-fold scores",
         ),
     )
-    return [_finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
+    return [finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
 
 
 def search_findings(
@@ -186,7 +146,7 @@ def search_findings(
     *,
     train_ids: Sequence[str],
     test_ids: Sequence[str],
-) -> list[AuditFinding]:
+) -> list[Finding]:
     """What a search for near-copies leaves apart (`pipeline.audit.duplicates.Search`): it may straddle folds."""
     found = (
         (
@@ -213,7 +173,7 @@ def search_findings(
     )
     ids = (train_ids, test_ids)
     return [
-        AuditFinding(kind, severity, len(places), tuple(ids[part][row] for part, row in places[:NUM_SHOWN]), remedy)
+        Finding(kind, severity, len(places), tuple(ids[part][row] for part, row in places[:NUM_SHOWN]), remedy)
         for kind, severity, places, remedy in found
         if places
     ]
@@ -221,21 +181,21 @@ def search_findings(
 
 def mirror_findings(
     pairs: Sequence[Sequence[Place]], *, train_ids: Sequence[str], test_ids: Sequence[str]
-) -> list[AuditFinding]:
+) -> list[Finding]:
     """Images that mirror one another; no reason to group them by itself, as of symmetric things two may be alike."""
     ids = (train_ids, test_ids)
     offenders = [" = ".join(ids[part][row] for part, row in pair) for pair in pairs]
     remedy = "look at the audit page; where left and right are classes, check the labels and keep augment.flip off"
-    return [_finding("mirror images of one another", "warn", offenders, remedy)] if offenders else []
+    return [finding("mirror images of one another", "warn", offenders, remedy)] if offenders else []
 
 
-def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[AuditFinding]:
+def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[Finding]:
     """Findings from the oddities of a `StoreReport`: rows by oddity; names[row] is the image.
 
     `upscaled` counts only where more than half are: `images.side: auto` is the median side, which leaves half below.
     """
     return [
-        _finding(f"{oddity} images", "warn", [names[row] for row in rows], FORMAT_REMEDIES[oddity])
+        finding(f"{oddity} images", "warn", [names[row] for row in rows], FORMAT_REMEDIES[oddity])
         for oddity, rows in sorted(oddities.items())
         if rows and (oddity != "upscaled" or 2 * len(rows) > len(names))
     ]
@@ -257,10 +217,6 @@ def class_examples(labels: Collection[Sequence[str]], classes: Sequence[str], *,
                 found[label] = row
             seen[label] += 1
     return {label: found[label] for label in wanted}
-
-
-def _finding(kind: str, severity: str, offenders: Sequence[str], remedy: str) -> AuditFinding:
-    return AuditFinding(kind, severity, len(offenders), tuple(offenders[:NUM_SHOWN]), remedy)
 
 
 def _composed(name: str) -> str:

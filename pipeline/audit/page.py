@@ -5,9 +5,10 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
+
+from pipeline.competition.class_findings import Finding
 
 SHOWN_SIDE = 96  # pixels on the page; stored larger, a thumbnail is shrunk to it
 STYLE = """
@@ -27,30 +28,6 @@ figure { margin: 0; width: 96px; }
 img { width: 96px; height: 96px; display: block; image-rendering: pixelated; background: #eee; }
 figcaption { font-size: .75rem; line-height: 1.3; overflow-wrap: anywhere; color: #444; margin-top: .2rem; }
 """
-
-
-class Finding(Protocol):
-    """What a row of the table shows."""
-
-    @property
-    def kind(self) -> str:
-        """What was found, in a few words."""
-
-    @property
-    def severity(self) -> str:
-        """`stop`, `warn` or `note`, in this order on the page."""
-
-    @property
-    def count(self) -> int:
-        """How many offenders there are."""
-
-    @property
-    def first(self) -> Sequence[str]:
-        """The first offenders."""
-
-    @property
-    def remedy(self) -> str:
-        """What to do."""
 
 
 @dataclass(frozen=True)

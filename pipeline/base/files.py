@@ -134,15 +134,15 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]
         _write_csv(handle, columns, rows)
 
 
-def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: str = "\n") -> bytes:
     """The CSV that `write_table` writes."""
     text = io.StringIO(newline="")
-    _write_csv(text, columns, rows)
+    _write_csv(text, columns, rows, newline)
     return text.getvalue().encode("utf-8")
 
 
-def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    writer = csv.writer(handle, lineterminator="\n")
+def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: str = "\n") -> None:
+    writer = csv.writer(handle, lineterminator=newline)
     writer.writerow(columns)
     writer.writerows(rows)
 

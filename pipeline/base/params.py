@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.base.yamls import read_yaml
 
+SAME = "same"
 RENAMED = {"images.size": "side"}  # DVC leaves keys called `size` and `nfiles` out of its run-cache key
 
 
@@ -167,6 +168,18 @@ class InferParams:
     """Section `infer`: how the test set is predicted. What changes predictions lies in the model card instead."""
 
     batch_size: int = between(1, 65_536)
+    device: str = SAME  # `same`: as section `compute` says for training
+    precision: str = one_of(SAME, "auto", "bf16", "tf32", "fp32", default=SAME)
+    compile: bool | str = SAME
+
+    def __post_init__(self) -> None:
+        if isinstance(self.compile, str) and self.compile != SAME:
+            raise ValueError(f"infer.compile is {self.compile!r}; allowed: {SAME}, true, false")
+
+    def compute(self, trained: ComputeParams) -> ComputeParams:
+        """Where and how to predict: as `trained`, but for what is said here."""
+        said = {name: getattr(self, name) for name in ("device", "precision", "compile")}
+        return dataclasses.replace(trained, **{name: value for name, value in said.items() if value != SAME})
 
 
 Section = typing.TypeVar(

@@ -5,7 +5,7 @@ decided, exact requirements, and a manifest. Nothing in it depends on when it wa
 bytes.
 """
 
-import ast
+import dataclasses
 import hashlib
 import importlib.metadata
 import json
@@ -15,31 +15,45 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from pipeline.base.files import fold_files, made_by, read_json, sha256_of, whole_file
-from pipeline.base.params import load_folds, load_params
+from pipeline.archive.archive import open_archive
+from pipeline.base.files import fold_files, made_by, read_json, sha256_of, table_bytes, whole_file
+from pipeline.base.params import (
+    CompetitionParams,
+    ComputeParams,
+    ImagesParams,
+    InferParams,
+    load_folds,
+    load_section,
+)
+from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
+from pipeline.bundle.modules import ROOT, imported_names, reached_modules
+from pipeline.competition.schema import read_images, read_seen, read_test_ids
+from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
+from pipeline.tables.table_files import read_tables
 
 ENTRY = "pipeline.bundle.offline"
 PREDICT, MANIFEST, SETTINGS, REQUIREMENTS = "predict.py", "MANIFEST.json", "settings.json", "requirements.txt"
 DATE = (1980, 1, 1, 0, 0, 0)
 MODE = 0o100644 << 16  # a plain file that everybody reads
 OWN_NETWORK = "resnet9"  # the one that needs torch alone
-ZOO = "pipeline.models.timm_models"  # imported where a network is timm's
+TIMM = "pipeline.models.timm_models"  # imported where a network is timm's
 SCRIPT = f'''"""Make the submission: python predict.py --images FOLDER_OR_ARCHIVE --sample sample_submission.csv"""
 
 import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
-sys.path.insert(0, str(HOME))
+if __name__ == "__main__":  # not in the processes that decode images beside it
+    sys.path.insert(0, str(HOME))
 
-from pipeline.base import console
-from {ENTRY} import main
+    from pipeline.base import console
+    from {ENTRY} import main
 
-console.run(lambda argv: main(HOME, argv))
+    console.run(lambda argv: main(HOME, argv))
 '''
 # what may be the same number of threads, and what CUDA and a folder for scratch files need; nothing else is passed on
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
@@ -62,13 +76,15 @@ def write_bundle(
     params: Path,
     models: Path,
     records: Mapping[str, Path],
+    known: tuple[Path, Path, Path],
     submission: Path,
     receipt: Path,
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
-    models: folder of weights and cards; records: name in the bundle -> schema.json, decision.json, test.csv. Raises
-    ValueError where the submission is not its receipt's, or weights are not their card's.
+    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
+    known: ingest's test.csv and test_images.csv, and decode_test's test.csv. Raises ValueError where the submission is
+    not its receipt's, or weights are not their card's.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -79,9 +95,10 @@ def write_bundle(
     cards = _checked_cards(models, folds)
     files: dict[str, Path | bytes] = {
         PREDICT: SCRIPT.encode(),
-        SETTINGS: _json(_settings(params, folds)),
+        SETTINGS: _json(dataclasses.asdict(_settings(params, folds))),
         REQUIREMENTS: "".join(f"{line}\n" for line in requirements(cards)).encode(),
         **records,
+        "test.csv": _known_test_images(*known),
         **{f"models/{path.name}": path for path in sorted(models.iterdir()) if path.name.split(".")[0] in folds},
         **_code(),
     }
@@ -91,6 +108,16 @@ def write_bundle(
     }
     _write_zip(out, files | {MANIFEST: _json(manifest)})
     return manifest
+
+
+def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
+    """A bundle's test.csv: the path of each test image, '' for those of which nothing was to be seen.
+
+    table, images, seen: what ingest and decode_test wrote about them.
+    """
+    _, failures = read_seen(seen, "decode_test")
+    rows = zip(read_test_ids(table), read_images(images)[0], failures, strict=True)
+    return table_bytes(KNOWN_COLUMNS, ([image_id, "" if failure else path] for image_id, path, failure in rows))
 
 
 def _checked_cards(models: Path, folds: Sequence[str]) -> list[dict[str, Any]]:
@@ -110,16 +137,24 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str]) -> dict[str, Any]:
-    """What infer took from params.yaml; all else is in the models' cards."""
-    found = load_params(params)
-    return {
-        "folds": list(folds),
-        "fit": found["images"]["fit"],
-        "batch_size": found["infer"]["batch_size"],
-        "device": found["compute"]["device"],
-        "precision": found["compute"]["precision"],
-    }
+def _settings(params: Path, folds: Sequence[str]) -> Settings:
+    competition = load_section(params, "competition", CompetitionParams)
+    infer = load_section(params, "infer", InferParams)
+    compute = infer.compute(load_section(params, "compute", ComputeParams))
+    return Settings(
+        folds=list(folds),
+        encoding=competition.encoding,
+        header=_header(competition),
+        pixels=competition.pixels,
+        fit=load_section(params, "images", ImagesParams).fit,
+        batch_size=infer.batch_size,
+        device=compute.device,
+        precision=compute.precision,
+    )
+
+
+def _header(competition: CompetitionParams) -> list[str]:
+    return [] if isinstance(competition.header, str) else list(competition.header)
 
 
 def _json(value: Any) -> bytes:
@@ -153,47 +188,10 @@ def _pieces(content: Path | bytes) -> Iterator[bytes]:
 def _code() -> dict[str, Path | bytes]:
     """Path in the bundle -> the module, for all that the entry reaches, and the package files above them."""
     found: dict[str, Path | bytes] = {}
-    for module in reached_modules(ENTRY):
-        path = _file_of(module)
-        assert path is not None
-        for folder in list(PurePosixPath(module.replace(".", "/")).parents)[:-1]:
-            found[f"{folder}/__init__.py"] = _package_root() / folder / "__init__.py"
-        found[path.relative_to(_package_root()).as_posix()] = path
-    return found
-
-
-def _package_root() -> Path:
-    """The folder that holds the package `pipeline`."""
-    return Path(__file__).resolve().parents[2]
-
-
-def _file_of(module: str) -> Path | None:
-    base = _package_root() / module.replace(".", "/")
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-
-
-def reached_modules(entry: str, *, everywhere: bool = True) -> list[str]:
-    """`entry` and every module of ours that it imports, at any depth; `everywhere`: inside functions too."""
-    todo, seen = [entry], {entry}
-    while todo:
-        for name in _imported(todo.pop(), everywhere=everywhere):
-            if name.startswith(entry.split(".")[0] + ".") and name not in seen and _file_of(name):
-                seen.add(name)
-                todo.append(name)
-    return sorted(seen)
-
-
-def _imported(module: str, *, everywhere: bool) -> set[str]:
-    """Names that a module imports; `everywhere`: inside functions too."""
-    path = _file_of(module)
-    assert path is not None
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found: set[str] = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for path in reached_modules(ENTRY).values():
+        inside = path.relative_to(ROOT)
+        found |= {(folder / "__init__.py").as_posix(): ROOT / folder / "__init__.py" for folder in inside.parents[:-1]}
+        found[inside.as_posix()] = path
     return found
 
 
@@ -202,25 +200,36 @@ def requirements(cards: Sequence[Mapping[str, Any]]) -> list[str]:
 
     What modules import inside functions (scikit-learn for metrics, py7zr for .7z) is not needed to predict.
     """
-    modules = set(reached_modules(ENTRY, everywhere=False))
+    modules = reached_modules(ENTRY, everywhere=False)
     if any(card["architecture"] != OWN_NETWORK for card in cards):
-        modules |= set(reached_modules(ZOO, everywhere=False))
-    tops = {name.split(".")[0] for module in modules for name in _imported(module, everywhere=False)}
+        modules |= reached_modules(TIMM, everywhere=False)
+    tops = {name.split(".")[0] for path in modules.values() for name in imported_names(path, everywhere=False)}
     owners = importlib.metadata.packages_distributions()
     packages = {owners[top][0] for top in tops - set(sys.stdlib_module_names) if top in owners}
     return sorted(f"{package.lower()}=={importlib.metadata.version(package)}" for package in packages)
 
 
-def verify_bundle(bundle: Path, *, images: Path, sample: Path, submission: Path, python: Path) -> list[str]:
+def verify_bundle(
+    bundle: Path, *, params: Path, images: Path | None, sample: Path, submission: Path, python: Path
+) -> list[str]:
     """Unpack the bundle elsewhere, run it without network and compare; lines for people, the last one `identical`.
 
-    python: the interpreter that has the bundle's requirements. Raises ValueError where a file is not the manifest's,
-    the run fails, or the CSV differs.
+    images: default: the competition's raw archive; sample: as ingest wrote it: the organiser's own is used where it is
+    found there; python: the interpreter that has the bundle's requirements. Raises ValueError where a file is not the
+    manifest's, the run fails, or the CSV differs.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    competition = load_section(params, "competition", CompetitionParams)
+    raw = Path(competition.raw)
+    with tempfile.TemporaryDirectory() as unpacked, tempfile.TemporaryDirectory() as given:
+        folder = Path(unpacked)
         _unpack(bundle, folder)
-        lines, done = _run_offline(folder, python, images=images.resolve(), sample=sample.resolve())
+        own = _organisers_sample(raw, sample, competition)
+        if own is not None:
+            name, content = own
+            sample = Path(given) / name.rpartition("/")[2]
+            sample.write_bytes(content)
+        lines, done = _run_offline(folder, python, images=(images or raw).resolve(), sample=sample.resolve())
+        lines.append(f"sample: {own[0]} of {raw}" if own else f"sample: {sample}, as the archive holds no such table")
         if done.returncode:
             raise ValueError(
                 f"{bundle}: {PREDICT} failed (exit code {done.returncode}):\n{done.stderr.strip()[-2000:]}"
@@ -233,6 +242,23 @@ def verify_bundle(bundle: Path, *, images: Path, sample: Path, submission: Path,
             "device, number of threads (OMP_NUM_THREADS) or package version"
         )
     return [*lines, f"identical: {submission}, {len(made):,} bytes"]
+
+
+def _organisers_sample(raw: Path, written: Path, competition: CompetitionParams) -> tuple[str, bytes] | None:
+    """(name, content) of the file in the archive that ingest wrote the sample from; None for none."""
+    if not raw.exists():
+        return None
+    due = written.read_bytes()
+    with open_archive(raw) as archive:
+        found = read_tables(
+            archive, encoding=competition.encoding, header=_header(competition), pixels=competition.pixels
+        )
+        alike = (name for name, table in found.tables.items() if list(table.header) == parse_table(due)[0])
+        for name in filter(archive.__contains__, alike):
+            content, table = archive.read(name), found.tables[name]
+            if plain_sample(content, table.header, table.rows) == due:
+                return name, content
+    return None
 
 
 def _unpack(bundle: Path, folder: Path) -> None:

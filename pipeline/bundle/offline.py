@@ -4,33 +4,32 @@ The same steps as ingest (decode), infer and submit take, through the same funct
 """
 
 import argparse
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import read_json, write_arrays, write_bytes
+from pipeline.base.files import read_json, read_table, write_arrays, write_bytes
 from pipeline.base.texts import Texts
-from pipeline.competition.schema import Schema, read_schema, read_test_table
-from pipeline.competition.store import read_store
+from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
+from pipeline.competition.schema import Schema, read_schema
+from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import autocast_dtype, device_named, set_tf32
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.networks import bf16_sound_on_cpu
 from pipeline.models.prediction import predict
-from pipeline.scoring.decision import decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble
-from pipeline.submission.answers import answers_of, row_cells
-from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.scoring.fold_predictions import written_submission
+from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
 from pipeline.tables.table import id_table
-from pipeline.tables.table_files import read_tables
+from pipeline.tables.table_files import open_images, read_tables
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -41,29 +40,40 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="default: %(default)s")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps; default: as the submission was made")
     args = parser.parse_args(argv)
-    settings = read_json(home / "settings.json")
+    settings = Settings(**read_json(home / "settings.json"))
     schema = read_schema(home / "schema.json")
-    sample = args.sample.read_bytes()
-    image_ids = _image_ids(sample, schema)
     allocator.keep_freed_memory()
 
-    with tempfile.TemporaryDirectory() as scratch:
-        with open_archive(args.images) as archive:
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        plain = _plain_sample(args.sample, scratch, settings)
+        sample = scratch / "sample_submission.csv"
+        write_bytes(sample, plain)
+        image_ids = _image_ids(plain, schema)
+        with open_images(args.images, encoding=settings.encoding, pixels=settings.pixels) as archive:
             members = _members(archive, image_ids, home / "test.csv")
             unseen = Texts(members).where("")
-            size, bits = schema.test.size, schema.test.bits
-            store = _decoded(archive, members, Path(scratch), size=size, fit=settings["fit"], bits=bits)
-        where = args.device or settings["device"]
-        files = _predictions(home, store, image_ids, unseen, Path(scratch), settings, device=where)
-        probs = ensemble(files, image_ids, len(schema.target.classes), exclusive=schema.target.exclusive)
-
-    decided = decide(probs, schema.target, read_decision(home / "decision.json"))
-    answers = answers_of(probs, decided, schema.target, schema.submission)
-    content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
-    findings = check_submission(content, sample, schema)
+            store = _decoded(archive, members, scratch, read_format(home / "format.json"), settings.fit)
+        where = args.device or settings.device
+        files = _predictions(home, store, image_ids, unseen, scratch, settings, device=where)
+        content, _ = written_submission(files, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
+    findings = check_submission(content, plain, schema)
     refuse(findings, str(args.out))
     write_bytes(args.out, content)
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {len(files)} models, passed the contract")
+
+
+def _plain_sample(path: Path, scratch: Path, settings: Settings) -> bytes:
+    """The sample, in whatever form ingest takes, as ingest hands it over."""
+    folder = scratch / "sample"
+    folder.mkdir()
+    shutil.copy(path, folder)
+    with open_archive(folder) as archive:
+        found = read_tables(archive, encoding=settings.encoding, header=settings.header)
+    if path.name not in found.tables:
+        raise ValueError(f"{path} {found.unread.get(path.name, 'is no table that can be read here')}")
+    table = found.tables[path.name]
+    return plain_sample(path.read_bytes(), table.header, table.rows)
 
 
 def _image_ids(sample: bytes, schema: Schema) -> list[str]:
@@ -90,10 +100,8 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
 
     '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one.
     """
-    if not len(image_names(archive)):
-        read_tables(archive)  # their rows may be images: then these are members from now on
-    table = read_test_table(known)
-    path_of = dict(zip(table.image_ids, table.paths, strict=True))
+    table = read_table(known, KNOWN_COLUMNS)
+    path_of = dict(zip(*table.values(), strict=True))
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
     unseen = {name for name, path in path_of.items() if not path}
     if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
@@ -112,16 +120,16 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], scratch: Path, *, size: int, fit: str, bits: int) -> np.ndarray:
+def _decoded(archive: Archive, members: Sequence[str], scratch: Path, stored: StoreFormat, fit: str) -> np.ndarray:
     path = scratch / "images.npy"
-    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
+    report = write_store(path, members, archive.read, size=stored.size, fit=fit, bits=stored.bits, title="test images")
     if report.failures:
         row, reason = report.failures[0]
         raise ValueError(
             f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}; put "
             "sound copies in their place"
         )
-    return read_store(path, num_images=len(members), size=size)
+    return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
 def _predictions(
@@ -130,26 +138,26 @@ def _predictions(
     image_ids: Sequence[str],
     unseen: np.ndarray,
     scratch: Path,
-    settings: dict[str, Any],
+    settings: Settings,
     *,
     device: str,
 ) -> dict[str, Path]:
     """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
     where = device_named(device)
-    set_tf32(settings["precision"], where)
+    set_tf32(settings.precision, where)
     pixels = store_tensor(store, where)
     files = {}
-    for fold in settings["folds"]:
+    for fold in settings.folds:
         model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
         outcome = predict(
             model,
             pixels,
             target_kind=card.target_kind,
-            batch_size=settings["batch_size"],
+            batch_size=settings.batch_size,
             flip_tta=card.flip_tta,
             device=where,
             dtype=autocast_dtype(
-                settings["precision"], where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
+                settings.precision, where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
             ),
             compiled=False,
             title=f"fold {fold} test",

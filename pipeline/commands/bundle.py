@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from pipeline.base import console
-from pipeline.base.params import load_params
 from pipeline.bundle.bundle import verify_bundle, write_bundle
 from pipeline.commands import places
 
@@ -16,6 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--params", places.PARAMS)
     places.add_path(parser, "--models", places.MODELS)
     places.add_path(parser, "--competition", places.COMPETITION)
+    places.add_path(parser, "--format", places.FORMAT)
+    places.add_path(parser, "--seen", places.SEEN)
     places.add_path(parser, "--decision", places.RUN["decision"])
     places.add_path(parser, "--submission", places.RUN["submission"], "its own CSV")
     places.add_path(parser, "--receipt", places.RUN["receipt"])
@@ -35,12 +36,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write(args: argparse.Namespace) -> None:
-    records = {name: args.competition / name for name in ("schema.json", "test.csv")}
+    records = {"schema.json": args.competition / "schema.json", "format.json": args.format}
     manifest = write_bundle(
         args.out,
         params=args.params,
         models=args.models,
         records=records | {"decision.json": args.decision},
+        known=(args.competition / "test.csv", args.competition / "test_images.csv", args.seen),
         submission=args.submission,
         receipt=args.receipt,
     )
@@ -51,7 +53,8 @@ def _write(args: argparse.Namespace) -> None:
 def _verify(args: argparse.Namespace) -> None:
     lines = verify_bundle(
         args.zip,
-        images=args.images or Path(load_params(args.params)["competition"]["raw"]),
+        params=args.params,
+        images=args.images,
         sample=args.competition / "sample_submission.csv",
         submission=args.submission,
         python=args.venv / "bin" / "python" if args.venv else Path(sys.executable),

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import made_by, read_json, read_table
 from pipeline.commands import places
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.submission.contract import REFUSED, verdict
 from pipeline.submission.report import verdict_record, verdict_table
@@ -28,6 +28,7 @@ def add_known_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", type=Path, help="from submit; default: receipt.json beside submission.csv, NAME.json beside others"
     )
+    places.add_path(parser, "--seen", places.SEEN)
     places.add_path(parser, "--ledger", places.LEDGER)
 
 
@@ -66,9 +67,9 @@ def demands(ingested: Path) -> tuple[Schema, bytes]:
 def known_of(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[str, Any]:
     """What is known of the submission beside its content, as `contract.verdict` takes it."""
     known: dict[str, Any] = {}
-    if (ingested / "test.csv").is_file():
-        image_ids, unseen = read_test_rows(ingested / "test.csv")
-        known["unseen"] = image_ids.take(unseen)
+    if (ingested / "test.csv").is_file() and args.seen.is_file():
+        _, failures = read_seen(args.seen, "decode_test")
+        known["unseen"] = read_test_ids(ingested / "test.csv").take(~failures.where(""))
     if args.per_class.is_file():
         with made_by("-s evaluate", args.per_class):
             table = read_table(args.per_class, PER_CLASS_COLUMNS)

@@ -9,16 +9,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.archive.archive import Archive, open_archive
-from pipeline.audit import findings as audit
 from pipeline.base.files import write_bytes
 from pipeline.base.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
+from pipeline.competition.class_findings import FEWEST_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
 from pipeline.images.store_writer import AUTO_LARGEST
-from pipeline.layout.context import Wishes
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.scoring.metrics import metric_named
 
@@ -53,14 +53,14 @@ def inspect_competition(raw: Path, params: Path) -> Account:
     own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
     problems = Problems()
     with open_archive(raw) as archive:
-        layout = read_layout(archive, problems, Wishes.among(dataclasses.asdict(own)) if own else Wishes())
+        layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
     recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
     lines += _recipe_lines(recipe, seconds)
     lines += [f"warning      {warning}" for warning in layout.warnings]
-    audit.add_stopping(problems, audit.class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
+    add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
     allowed = own.allow if own else ()
     needs, needed = _long_tail(layout, allowed, num_folds=num_folds)
     lines += needed
@@ -77,10 +77,10 @@ def _long_tail(
     few = {label: count for label, count in sizes.items() if count < num_folds}
     if not few:
         return {}, []
-    single = sum(count < audit.FEWEST_IMAGES for count in few.values())
+    single = sum(count < FEWEST_IMAGES for count in few.values())
     needs: dict[str, dict[str, Any]] = {"split": {"small_classes": "allow"}}
     if single:
-        needs["competition"] = {"allow": [*dict.fromkeys((*allowed, audit.TINY_CLASSES))]}
+        needs["competition"] = {"allow": [*dict.fromkeys((*allowed, TINY_CLASSES))]}
     written = [f"{section}.{key}: {value}" for section, keys in needs.items() for key, value in keys.items()]
     shown = ", ".join(f"{label} {count}" for label, count in list(few.items())[:3])
     return needs, [

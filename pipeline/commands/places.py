@@ -10,12 +10,15 @@ COMPETITION = Path("data/competition")
 RUN = {  # what `verify` checks
     "params": PARAMS,
     "lock": LOCK,
+    "target": COMPETITION / "target.json",
     "schema": COMPETITION / "schema.json",
     "train_table": COMPETITION / "train.csv",
     "test_table": COMPETITION / "test.csv",
     "sample": COMPETITION / "sample_submission.csv",
     "train_images": Path("data/images/train.npy"),
+    "train_description": Path("data/images/train.json"),
     "test_images": Path("data/images/test.npy"),
+    "test_description": Path("data/images/test.json"),
     "folds": Path("data/folds.csv"),
     "models": MODELS,
     "oof": Path("data/oof"),
@@ -24,7 +27,8 @@ RUN = {  # what `verify` checks
     "submission": Path("submissions/submission.csv"),
     "receipt": Path("submissions/receipt.json"),
 }
-METRICS, PER_CLASS = Path("data/report/metrics.json"), Path("data/report/per_class.csv")
+FORMAT, SEEN = Path("data/images/format.json"), Path("data/images/test.csv")
+SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 

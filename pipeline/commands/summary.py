@@ -17,17 +17,17 @@ from pipeline.submission.contract import parse_table, value_cells
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line."""
     places.add_submission(parser)
-    places.add_path(parser, "--metrics", places.METRICS)
+    places.add_path(parser, "--scores", places.SCORES)
     places.add_path(parser, "--competition", places.COMPETITION, "folder that ingest wrote")
     parser.add_argument("--solution", type=Path, help="CSV of the test images' true labels, laid out as the submission")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the lines; a solution that is not there is passed over."""
-    if not args.metrics.is_file() or not args.submission.is_file():
-        raise ValueError(f"{args.metrics} or {args.submission} is not there yet; run `dvc repro` first")
-    with made_by("-s evaluate", args.metrics):
-        scores = read_json(args.metrics)
+    if not args.scores.is_file() or not args.submission.is_file():
+        raise ValueError(f"{args.scores} or {args.submission} is not there yet; run `dvc repro` first")
+    with made_by("-s evaluate", args.scores):
+        scores = read_json(args.scores)
     folds = scores["folds"]
     schema = read_schema(args.competition / "schema.json")
     direction = "" if metric_named(schema.metric).higher_is_better else ", lower is better"

@@ -1,31 +1,22 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from pipeline.base.files import fold_files, made_by, read_json, refuse_altered, sha256_of
+from pipeline.base.files import fold_files, made_by, read_json, sha256_of
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
 from pipeline.competition.schema import (
-    Schema,
-    Store,
-    read_fold_of,
+    read_dealt,
     read_schema,
     read_test_ids,
-    read_train_labels,
-    refuse_rows,
-    target_array,
 )
 from pipeline.competition.store import read_store
-from pipeline.scoring.decision import choose_decision, decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble, gather_oof
-from pipeline.submission.answers import answers_of, row_cells
-from pipeline.submission.contract import make_submission
+from pipeline.scoring.decision import choose_decision, read_decision
+from pipeline.scoring.fold_predictions import gather_oof, written_submission
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +25,15 @@ class Places:
 
     params: Path
     lock: Path
+    target: Path
     schema: Path
     train_table: Path
     test_table: Path
     sample: Path
     train_images: Path
+    train_description: Path
     test_images: Path
+    test_description: Path
     folds: Path
     models: Path
     oof: Path
@@ -54,47 +48,40 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     schema = read_schema(places.schema)
     target = schema.target
     folds = load_folds(places.params)
-    yield "train store", _store(places.train_images, schema.train)
-    yield "test store", _store(places.test_images, schema.test)
-
-    train_ids, labels = read_train_labels(places.train_table)
+    dealt, num_train = read_dealt(places.train_table, places.folds, target, folds)
     test_ids = read_test_ids(places.test_table)
-    refuse_rows(places.train_table, len(train_ids), schema.train)
-    refuse_rows(places.test_table, len(test_ids), schema.test)
-    yield "tables", f"{len(train_ids):,} labelled images, {len(test_ids):,} to predict"
-
-    fold_of = read_fold_of(places.folds, train_ids, folds)
-    yield "folds", f"each image in one of {len(folds)}"
+    yield "tables", f"{num_train:,} labelled images, {len(test_ids):,} to predict"
+    yield "train store", _store(places.train_images, places.train_description, num_train, places.train_table)
+    yield "test store", _store(places.test_images, places.test_description, len(test_ids), places.test_table)
+    unread = f", {num_train - len(dealt.rows):,} that cannot be read in none" if len(dealt.rows) < num_train else ""
+    yield "folds", f"each image in one of {len(folds)}{unread}"
     for fold in folds:
         _weights(places, fold)
     yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
 
-    truth = target_array(labels, target)
     oof_files = fold_files(places.oof, ".npz", folds)
-    oof = gather_oof(oof_files, fold_of, len(target.classes), exclusive=target.exclusive)
+    oof = gather_oof(oof_files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
     test_files = fold_files(places.test, ".npz", folds)
-    probs = ensemble(test_files, test_ids, len(target.classes), exclusive=target.exclusive)
-    yield "test", f"{len(probs):,} images predicted by {len(folds)} models"
+    due, _ = written_submission(test_files, test_ids, asked=schema, sample=places.sample, decision=places.decision)
+    yield "test", f"{len(test_ids):,} images predicted by {len(folds)} models"
 
-    held_by = np.array(list(fold_of.values()))
-    if read_decision(places.decision) != choose_decision(truth, oof, target, schema.metric, held_by):
+    if read_decision(places.decision) != choose_decision(dealt.truth, oof, target, schema.metric, dealt.held_by):
         raise ValueError(
             f"{places.decision} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`"
         )
     yield "decision", "as the out-of-fold predictions give it"
-    yield "submission", _submission(places, probs, test_ids, schema)
+    yield "submission", _submission(places, due)
     yield "DVC", _recorded(places.lock)
 
 
-def _store(path: Path, store: Store) -> str:
-    read_store(path, num_images=store.num_images, size=store.size)
-    refuse_altered(path, store.sha256, stage="ingest")
-    return f"{store.num_images:,} images of {store.size} px, sha256 as ingest noted it"
+def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
+    _, store = read_store(images, description, num_rows=num_rows, table=table)
+    return f"{store.num_images:,} images of {store.size} px, sha256 as decode_{images.stem} noted it"
 
 
 def _weights(places: Places, fold: str) -> None:
-    """The card belongs to the weights, and to the schema, table and folds that are there now."""
+    """The card belongs to the weights, and to the target, table, folds and store that are there now."""
     stage, path, beside = f"-s train@{fold}", places.models / f"{fold}.safetensors", places.models / f"{fold}.json"
     with made_by(stage, beside):
         card = read_json(beside)
@@ -104,17 +91,13 @@ def _weights(places: Places, fold: str) -> None:
         found = sha256_of(path)
         if found != card.get("weights_sha256"):
             raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card")
-        if sha256_of(places.schema, places.train_table, places.folds) != card.get("data_fingerprint"):
-            raise ValueError(f"{path} was trained on another schema, train table or folds than are there now")
+        data = (places.target, places.train_table, places.folds, places.train_description)
+        if sha256_of(*data) != card.get("data_fingerprint"):
+            raise ValueError(f"{path} was trained on another target, train table, folds or store than are there now")
 
 
-def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], schema: Schema) -> str:
-    decision = read_decision(places.decision)
-    with made_by("-s evaluate", places.decision):
-        decided = decide(probs, schema.target, decision)
-    answers = answers_of(probs, decided, schema.target, schema.submission)
-    with made_by("ingest", places.sample):
-        due = make_submission(places.sample.read_bytes(), schema, row_cells(answers, image_ids, schema))
+def _submission(places: Places, due: bytes) -> str:
+    """Whether the submission is `due`, and its receipt about it."""
     digest = hashlib.sha256(due).hexdigest()
     with made_by("-s submit", places.submission):
         if places.submission.read_bytes() != due:
@@ -123,7 +106,7 @@ def _submission(places: Places, probs: np.ndarray, image_ids: Sequence[str], sch
         receipt = read_json(places.receipt)
         if not isinstance(receipt, dict) or receipt.get("sha256") != digest:
             raise ValueError(f"{places.receipt} is not the receipt of {places.submission}")
-    return f"{len(image_ids):,} images, equal to what the stored probabilities give; sha256 {digest[:12]}…"
+    return f"{len(due):,} bytes, equal to what the stored probabilities give; sha256 {digest[:12]}…"
 
 
 def _recorded(lock: Path) -> str:
@@ -136,7 +119,8 @@ def _recorded(lock: Path) -> str:
         path = lock.parent / out["path"]
         if not path.is_file():
             raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
-        found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        with path.open("rb") as handle:
+            found = hashlib.file_digest(handle, "md5").hexdigest()
         if found != out["md5"]:
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     return f"{len(outs)} outputs as DVC recorded them"

@@ -1,7 +1,7 @@
 """Problems in what the organiser gave, collected so that the user sees all of them at once."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 NUM_SHOWN = 3
 # what YAML 1.1 or 1.2 reads as something else than text
@@ -13,6 +13,11 @@ def setting_line(key: str, value: str, comment: str = "") -> str:
     is_plain = re.fullmatch(r"[A-Za-z](?:[\w ./-]*[\w.])?", value) is not None and value.lower() not in NO_TEXT
     written = value if is_plain or value == "none" else "'" + value.replace("'", "''") + "'"
     return f"{key}: {written}" + (f"    # {comment}" if comment else "")
+
+
+def question(what: str, choices: Iterable[str]) -> ValueError:
+    """An error that asks; choices: lines for section `competition` of params.yaml, one of which settles it."""
+    return ValueError("\n".join([what, *(f"    competition.{choice}" for choice in choices)]))
 
 
 class Problems:

@@ -1,19 +1,25 @@
-"""What a competition asks, in one small record that ingest writes and every later stage reads."""
+"""What a competition asks, and the tables that stages hand over: records, columns, and how they are read.
+
+Each stage depends only on what it reads: training on target.json, scoring and writing on schema.json.
+"""
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from pipeline.base.files import made_by, read_json, read_table, write_json
 from pipeline.base.texts import Texts
 
-TRAIN_COLUMNS = ("image_id", "path", "sha256", "label", "group")
-TEST_COLUMNS = ("image_id", "path", "sha256")
+TRAIN_COLUMNS = ("image_id", "label")
+TEST_COLUMNS = ("image_id",)
+IMAGES_COLUMNS = ("path", "fingerprint")  # '' for an image that is missing
+SEEN_COLUMNS = ("sha256", "failure")  # failure: why there is nothing to see, '' for a readable image
+GROUPS_COLUMNS = ("image_id", "group")  # group: of copies or near-copies of each other, '' for an image on its own
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
 
@@ -68,29 +74,35 @@ class SubmissionFormat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Store:
-    """One uint8 array file of shape (num_images, size, size, 3)."""
-
-    num_images: int
-    size: int
-    sha256: str
-    bits: int = 16  # that 16-bit grey uses: the upper 8 of these are stored
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.num_images, int) or not isinstance(self.size, int):
-            raise TypeError(f"a store of {self.num_images!r} images of {self.size!r} pixels")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Schema:
-    """data/competition/schema.json."""
+    """data/competition/schema.json: what scoring and writing need."""
 
-    id_column: str  # in the organiser's train table
     target: Target
     submission: SubmissionFormat
     metric: str  # a name of pipeline.scoring.metrics
-    train: Store
-    test: Store
+
+
+def learnt(target: Target) -> Target:
+    """What training needs of it: which of two classes a score speaks of is none of its business."""
+    return replace(target, kind="single_label" if target.kind == "binary" else target.kind, positive="")
+
+
+def write_target(path: Path, target: Target) -> None:
+    """Write target.json."""
+    write_json(path, learnt(target))
+
+
+def read_target(path: Path) -> Target:
+    """data/competition/target.json: kind, columns and classes of the labels, as `learnt` gives them.
+
+    Raises ValueError where the file is not one.
+    """
+    with made_by("ingest", path):
+        found = read_json(path)
+        try:
+            return Target(**_tuples(found))
+        except (AttributeError, TypeError) as error:
+            raise ValueError(f"{path} is no target of this version ({error})") from error
 
 
 def write_schema(path: Path, schema: Schema) -> None:
@@ -99,17 +111,16 @@ def write_schema(path: Path, schema: Schema) -> None:
 
 
 def read_schema(path: Path) -> Schema:
-    """The schema that ingest wrote. Raises ValueError where the file is not one."""
+    """The schema that ingest wrote. Raises ValueError where the file is not one, or one of an earlier version."""
     with made_by("ingest", path):
         found = read_json(path)
         try:
             return Schema(
-                id_column=found["id_column"],
-                target=Target(**_tuples(found["target"])),
-                submission=SubmissionFormat(**_tuples(found["submission"])),
-                metric=found["metric"],
-                train=Store(**found["train"]),
-                test=Store(**found["test"]),
+                **found
+                | {
+                    "target": Target(**_tuples(found["target"])),
+                    "submission": SubmissionFormat(**_tuples(found["submission"])),
+                }
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a schema of this version ({error})") from error
@@ -120,82 +131,78 @@ def _tuples(found: dict[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class TestTable:
-    """The images to predict: row i of test.csv is row i of the test store."""
+class TrainTable:
+    """The labelled images that can be read, in the train table's order."""
 
     image_ids: Texts
-    paths: Texts  # '' for one that was missing or cannot be read: its row in the store is zero
-    sha256: Texts  # of the organiser's file: equal for byte-identical images
-
-
-@dataclass(frozen=True)
-class TrainTable(TestTable):
-    """The labelled images: row i of train.csv is row i of the train store."""
-
     labels: Texts  # of several labels: a JSON list, in the order of the classes
     groups: Texts  # images of one group are copies or near-copies of each other; empty: on its own
 
 
-def read_train_table(path: Path) -> TrainTable:
-    """data/competition/train.csv."""
-    with made_by("ingest", path):
-        return TrainTable(*read_table(path, TRAIN_COLUMNS).values())
-
-
-def read_test_table(path: Path) -> TestTable:
-    """data/competition/test.csv."""
-    with made_by("ingest", path):
-        return TestTable(*read_table(path, TEST_COLUMNS).values())
-
-
 def read_train_labels(path: Path) -> tuple[Texts, Texts]:
-    """(image ids, `label` cells) of data/competition/train.csv: what training needs, in a fifth of the memory."""
-    with made_by("ingest", path):
-        table = read_table(path, TRAIN_COLUMNS, only=("image_id", "label"))
-    return table["image_id"], table["label"]
+    """(image ids, `label` cells) of data/competition/train.csv: row i is row i of the train store."""
+    return _read(path, "ingest", TRAIN_COLUMNS)
+
+
+def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.ndarray]:
+    """The rows of data/competition/train.csv that data/groups.csv has, all its image ids, and (M,) int64 these rows."""
+    image_ids, labels = read_train_labels(path)
+    readable, groups_of = _read(groups, "audit", GROUPS_COLUMNS)
+    with made_by("audit", groups):
+        rows = _rows_of(readable, image_ids, groups, path)
+    return TrainTable(readable, labels.take(rows), groups_of), image_ids, rows
 
 
 def read_test_ids(path: Path) -> Texts:
-    """The image ids of data/competition/test.csv."""
-    with made_by("ingest", path):
-        return read_table(path, TEST_COLUMNS, only=("image_id",))["image_id"]
+    """The image ids of data/competition/test.csv: row i is row i of the test store."""
+    return _read(path, "ingest", TEST_COLUMNS)[0]
 
 
-def read_test_rows(path: Path) -> tuple[Texts, np.ndarray]:
-    """(image ids, (N,) bool: there was no image to see) of data/competition/test.csv."""
-    with made_by("ingest", path):
-        table = read_table(path, TEST_COLUMNS, only=("image_id", "path"))
-    return table["image_id"], table["path"].where("")
+def read_images(path: Path) -> tuple[Texts, Texts]:
+    """(paths in the archive, fingerprints of the files) of data/competition/{train,test}_images.csv, row by row."""
+    return _read(path, "ingest", IMAGES_COLUMNS)
 
 
-def refuse_rows(table: Path, num_rows: int, store: Store) -> None:
-    """Raise ValueError unless the table has a row for each image of its store."""
-    if num_rows != store.num_images:
-        raise ValueError(f"{table} has {num_rows} rows, its store {store.num_images} images; run `dvc repro -f ingest`")
+def read_seen(path: Path, stage: str) -> tuple[Texts, Texts]:
+    """(sha256 of the files, why nothing is to be seen) of data/images/{train,test}.csv, row by row of the store."""
+    return _read(path, stage, SEEN_COLUMNS)
 
 
-def read_folds(path: Path, image_ids: Sequence[str]) -> Texts:
-    """The fold that holds out each of `image_ids`, as data/folds.csv says; ValueError if it is about others."""
-    with made_by("split", path):
-        table = read_table(path, FOLDS_COLUMNS)
-        if table["image_id"] != image_ids:
+def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
+    with made_by(stage, path):
+        return tuple(read_table(path, columns).values())
+
+
+def _rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
+    """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; ValueError for others."""
+    if some == all_of_them:
+        return np.arange(len(some))
+    rows, row = np.empty(len(some), dtype=np.int64), -1
+    texts = enumerate(all_of_them)
+    for number, text in enumerate(some):
+        row = next((at for at, other_text in texts if other_text == text), -1)
+        if row < 0:
             raise ValueError(
-                f"{path} deals {len(table['image_id'])} images into folds, which are not the {len(image_ids)} of the "
-                "train table in its order"
+                f"{path} holds {len(some)} images which are not among the {len(all_of_them)} of {other} in its order, "
+                f"first {text!r}"
             )
-    return table["fold"]
+        rows[number] = row
+    return rows
 
 
-def read_fold_of(path: Path, image_ids: Sequence[str], folds: Sequence[str]) -> dict[str, str]:
-    """Image id -> the fold that holds it out. Raises ValueError unless `folds`, and no others, hold out images."""
-    held_by = read_folds(path, image_ids)
-    found = held_by.distinct()
-    if set(found) != set(folds):
-        raise ValueError(
-            f"{path} deals the images into the folds {list(found)}; it must deal them into {list(folds)}; "
-            "run `dvc repro -f split`"
-        )
-    return dict(zip(image_ids, held_by, strict=True))
+def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
+    """The fold that holds out each of `image_ids`, as data/folds.csv says; '' for an image that cannot be read.
+
+    Raises ValueError where the file is about other images. table: whose ids these are, for the message.
+    """
+    dealt, folds = _read(path, "split", FOLDS_COLUMNS)
+    with made_by("split", path):
+        if dealt != image_ids:
+            raise ValueError(
+                f"{path} deals {len(dealt)} images into folds, which are not the {len(image_ids)} of {table} in its "
+                "order"
+            )
+    return cast(Texts, folds)
 
 
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
@@ -259,3 +266,37 @@ def target_array(labels: Sequence[str], target: Target) -> np.ndarray:
     for row, cell in enumerate(labels):
         array[row, class_indices(several_labels(cell), target.classes)] = 1.0
     return array
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """The labelled images that folds hold out, in the train table's order: all but those that cannot be read."""
+
+    image_ids: Texts
+    truth: np.ndarray  # as `target_array` gives it
+    held_by: np.ndarray  # (N,) str: the fold that holds each out
+    rows: np.ndarray  # (N,) int64: of the train table and the train store
+
+    @property
+    def fold_of(self) -> dict[str, str]:
+        """Image id -> the fold that holds it out."""
+        return dict(zip(self.image_ids, self.held_by.tolist(), strict=True))
+
+
+def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequence[str]) -> tuple[Dealt, int]:
+    """What train.csv and folds.csv say, and the rows of train.csv.
+
+    Raises ValueError unless `folds`, and no others, hold out images.
+    """
+    image_ids, labels = read_train_labels(train_table)
+    with made_by("ingest", train_table):
+        truth = target_array(labels, target)
+    held_by = read_folds(folds_table, image_ids, train_table)
+    found = [fold for fold in held_by.distinct() if fold]
+    if set(found) != set(folds):
+        raise ValueError(
+            f"{folds_table} deals the images into the folds {found}; it must deal them into {list(folds)}; "
+            "run `dvc repro -f split`"
+        )
+    rows = np.flatnonzero(~held_by.where(""))
+    return Dealt(image_ids.take(rows), truth[rows], np.array(list(held_by.take(rows))), rows), len(image_ids)

@@ -14,14 +14,14 @@ from functools import cache
 AS_TRAINED, UNPADDED = "{label}", "{label.number}"
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
-MOST_DIGITS = 300  # int() refuses more than 4,300
+MAX_DIGITS = 300  # int() refuses more than 4,300
 _FIELD = re.compile(r"\{label((?:\.[a-z]+)*)([+-]\d{1,9})?(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
 
 
 def _number(text: str) -> str | None:
     """The one whole number in the text, without leading zeros."""
     found = [text] if WHOLE.fullmatch(text) else re.findall(r"\d+", text)
-    if len(found) != 1 or len(found[0]) > MOST_DIGITS:
+    if len(found) != 1 or len(found[0]) > MAX_DIGITS:
         return None
     return str(int(found[0].partition(".")[0]))
 
@@ -188,6 +188,13 @@ def _is_border(before: str, inner: str, after: str) -> bool:
 def composed(text: str) -> str:
     """The text as spellings are compared: Unicode NFC."""
     return unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> str:
+    """What spellings of one name share: the letters as people see them, without case; of a number, its value."""
+    seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
+    text = " ".join(seen.split()).casefold()
+    return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
 
 
 def is_number(text: str) -> bool:

@@ -6,10 +6,13 @@ holds for all formats and sizes: Pillow's bilinear antialiasing, of the whole im
 as large as the store at least.
 """
 
+import importlib
 import io
 import math
+import re
 import struct
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,11 @@ MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the
 FORMATS = (
     "AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "QOI", "SGI", "TIFF", "WEBP",
 )  # fmt: skip
+# with a plug-in of Pillow: format -> (how a file begins, the plug-in's module, its package)
+PLUGINS = {
+    "HEIF": (re.compile(rb".{4}ftyp(?:hei|hev|mif1|msf1)", re.DOTALL), "pillow_heif", "pillow-heif"),
+    "JXL": (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "pillow_jxl", "pillow-jxl-plugin"),
+}
 TGA, TGA_END = "TGA", b"TRUEVISION-XFILE.\0"  # it has no magic number in front: any noise could pass for one
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
@@ -66,7 +74,26 @@ def shown_kind(content: bytes) -> tuple[int, int, str, str] | None:
 
 def _formats(content: bytes) -> tuple[str, ...]:
     """The formats that these bytes may be in."""
-    return (TGA,) if content.endswith(TGA_END) else FORMATS
+    if content.endswith(TGA_END):
+        return (TGA,)
+    plugin = _plugin(content)
+    return (*FORMATS, plugin) if plugin and _is_registered(plugin) else FORMATS
+
+
+def _plugin(content: bytes) -> str | None:
+    """The format of `PLUGINS` that these bytes begin as."""
+    return next((kind for kind, (start, _, _) in PLUGINS.items() if start.match(content)), None)
+
+
+@cache
+def _is_registered(kind: str) -> bool:
+    """Makes Pillow read this format of `PLUGINS`, if the plug-in is installed."""
+    try:
+        module = importlib.import_module(PLUGINS[kind][1])
+    except ImportError:
+        return False
+    getattr(module, "register_heif_opener", lambda: None)()  # the other one registers itself
+    return True
 
 
 def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded:
@@ -107,6 +134,11 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
     except UnidentifiedImageError:  # whose message is an address in memory
         if described(content):
             raise ValueError(f"this kind of TIFF is not read (bands: {described(content)}); write 8-bit PNG") from None
+        plugin = _plugin(content)
+        if plugin and not _is_registered(plugin):
+            raise ValueError(
+                f"{plugin} is read with a plug-in: pip install {PLUGINS[plugin][2]}, and run again"
+            ) from None
         raise ValueError(f"cannot identify image file: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
         raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -6,7 +6,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from tqdm import tqdm
 from pipeline.base.console import num_cores
 from pipeline.images.decode import bits_used, shown_kind
 from pipeline.images.store_batch import Batch, Digests, StoreFile, StoreReport, decode_batch
-from pipeline.images.workers import Workers
+from pipeline.images.workers import decode_there, worker_pool
 
 BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
-WORKERS_PAY_FROM = 0.25  # seconds of decoding that are left; a process is there after 0.15 s
-MOST_WORKERS = 15  # one thread reads the files for all: more would wait for it
-MOST_AHEAD = 64  # batches decoded while an earlier one is still in work
+WORKERS_PAY_FROM = 0.5  # seconds of decoding that are left; a process is there after 0.3 s
+MAX_WORKERS = 15  # one thread reads the files for all: more would wait for it
+QUEUED = 2  # batches for each process: one in work, one waiting
+MAX_AHEAD = 64  # batches decoded while an earlier one is still in work
 AUTO_SAMPLE = 256
 AUTO_LARGEST = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
 AUTO_SMALLEST = 8
@@ -67,10 +69,16 @@ def write_store(
         tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
     ):
         first = 0
-        for part in parts:
-            report.add(first, part)
-            first += len(part.sha256)
-            bar.update(len(part.sha256))
+        try:
+            for part in parts:
+                report.add(first, part)
+                first += len(part.sha256)
+                bar.update(len(part.sha256))
+        except BrokenProcessPool:
+            raise OSError(
+                f"a process that decodes images ended early, at the images from row {first:,} on; if the memory ran "
+                "out, close other programs and run again"
+            ) from None
     return report
 
 
@@ -124,19 +132,20 @@ def _content(name: str, read: Callable[[str], bytes]) -> bytes | str:
 
 def _decoded(batches: Iterator[Batch], path: Path, fit: str, bits: int) -> Generator[StoreReport, None, None]:
     """Reports of `batches`, in order. Decodes here, and on the other cores too from when on that pays."""
-    started, others = time.perf_counter(), num_cores() - 1
+    started, num_workers = time.perf_counter(), min(num_cores() - 1, MAX_WORKERS)
     reports: deque[Future[StoreReport]] = deque()
-    workers: Workers | None = None
+    pool: ProcessPoolExecutor | None = None
     with contextlib.closing(StoreFile(path)) as store, contextlib.ExitStack() as ending:
         for batch in batches:
-            if workers is None and others and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
-                workers = ending.enter_context(Workers(path, fit, bits, min(others, MOST_WORKERS)))
-            if workers is not None and workers.have_room():
-                reports.append(workers.submit(batch))
+            if pool is None and num_workers and _seconds_left(started, batch.first, store.num_rows) > WORKERS_PAY_FROM:
+                pool = worker_pool(path, fit, bits, num_workers)
+                ending.callback(pool.shutdown, cancel_futures=True)
+            if pool is not None and sum(not report.done() for report in reports) < QUEUED * num_workers:
+                reports.append(pool.submit(decode_there, batch))
             else:
                 reports.append(Future())
                 reports[-1].set_result(decode_batch(store, batch, fit, bits))
-            while reports and (reports[0].done() or len(reports) > MOST_AHEAD):
+            while reports and (reports[0].done() or len(reports) > MAX_AHEAD):
                 yield reports.popleft().result()
         while reports:
             yield reports.popleft().result()

@@ -9,8 +9,8 @@ from pipeline.archive.archive import Archive
 from pipeline.tables.table import Table
 from pipeline.tables.words import words_of
 
-MOST_BYTES = 1 << 20  # of a JSON or text file that is looked at
-MOST_FILES = 200
+MAX_BYTES = 1 << 20  # of a JSON or text file that is looked at
+MAX_FILES = 200
 MAPPING_WORDS = {
     "class",
     "classes",
@@ -24,7 +24,7 @@ MAPPING_WORDS = {
     "categories",
     "idx",
 }
-MOST_COLUMNS = 12  # of a table: those with more are about something else
+MAX_COLUMNS = 12  # of a table: those with more are about something else
 
 Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in each way that the file gives
 
@@ -44,9 +44,9 @@ def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collec
 def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
     """JSON and text files, but not one beside each image (boxes): of many, those that are called as mappings are."""
     found = [name for name in archive.names if name.lower().endswith((".json", ".txt")) and name not in tables]
-    if len(found) > MOST_FILES:
-        found = [name for name in found if MAPPING_WORDS & set(words_of(name.rpartition("/")[2]))][:MOST_FILES]
-    return [name for name in found if archive.size(name) <= MOST_BYTES]
+    if len(found) > MAX_FILES:
+        found = [name for name in found if MAPPING_WORDS & set(words_of(name.rpartition("/")[2]))][:MAX_FILES]
+    return [name for name in found if archive.size(name) <= MAX_BYTES]
 
 
 def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[dict[str, str]]:
@@ -58,7 +58,7 @@ def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[
 
 
 def _of_table(table: Table) -> Iterator[dict[str, str]]:
-    distinct = [cells for cells in table.cells[:MOST_COLUMNS] if cells.all_distinct()]
+    distinct = [cells for cells in table.cells[:MAX_COLUMNS] if cells.all_distinct()]
     for one, two in permutations(distinct, 2):
         yield dict(zip(one, two, strict=True))
 

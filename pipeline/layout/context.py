@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts, rows_of_equals
-from pipeline.competition.problems import Problems, setting_line
+from pipeline.competition.problems import Problems, question, setting_line
 from pipeline.layout.sample_submission import LongIds, Sample
 from pipeline.tables.image_names import IMAGE_SUFFIXES
 from pipeline.tables.image_paths import (
@@ -23,12 +23,12 @@ from pipeline.tables.image_paths import (
 )
 from pipeline.tables.table import AUTO, Table
 
-LEAST_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
+MIN_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
 TRAIN_MISSING, TEST_MISSING = "training image missing", "test image missing"  # in competition.allow
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wishes:
+class Overrides:
     """What the user says instead of what would be recognised: section `competition` of params.yaml, `auto` = look."""
 
     encoding: str = AUTO
@@ -50,19 +50,19 @@ class Wishes:
     allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
 
     @classmethod
-    def among(cls, settings: Mapping[str, Any]) -> "Wishes":
-        """The wishes among the keys of section `competition`; it has others too."""
+    def among(cls, settings: Mapping[str, Any]) -> "Overrides":
+        """The overrides among the keys of section `competition`; it has others too."""
         names = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in settings.items() if name in names})
 
 
 @dataclass
-class Reading:
+class Context:
     """The state of one recognition."""
 
     archive: Archive
     problems: Problems
-    wishes: Wishes
+    overrides: Overrides
     tables: dict[str, Table]
     index: ImageIndex
     sample: Sample | None = None
@@ -75,8 +75,7 @@ class Reading:
 
     def stop(self, what: str, choices: Sequence[str] = ()) -> ValueError:
         """An error about this competition; choices: lines for params.yaml, one of which settles it."""
-        lines = [f"{self.archive.path}: {what}", *(f"    competition.{choice}" for choice in choices)]
-        return ValueError("\n".join(lines))
+        return question(f"{self.archive.path}: {what}", choices)
 
     def asked(self) -> tuple[str, ...]:
         """What the sample submission calls the values it asks for: columns, or the classes of its long ids."""
@@ -116,23 +115,23 @@ class Side:
     members: Texts  # '' where there is none
 
 
-def wished_table(reading: Reading, tables: Mapping[str, Table], key: str) -> Table:
+def named_table(context: Context, tables: Mapping[str, Table], key: str) -> Table:
     """The table that `competition.<key>` names."""
-    wished = getattr(reading.wishes, key)
-    if wished not in tables:
-        raise reading.stop(f"competition.{key} is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
-    return tables[wished]
+    override = getattr(context.overrides, key)
+    if override not in tables:
+        raise context.stop(f"competition.{key} is {override!r}, which is not among the tables {sorted(tables)[:10]}")
+    return tables[override]
 
 
 def column_holding(table: Table, ids: set[str]) -> str | None:
     """The column that holds these ids: all of them, or at least half, whichever column has most."""
     counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
     best = max(counts, key=lambda column: counts[column], default=None)
-    return best if best is not None and counts[best] >= LEAST_SHARE * len(ids) else None
+    return best if best is not None and counts[best] >= MIN_SHARE * len(ids) else None
 
 
 def only_match(
-    reading: Reading,
+    context: Context,
     matches: Sequence[Match],
     table: Table,
     role: str,
@@ -146,7 +145,7 @@ def only_match(
     where they are bare ids and this one holds whole file names; of two that do so, the one that training and test
     `shared` counts. index: that in which the matches were found; default: all images.
     """
-    index = index or reading.index
+    index = index or context.index
     whole = {column for column in {match.column for match in matches} if holds_file_names(table.column(column))}
     most = matches[0].num_found
     complete = [match for match in matches if match.num_found >= (NEARLY if match.column in whole else 1) * most]
@@ -175,7 +174,7 @@ def only_match(
             rivals.append(match)
     if len(rivals) > 1:
         choices = [setting_line(f"{role}_images", match.template) for match in rivals]
-        raise reading.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
+        raise context.stop(f"{len(rivals)} places may hold the {role} images of {table.name}; choose one:", choices)
     return best
 
 
@@ -184,15 +183,15 @@ def lead_apart(first: np.ndarray, second: np.ndarray) -> bool:
     return bool(((first != second) & (first != MISSING) & (second != MISSING)).any())
 
 
-def checked_ids(reading: Reading, ids: Texts, table: str) -> Texts:
+def checked_ids(context: Context, ids: Texts, table: str) -> Texts:
     """The ids; empty and repeated ones are noted as problems."""
     empty = sum(not image_id.strip() for image_id in ids)
     if empty:
-        reading.problems.add("empty id", f"{empty} rows of {table}", f"give each row of {table} its id")
+        context.problems.add("empty id", f"{empty} rows of {table}", f"give each row of {table} its id")
     for rows in rows_of_equals(ids):
         image_id = ids[rows[0]]
         if image_id.strip():
-            reading.problems.add(
+            context.problems.add(
                 "duplicate id",
                 f"{image_id} x{len(rows)} in {table}",
                 "keep one row for each id; if each row is one of its labels: competition.target: multi_label",
@@ -200,10 +199,10 @@ def checked_ids(reading: Reading, ids: Texts, table: str) -> Texts:
     return ids
 
 
-def members_of(reading: Reading, side: Side, template: str, role: str, index: ImageIndex) -> Side:
+def members_of(context: Context, side: Side, template: str, role: str, index: ImageIndex) -> Side:
     """The side with the member that each row means, '' where there is none or several: both are problems."""
     found = images_of(template, side.table, index)
-    reading.settings[f"{role}_images"] = template
+    context.settings[f"{role}_images"] = template
     unclear = np.flatnonzero(found < 0)
     last_of = dict(zip(side.ids.take(unclear), unclear.tolist(), strict=True))  # of an id in several rows
     candidates = candidates_of(template, side.table.take(unclear), index)
@@ -213,23 +212,23 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
     }
     for image_id, row in last_of.items():
         if names_of[row]:
-            reading.problems.add(
+            context.problems.add(
                 "id with several images",
                 f"{image_id}: {', '.join(names_of[row])}",
                 f"keep one of them, or say which: competition.{role}_images: {template.removesuffix('.*')}.jpg",
             )
         else:
             of_test = role == "test"
-            allowed = of_test or TRAIN_MISSING in reading.wishes.allow
+            allowed = of_test or TRAIN_MISSING in context.overrides.allow
             kind = TEST_MISSING if of_test else TRAIN_MISSING
             then = "have them predicted by the training prior" if of_test else "have such rows left out"
-            reading.problems.add(
+            context.problems.add(
                 kind if allowed else f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
                 f"…); or name another place: competition.{role}_images; or {then}: competition.allow: [{kind}]",
             )
-    _note_shared(reading, side, found, index)
+    _note_shared(context, side, found, index)
     if len(unclear):  # text by text; else as one, which takes half the memory
         members = Texts(index.names[number] if number >= 0 else "" for number in found.tolist())
     else:
@@ -237,7 +236,7 @@ def members_of(reading: Reading, side: Side, template: str, role: str, index: Im
     return Side(side.table, side.id_column, side.ids, members)
 
 
-def _note_shared(reading: Reading, side: Side, found: np.ndarray, index: ImageIndex) -> None:
+def _note_shared(context: Context, side: Side, found: np.ndarray, index: ImageIndex) -> None:
     """Note images that several ids lead to, by the numbers `found` of each row."""
     numbers, counts = np.unique(found[found >= 0], return_counts=True)
     shared = np.flatnonzero(np.isin(found, numbers[counts > 1]))
@@ -247,7 +246,7 @@ def _note_shared(reading: Reading, side: Side, found: np.ndarray, index: ImageIn
     for number, ids in ids_of.items():
         distinct = list(dict.fromkeys(ids))
         if len(distinct) > 1:
-            reading.problems.add(
+            context.problems.add(
                 "several ids for one image",
                 f"{index.names[number]}: {', '.join(distinct[:3])}",
                 f"give {side.table.name} one row for each image",

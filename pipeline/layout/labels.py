@@ -1,7 +1,6 @@
 """Which column holds the label, what kind of target it is, and what each row's label is."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from pipeline.base.texts import Texts
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
-from pipeline.competition.spelling import is_number, rules_for
+from pipeline.competition.spelling import folded, is_number, rules_for
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 from pipeline.tables.words import length_in, words_of
@@ -38,7 +37,7 @@ ORDINAL_NAMES = (
     "score",
 )
 MAX_GRADES = 12
-LEAST_LABELS = 8  # images, before the number of different labels says anything
+MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
     "age",
     "count",
@@ -343,7 +342,7 @@ def check_labels(
 
     spellings: dict[str, set[str]] = {}
     for label in labels.distinct():
-        spellings.setdefault(_look(label), set()).add(label)
+        spellings.setdefault(folded(label), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(
@@ -353,18 +352,11 @@ def check_labels(
             )
 
 
-def _look(label: str) -> str:
-    """What two spellings of one class share: their letters as people see them, and the value of a number."""
-    seen = "".join(letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
-    text = " ".join(seen.split()).casefold()
-    return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
-
-
 def no_classes(labels: Labels) -> str:
     """What speaks against these labels being classes; '' for nothing."""
     classes, num_images = labels.classes, len(labels.cells)
     shown = ", ".join(map(repr, classes[:3]))
-    if num_images >= LEAST_LABELS and len(classes) > num_images / 2:
+    if num_images >= MIN_LABELS and len(classes) > num_images / 2:
         return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
     if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
         return f"numbers with fractions ({shown}, …)"

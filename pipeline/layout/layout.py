@@ -4,19 +4,19 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from pipeline.archive.archive import Archive
-from pipeline.audit.findings import TINY_CLASSES
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
+from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target
 from pipeline.layout.class_mappings import class_mappings
-from pipeline.layout.context import LEAST_SHARE, TEST_MISSING, TRAIN_MISSING, Reading, Side, Wishes
+from pipeline.layout.context import MIN_SHARE, TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.labels import (
     EMPTY,
     NOT_ZERO_OR_ONE,
@@ -30,11 +30,11 @@ from pipeline.layout.labels import (
 )
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
-from pipeline.layout.submission_format import Demands, submission_demands
+from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
 from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
-from pipeline.tables.delimited import is_plain_csv
+from pipeline.submission.contract import plain_sample
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
@@ -42,7 +42,7 @@ from pipeline.tables.table_files import read_tables
 from pipeline.tables.words import TEST, role_of, split_roles
 
 UNDECODED = "undecoded image"
-MOST_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
+MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
     TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
@@ -53,7 +53,7 @@ ALLOWABLE = (  # competition.allow
 
 NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
-MOST_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
+MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 
 
@@ -82,32 +82,32 @@ class Layout:
         return {label: counts[label] for label in self.target.classes}
 
 
-def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = None) -> Layout:
+def read_layout(archive: Archive, problems: Problems, overrides: Overrides | None = None) -> Layout:
     """Match tables and images. What is wrong with single rows goes to `problems`, by kind.
 
     Raises ValueError where there is no way to go on: nothing recognised, or two readings possible.
     """
-    wishes = wishes or Wishes()
-    reading = _begun(archive, problems, wishes)
-    _find_what_is_asked(reading)
-    train_tables, test_tables = _by_role(reading)
+    overrides = overrides or Overrides()
+    context = _begun(archive, problems, overrides)
+    _find_what_is_asked(context)
+    train_tables, test_tables = _by_role(context)
     parts = [name for name in test_tables if test_tables[name] is not train_tables.get(name)]
-    reading.test_table = find_test_table(reading, test_tables, parts)
+    context.test_table = find_test_table(context, test_tables, parts)
 
-    _follow_test_table(reading)
-    train, labels = training_side(reading, train_tables)
-    used = reading.index.used_by(train.members)
-    test = testing_side(reading, used)
-    _note_undecoded(reading, train)
-    _note_unused(reading, train, test, used | reading.index.used_by([*test.members, *reading.left_out]))
-    demands = _demands(reading, labels, test)
+    _follow_test_table(context)
+    train, labels = training_side(context, train_tables)
+    used = context.index.used_by(train.members)
+    test = testing_side(context, used)
+    _note_undecoded(context, train)
+    _note_unused(context, train, test, used | context.index.used_by([*test.members, *context.left_out]))
+    demands = _demands(context, labels, test)
     if demands.target.exclusive and len(demands.target.classes) < 2:
-        problems.stop(str(archive.path), wishes.allow)
-        raise reading.stop(
+        problems.stop(str(archive.path), overrides.allow)
+        raise context.stop(
             f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
             "to tell apart; see competition.label and competition.train_table"
         )
-    _refuse_no_classes(reading, demands)
+    _refuse_no_classes(context, demands)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
@@ -119,120 +119,125 @@ def read_layout(archive: Archive, problems: Problems, wishes: Wishes | None = No
         test_ids=test.ids,
         test_members=test.members,
         train_table=train.table,
-        sample=_sample_bytes(reading, demands.submission, test),
-        settings=reading.settings,
-        notes=reading.notes,
-        warnings=reading.warnings,
+        sample=_sample_bytes(context, demands.submission, test),
+        settings=context.settings,
+        notes=context.notes,
+        warnings=context.warnings,
     )
 
 
-def _begun(archive: Archive, problems: Problems, wishes: Wishes) -> Reading:
+def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Context:
     """Tables and images read. Raises ValueError for no image, and for a table that is needed and cannot be read."""
     index = ImageIndex(image_names(archive))
-    header = () if isinstance(wishes.header, str) else wishes.header
-    found = read_tables(archive, index, encoding=wishes.encoding, header=header, pixels=wishes.pixels)
+    header = () if isinstance(overrides.header, str) else overrides.header
+    found = read_tables(archive, index, encoding=overrides.encoding, header=header, pixels=overrides.pixels)
     if found.notes:
         index = ImageIndex(image_names(archive))
-    reading = Reading(
-        archive, problems, wishes, found.tables, index, notes=[*archive.notes, *found.notes], warnings=found.warnings()
+    context = Context(
+        archive,
+        problems,
+        overrides,
+        found.tables,
+        index,
+        notes=[*archive.notes, *found.notes],
+        warnings=found.warnings(),
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
-        reading.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
-    wished = {key: getattr(wishes, key) for key in ("train_table", "test_table", "sample")}
-    settled = [key for key, value in wished.items() if value != AUTO]
+        context.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
+    stated = {key: getattr(overrides, key) for key in ("train_table", "test_table", "sample")}
+    settled = [key for key, value in stated.items() if value != AUTO]
     folders = {path.rpartition("/")[0] for path in index.paths} - {""}
-    needed = found.needed(list(wished.values()), settled, sample_like, folders)
+    needed = found.needed(list(stated.values()), settled, sample_like, folders)
     if needed:
-        raise reading.stop(needed)
-    if not len(reading.index.names):
+        raise context.stop(needed)
+    if not len(context.index.names):
         undecoded = undecoded_files(archive)
         known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        raise reading.stop(f"no image among {len(archive.names)} files; {known}")
-    reading.settings = {"encoding": wishes.encoding, "test_table": NONE, "test_images": AUTO}
+        raise context.stop(f"no image among {len(archive.names)} files; {known}")
+    context.settings = {"encoding": overrides.encoding, "test_table": NONE, "test_images": AUTO}
     if header:
-        reading.settings["header"] = list(header)
-    if wishes.pixels != AUTO:
-        reading.settings["pixels"] = wishes.pixels
-    return reading
+        context.settings["header"] = list(header)
+    if overrides.pixels != AUTO:
+        context.settings["pixels"] = overrides.pixels
+    return context
 
 
-def _find_what_is_asked(reading: Reading) -> None:
+def _find_what_is_asked(context: Context) -> None:
     """Find the sample submission, and whether its ids are long."""
-    name = find_sample(reading.archive, reading.tables, reading.wishes.sample) or unnamed_sample(reading)
-    reading.settings["sample"] = name or NONE
+    name = find_sample(context.archive, context.tables, context.overrides.sample) or unnamed_sample(context)
+    context.settings["sample"] = name or NONE
     if name is not None:
-        table = reading.tables[name]
+        table = context.tables[name]
 
         def num_images(column: str) -> int:
-            found = find_matches(table, reading.index, role="test", columns=[column])
+            found = find_matches(table, context.index, role="test", columns=[column])
             return found[0].num_found if found else 0
 
-        reading.sample = read_sample(table, reading.wishes.id_column, num_images)
-        reading.long = _long(reading, reading.sample)
+        context.sample = read_sample(table, context.overrides.id_column, num_images)
+        context.long = _long(context, context.sample)
 
 
-def _long(reading: Reading, sample: Sample) -> LongIds | None:
+def _long(context: Context, sample: Sample) -> LongIds | None:
     """The sample's ids taken apart, where they lead to no image, so that their first parts may."""
-    if len(sample.value_columns) != 1 or reading.wishes.submission not in (AUTO, "long"):
+    if len(sample.value_columns) != 1 or context.overrides.submission not in (AUTO, "long"):
         return None
     apart = long_ids(sample.ids())
-    if apart is None or reading.wishes.submission == "long":
+    if apart is None or context.overrides.submission == "long":
         return apart
-    whole = find_matches(id_table(sample.id_column, sample.ids()), reading.index, role="test")
-    return None if whole and whole[0].num_found >= LEAST_SHARE * len(sample.ids()) else apart
+    whole = find_matches(id_table(sample.id_column, sample.ids()), context.index, role="test")
+    return None if whole and whole[0].num_found >= MIN_SHARE * len(sample.ids()) else apart
 
 
-def _follow_test_table(reading: Reading) -> None:
+def _follow_test_table(context: Context) -> None:
     """Where the sample shows a few of the test table's ids: all of them are asked for, if the user says so."""
-    sample, table = reading.sample, reading.test_table
-    if sample is None or table is None or reading.long is not None:
+    sample, table = context.sample, context.test_table
+    if sample is None or table is None or context.long is not None:
         return
     ids = set(sample.ids())
     column = next((name for name in table.header if name and ids <= set(table.column(name))), None)
-    if column is None or len(ids) >= MOST_SHOWN * len(table.column(column).distinct()):
+    if column is None or len(ids) >= MAX_SHOWN * len(table.column(column).distinct()):
         return
     rows = f"{table.num_rows:,} rows of {table.name}, or the {len(ids):,} of {sample.table.name}"
-    if reading.wishes.test_table != table.name:
-        raise reading.stop(
+    if context.overrides.test_table != table.name:
+        raise context.stop(
             f"{sample.table.name} may be a full list or an example of the format; to be predicted are the {rows}:",
             [
                 setting_line("test_table", table.name, f"all {table.num_rows:,} rows"),
                 setting_line("test_table", NONE, f"the {len(ids):,} rows of {sample.table.name} alone"),
             ],
         )
-    reading.warnings.append(
+    context.warnings.append(
         f"the submission has the {table.num_rows:,} ids of {table.name}: {sample.table.name} shows {len(ids):,} of them"
     )
-    reading.sample = with_ids(sample, table.column(column))
+    context.sample = with_ids(sample, table.column(column))
 
 
-def _by_role(reading: Reading) -> tuple[dict[str, Table], dict[str, Table]]:
+def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
     """(tables that may speak of training images, of test images); one that parts its rows speaks of both."""
     train, test = {}, {}
-    for name, table in reading.tables.items():
-        if reading.sample is not None and table is reading.sample.table:
+    for name, table in context.tables.items():
+        if context.sample is not None and table is context.sample.table:
             continue
-        wished = name in (reading.wishes.train_table, reading.wishes.test_table)
-        if sample_like(name) and not wished:
+        if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
         table = without_index(table)
-        train[name], test[name] = parted(table) or _parted_by_sample(reading, table) or (table, table)
+        train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
 
 
-def _parted_by_sample(reading: Reading, table: Table) -> tuple[Table, Table] | None:
+def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | None:
     """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
     Only where these are the same images: each id is the name of one image, or a column has one cell that no other
     row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
     is called test speaks of test images alone.
     """
-    is_test = role_of(table.stem) == TEST or table.name == reading.wishes.test_table != reading.wishes.train_table
-    asked = None if is_test or len(table.header) < 2 else _rows_asked(reading.sample_ids(), table)
+    is_test = role_of(table.stem) == TEST or table.name == context.overrides.test_table != context.overrides.train_table
+    asked = None if is_test or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
     if asked is None:
         return None
-    if all(_num_called(reading.index, cell) == 1 for cell in thinned([reading.sample_ids()], NUM_IDS)):
+    if all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS)):
         return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
@@ -261,9 +266,9 @@ def _num_called(index: ImageIndex, image_id: str) -> int:
     return len({*index.exact(plain(image_id)), *index.numbered(plain(image_id))})
 
 
-def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) -> None:
+def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) -> None:
     """Images that no row names: a problem in the folders that rows do name, else a warning. used: (N,) bool."""
-    unused = reading.index.names.take(~used)
+    unused = context.index.names.take(~used)
     places = [(common_folder(member for member in side.members if member), side) for side in (train, test)]
     elsewhere = []
     for name in unused:
@@ -272,7 +277,7 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
         ]
         if inside and not beside_images(name):
             table = places[max(inside)[1]][1].table.name
-            reading.problems.add(
+            context.problems.add(
                 "image without row",
                 name,
                 f"add its row to {table}, or, if it shall not be used: competition.allow: [image without row]",
@@ -280,24 +285,24 @@ def _note_unused(reading: Reading, train: Side, test: Side, used: np.ndarray) ->
         else:
             elsewhere.append(name)
     if elsewhere:
-        reading.warnings.append(f"{len(elsewhere):,} images are not used, such as {', '.join(elsewhere[:3])}")
+        context.warnings.append(f"{len(elsewhere):,} images are not used, such as {', '.join(elsewhere[:3])}")
 
 
-def _note_undecoded(reading: Reading, train: Side) -> None:
+def _note_undecoded(context: Context, train: Side) -> None:
     """Images of formats that are not decoded, less those that lie there in another format too: a warning.
 
     A problem where they are many of the images in class folders, or all of a class.
     """
     found = {
-        kind: [name for name in names if not reading.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
-        for kind, names in undecoded_files(reading.archive).items()
+        kind: [name for name in names if not context.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
+        for kind, names in undecoded_files(context.archive).items()
         if not kind.several
     }
     found = {kind: names for kind, names in found.items() if names}
     if not found:
         return
-    reading.warnings.append(undecoded_line(found))
-    if reading.settings["train_table"] != NONE:
+    context.warnings.append(undecoded_line(found))
+    if context.settings["train_table"] != NONE:
         return
     root, folders = train.table.name, {name.rpartition("/")[0] for name in train.members}
     place_of = {name: name.rpartition("/")[0] for names in found.values() for name in names}
@@ -307,9 +312,9 @@ def _note_undecoded(reading: Reading, train: Side) -> None:
         for name, place in place_of.items()
         if place.startswith(root + "/" if root else "") and place and roles[place] != TEST
     ]
-    if len(inside) > MOST_UNDECODED * len(train.ids) or not folders.issuperset(map(place_of.get, inside)):
+    if len(inside) > MAX_UNDECODED * len(train.ids) or not folders.issuperset(map(place_of.get, inside)):
         for name in inside:
-            reading.problems.add(
+            context.problems.add(
                 UNDECODED, name, f"save them as PNG; or, to do without them: competition.allow: [{UNDECODED}]"
             )
 
@@ -317,28 +322,28 @@ def _note_undecoded(reading: Reading, train: Side) -> None:
 # -- what is asked
 
 
-def _refuse_no_classes(reading: Reading, demands: Demands) -> None:
+def _refuse_no_classes(context: Context, demands: Demands) -> None:
     """Raise where the labels look like something else than classes, unless the user says that they are the labels."""
     target, labels = demands.target, demands.labels
-    stated = reading.wishes.target != AUTO or reading.wishes.label != AUTO
+    stated = context.overrides.target != AUTO or context.overrides.label != AUTO
     if stated or not target.exclusive or len(labels.columns) > 1:
         return
     cause = no_classes(labels)
     if cause:
-        raise reading.stop(
+        raise context.stop(
             f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
             "are classes:",
             ["target: single_label"],
         )
 
 
-def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
-    wishes = reading.wishes
-    kind, asked = wishes.target, reading.sample.value_columns if reading.sample else ()
+def _demands(context: Context, labels: Labels, test: Side) -> Demands:
+    overrides = context.overrides
+    kind, asked = overrides.target, context.sample.value_columns if context.sample else ()
     if kind == AUTO:
         kind = "multi_label" if labels.several else "ordinal" if looks_ordinal(labels, asked) else "single_label"
     if kind != "multi_label" and labels.several:
-        raise reading.stop(
+        raise context.stop(
             f"competition.target is {kind}, but {', '.join(labels.columns[:3])} holds several labels an image. If each "
             "cell is one label:",
             ["delimiter: none"],
@@ -347,62 +352,60 @@ def _demands(reading: Reading, labels: Labels, test: Side) -> Demands:
         labels = as_several(labels)
     if kind == "binary" and len(labels.classes) != 2:
         kind = "single_label"  # from settings that an earlier label column had
+    known = Known(
+        labels=labels,
+        kind=kind,
+        sample=context.sample,
+        long=context.long,
+        overrides=overrides,
+        sampleless_columns=_sampleless_columns(context, labels, test),
+        mappings=lambda: class_mappings(context.archive, context.tables, labels.classes),
+    )
     try:
-        demands = _demands_by(reading, labels, test, {name: getattr(wishes, name) for name in DERIVED} | {"kind": kind})
+        demands = submission_demands(known)
     except ValueError as error:
-        raise reading.stop(f"{error}{_stale_lines(reading, labels, test)}") from error
-    reading.warnings += demands.warnings
-    reading.notes += demands.notes
+        raise context.stop(f"{error}{_stale_lines(known)}") from error
+    context.warnings += demands.warnings
+    context.notes += demands.notes
     target = demands.target
-    reading.settings |= {"target": target.kind, "submission": demands.submission.kind, "metric": demands.metric}
-    reading.settings |= {"positive": target.positive or AUTO, "spelling": demands.spelling}
+    context.settings |= {"target": target.kind, "submission": demands.submission.kind, "metric": demands.metric}
+    context.settings |= {"positive": target.positive or AUTO, "spelling": demands.spelling}
     return demands
 
 
-def _demands_by(reading: Reading, labels: Labels, test: Side, wishes: Mapping[str, str]) -> Demands:
-    return submission_demands(
-        reading.sample,
-        reading.long,
-        labels,
-        fewer=WITHOUT_COLUMN in reading.wishes.allow,
-        mappings=lambda: class_mappings(reading.archive, reading.tables, labels.classes),
-        sampleless_columns=_sampleless_columns(reading, labels, test),
-        **wishes,
-    )
-
-
-def _stale_lines(reading: Reading, labels: Labels, test: Side) -> str:
+def _stale_lines(known: Known) -> str:
     """The lines to reset, where what params.yaml says fits other labels and without it all is clear; else ''."""
-    said = {name: getattr(reading.wishes, name) for name in (*DERIVED, "target")}
+    said = {name: getattr(known.overrides, name) for name in (*DERIVED, "target")}
     kept = [f"competition.{name} ({value})" for name, value in said.items() if value != AUTO]
+    kind = "multi_label" if known.labels.several else "single_label"
+    auto: dict[str, Any] = dict.fromkeys(DERIVED, AUTO)
     try:
-        kind = "multi_label" if labels.several else "single_label"
-        _demands_by(reading, labels, test, dict.fromkeys(DERIVED, AUTO) | {"kind": kind})
+        submission_demands(replace(known, kind=kind, overrides=replace(known.overrides, **auto)))
     except ValueError:
         return ""
     return f". If they were written for another label, set to auto: {', '.join(kept)}"
 
 
-def _sampleless_columns(reading: Reading, labels: Labels, test: Side) -> tuple[str, str]:
+def _sampleless_columns(context: Context, labels: Labels, test: Side) -> tuple[str, str]:
     """(id, label) as the organiser's own tables call them; a submission is called so most likely."""
-    named = reading.test_table is not None and test.table.name == reading.test_table.name
-    own = len(labels.columns) == 1 and reading.settings["train_table"] != NONE
+    named = context.test_table is not None and test.table.name == context.test_table.name
+    own = len(labels.columns) == 1 and context.settings["train_table"] != NONE
     return test.id_column if named else "id", labels.columns[0] if own else "label"
 
 
-def _sample_bytes(reading: Reading, submission: SubmissionFormat, test: Side) -> bytes:
+def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) -> bytes:
     """The sample submission as the organiser wrote it, or as UTF-8 with commas where it is of another make."""
-    if reading.sample is None:
+    if context.sample is None:
         blank = ["" for _ in submission.value_columns]
         return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids))
-    table = reading.sample.table
-    if not reading.sample.whole:
+    table = context.sample.table
+    if not context.sample.whole:
         return table_bytes(table.header, table.rows())
-    content = reading.archive.read(table.name)
-    if is_plain_csv(content, table):
-        return content
-    reading.warnings.append(
-        f"{table.name} is no CSV in UTF-8 with commas: the submission will be one; ask whether it is accepted"
-    )
-    written = table_bytes(table.header, table.rows())
-    return written.replace(b"\n", b"\r\n") if b"\r\n" in content.replace(b"\0", b"") else written
+    content = context.archive.read(table.name)
+    plain = plain_sample(content, table.header, table.rows)
+    if plain != content:
+        context.warnings.append(
+            f"{table.name} is not plain CSV (UTF-8, commas, a row a line): the submission will be; ask whether it is "
+            "accepted"
+        )
+    return plain

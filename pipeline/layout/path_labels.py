@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.lists import MARKS, split_list
-from pipeline.competition.spelling import rules_for
+from pipeline.competition.spelling import folded, rules_for
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_names import without_suffix
 from pipeline.tables.image_paths import ImageIndex, stem_of
@@ -22,7 +22,7 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
 # what stands before a running number: cat.0.jpg, dog_12.png, rose-3.jpg, `sun flower (4).jpg`
 NAME_PATTERN = r"^(?P<label>.*?[^\W\d_].*?)[._\- ]*\(?\d+\)?$"
 MIN_PER_LABEL = 2
-LEAST_CLASSES = 2
+MIN_CLASSES = 2
 WHOLE = -1  # as a level of folders: all that tell images apart, as a path
 LEAF = 0  # as a level of folders: the one next to the images
 NUM_SHOWN = 3  # classes of a level
@@ -68,7 +68,7 @@ def class_folder_table(
     if found is None:
         return None
     label_of = _labels_at({folder: below[folder] for folder in own}, found)
-    if len(set(label_of.values())) < LEAST_CLASSES:
+    if len(set(label_of.values())) < MIN_CLASSES:
         return None
     label_of_held = _labels_at({folder: names for folder, names in below.items() if folder not in own}, found)
     dealt_in = bool(label_of_held) and set(label_of_held.values()) <= set(label_of.values())
@@ -91,10 +91,10 @@ def _without_sides(
 ) -> dict[str, tuple[str, ...]]:
     """Less folders called `unlabeled` and the like beside the classes, unless the sample names them; and less `masks`
     and the like where the sample names the classes without them or their files are called as those of the classes."""
-    named = {_spelling(cell) for cell in asked}
+    named = {folded(cell) for cell in asked}
 
     def unnamed(folder: str) -> bool:
-        return not any(_spelling(name) in named for name in below[folder])
+        return not any(folded(name) in named for name in below[folder])
 
     over = {folder for folder in below if any(map(is_left_over, below[folder])) and unnamed(folder)}
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
@@ -142,7 +142,7 @@ def _said(level: int) -> str:
 
 
 def _are_names(asked: Collection[str], names: Collection[str]) -> bool:
-    return set(map(_spelling, asked)) <= set(map(_spelling, names))
+    return set(map(folded, asked)) <= set(map(folded, names))
 
 
 def _are_spelled(asked: Collection[str], names: Collection[str]) -> bool:
@@ -170,11 +170,6 @@ def _labels_at(below: Mapping[str, tuple[str, ...]], level: int) -> dict[str, st
     """Folder -> label, for those that lie as deep as this."""
     labels = _names_at(list(below.values()), level)
     return {folder: label for folder, label in zip(below, labels, strict=True) if label}
-
-
-def _spelling(cell: str) -> str:
-    """A sample's cell or a folder's name, less what spreadsheets change: case and leading zeros."""
-    return cell.strip().casefold().lstrip("0") or "0"
 
 
 def _below(folder: str, base: str, root: str) -> tuple[str, ...]:
@@ -257,7 +252,7 @@ def _place_of_asked(kept: Mapping[str, int], asked: Collection[str]) -> str:
     place = f"{common_folder(f'{folder}/' for folder in asked)}/"
     inside = {folder: count for folder, count in kept.items() if f"{folder}/".startswith(place)}
     outside = {folder: count for folder, count in kept.items() if folder not in inside and not _is_side(folder)}
-    apart = len(outside) >= LEAST_CLASSES or (outside and sum(inside.values()) <= sum(outside.values()))
+    apart = len(outside) >= MIN_CLASSES or (outside and sum(inside.values()) <= sum(outside.values()))
     return place if place != "/" and apart and set(inside) <= set(asked) else ""
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
-from pipeline.competition.problems import setting_line
-from pipeline.competition.spelling import composed, rules_for, spelled
+from pipeline.competition.problems import question, setting_line
+from pipeline.competition.spelling import composed, folded, rules_for, spelled
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows
 from pipeline.tables.words import without_shared
 
@@ -58,19 +58,21 @@ class LongIds:
     prefixes: Texts  # image ids, in order of first appearance
 
 
-def find_sample(archive: Archive, tables: Mapping[str, Table], wished: str) -> str | None:
+def find_sample(archive: Archive, tables: Mapping[str, Table], override: str) -> str | None:
     """The member name of the sample submission; None where there is none. Raises ValueError where it may be several."""
-    if wished == NONE:
+    if override == NONE:
         return None
-    if wished != AUTO:
-        if wished not in tables:
-            raise ValueError(f"competition.sample is {wished!r}, which is not among the tables {sorted(tables)[:10]}")
-        return wished
+    if override != AUTO:
+        if override not in tables:
+            raise ValueError(f"competition.sample is {override!r}, which is not among the tables {sorted(tables)[:10]}")
+        return override
     for level in NAME_LEVELS:
         found = [name for name in tables if _named(name, level)]
         if len(found) > 1:
-            choices = "\n".join(f"    competition.{setting_line('sample', name)}" for name in found)
-            raise ValueError(f"{archive.path}: {len(found)} files may be the sample submission; choose one:\n{choices}")
+            raise question(
+                f"{archive.path}: {len(found)} files may be the sample submission; choose one:",
+                [setting_line("sample", name) for name in found],
+            )
         if found:
             return found[0]
     return None
@@ -87,17 +89,17 @@ def _named(name: str, level: str) -> bool:
     return re.search(level, letters) is not None and "train" not in letters
 
 
-def read_sample(table: Table, wished_id: str, num_images: Callable[[str], int]) -> Sample:
+def read_sample(table: Table, id_override: str, num_images: Callable[[str], int]) -> Sample:
     """Its id column and those to fill.
 
-    The id column is the one that `wished_id` names, else the first whose cells are all distinct; one that only counts
+    The id column is the one that `id_override` names, else the first whose cells are all distinct; one that only counts
     the rows must lead to more images than the others. num_images: how many images a column leads to. An index column
     and one that parts the leaderboard stay as they are.
     """
     columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
     distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
-    if wished_id in columns:
-        id_column = wished_id
+    if id_override in columns:
+        id_column = id_override
     elif len(distinct) > 1 and counts_rows(table.column(distinct[0])):
         id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
@@ -179,7 +181,7 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
         label_of = {composed(text): label for label, text in spelled(rules[0], classes).items()}
         return {name: label_of[composed(name)] for name in names} if len(rules) == 1 else None
     inner = without_shared(names)
-    for key, spellings in ((composed, names), (_folded, names), (composed, inner), (_folded, inner)):
+    for key, spellings in ((composed, names), (_as_words, names), (composed, inner), (_as_words, inner)):
         by_key = {key(label): label for label in classes}
         found = {name: by_key.get(key(spelling), "") for name, spelling in zip(names, spellings, strict=True)}
         named = list(filter(None, found.values()))
@@ -189,5 +191,5 @@ def classes_named(names: Sequence[str], classes: Sequence[str], *, fewer: bool =
     return None
 
 
-def _folded(text: str) -> str:
-    return re.sub(r"[\s_]+", " ", composed(text).strip().casefold())
+def _as_words(text: str) -> str:
+    return folded(text.replace("_", " "))

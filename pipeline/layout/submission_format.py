@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
-from pipeline.competition.problems import setting_line
+from pipeline.competition.problems import question, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import AS_TRAINED, WHOLE, is_number, rules_for, shift_rule, spelled
 from pipeline.layout.class_mappings import Ways
+from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.layout.sample_submission import LongIds, Sample, classes_named
 from pipeline.scoring.metrics import metric_named
@@ -32,6 +34,59 @@ DEFAULT_RANKED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the format is told by; what `overrides` leave at `auto` is decided by the sample's cells."""
+
+    labels: Labels
+    kind: str  # of target, already decided but for single_label: binary where the positive class is known
+    sample: Sample | None
+    long: LongIds | None
+    overrides: Overrides
+    sampleless_columns: tuple[str, str]  # the header where there is no sample
+    mappings: Callable[[], Ways]  # the files that call classes otherwise
+    form: str = ""  # kind of submission, once it is decided
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The submission's columns."""
+        return self.sample.table.header if self.sample else self.sampleless_columns
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Those to fill."""
+        return self.sample.value_columns if self.sample else self.sampleless_columns[1:]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the submission calls the classes, where it has a column or a row for each."""
+        return self.long.suffixes if self.long and self.form == "long" else self.values
+
+    @cached_property
+    def cells(self) -> set[str]:
+        """What the sample writes."""
+        return self.sample.cells() if self.sample else set()
+
+    @cached_property
+    def metric(self) -> str:
+        """The override by its own name, or auto."""
+        override = self.overrides.metric
+        return override if override == AUTO else metric_named(override).name
+
+    def metric_takes(self, kind: str) -> bool:
+        """Whether the user names a metric that takes this kind of answers."""
+        return self.metric != AUTO and metric_named(self.metric).takes == kind
+
+    @property
+    def stated(self) -> bool:
+        """Whether the user names the format; then cells that are no labels are no reason to stop."""
+        return self.overrides.submission != AUTO
+
+    def named(self, classes: Sequence[str]) -> dict[str, str] | None:
+        """Which of these classes each name means, as `classes_named` says."""
+        return classes_named(self.names, classes, fewer=WITHOUT_COLUMN in self.overrides.allow)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demands:
     """What a submission must be, and the labels as it spells them."""
 
@@ -44,141 +99,110 @@ class Demands:
     notes: list[str]
 
 
-def submission_demands(
-    sample: Sample | None,
-    long: LongIds | None,
-    labels: Labels,
-    *,
-    kind: str,
-    positive: str,
-    submission: str,
-    metric: str,
-    spelling: str,
-    sampleless_columns: tuple[str, str],
-    mappings: Callable[[], Ways] = dict,
-    fewer: bool = False,
-) -> Demands:
-    """What is asked; `auto` arguments are decided by the sample's cells.
+def submission_demands(known: Known) -> Demands:
+    """What is asked.
 
-    kind: the target's, already decided but for single_label, which becomes binary where the positive class is known.
-    sampleless_columns: the header where there is no sample; mappings: the files that call classes otherwise; fewer:
-    classes may lack a column. Raises ValueError, with the lines that settle it, where the sample does not tell labels
-    from probabilities, or one class from the other.
+    Raises ValueError, with the lines that settle it, where the sample does not tell labels from probabilities, or one
+    class from the other.
     """
-    header = sample.table.header if sample else sampleless_columns
-    values = sample.value_columns if sample else sampleless_columns[1:]
-    if metric != AUTO:
-        metric = metric_named(metric).name
-    wanted = submission
-    if submission == AUTO:
-        _refuse_silent(sample, long, labels, metric)
-        wanted = _kind(sample, long, labels, metric)
-    _refuse_unfit(wanted, values, labels)
-    _refuse_ranks(sample, labels, wanted)
-    names = long.suffixes if long and wanted == "long" else values
-    spelling_of = _spelling(sample, labels, wanted, spelling, mappings, names, stated=submission != AUTO, fewer=fewer)
-    if spelling_of.mapped:
-        positive = spelling_of.mapped.get(positive, positive)
-        labels = respelled(labels, spelling_of.mapped)
-
-    found_positive = ""
-    if len(labels.classes) == 2 and not labels.several:
-        found_positive = _positive(labels, values[0] if len(values) == 1 and long is None else "", positive)
-    if wanted == "score" and not found_positive:
-        lines = [setting_line("positive", label) for label in labels.classes]
-        if metric != AUTO and metric_named(metric).takes == "labels":
-            lines.append(setting_line("submission", "label", "the label as in training"))
-        choices = "".join(f"\n    competition.{line}" for line in lines)
-        raise ValueError(
-            f"the sample's column {values[0]!r} holds one score an image; which class does 1 mean? Choose one:{choices}"
-        )
-    if kind == "single_label" and found_positive:
-        kind = "binary"
-    target = Target(kind=kind, columns=labels.columns, classes=labels.classes, positive=found_positive)
-
-    separator = spelling_of.separator
-    most = _most(sample, labels, wanted, metric, separator)
-    metric = _default_metric(target, wanted, most) if metric == AUTO else metric
-    class_of = _classes_of(names, labels, wanted, fewer=fewer)
-    takes = metric_named(metric).takes
-    return Demands(
-        labels=labels,
-        target=target,
-        submission=SubmissionFormat(
-            kind=wanted,
-            id_column=sample.id_column if sample else header[0],
-            columns=tuple(header),
-            value_columns=tuple(values),
-            classes=class_of,
-            suffixes=long.suffixes if long and wanted == "long" else (),
-            separator=long.separator if long and wanted == "long" else separator,
-            most=most,
-            whole=wanted in ("score", "columns", "long") and takes == "labels",
-            may_be_empty=labels.several and label_cell([]) in labels.cells,
-        ),
-        metric=metric,
-        spelling=spelling_of.rule,
-        warnings=spelling_of.warnings
-        + _whole_number_warnings(sample, wanted, takes)
-        + _classless_warnings(class_of, labels, long, values),
-        notes=spelling_of.notes,
+    if not known.stated:
+        _refuse_silent(known)
+    form = known.overrides.submission if known.stated else _form(known)
+    known = replace(known, form=form)
+    _refuse_unfit(known)
+    spelling, positive = _spelling(known), known.overrides.positive
+    if spelling.mapped:
+        positive = spelling.mapped.get(positive, positive)
+        known = replace(known, labels=respelled(known.labels, spelling.mapped))
+    labels, target = known.labels, _target(known, positive)
+    most = _most(known, spelling.separator)
+    metric = _default_metric(target, form, most) if known.metric == AUTO else known.metric
+    takes, class_of, is_long = metric_named(metric).takes, _classes_of(known), known.long if form == "long" else None
+    submission = SubmissionFormat(
+        kind=form,
+        id_column=known.sample.id_column if known.sample else known.header[0],
+        columns=tuple(known.header),
+        value_columns=tuple(known.values),
+        classes=class_of,
+        suffixes=is_long.suffixes if is_long else (),
+        separator=is_long.separator if is_long else spelling.separator,
+        most=most,
+        whole=form in ("score", "columns", "long") and takes == "labels",
+        may_be_empty=labels.several and label_cell([]) in labels.cells,
     )
+    warnings = [*spelling.warnings, *_whole_number_warnings(known, takes), *_classless_warnings(known, class_of)]
+    return Demands(
+        labels=labels, target=target, submission=submission, metric=metric, spelling=spelling.rule,
+        warnings=warnings, notes=spelling.notes,
+    )  # fmt: skip
 
 
-def _refuse_silent(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> None:
+def _target(known: Known, positive: str) -> Target:
+    labels, kind, found = known.labels, known.kind, ""
+    if len(labels.classes) == 2 and not labels.several:
+        found = _positive(labels, known.values[0] if len(known.values) == 1 and known.long is None else "", positive)
+    if known.form == "score" and not found:
+        lines = [setting_line("positive", label) for label in labels.classes]
+        if known.metric_takes("labels"):
+            lines.append(setting_line("submission", "label", "the label as in training"))
+        raise question(
+            f"the sample's column {known.values[0]!r} holds one score an image; which class does 1 mean? Choose one:",
+            lines,
+        )
+    if kind == "single_label" and found:
+        kind = "binary"
+    return Target(kind=kind, columns=labels.columns, classes=labels.classes, positive=found)
+
+
+def _refuse_silent(known: Known) -> None:
     """Raise where the sample writes nothing for two classes, or whole numbers that may not be labels."""
-    if sample is None or long is not None or len(sample.value_columns) > 1 or metric != AUTO:
+    sample, classes, cells = known.sample, known.labels.classes, known.cells
+    if sample is None or known.long is not None or len(known.values) > 1 or known.metric != AUTO:
         return
-    cells = sample.cells()
     whole = all(is_number(cell) and not _is_fraction(cell) for cell in cells)
-    told = len(cells) > 1 and bool(rules_for(cells, labels.classes))
-    if not cells and not all(map(is_number, labels.classes)):
+    told = len(cells) > 1 and bool(rules_for(cells, classes))
+    if not cells and not all(map(is_number, classes)):
         return
-    if whole and not told and not labels.several and len(labels.classes) == 2:
+    if whole and not told and not known.labels.several and len(classes) == 2:
         written = f"{_shown(cells)} everywhere" if len(cells) == 1 else _shown(cells) if cells else "nothing"
-        raise ValueError(
-            f"the sample writes {written} in {sample.value_columns[0]!r}: that may stand for labels or for "
-            "probabilities. How is it scored? (auc and log_loss take probabilities, accuracy and f1 labels.) Choose "
-            "one:\n    competition.metric: auc\n    competition.metric: accuracy"
+        raise question(
+            f"the sample writes {written} in {known.values[0]!r}: that may stand for labels or for probabilities. "
+            "How is it scored? (auc and log_loss take probabilities, accuracy and f1 labels.) Choose one:",
+            ["metric: auc", "metric: accuracy"],
         )
 
 
-def _kind(sample: Sample | None, long: LongIds | None, labels: Labels, metric: str) -> str:
-    if long is not None:
+def _form(known: Known) -> str:
+    labels, sample = known.labels, known.sample
+    if known.long is not None:
         return "long"
-    if sample is not None and len(sample.value_columns) > 1:
+    if sample is not None and len(known.values) > 1:
         return "columns"
-    if metric.startswith("map@"):
+    if known.metric.startswith("map@"):
         return "ranked"
     if labels.several:
         return "list"
-    if sample is not None and _list_mark(sample.cells(), labels):
+    if _list_mark(known):
         return "ranked"
-    if len(labels.classes) == 2 and _wants_score(metric):
-        return "score"
-    coded = metric == AUTO or not all(map(is_number, labels.classes))  # labels that are numbers are no codes
-    if len(labels.classes) == 2 and sample is not None and coded and _numbers_apart(sample, labels):
-        return "score"
-    return "label"
+    coded = known.metric == AUTO or not all(map(is_number, labels.classes))  # labels that are numbers are no codes
+    of_two = len(labels.classes) == 2 and (known.metric_takes("scores") or (coded and _numbers_apart(known)))
+    return "score" if of_two else "label"
 
 
-def _wants_score(metric: str) -> bool:
-    return metric != AUTO and metric_named(metric).takes == "scores"
-
-
-def _numbers_apart(sample: Sample, labels: Labels) -> bool:
+def _numbers_apart(known: Known) -> bool:
     """Whether the sample writes numbers that are no labels: 0.5, or 0 where the labels are cat and dog."""
-    cells = sample.cells()
-    known = {float(label) for label in labels.classes if is_number(label)}
+    cells, classes = known.cells, known.labels.classes
+    values = {float(label) for label in classes if is_number(label)}
     if not cells or not all(map(is_number, cells)):
         return False
-    apart = any(map(_is_fraction, cells)) or not any(float(cell) in known for cell in cells)
-    return apart and not rules_for(cells, labels.classes)
+    apart = any(map(_is_fraction, cells)) or not any(float(cell) in values for cell in cells)
+    return apart and not rules_for(cells, classes)
 
 
-def _list_mark(cells: Collection[str], labels: Labels) -> str:
+def _list_mark(known: Known) -> str:
     """What separates labels within the sample's cells, spelled as in training or by a rule; '' for no lists."""
-    whole = {cell for cell in cells if cell not in labels.classes}
+    labels = known.labels
+    whole = {cell for cell in known.cells if cell not in labels.classes}
     style = bracket_style(whole)
     if style:
         return style
@@ -210,92 +234,74 @@ class _Spelling:
         )
 
 
-def _spelling(
-    sample: Sample | None,
-    labels: Labels,
-    wanted: str,
-    wished: str,
-    mappings: Callable[[], Ways],
-    names: Sequence[str],
-    *,
-    stated: bool,
-    fewer: bool,
-) -> _Spelling:
-    """stated: the user names the format; then cells that are no labels are no reason to stop."""
-    cells = sample.cells() if sample else set()
-    if wanted in ("columns", "long"):
-        return _spelling_of_names(labels, names, wished, mappings, fewer=fewer)
-    if wanted == "score":
+def _spelling(known: Known) -> _Spelling:
+    classes, override = known.labels.classes, known.overrides.spelling
+    if known.form in ("columns", "long"):
+        return _spelling_of_names(known)
+    if known.form == "score":
         return _Spelling()
-    found = _Spelling((_list_mark(cells, labels) or labels.delimiter or " ") if wanted != "label" else "")
-    parts = {part for cell in cells for part in (split_list(cell, found.separator) if found.separator else [cell])}
-    if wished != AUTO:
-        return _wished_spelling(found, labels, wished, mappings, lambda way: parts <= set(way.values()))
-    if not parts or sample is None:
+    found = _Spelling((_list_mark(known) or known.labels.delimiter or " ") if known.form != "label" else "")
+    mark = found.separator
+    parts = {part for cell in known.cells for part in (split_list(cell, mark) if mark else [cell])}
+    if override != AUTO:
+        return _stated_spelling(known, found, lambda way: parts <= set(way.values()))
+    if not parts:
         return found
-    rules = rules_for(parts, labels.classes)
+    rules = rules_for(parts, classes)
     number = len(parts) == 1 and all(map(is_number, parts))
     if not rules:
-        files = _one_way_each(mappings(), lambda way: parts <= set(way.values()))
+        files = _one_way_each(known, lambda way: parts <= set(way.values()))
         if len(files) == 1 and not number:
             return found.by(*next(iter(files.items())))
         rules = [*files, AS_TRAINED] if files else []
-    elif number and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, labels.classes)):
+    elif number and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, classes)):
         rules = [*dict.fromkeys((*rules, AS_TRAINED))]  # one number may be a placeholder, and no part of a name
     if len(rules) == 1:
-        return found if rules == [AS_TRAINED] else found.by(rules[0], spelled(rules[0], labels.classes))
+        return found if rules == [AS_TRAINED] else found.by(rules[0], spelled(rules[0], classes))
     if rules:
-        shown_by = {rule: _example(rule, labels) for rule in rules[:6]}
-        lines = "".join(f"\n    competition.{setting_line('spelling', *entry)}" for entry in shown_by.items())
-        raise ValueError(
-            f"the sample writes {_shown(parts)} for labels such as {_shown(labels.classes)}; {len(rules)} spellings "
-            f"may be meant, which differ in other labels; choose one:{lines}"
+        raise question(
+            f"the sample writes {_shown(parts)} for labels such as {_shown(classes)}; {len(rules)} spellings may be "
+            "meant, which differ in other labels; choose one:",
+            [setting_line("spelling", rule, _example(rule, classes)) for rule in rules[:6]],
         )
-    return replace(found, warnings=_strange_cells(sample, labels, parts, wanted, stated=stated))
+    return replace(found, warnings=_strange_cells(known, parts))
 
 
-def _example(rule: str, labels: Labels) -> str:
-    return f"such as {_shown(spelled(rule, labels.classes).values())}" if "{label" in rule else "as this file has it"
+def _example(rule: str, classes: Sequence[str]) -> str:
+    return f"such as {_shown(spelled(rule, classes).values())}" if "{label" in rule else "as this file has it"
 
 
-def _wished_spelling(
-    found: _Spelling,
-    labels: Labels,
-    wished: str,
-    mappings: Callable[[], Ways],
-    fits: Callable[[Mapping[str, str]], bool],
-) -> _Spelling:
+def _stated_spelling(known: Known, found: _Spelling, fits: Callable[[Mapping[str, str]], bool]) -> _Spelling:
     """By the rule or the file that the user names."""
-    if "{" in wished:
-        mapped = spelled(wished, labels.classes)
-        return replace(found, rule=wished, mapped={} if wished == AS_TRAINED else mapped)
-    ways = mappings().get(wished, [])
+    override, classes = known.overrides.spelling, known.labels.classes
+    if "{" in override:
+        mapped = spelled(override, classes)
+        return replace(found, rule=override, mapped={} if override == AS_TRAINED else mapped)
+    ways = known.mappings().get(override, [])
     if not ways:
         raise ValueError(
-            f"competition.spelling is {wished!r}: no rule, and no file that has all {len(labels.classes)} labels"
+            f"competition.spelling is {override!r}: no rule, and no file that has all {len(classes)} labels"
         )
-    return found.by(wished, next(filter(fits, ways), ways[0]))
+    return found.by(override, next(filter(fits, ways), ways[0]))
 
 
-def _spelling_of_names(
-    labels: Labels, names: Sequence[str], wished: str, mappings: Callable[[], Ways], *, fewer: bool
-) -> _Spelling:
+def _spelling_of_names(known: Known) -> _Spelling:
     """Of formats with a column or row for each class: only a file can say what the names do not."""
 
     def fits(way: Mapping[str, str]) -> bool:
-        return classes_named(names, list(way.values()), fewer=fewer) is not None
+        return known.named(list(way.values())) is not None
 
-    if wished != AUTO and "{" not in wished:
-        return _wished_spelling(_Spelling(), labels, wished, mappings, fits)
-    if classes_named(names, labels.classes, fewer=fewer) is not None:
+    if known.overrides.spelling != AUTO and "{" not in known.overrides.spelling:
+        return _stated_spelling(known, _Spelling(), fits)
+    if known.named(known.labels.classes) is not None:
         return _Spelling()
-    files = list(_one_way_each(mappings(), fits).items())
+    files = list(_one_way_each(known, fits).items())
     return _Spelling().by(*files[0]) if len(files) == 1 else _Spelling()
 
 
-def _one_way_each(ways: Ways, fits: Callable[[Mapping[str, str]], bool]) -> dict[str, dict[str, str]]:
+def _one_way_each(known: Known, fits: Callable[[Mapping[str, str]], bool]) -> dict[str, dict[str, str]]:
     """File -> the way in which it gives what is asked, of files that have one such way."""
-    fitting = {name: list(filter(fits, found)) for name, found in ways.items()}
+    fitting = {name: list(filter(fits, found)) for name, found in known.mappings().items()}
     return {name: found[0] for name, found in fitting.items() if len(found) == 1}
 
 
@@ -303,38 +309,39 @@ def _shown(texts: Collection[str]) -> str:
     return ", ".join(map(repr, sorted(texts)[:4]))
 
 
-def _strange_cells(sample: Sample, labels: Labels, parts: Collection[str], wanted: str, *, stated: bool) -> list[str]:
+def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
     """Warnings for a sample whose cells are not all labels. Raises ValueError where they look like other labels."""
-    strange, known = set(parts) - set(labels.classes), set(labels.classes)
-    shown = f"the sample writes {_shown(strange)} in {sample.value_columns[0]!r}"
-    if not stated and any(set(split_list(cell, mark)) & known for cell in strange for mark in MARKS if mark in cell):
-        lines = "".join(f"\n    competition.submission: {kind}" for kind in dict.fromkeys((wanted, "ranked")))
-        raise ValueError(
+    classes, stated = set(known.labels.classes), known.stated
+    strange = set(parts) - classes
+    shown = f"the sample writes {_shown(strange)} in {known.values[0]!r}"
+    if not stated and any(set(split_list(cell, mark)) & classes for cell in strange for mark in MARKS if mark in cell):
+        raise question(
             f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
-            f"here. If labels alone are wanted, choose one:{lines}"
+            "here. If labels alone are wanted, choose one:",
+            [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
-    marked = not stated and _is_marked(strange) and not _is_marked(known)
+    marked = not stated and _is_marked(strange) and not _is_marked(classes)
     if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
-            f"{shown}, no training label (such as {_shown(known)}): taken for a placeholder; labels are spelled as in "
-            "training"
+            f"{shown}, no training label (such as {_shown(classes)}): taken for a placeholder; labels are spelled as "
+            "in training"
         ]
-    if known <= set(parts):
+    if classes <= set(parts):
         return [f"{shown}: no training image has {'it' if len(strange) == 1 else 'them'}, so it is never predicted"]
     if stated:
-        return [f"{shown}, no training labels (such as {_shown(known)}); labels are spelled as in training"]
-    if all(is_number(part) for part in parts) and any(_is_fraction(part) for part in parts):
-        raise ValueError(
-            f"{shown}, a number where one of {len(known)} labels, such as {labels.classes[0]!r}, was to be expected: "
-            f"regression is not learnt here. If labels are wanted:\n    competition.submission: {wanted}"
+        return [f"{shown}, no training labels (such as {_shown(classes)}); labels are spelled as in training"]
+    if all(map(is_number, parts)) and any(map(_is_fraction, parts)):
+        raise question(
+            f"{shown}, a number where one of {len(classes)} labels, such as {known.labels.classes[0]!r}, was to be "
+            "expected: regression is not learnt here. If labels are wanted:",
+            [f"submission: {known.form}"],
         )
-    shifted = shift_rule(parts, labels.classes)
-    rules = ([shifted] if shifted else []) + [AS_TRAINED]
-    lines = "".join(f"\n    competition.{setting_line('spelling', rule)}" for rule in rules)
-    raise ValueError(
-        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(known - set(parts))}) "
+    shifted = shift_rule(parts, known.labels.classes)
+    raise question(
+        f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(classes - set(parts))}) "
         "nor made of them by a rule. If the label is another column, or in another folder: competition.label; if the "
-        f"labels are to be written by this rule ({AS_TRAINED}: as in training):{lines}"
+        f"labels are to be written by this rule ({AS_TRAINED}: as in training):",
+        [setting_line("spelling", rule) for rule in (*([shifted] if shifted else []), AS_TRAINED)],
     )
 
 
@@ -347,10 +354,9 @@ def _is_fraction(text: str) -> bool:
     return is_number(text) and not float(text).is_integer()
 
 
-def _whole_number_warnings(sample: Sample | None, wanted: str, takes: str) -> list[str]:
-    cells = sample.cells() if sample else set()
-    whole = bool(cells) and all(is_number(cell) and not _is_fraction(cell) for cell in cells)
-    if not whole or wanted not in ("score", "columns", "long") or takes != "scores":
+def _whole_number_warnings(known: Known, takes: str) -> list[str]:
+    whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
+    if not whole or known.form not in ("score", "columns", "long") or takes != "scores":
         return []
     return [
         "the sample writes whole numbers: probabilities will be written. If the leaderboard counts right answers: "
@@ -358,12 +364,10 @@ def _whole_number_warnings(sample: Sample | None, wanted: str, takes: str) -> li
     ]
 
 
-def _classless_warnings(
-    class_of: Sequence[str], labels: Labels, long: LongIds | None, values: Sequence[str]
-) -> list[str]:
-    names = long.suffixes if long else values
+def _classless_warnings(known: Known, class_of: Sequence[str]) -> list[str]:
+    names = known.long.suffixes if known.long else known.values
     unknown = [name for name, label in zip(names, class_of, strict=False) if not label]
-    lacking = sorted(set(labels.classes) - set(class_of)) if class_of else []
+    lacking = sorted(set(known.labels.classes) - set(class_of)) if class_of else []
     warnings = []
     if unknown:
         warnings.append(f"the sample names {_shown(unknown)}, of which there is no training image: 0 is written there")
@@ -374,39 +378,36 @@ def _classless_warnings(
     return warnings
 
 
-def _refuse_ranks(sample: Sample | None, labels: Labels, wanted: str) -> None:
-    """Raise where the columns hold labels: first guess, second guess, …."""
-    cells = sample.cells() if sample else set()
+def _refuse_unfit(known: Known) -> None:
+    """Raise where the labels or the sample's columns do not fit the format."""
+    form, values, cells, labels = known.form, known.values, known.cells, known.labels
+    if form == "columns" and len(values) < 2:
+        raise ValueError(f"competition.submission is columns, but the sample has one column to fill: {values[0]!r}")
+    if form != "columns" and len(values) > 1:
+        raise ValueError(
+            f"competition.submission is {form}, but the sample has {len(values)} columns to fill: {list(values[:5])}"
+        )
+    if form == "score" and (labels.several or len(labels.classes) != 2):
+        raise ValueError(
+            f"competition.submission is score, which needs two classes; there are {len(labels.classes)}: "
+            f"{list(labels.classes[:5])}"
+        )
+    if form == "label" and labels.several:
+        raise ValueError("competition.submission is label, but an image may have several labels; use list")
     are_labels = len(cells) > 1 and cells <= set(labels.classes) and not cells <= {"0", "1", "0.0", "1.0"}
-    if wanted == "columns" and are_labels:
+    if form == "columns" and are_labels:
         raise ValueError(
             f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: columns of first and "
             "further guesses are not written here"
         )
 
 
-def _refuse_unfit(wanted: str, values: Sequence[str], labels: Labels) -> None:
-    if wanted == "columns" and len(values) < 2:
-        raise ValueError(f"competition.submission is columns, but the sample has one column to fill: {values[0]!r}")
-    if wanted not in ("columns",) and len(values) > 1:
-        raise ValueError(
-            f"competition.submission is {wanted}, but the sample has {len(values)} columns to fill: {list(values[:5])}"
-        )
-    if wanted == "score" and (labels.several or len(labels.classes) != 2):
-        raise ValueError(
-            f"competition.submission is score, which speaks of two classes; there are {len(labels.classes)}: "
-            f"{list(labels.classes[:5])}"
-        )
-    if wanted == "label" and labels.several:
-        raise ValueError("competition.submission is label, but an image may have several labels; use list")
-
-
-def _positive(labels: Labels, column: str, wished: str) -> str:
+def _positive(labels: Labels, column: str, override: str) -> str:
     """The class that a score speaks of: the one that the sample's column names, else that of a known pair; or ''."""
-    if wished != AUTO:
-        if wished not in labels.classes:
-            raise ValueError(f"competition.positive is {wished!r}; the classes are {list(labels.classes)}")
-        return wished
+    if override != AUTO:
+        if override not in labels.classes:
+            raise ValueError(f"competition.positive is {override!r}; the classes are {list(labels.classes)}")
+        return override
     words = [word for word in words_of(column) if word not in EMPTY_WORDS or word in map(str.lower, labels.classes)]
     lengths = {label: length_in(words, label) for label in labels.classes}
     named = [label for label, length in lengths.items() if length and length == max(lengths.values())]
@@ -422,32 +423,33 @@ def _positive(labels: Labels, column: str, wished: str) -> str:
     return next((lower[positive] for negative, positive in KNOWN_PAIRS if set(lower) == {negative, positive}), "")
 
 
-def _most(sample: Sample | None, labels: Labels, wanted: str, metric: str, separator: str) -> int:
+def _most(known: Known, separator: str) -> int:
     """How many labels a cell of `ranked` holds at most."""
-    if wanted != "ranked":
+    if known.form != "ranked":
         return 0
-    longest = max((len(split_list(cell, separator)) for cell in sample.cells()), default=0) if sample else 0
-    asked = int(metric.partition("@")[2]) if metric.startswith("map@") else 0
-    return min(asked or (longest if longest > 1 else DEFAULT_RANKED), len(labels.classes))
+    longest = max((len(split_list(cell, separator)) for cell in known.cells), default=0)
+    asked = int(known.metric.partition("@")[2]) if known.metric.startswith("map@") else 0
+    return min(asked or (longest if longest > 1 else DEFAULT_RANKED), len(known.labels.classes))
 
 
-def _default_metric(target: Target, wanted: str, most: int) -> str:
-    if wanted == "ranked":
+def _default_metric(target: Target, form: str, most: int) -> str:
+    if form == "ranked":
         return f"map@{most}"
-    if wanted in ("columns", "long"):
+    if form in ("columns", "long"):
         return "log_loss" if target.exclusive else "mean_column_auc"
-    return "quadratic_weighted_kappa" if target.kind == "ordinal" and wanted == "label" else DEFAULT_METRICS[wanted]
+    return "quadratic_weighted_kappa" if target.kind == "ordinal" and form == "label" else DEFAULT_METRICS[form]
 
 
-def _classes_of(names: Sequence[str], labels: Labels, wanted: str, *, fewer: bool) -> tuple[str, ...]:
-    if wanted not in ("columns", "long"):
+def _classes_of(known: Known) -> tuple[str, ...]:
+    if known.form not in ("columns", "long"):
         return ()
-    found = classes_named(names, labels.classes, fewer=fewer)
+    names, classes = known.names, known.labels.classes
+    found = known.named(classes)
     if found is None:
-        odd = [name for name in names if name not in labels.classes]
-        lacking = [label for label in labels.classes if label not in names]
+        odd = [name for name in names if name not in classes]
+        lacking = [label for label in classes if label not in names]
         raise ValueError(
-            f"unknown columns: the sample names {len(names)} classes, the labels {len(labels.classes)}; without label: "
+            f"unknown columns: the sample names {len(names)} classes, the labels {len(classes)}; without label: "
             f"{odd[:5]}, without column: {lacking[:5]}. If the label is another column: competition.label: COLUMN"
             + (f"; to go on all the same: competition.allow: [{WITHOUT_COLUMN}]" if lacking and not odd else "")
         )

@@ -7,15 +7,15 @@ import numpy as np
 from pipeline.base.texts import Texts, joined_texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import (
-    LEAST_SHARE,
-    Reading,
+    MIN_SHARE,
+    Context,
     Side,
     checked_ids,
     column_holding,
     lead_apart,
     members_of,
+    named_table,
     only_match,
-    wished_table,
 )
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import Sample
@@ -35,42 +35,42 @@ from pipeline.tables.table import AUTO, NONE, Table, id_table, rows_with
 from pipeline.tables.words import TEST, role_of, split_roles
 
 
-def find_test_table(reading: Reading, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
+def find_test_table(context: Context, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
     """The table of test images: named so, or the test rows of one that has train rows too; None for none.
 
     tables: those that may be it; parted: names of those whose test rows these are.
     """
-    wished = reading.wishes.test_table
-    if wished == NONE:
+    override = context.overrides.test_table
+    if override == NONE:
         return None
-    if wished != AUTO:
-        return wished_table(reading, tables, "test_table")
+    if override != AUTO:
+        return named_table(context, tables, "test_table")
     named = [table for name, table in tables.items() if name in parted or role_of(table.stem) == TEST]
-    if len(named) > 1 and reading.sample is not None:
-        ids = set(reading.sample_ids())
+    if len(named) > 1 and context.sample is not None:
+        ids = set(context.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
-        raise reading.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
+        raise context.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
     return named[0] if named else None
 
 
-def testing_side(reading: Reading, used: np.ndarray) -> Side:
+def testing_side(context: Context, used: np.ndarray) -> Side:
     """The test images, in the order of the sample submission. used: which images are training images, (N,) bool."""
-    index = reading.index.without(used)
-    if reading.test_table is not None:
-        reading.settings["test_table"] = reading.test_table.name
-    if reading.sample is None:
-        return _sampleless_side(reading, index)
-    sample, ids = reading.sample, reading.sample_ids()
-    checked_ids(reading, sample.ids(), sample.table.name)
-    table, match = _test_match(reading, sample, index)
+    index = context.index.without(used)
+    if context.test_table is not None:
+        context.settings["test_table"] = context.test_table.name
+    if context.sample is None:
+        return _sampleless_side(context, index)
+    sample, ids = context.sample, context.sample_ids()
+    checked_ids(context, sample.ids(), sample.table.name)
+    table, match = _test_match(context, sample, index)
     column = sample.id_column
-    if table is reading.test_table:
+    if table is context.test_table:
         column = column_holding(table, set(ids)) or match.column
         table = _rows_for(table, column, ids)
-    reading.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
-    return members_of(reading, Side(table, column, ids, Texts()), match.template, TEST, index)
+    context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
+    return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
 
 
 def _rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -80,9 +80,9 @@ def _rows_for(table: Table, column: str, ids: Texts) -> Table:
     return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
 
 
-def _asked_table(reading: Reading, sample: Sample) -> Table:
+def _asked_table(context: Context, sample: Sample) -> Table:
     """The sample's ids, a row each, and what the test table says of them, where it does."""
-    ids, table = reading.sample_ids(), reading.test_table
+    ids, table = context.sample_ids(), context.test_table
     own = id_table(sample.id_column, ids)
     column = column_holding(table, set(ids)) if table is not None else None
     if table is None or column is None:
@@ -93,72 +93,72 @@ def _asked_table(reading: Reading, sample: Sample) -> Table:
     return Table(own.name, header, (*own.cells, *(rows.cells[at] for at in others)))
 
 
-def asked_images(reading: Reading) -> np.ndarray:
+def asked_images(context: Context) -> np.ndarray:
     """(N,) bool: the images that the sample asks for, before it is known which are for training.
 
     None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
     the ids.
     """
-    used = np.zeros(len(reading.index.names), dtype=bool)
-    folders = {path.rpartition("/")[0]: None for path in reading.index.paths}
-    if reading.sample is None or TEST in split_roles(folders).values():
+    used = np.zeros(len(context.index.names), dtype=bool)
+    folders = {path.rpartition("/")[0]: None for path in context.index.paths}
+    if context.sample is None or TEST in split_roles(folders).values():
         return used
-    table, wished = _asked_table(reading, reading.sample), reading.wishes.test_images
-    if wished == AUTO:
-        matches = find_matches(table, reading.index, role=TEST)
-        least = max(LEAST_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
+    table, override = _asked_table(context, context.sample), context.overrides.test_images
+    if override == AUTO:
+        matches = find_matches(table, context.index, role=TEST)
+        least = max(MIN_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
         likely = [match for match in matches if match.num_found >= least]
         whole = [match for match in likely if holds_file_names(table.column(match.column))]
         templates = [match.template for match in whole or likely]
     else:
-        templates = [wished] if set(columns_of(wished)) <= set(table.header) else []
-    found = [images_of(template, table, reading.index) for template in templates]
+        templates = [override] if set(columns_of(override)) <= set(table.header) else []
+    found = [images_of(template, table, context.index) for template in templates]
     if found and not any(lead_apart(found[0], other) for other in found):
         used[found[0][found[0] >= 0]] = True
     return used
 
 
-def _test_match(reading: Reading, sample: Sample, index: ImageIndex) -> tuple[Table, Match]:
+def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Table, Match]:
     """The table, sample or test, and the template that lead to most test images."""
-    asked, test_table, wished = _asked_table(reading, sample), reading.test_table, reading.wishes.test_images
-    own = id_table(sample.id_column, reading.sample_ids())
-    if wished != AUTO:
-        table = own if set(columns_of(wished)) <= {sample.id_column} or test_table is None else test_table
-        return table, Match(wished, column_of(wished), int((images_of(wished, table, index) != MISSING).sum()))
+    asked, test_table, override = _asked_table(context, sample), context.test_table, context.overrides.test_images
+    own = id_table(sample.id_column, context.sample_ids())
+    if override != AUTO:
+        table = own if set(columns_of(override)) <= {sample.id_column} or test_table is None else test_table
+        return table, Match(override, column_of(override), int((images_of(override, table, index) != MISSING).sum()))
     matches = find_matches(asked, index, role=TEST)
     if not matches:
-        raise reading.stop(
+        raise context.stop(
             f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
             f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
-    match = only_match(reading, matches, asked, TEST, index=index, shared={sample.id_column})
+    match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
     return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
 
 
-def _sampleless_side(reading: Reading, index: ImageIndex) -> Side:
+def _sampleless_side(context: Context, index: ImageIndex) -> Side:
     """Test images where no sample submission says which: the test table's, or all in a folder called test."""
-    reading.warnings.append(
+    context.warnings.append(
         "no sample submission: its columns and its ids are a guess; compare with the competition's page"
     )
-    table = reading.test_table
+    table = context.test_table
     if table is not None:
         matches = find_matches(table, index, role=TEST)
         if not matches:
-            raise reading.stop(
+            raise context.stop(
                 f"no column of {table.name} leads to an image; say how:",
                 [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
             )
-        match = only_match(reading, matches, table, TEST, index=index)
+        match = only_match(context, matches, table, TEST, index=index)
         distinct = [column for column in table.header if table.column(column).all_distinct()]
         column = distinct[0] if distinct else match.column
-        ids = checked_ids(reading, table.column(column), table.name)
-        return members_of(reading, Side(table, column, ids, Texts()), match.template, TEST, index)
-    roles = split_roles({path.rpartition("/")[0]: None for path in reading.index.paths})
+        ids = checked_ids(context, table.column(column), table.name)
+        return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
+    roles = split_roles({path.rpartition("/")[0]: None for path in context.index.paths})
     pairs = zip(index.names, index.paths, strict=True)
     members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)
     if not len(members):
-        raise reading.stop(
+        raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
             ["sample: FILE", "test_table: FILE"],
         )

@@ -11,14 +11,14 @@ from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_del
 from pipeline.competition.problems import setting_line
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
-    LEAST_SHARE,
+    MIN_SHARE,
     TRAIN_MISSING,
-    Reading,
+    Context,
     Side,
     checked_ids,
     members_of,
+    named_table,
     only_match,
-    wished_table,
 )
 from pipeline.layout.labels import (
     LABEL_NAMES,
@@ -51,38 +51,38 @@ ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission c
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
-def training_side(reading: Reading, tables: Mapping[str, Table]) -> tuple[Side, Labels]:
+def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, Labels]:
     """The training images and their labels.
 
     tables: those that may speak of training images. Raises ValueError where labels are nowhere or in two places.
     """
-    others = {name: table for name, table in tables.items() if table is not reading.test_table}
-    table = _train_table(reading, others)
+    others = {name: table for name, table in tables.items() if table is not context.test_table}
+    table = _train_table(context, others)
     if table is None:
-        return _tableless_side(reading)
-    table = _with_validation(reading, _pivoted(reading, table), others)
-    table, match = _train_match(reading, table)
-    id_column = _id_column(reading, table, match)
+        return _tableless_side(context)
+    table = _with_validation(context, _pivoted(context, table), others)
+    table, match = _train_match(context, table)
+    id_column = _id_column(context, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
-    columns = _label_columns(reading, table, {id_column, match.column}, columns_of(match.template))
-    table = _rows_merged(reading, table, id_column, columns)
-    ids = checked_ids(reading, table.column(id_column), table.name)
-    labels = _labels(reading, table, columns, ids)
-    side = members_of(reading, Side(table, id_column, ids, Texts()), match.template, "train", reading.index)
-    side, labels = _labelled(reading, *_pictured(reading, side, labels))
-    reading.settings |= {
+    columns = _label_columns(context, table, {id_column, match.column}, columns_of(match.template))
+    table = _rows_merged(context, table, id_column, columns)
+    ids = checked_ids(context, table.column(id_column), table.name)
+    labels = _labels(context, table, columns, ids)
+    side = members_of(context, Side(table, id_column, ids, Texts()), match.template, "train", context.index)
+    side, labels = _labelled(context, *_pictured(context, side, labels))
+    context.settings |= {
         "train_table": table.name,
         "id_column": id_column,
         "label": columns[0] if len(columns) == 1 else list(columns),
         "delimiter": labels.delimiter or NONE,
     }
-    reading.notes.append(
+    context.notes.append(
         f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
     )
     return side, labels
 
 
-def _with_validation(reading: Reading, table: Table, others: Mapping[str, Table]) -> Table:
+def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> Table:
     """The train table and, below it, the one of labelled validation images, told apart by a column `part`.
 
     Only where it has the same columns and all rows lead to images; else the table alone.
@@ -93,29 +93,29 @@ def _with_validation(reading: Reading, table: Table, others: Mapping[str, Table]
     parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
     cells = [joined_texts(pair) for pair in zip(table.cells, held[0].cells, strict=True)]
     whole = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts))
-    matches = find_matches(whole, reading.index, role=TRAIN)
+    matches = find_matches(whole, context.index, role=TRAIN)
     if not matches or matches[0].num_found < whole.num_rows:
         return table
-    reading.notes.append(
+    context.notes.append(
         f"{held[0].num_rows:,} labelled validation images of {held[0].name} are dealt in; split.fold_column: "
         f"{PART_COLUMN} keeps them apart"
     )
     return whole
 
 
-def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
+def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     """The table that has both labels and images; None where labels must come from folders or names."""
-    label = reading.wishes.label
-    if reading.wishes.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
+    label = context.overrides.label
+    if context.overrides.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
         return None
-    if reading.wishes.train_table != AUTO:
-        return wished_table(reading, tables, "train_table")
-    usable = [table for table in tables.values() if _is_train_table(reading, table)]
-    if usable and _say_less_than_folders(reading, usable):
+    if context.overrides.train_table != AUTO:
+        return named_table(context, tables, "train_table")
+    usable = [table for table in tables.values() if _is_train_table(context, table)]
+    if usable and _say_less_than_folders(context, usable):
         return None
-    asked = set(reading.asked())
+    asked = set(context.asked())
     for fits in (
-        lambda table: bool(asked) and asked <= set(_pivoted(reading, table).header),
+        lambda table: bool(asked) and asked <= set(_pivoted(context, table).header),
         lambda table: role_of(table.stem) == TRAIN,
     ):
         if len(usable) > 1:
@@ -124,18 +124,18 @@ def _train_table(reading: Reading, tables: Mapping[str, Table]) -> Table | None:
         usable = [table for table in usable if "label" in table.stem] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
-        raise reading.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
+        raise context.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
     return usable[0] if usable else _hopeful_table(tables)
 
 
-def _say_less_than_folders(reading: Reading, tables: Sequence[Table]) -> bool:
+def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     """Whether tables speak of validation images alone, or hold none of the sample's labels, and class folders do."""
-    cells = set(reading.sample_cells())
+    cells = set(context.sample_cells())
     held = all(role_of(table.stem) == VALID for table in tables)
     told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
     if not held and (not cells or any(told)):
         return False
-    found = class_folder_table(reading.index, level=folder_level(FOLDER))
+    found = class_folder_table(context.index, level=folder_level(FOLDER))
     labels = set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
     return bool(labels) and (held or cells <= labels)
 
@@ -146,23 +146,23 @@ def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
     return named[0] if len(named) == 1 else None
 
 
-def _is_train_table(reading: Reading, table: Table) -> bool:
-    table = _pivoted(reading, table)
-    matches = find_matches(table, reading.index, role="train")
-    if not matches or matches[0].num_found < LEAST_SHARE * table.num_rows:
+def _is_train_table(context: Context, table: Table) -> bool:
+    table = _pivoted(context, table)
+    matches = find_matches(table, context.index, role="train")
+    if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
-    return bool(_choices(reading, table, {matches[0].column}))
+    return bool(_choices(context, table, {matches[0].column}))
 
 
-def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
-    names = reading.asked()
-    cells = reading.sample_cells()
-    taken = taken | ({reading.sample.id_column} if reading.sample else set())
-    fewer = WITHOUT_COLUMN in reading.wishes.allow
-    parted = reading.test_table is not None and reading.test_table.name == table.name
+def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
+    names = context.asked()
+    cells = context.sample_cells()
+    taken = taken | ({context.sample.id_column} if context.sample else set())
+    fewer = WITHOUT_COLUMN in context.overrides.allow
+    parted = context.test_table is not None and context.test_table.name == table.name
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's
-    for shared in [reading.test_columns(), *([set()] if parted or reading.sample is None else [])]:
+    for shared in [context.test_columns(), *([set()] if parted or context.sample is None else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
     return choices
@@ -171,29 +171,29 @@ def _choices(reading: Reading, table: Table, taken: set[str]) -> list[tuple[str,
 # -- long rows
 
 
-def _pivoted(reading: Reading, table: Table) -> Table:
+def _pivoted(context: Context, table: Table) -> Table:
     """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
-    if reading.long is None or len(table.header) < 2:
+    if context.long is None or len(table.header) < 2:
         return table
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
-        if apart is not None and set(apart.suffixes) == set(reading.long.suffixes):
-            return _wide(reading, table, column, apart)
+        if apart is not None and set(apart.suffixes) == set(context.long.suffixes):
+            return _wide(context, table, column, apart)
     return table
 
 
-def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
+def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
     rest = [other for other in table.header if other != column]
     values = [other for other in rest if all(cell in ("0", "1", "0.0", "1.0") for cell in table.column(other))]
     if len(values) != 1:
-        raise reading.stop(
+        raise context.stop(
             f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
             "several targets an image, or numbers other than 0 and 1, are not learnt here"
         )
     cell_of: dict[str, str] = {}
     for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
         if cell_of.setdefault(row_id, cell) != cell:
-            reading.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
+            context.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
     rows = (
         (prefix, *(cell_of[f"{prefix}{apart.separator}{suffix}"] for suffix in apart.suffixes))
         for prefix in apart.prefixes
@@ -204,21 +204,21 @@ def _wide(reading: Reading, table: Table, column: str, apart: LongIds) -> Table:
 # -- columns
 
 
-def _train_match(reading: Reading, table: Table) -> tuple[Table, Match]:
+def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     """The template of the training images, and the table, with their paths where the cells that name them repeat."""
-    wished = reading.wishes.train_images
-    if wished != AUTO:
-        found = images_of(wished, table, reading.index)
-        return _with_paths(table, Match(wished, column_of(wished), int((found != MISSING).sum())))
-    matches = find_matches(table, reading.index, role=TRAIN)
+    override = context.overrides.train_images
+    if override != AUTO:
+        found = images_of(override, table, context.index)
+        return _with_paths(table, Match(override, column_of(override), int((found != MISSING).sum())))
+    matches = find_matches(table, context.index, role=TRAIN)
     if not matches:
-        raise reading.stop(
+        raise context.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
-            f"{', '.join(reading.index.names[:3])}; say how:",
+            f"{', '.join(context.index.names[:3])}; say how:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
-    asked = reading.test_columns() | ({reading.sample.id_column} if reading.sample else set())
-    return _with_paths(table, only_match(reading, matches, table, TRAIN, shared=asked))
+    asked = context.test_columns() | ({context.sample.id_column} if context.sample else set())
+    return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
 
 def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:
@@ -230,43 +230,43 @@ def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:
     return replace(table, header=(*table.header, PATH_COLUMN), cells=(*table.cells, Texts(paths))), match
 
 
-def _labels(reading: Reading, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
+def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
     """The labels of the rows. Raises ValueError where cells may be lists and may be names that share words."""
-    delimiter = reading.wishes.delimiter
+    delimiter = context.overrides.delimiter
     if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
         cells = table.column(columns[0]).distinct()
-        found = found_delimiter(cells, names=reading.asked(), written=reading.sample_cells())
+        found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
             marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
-            raise reading.stop(
+            raise context.stop(
                 f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
                 "labels and may be names that share words; choose one:",
                 [setting_line("delimiter", mark, "several labels an image") for mark in marks]
                 + [setting_line("delimiter", NONE, "each cell is one label")],
             )
         delimiter = found or NONE
-    names = reading.names_of_classes()
+    names = context.names_of_classes()
     return read_labels(
-        table, columns, ids, reading.problems, delimiter=delimiter, allow=reading.wishes.allow, told_apart=names
+        table, columns, ids, context.problems, delimiter=delimiter, allow=context.overrides.allow, told_apart=names
     )
 
 
-def _labelled(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
-    filled = ~empty_rows(labels, allow=reading.wishes.allow, told_apart=reading.names_of_classes())
+    filled = ~empty_rows(labels, allow=context.overrides.allow, told_apart=context.names_of_classes())
     if filled.all():
         return side, labels
-    reading.left_out += side.members.take(~filled)
+    context.left_out += side.members.take(~filled)
     return _with_rows(side, filled), labels.take(filled)
 
 
-def _pictured(reading: Reading, side: Side, labels: Labels) -> tuple[Side, Labels]:
+def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have an image, where the user lets the others go."""
     there = ~side.members.where("")
-    if TRAIN_MISSING not in reading.wishes.allow or there.all() or not there.any():
+    if TRAIN_MISSING not in context.overrides.allow or there.all() or not there.any():
         return side, labels
     ids = side.ids.take(~there)
-    reading.warnings.append(
+    context.warnings.append(
         f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
     )
     return _with_rows(side, there), labels.take(there)
@@ -277,7 +277,7 @@ def _with_rows(side: Side, rows: np.ndarray) -> Side:
     return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
 
 
-def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
     """The table with one row for each id: rows of one id and label once, a row for each label as a list of them."""
     ids = table.column(id_column)
     if ids.all_distinct():
@@ -290,58 +290,58 @@ def _rows_merged(reading: Reading, table: Table, id_column: str, columns: tuple[
             first.add(own)
             kept.append(row)
         else:
-            reading.problems.add(
+            context.problems.add(
                 "repeated row",
                 f"{ids[row]} in {table.name}",
                 f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
             )
     table = table.take(np.array(kept))
     ids = table.column(id_column)
-    if ids.all_distinct() or len(columns) > 1 or not _lists_asked(reading, table.column(columns[0]), ids):
+    if ids.all_distinct() or len(columns) > 1 or not _lists_asked(context, table.column(columns[0]), ids):
         return table
     at = table.header.index(columns[0])
     labels_of: dict[str, tuple[int, list[str]]] = {}
     for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
         labels_of.setdefault(row_id, (row, []))[1].append(label)
-    wished = reading.wishes.delimiter
+    override = context.overrides.delimiter
     free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
-    mark = wished if wished not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
+    mark = override if override not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
     merged = table.take(np.array([row for row, _ in labels_of.values()]))
     joined_cells = Texts(mark.join(dict.fromkeys(labels)) for _, labels in labels_of.values())
     columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
-    reading.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
+    context.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
     return replace(merged, cells=tuple(columns_cells), delimiter=mark)
 
 
-def _lists_asked(reading: Reading, labels: Texts, ids: Texts) -> bool:
+def _lists_asked(context: Context, labels: Texts, ids: Texts) -> bool:
     """Whether several rows of one id mean several labels.
 
     The user says so; or many images have several rows, and the sample writes lists of labels or asks for a number for
     each class.
     """
-    if reading.wishes.target != AUTO:
-        return reading.wishes.target == "multi_label"
+    if context.overrides.target != AUTO:
+        return context.overrides.target == "multi_label"
     if len(rows_of_equals(ids)) < MANY_REPEATED * len(ids.distinct()):
         return False
-    if len(reading.asked()) > 1:
+    if len(context.asked()) > 1:
         return True
     known = set(labels.distinct())
-    lists = [cell for cell in reading.sample_cells() if cell not in known]
+    lists = [cell for cell in context.sample_cells() if cell not in known]
     style = bracket_style(lists)
     marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
     return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
 
 
-def _id_column(reading: Reading, table: Table, match: Match) -> str:
-    wished = reading.wishes.id_column
-    if wished != AUTO:
-        if wished not in table.header:
-            raise reading.stop(f"competition.id_column is {wished!r}; {table.name} has {list(table.header)}")
-        return wished
+def _id_column(context: Context, table: Table, match: Match) -> str:
+    override = context.overrides.id_column
+    if override != AUTO:
+        if override not in table.header:
+            raise context.stop(f"competition.id_column is {override!r}; {table.name} has {list(table.header)}")
+        return override
     if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
         return PATH_COLUMN
-    if reading.sample is not None and reading.sample.id_column in table.header:
-        return reading.sample.id_column
+    if context.sample is not None and context.sample.id_column in table.header:
+        return context.sample.id_column
     distinct = [column for column in table.header if column and table.column(column).all_distinct()]
     named = [column for column in distinct if column.lower() in ID_NAMES]
     if named or match.column in distinct or not distinct:
@@ -349,46 +349,46 @@ def _id_column(reading: Reading, table: Table, match: Match) -> str:
     return distinct[0]
 
 
-def _label_columns(reading: Reading, table: Table, taken: set[str], folders: Sequence[str]) -> tuple[str, ...]:
+def _label_columns(context: Context, table: Table, taken: set[str], folders: Sequence[str]) -> tuple[str, ...]:
     """folders: columns that name image folders; one that is called as labels are goes before them."""
-    wished = reading.wishes.label
-    if wished != AUTO:
-        columns = (wished,) if isinstance(wished, str) else wished
+    override = context.overrides.label
+    if override != AUTO:
+        columns = (override,) if isinstance(override, str) else override
         unknown = [column for column in columns if column not in table.header]
         if unknown:
-            raise reading.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
+            raise context.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
         return columns
-    choices = _choices(reading, table, taken)
+    choices = _choices(context, table, taken)
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named
     if not choices:
-        choices = _choices_by_mapping(reading, table, taken)
+        choices = _choices_by_mapping(context, table, taken)
     choices = _with_numbered_twins(table, choices, taken)
     if len(choices) == 1:
         return choices[0]
     if not choices:
         free = [column for column in table.header if column and column not in taken]
-        names = reading.asked()
+        names = context.asked()
         known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
         if known:
-            raise reading.stop(
+            raise context.stop(
                 f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for "
                 "all; to go on, the others never written:",
                 [f"allow: [{WITHOUT_COLUMN}]"],
             )
-        raise reading.stop(
+        raise context.stop(
             f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
-            f"sample submission calls {', '.join(map(repr, reading.asked()[:5]))}; name it:",
+            f"sample submission calls {', '.join(map(repr, context.asked()[:5]))}; name it:",
             [setting_line("label", column) for column in free[:8]]
-            if len(reading.asked()) == 1 and free
+            if len(context.asked()) == 1 and free
             else ["label: COLUMN"],
         )
     lines = []
     for columns in choices:
         values = table.column(columns[0]).distinct()
         lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
-    raise reading.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+    raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
 
 
 def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
@@ -408,14 +408,14 @@ def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Co
     return choices + twins if re.search(r"\d", chosen) else choices
 
 
-def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
+def _choices_by_mapping(context: Context, table: Table, taken: Collection[str]) -> list[tuple[str, ...]]:
     """The columns whose labels some file calls as the sample's columns are called."""
-    names = reading.asked()
+    names = context.asked()
     found: list[tuple[str, ...]] = []
     for column in table.header if len(names) > 1 else ():
         labels = table.column(column).distinct() if column and column not in taken else []
         if 1 < len(labels) <= len(names):
-            ways = class_mappings(reading.archive, reading.tables, labels).values()
+            ways = class_mappings(context.archive, context.tables, labels).values()
             if any(classes_named(names, list(way.values())) for few in ways for way in few):
                 found.append((column,))
     return found
@@ -424,39 +424,39 @@ def _choices_by_mapping(reading: Reading, table: Table, taken: Collection[str]) 
 # -- without a table
 
 
-def _tableless_side(reading: Reading) -> tuple[Side, Labels]:
+def _tableless_side(context: Context) -> tuple[Side, Labels]:
     """Labels from class folders, else from file names."""
-    table, source = _labels_of_names(reading)
+    table, source = _labels_of_names(context)
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
-    names = reading.names_of_classes() | odd  # a folder called none is no missing label
-    labels = read_labels(table, (LABEL_COLUMN,), ids, reading.problems, delimiter=NONE, told_apart=names)
+    names = context.names_of_classes() | odd  # a folder called none is no missing label
+    labels = read_labels(table, (LABEL_COLUMN,), ids, context.problems, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
-        reading.notes.append(
+        context.notes.append(
             f"{held:,} labelled validation images are dealt in; split.fold_column: part keeps them apart"
         )
-    reading.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
-    reading.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
-    reading.settings |= {"id_column": AUTO, "delimiter": NONE}
+    context.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
+    context.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
+    context.settings |= {"id_column": AUTO, "delimiter": NONE}
     return Side(table, PATH_COLUMN, ids, paths), labels
 
 
-def _labels_of_names(reading: Reading) -> tuple[Table, str]:
+def _labels_of_names(context: Context) -> tuple[Table, str]:
     """(table of paths and labels, what `competition.label` says of it)."""
-    label, root = reading.wishes.label, reading.wishes.train_images
+    label, root = context.overrides.label, context.overrides.train_images
     pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
-    index, level = without_asked(reading.index, asked_images(reading)), folder_level(label)
+    index, level = without_asked(context.index, asked_images(context)), folder_level(label)
     if pattern == AUTO:
-        columns = reading.asked()
-        asked = reading.sample.cells() if reading.sample and len(columns) == 1 else set(columns)
+        columns = context.asked()
+        asked = context.sample.cells() if context.sample and len(columns) == 1 else set(columns)
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise reading.stop(
+            raise context.stop(
                 str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
             ) from error
         if found is not None:
@@ -465,10 +465,10 @@ def _labels_of_names(reading: Reading) -> tuple[Table, str]:
         table = file_name_table(index, pattern, root)
         if table is not None:
             return table, pattern
-    names = sorted(reading.tables)
-    raise reading.stop(
+    names = sorted(context.tables)
+    raise context.stop(
         f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
-        f"no class folders and no labels in file names among {len(reading.index.names):,} images such as "
-        f"{', '.join(reading.index.names[:3])}; say where the labels are, in one of these ways:",
+        f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
+        f"{', '.join(context.index.names[:3])}; say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
     )

@@ -6,57 +6,57 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
-from pipeline.layout.context import LEAST_SHARE, Reading
+from pipeline.layout.context import MIN_SHARE, Context
 from pipeline.tables.image_paths import find_matches, images_of
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows, without_index
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles, words_of
 
 FORM_WORDS = {"template", "sample", "format", "example", "sheet", "form"}  # beside `test`: no table of test images
-MOST_LABELS = 0.5  # distinct cells of a column, of its rows: more are no labels
+MAX_LABELS = 0.5  # distinct cells of a column, of its rows: more are no labels
 
 
-def unnamed_sample(reading: Reading) -> str | None:
+def unnamed_sample(context: Context) -> str | None:
     """The one table that must be the sample submission, which is said in a note; None for none.
 
     Raises ValueError where several may be it, or one whose cells are numbers that may say something else.
     """
-    if reading.wishes.sample != AUTO:
+    if context.overrides.sample != AUTO:
         return None
-    found = {name: _images(reading, table) for name, table in reading.tables.items()}
+    found = {name: _images(context, table) for name, table in context.tables.items()}
     images = {name: numbers for name, numbers in found.items() if numbers is not None}
-    forms = [table for name, table in reading.tables.items() if name in images and _may_be(reading, table)]
-    is_sure = {table.name: _is_form(reading, table, images) for table in forms}
+    forms = [table for name, table in context.tables.items() if name in images and _may_be(context, table)]
+    is_sure = {table.name: _is_form(context, table, images) for table in forms}
     sure, doubtful = ([name for name, own in is_sure.items() if own is kind] for kind in (True, False))
     if len(sure) == 1:
-        reading.notes.append(f"{sure[0]} is taken for the sample submission, as it holds one; else: competition.sample")
+        context.notes.append(f"{sure[0]} is taken for the sample submission, as it holds one; else: competition.sample")
         return sure[0]
     if not sure and not doubtful:
         return None
     choices = [setting_line("sample", name) for name in sure or doubtful]
-    raise reading.stop(
+    raise context.stop(
         f"no file is called as a sample submission is, and {len(choices)} may be one; choose:",
         [*choices, setting_line("sample", NONE, "its columns are then a guess")],
     )
 
 
-def _may_be(reading: Reading, table: Table) -> bool:
+def _may_be(context: Context, table: Table) -> bool:
     """Whether a table is not the train or test table by its name."""
     role = role_of(table.stem)
-    is_wished = table.name in (reading.wishes.train_table, reading.wishes.test_table)
+    is_wished = table.name in (context.overrides.train_table, context.overrides.test_table)
     return not is_wished and (role is None or (role == TEST and bool(FORM_WORDS & set(words_of(table.stem)))))
 
 
-def _images(reading: Reading, table: Table) -> np.ndarray | None:
+def _images(context: Context, table: Table) -> np.ndarray | None:
     """Numbers of the images that a table speaks of, sorted; None where it speaks of something else."""
     table = without_index(table)
-    matches = find_matches(table, reading.index, role=TEST)
-    if not matches or matches[0].num_found < LEAST_SHARE * table.num_rows:
+    matches = find_matches(table, context.index, role=TEST)
+    if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return None
-    found = images_of(matches[0].template, table, reading.index)
+    found = images_of(matches[0].template, table, context.index)
     return np.unique(found[found >= 0])
 
 
-def _is_form(reading: Reading, table: Table, images: Mapping[str, np.ndarray]) -> bool | None:
+def _is_form(context: Context, table: Table, images: Mapping[str, np.ndarray]) -> bool | None:
     """Whether its ids are those of images outside training, and its other cells are to be filled in.
 
     False where these are one number that may say something else; None for no.
@@ -66,9 +66,9 @@ def _is_form(reading: Reading, table: Table, images: Mapping[str, np.ndarray]) -
     if len(values) == len(columns) or not values:
         return None
     constant = all(len(cells.distinct()) == 1 for cells in values)
-    if not _is_to_predict(reading, table, images, constant=constant):
+    if not _is_to_predict(context, table, images, constant=constant):
         return None
-    labels = _labels(reading, [name for name in images if name != table.name])
+    labels = _labels(context, [name for name in images if name != table.name])
     if all(_is_filled_in(cells.distinct(), labels) for cells in values):
         return True
     return False if constant else None
@@ -89,25 +89,25 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _is_to_predict(reading: Reading, table: Table, images: Mapping[str, np.ndarray], *, constant: bool) -> bool:
+def _is_to_predict(context: Context, table: Table, images: Mapping[str, np.ndarray], *, constant: bool) -> bool:
     """Whether the table's images lie in a test folder, or outside the training one, or another table has the labels."""
-    folders = [path.rpartition("/")[0] for path in reading.index.paths]
+    folders = [path.rpartition("/")[0] for path in context.index.paths]
     roles = split_roles(dict.fromkeys(folders))
     own = {roles[folders[number]] for number in images[table.name].tolist()}
     if own == {TEST} or (TRAIN in roles.values() and TRAIN not in own):
         return True
-    others = [name for name in images if name != table.name and role_of(reading.tables[name].stem) != TEST]
+    others = [name for name in images if name != table.name and role_of(context.tables[name].stem) != TEST]
     apart = [name for name in others if not np.intersect1d(images[name], images[table.name]).size]
-    return constant and any(_labels(reading, [name]) for name in apart)
+    return constant and any(_labels(context, [name]) for name in apart)
 
 
-def _labels(reading: Reading, tables: Collection[str]) -> set[str]:
+def _labels(context: Context, tables: Collection[str]) -> set[str]:
     """Cells of columns that may be labels of these tables, and the names of folders where there is no table."""
     labels = set()
     for name in tables:
-        for cells in reading.tables[name].cells:
+        for cells in context.tables[name].cells:
             distinct = cells.distinct()
-            if 1 < len(distinct) <= MOST_LABELS * len(cells):
+            if 1 < len(distinct) <= MAX_LABELS * len(cells):
                 labels |= set(distinct)
-    folders = {path.rpartition("/")[0] for path in reading.index.paths} if not tables else set()
+    folders = {path.rpartition("/")[0] for path in context.index.paths} if not tables else set()
     return labels | {part for folder in folders for part in folder.split("/")}

@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.base.files import made_by, read_json, write_json
 from pipeline.competition.schema import Target
 from pipeline.scoring.metrics import Metric, metric_named, score
-from pipeline.submission.answers import Answers
+from pipeline.submission.answers import Answers, decided_answers, likeliest
 
 COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy")  # of two classes, worth a threshold
 SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
@@ -96,7 +96,7 @@ def decide(probs: np.ndarray, target: Target, decision: Decision) -> np.ndarray:
     if decision.thresholds:
         positive = target.classes.index(target.positive)
         return np.where(wide[:, positive] >= decision.thresholds[0], positive, 1 - positive).astype(np.int64)
-    return wide.argmax(axis=1).astype(np.int64)
+    return likeliest(wide, target)
 
 
 def cross_fitted(
@@ -121,13 +121,6 @@ def cross_fitted(
         decision = choose_decision(truth[~own], probs[~own], target, metric_name, folds[~own])
         decided[own] = decide(probs[own], target, decision)
     return decided if target.exclusive else decided.astype(bool)
-
-
-def decided_answers(decided: np.ndarray, target: Target) -> Answers:
-    """What `decide` gave, spelled: a label an image, or for multi_label a list in the order of the classes."""
-    if target.exclusive:
-        return Answers(labels=[target.classes[index] for index in decided])
-    return Answers(lists=[[target.classes[index] for index in np.flatnonzero(row)] for row in decided])
 
 
 def write_decision(path: Path, decision: Decision) -> None:

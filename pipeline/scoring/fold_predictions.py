@@ -1,4 +1,4 @@
-"""Per-fold predictions gathered: out of fold for training images, the ensemble for test images."""
+"""Per-fold predictions gathered: out of fold for training images; for test images their mean, and the submission."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pipeline.base.files import made_by, read_arrays
+from pipeline.scoring.decision import decide, read_decision
+from pipeline.submission.answers import Answers, Asked, answers_of, row_cells
+from pipeline.submission.contract import make_submission
 
 NAMES = ("image_ids", "probs")
 ROW_SUM_TOLERANCE = 1e-3  # float32 softmax rows sum to 1 within 1e-6; bfloat16 would miss by 1e-2
@@ -83,6 +86,24 @@ def ensemble(
             )
         total += probs
     return total / len(files)
+
+
+def written_submission(
+    files: Mapping[str, Path], image_ids: Sequence[str], *, asked: Asked, sample: Path, decision: Path
+) -> tuple[bytes, Answers]:
+    """(the submission's bytes, its answers): the mean of the folds' probabilities, decided, in the sample's rows.
+
+    files: fold -> what infer wrote; sample, decision: what ingest and evaluate wrote. Raises ValueError with the stage
+    to run again.
+    """
+    target = asked.target
+    probs = ensemble(files, image_ids, len(target.classes), exclusive=target.exclusive)
+    chosen = read_decision(decision)
+    with made_by("-s evaluate", decision):
+        decided = decide(probs, target, chosen)
+    answers = answers_of(probs, decided, target, asked.submission)
+    with made_by("ingest", sample):
+        return make_submission(sample.read_bytes(), asked, row_cells(answers, image_ids, asked)), answers
 
 
 def confusion_counts(class_indices: ArrayLike, predicted: ArrayLike, num_classes: int) -> np.ndarray:

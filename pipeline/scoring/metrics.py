@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.competition.schema import TARGET_KINDS, Target, class_indices
-from pipeline.submission.answers import Answers
+from pipeline.submission.answers import Answers, decided_answers, indicators, label_lists, likeliest
 
 FORMS = ("labels", "scores", "lists")
 EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
@@ -78,6 +78,15 @@ def metric_named(name: str) -> Metric:
     Raises ValueError, with close matches and all that is allowed, for a name that is none.
     """
     return _known(name).metric
+
+
+def metric_source(name: str) -> Path | None:
+    """The file of a user's own `module:function`; None for a metric that is ours."""
+    if ":" not in name:
+        return None
+    metric_named(name)
+    source = sys.modules[name.strip().partition(":")[0]].__file__
+    return Path(source) if source else None
 
 
 def score(
@@ -203,10 +212,7 @@ def _in_form(answers: Answers, takes: str, target: Target) -> Answers:
         ranked = _ranked(answers, target, k=len(target.classes))
         return Answers(lists=[[target.classes[index] for index in row] for row in ranked])
     decided = _labels(answers, target)
-    if takes == "labels" and target.exclusive:
-        return Answers(labels=[target.classes[index] for index in decided])
-    rows = _indicator(decided, target)
-    return Answers(lists=[[target.classes[index] for index in np.flatnonzero(row)] for row in rows])
+    return decided_answers(decided, target) if takes == "labels" else Answers(lists=label_lists(decided, target))
 
 
 def _check_truth(truth: np.ndarray, target: Target) -> None:
@@ -240,7 +246,7 @@ def _check_answers(answers: Answers, num_images: int, target: Target) -> None:
 def _labels(answers: Answers, target: Target) -> np.ndarray:
     """(N,) int64 class indices, or (N, C) int64 of 0 and 1 for multi_label."""
     if answers.scores is not None:
-        return answers.scores.argmax(axis=1) if target.exclusive else (answers.scores >= 0.5).astype(np.int64)
+        return likeliest(answers.scores, target).astype(np.int64)
     lists = _as_lists(answers)
     if target.exclusive:
         empty = [row for row, labels in enumerate(lists) if not labels]
@@ -257,7 +263,7 @@ def _scores(answers: Answers, target: Target) -> np.ndarray:
     """(N, C) float64; of labels and lists 0 and 1."""
     if answers.scores is not None:
         return answers.scores.astype(np.float64)
-    return _indicator(_labels(answers, target), target).astype(np.float64)
+    return indicators(_labels(answers, target), target).astype(np.float64)
 
 
 def _ranked(answers: Answers, target: Target, *, k: int) -> np.ndarray:
@@ -282,13 +288,6 @@ def _flat(lists: Sequence[Sequence[str]], target: Target) -> tuple[np.ndarray, n
     rows = np.repeat(np.arange(len(lists)), lengths)
     ranks = np.arange(len(rows)) - np.repeat(lengths.cumsum() - lengths, lengths)
     return rows, ranks, np.array(class_indices(chain.from_iterable(lists), target.classes), dtype=np.int64)
-
-
-def _indicator(truth: np.ndarray, target: Target) -> np.ndarray:
-    """(N, C) bool of class indices, or of 0 and 1 for multi_label."""
-    if target.exclusive:
-        return np.asarray(truth[:, None] == np.arange(len(target.classes)))
-    return truth.astype(bool)
 
 
 def _accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -361,7 +360,7 @@ def _column_auc(
     """Mean over `columns` of the AUC of a class against the rest; see `score` for columns of one class."""
     from sklearn.metrics import roc_auc_score
 
-    positive, scores = _indicator(truth, target), _scores(answers, target)
+    positive, scores = indicators(truth, target), _scores(answers, target)
     one_sided = [index for index in columns if positive[:, index].all() or not positive[:, index].any()]
     if one_sided and (not skip_one_sided or len(one_sided) == len(columns)):
         names = [target.classes[index] for index in one_sided[:10]]

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import LabelSets, TrainTable, sorted_classes
-from pipeline.split.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups
+from pipeline.split.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups, numbered
 from pipeline.split.stratify import iterative_folds, label_pairs
 from pipeline.split.train_columns import column_named, order_in_time
 
@@ -43,7 +43,7 @@ def deal_rows(
     """
     label_sets = LabelSets(train.labels, several=kind == "multi_label")
     grouped = _group_cells(group, columns, train, num_folds)
-    groups = merged_groups(train.sha256, train.groups, grouped)
+    groups = merged_groups(train.groups, grouped)
     unit = "distinct images" if group == NONE else "groups"
     suffix = "" if group == NONE else f", grouped by {group}"
     warnings = _without_group(grouped, group)
@@ -94,7 +94,7 @@ def deal_folds(
     """
     from sklearn.model_selection import StratifiedKFold
 
-    label_sets, numbers = LabelSets(labels, several=False), _numbered(groups)
+    label_sets, numbers = LabelSets(labels, several=False), numbered(groups)
     counts = _num_groups(label_sets, numbers)
     small = _find_small_classes(counts, label_sets, num_folds, small_classes, "distinct images")
     if small or numbers.max() + 1 < len(numbers):
@@ -104,20 +104,6 @@ def deal_folds(
     for fold, (_, held_out) in enumerate(splitter.split(numbers, _codes(labels))):
         fold_of_row[held_out] = fold
     return fold_of_row
-
-
-def deal_groups(
-    labels: Sequence[str], groups: Sequence[int] | np.ndarray, *, num_folds: int, seed: int, small_classes: str = "stop"
-) -> np.ndarray:
-    """As `deal_folds`, for groups that the user named."""
-    return deal_label_sets(
-        LabelSets(labels, several=False),
-        groups,
-        num_folds=num_folds,
-        seed=seed,
-        small_classes=small_classes,
-        unit="groups",
-    )
 
 
 def deal_label_sets(
@@ -130,7 +116,7 @@ def deal_label_sets(
     unit: str = "distinct images",
 ) -> np.ndarray:
     """As `deal_folds`, for images with any number of labels."""
-    numbers = _numbered(groups)
+    numbers = numbered(groups)
     refuse_few_groups(numbers, num_folds)
     _find_small_classes(_num_groups(label_sets, numbers), label_sets, num_folds, small_classes, unit)
     return iterative_folds(label_sets, numbers, num_folds=num_folds, seed=seed)
@@ -139,12 +125,6 @@ def deal_label_sets(
 def _codes(labels: Sequence[str]) -> np.ndarray:
     """(N,) int64: each label's place among the sorted ones."""
     return np.unique(Texts(labels).array, return_inverse=True)[1]
-
-
-def _numbered(groups: Sequence[Hashable] | np.ndarray) -> np.ndarray:
-    """(N,) int64: the same groups, numbered by first appearance, so that their names say nothing."""
-    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[number]
 
 
 def time_blocks(moments: np.ndarray, groups: Sequence[int] | np.ndarray, *, num_folds: int) -> np.ndarray:

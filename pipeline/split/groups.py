@@ -1,7 +1,7 @@
 """Images that belong together: copies, one patient, one place. And where such a group may have been overlooked."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,24 +44,23 @@ def merged_groups(*keys: Sequence[str]) -> np.ndarray:
 
     Empty cells tie nothing together.
     """
-    parent: dict[int, int] = {}  # of rows that share a cell, the first of those known to belong together
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(row: int) -> int:
-        while parent.setdefault(row, row) != row:
-            parent[row] = row = parent[parent[row]]
-        return row
+    ties = [np.empty((2, 0), dtype=np.int64)]
+    for texts in map(Texts, keys):
+        filled = np.flatnonzero(~texts.where(""))
+        equal = rows_of_equals(texts.take(filled))
+        ties += [np.stack([np.repeat(rows[0], len(rows)), rows]) for rows in (filled[rows] for rows in equal)]
+    pairs, num_rows = np.concatenate(ties, axis=1), len(keys[0])
+    graph = coo_array((np.ones(pairs.shape[1], dtype=bool), tuple(pairs)), shape=(num_rows, num_rows))
+    return numbered(connected_components(graph, directed=False)[1])
 
-    for cells in keys:
-        filled = np.fromiter((bool(cell) for cell in cells), dtype=bool, count=len(cells))
-        numbers = np.flatnonzero(filled)
-        for first, *others in rows_of_equals(Texts(cells).take(filled)):
-            for other in others:
-                one, two = sorted((root(int(numbers[first])), root(int(numbers[other]))))
-                parent[two] = one
-    root_of_row = np.arange(len(keys[0]))
-    for row in parent:
-        root_of_row[row] = root(row)
-    return np.unique(root_of_row, return_inverse=True)[1]
+
+def numbered(groups: Sequence[Hashable] | np.ndarray) -> np.ndarray:
+    """(N,) int64: the same groups, numbered by first appearance, so that their names say nothing."""
+    _, first, number = np.unique(np.asarray(groups), return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number]
 
 
 def likely_groups(

@@ -16,7 +16,7 @@ from pipeline.base.files import (
     fold_files,
     made_by,
     read_history,
-    refuse_altered,
+    read_json,
     write_bytes,
     write_json,
     write_table,
@@ -26,18 +26,15 @@ from pipeline.competition.schema import (
     PER_CLASS_COLUMNS,
     Schema,
     Target,
-    read_fold_of,
+    read_dealt,
     read_schema,
-    read_train_labels,
-    refuse_rows,
-    target_array,
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
-from pipeline.scoring.decision import choose_decision, cross_fitted, decided_answers, write_decision
+from pipeline.scoring.decision import choose_decision, cross_fitted, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
-from pipeline.submission.answers import Answers, answers_of
+from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
 
 NUM_MISTAKES = 24
@@ -55,10 +52,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
-    parser.add_argument("--train-images", type=Path, required=True, help=".npy from ingest")
+    parser.add_argument("--train-images", type=Path, required=True, help=".npy from decode_train")
+    parser.add_argument("--description", type=Path, required=True, help="JSON from decode_train")
     parser.add_argument("--oof", type=Path, required=True, help="folder of out-of-fold predictions, a file a fold")
     parser.add_argument("--history", type=Path, required=True, help="folder of histories, a file a fold")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the scores")
+    parser.add_argument("--seconds", type=Path, required=True, help="folder of the seconds that folds took; untracked")
+    parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the score that counts")
+    parser.add_argument("--scores", type=Path, required=True, help="JSON to write: all scores, also by fold")
+    parser.add_argument("--total-seconds", type=Path, required=True, help="JSON to write: of all folds; untracked")
     parser.add_argument("--decision", type=Path, required=True, help="JSON to write: how probabilities become labels")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV to write: a row a class")
     parser.add_argument("--curves", type=Path, required=True, help="CSV to write: a row an epoch and fold")
@@ -70,24 +71,24 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    image_ids, labels = read_train_labels(args.train_table)
-    with made_by("ingest", args.train_table):
-        truth = target_array(labels, target)
-    refuse_rows(args.train_table, len(image_ids), schema.train)
-    store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
-    refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
-    fold_of = read_fold_of(args.folds, image_ids, folds)
-    held_by = np.array(list(fold_of.values()))
+    dealt, num_rows = read_dealt(args.train_table, args.folds, target, folds)
+    image_ids, truth, held_by = dealt.image_ids, dealt.truth, dealt.held_by
+    store, _ = read_store(args.train_images, args.description, num_rows=num_rows, table=args.train_table)
+    if len(image_ids) < num_rows:
+        store = store[dealt.rows]
 
     files = fold_files(args.oof, ".npz", folds)
-    oof = gather_oof(files, fold_of, len(target.classes), exclusive=target.exclusive)
+    oof = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     decision = choose_decision(truth, oof, target, schema.metric, held_by)
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)
     histories = _histories(fold_files(args.history, ".csv", folds))
 
-    write_json(args.metrics, scores)
+    error = scores["folds"]["score_standard_error"]
+    write_json(args.metrics, {"oof_score": scores["oof"]["score"], "standard_error": error})
+    write_json(args.scores, scores)
+    _sum_seconds(args.seconds, args.total_seconds, folds)
     write_decision(args.decision, decision)
     per_class = _per_class(counts, target.classes)
     write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
@@ -102,6 +103,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     mistakes = drawn("mistakes", lambda: _mistakes(truth, decided, oof, store, target, image_ids))
     write_bytes(args.mistakes_figure, mistakes)
     _say(scores, schema)
+
+
+def _sum_seconds(folder: Path, out: Path, folds: Sequence[str]) -> None:
+    """Seconds of all folds, where each was trained here: no output, so that equal runs have equal outputs."""
+    paths = [folder / f"{fold}.json" for fold in folds]
+    if all(path.is_file() for path in paths):
+        write_json(out, {"train_seconds": round(sum(read_json(path)["seconds"] for path in paths), 1)})
+    else:
+        out.unlink(missing_ok=True)
 
 
 def _histories(files: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
@@ -153,14 +163,9 @@ def _say(scores: dict[str, Any], schema: Schema) -> None:
     )
 
 
-def _indicator(answers: np.ndarray, num_classes: int) -> np.ndarray:
-    """(N, C) bool for class indices (N,) or indicators (N, C)."""
-    return answers.astype(bool) if answers.ndim == 2 else np.arange(num_classes) == answers[:, None]
-
-
 def _counts(truth: np.ndarray, decided: np.ndarray, target: Target) -> np.ndarray:
     """(C, 3) int64: images of each class, images it was given to, and both."""
-    true, predicted = _indicator(truth, len(target.classes)), _indicator(decided, len(target.classes))
+    true, predicted = indicators(truth, target), indicators(decided, target)
     return np.stack([true.sum(axis=0), predicted.sum(axis=0), (true & predicted).sum(axis=0)], axis=1)
 
 
@@ -204,8 +209,8 @@ def _mistakes(
 ) -> bytes:
     """The most confidently wrong images: by the probability of the wrong answer, or against the right one."""
     classes = target.classes
-    wrong = _indicator(truth, len(classes)) != _indicator(decided, len(classes))
-    given = _indicator(decided, len(classes))
+    given = indicators(decided, target)
+    wrong = indicators(truth, target) != given
     sureness = np.where(wrong, np.where(given, oof, 0.0 if target.exclusive else 1.0 - oof), -1.0)
     worst = np.flatnonzero(wrong.any(axis=1))
     worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]

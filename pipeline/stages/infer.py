@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base import allocator, console
-from pipeline.base.files import refuse_altered, write_arrays
+from pipeline.base.files import write_arrays
 from pipeline.base.params import ComputeParams, InferParams, load_section
-from pipeline.competition.schema import read_schema, read_test_rows, refuse_rows
+from pipeline.competition.schema import read_seen, read_target, read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import autocast_dtype, device_named, set_tf32
@@ -28,27 +28,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.infer", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections compute, infer)")
-    parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
+    parser.add_argument("--target", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
-    parser.add_argument("--test-images", type=Path, required=True, help=".npy from ingest")
+    parser.add_argument("--test-images", type=Path, required=True, help=".npy from decode_test")
+    parser.add_argument("--description", type=Path, required=True, help="JSON from decode_test")
+    parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors from train")
     parser.add_argument("--card", type=Path, required=True, help="model.json from train")
     parser.add_argument("--out", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
     args = parser.parse_args(argv)
-    compute = load_section(args.params, "compute", ComputeParams)
     params = load_section(args.params, "infer", InferParams)
+    compute = params.compute(load_section(args.params, "compute", ComputeParams))
     allocator.keep_freed_memory()
     device = device_named(compute.device)
     set_tf32(compute.precision, device)
 
-    schema = read_schema(args.schema)
-    ids, unseen = read_test_rows(args.test_table)
-    image_ids = np.array(list(ids))
-    refuse_rows(args.test_table, len(image_ids), schema.test)
-    store = read_store(args.test_images, num_images=schema.test.num_images, size=schema.test.size)
-    refuse_altered(args.test_images, schema.test.sha256, stage="ingest")
+    target, image_ids = read_target(args.target), read_test_ids(args.test_table)
+    store, stored = read_store(args.test_images, args.description, num_rows=len(image_ids), table=args.test_table)
+    unseen = ~read_seen(args.seen, "decode_test")[1].where("")
     model, card = read_checkpoint(args.weights, args.card)
-    asked = (schema.target.kind, schema.target.classes, schema.test.size)
+    asked = (target.kind, target.classes, stored.size)
     if (card.target_kind, card.classes, card.image_size) != asked:
         raise ValueError(
             f"{args.card} was trained on {_described(card.target_kind, card.classes, card.image_size)}; the "
@@ -69,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     assert outcome.probs is not None
     outcome.probs[unseen] = card.prior
-    write_arrays(args.out, {"image_ids": image_ids, "probs": outcome.probs})
+    write_arrays(args.out, {"image_ids": np.array(list(image_ids)), "probs": outcome.probs})
     speed = outcome.num_images / outcome.seconds
     console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
 

@@ -1,4 +1,4 @@
-"""Reads the schema, the table of labelled images and the organiser's columns. Writes which fold holds out which image.
+"""Reads the labelled images, their groups and the organiser's columns. Writes which fold holds out which image.
 
 Stratified by label and seeded, by blocks of time, or as the user's own column says; copies and groups share a fold.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.base import allocator, console
 from pipeline.base.files import refuse_leftovers, write_table
 from pipeline.base.params import SplitParams, load_folds, load_section
-from pipeline.competition.schema import FOLDS_COLUMNS, read_schema, read_train_table
+from pipeline.competition.schema import FOLDS_COLUMNS, read_target, read_train_table
 from pipeline.split.folds import deal_rows
 from pipeline.split.groups import likely_groups
 from pipeline.split.train_columns import read_train_columns
@@ -21,8 +21,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.split", description=__doc__)
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections split, folds)")
-    parser.add_argument("--schema", type=Path, required=True, help="JSON: what the competition asks")
+    parser.add_argument("--target", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
+    parser.add_argument("--groups", type=Path, required=True, help="CSV from audit: readable images, groups of copies")
     parser.add_argument("--columns", type=Path, required=True, help="CSV: image_id, then the organiser's columns")
     parser.add_argument("--per-fold", type=Path, nargs="*", default=[], help="folders that hold a file for each fold")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write: image_id, fold")
@@ -32,12 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     params = load_section(args.params, "split", SplitParams)
     refuse_leftovers(args.per_fold, folds)  # now, not when all folds have trained
 
-    target = read_schema(args.schema).target
-    train = read_train_table(args.train_table)
-    columns = read_train_columns(args.columns, train.image_ids)
+    target = read_target(args.target)
+    train, image_ids, rows = read_train_table(args.train_table, args.groups)
+    columns = {name: cells.take(rows) for name, cells in read_train_columns(args.columns, image_ids).items()}
     deal = deal_rows(train, columns, kind=target.kind, **dataclasses.asdict(params))
     dealt = deal.fold_of_row
-    write_table(args.out, FOLDS_COLUMNS, zip(train.image_ids, dealt, strict=True))
+    fold_of_row = dict(zip(rows.tolist(), dealt.tolist(), strict=True))
+    table = ((image_id, fold_of_row.get(row, "")) for row, image_id in enumerate(image_ids))
+    write_table(args.out, FOLDS_COLUMNS, table)  # '' for an image that cannot be read: it is in no fold
 
     sizes = [int((dealt == int(fold)).sum()) for fold in folds]
     console.say(f"{len(dealt):,} images dealt into {len(folds)} folds of {min(sizes):,} to {max(sizes):,}")

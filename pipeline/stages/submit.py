@@ -15,11 +15,10 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
 from pipeline.base.params import load_folds, load_params
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_test_rows, refuse_rows
-from pipeline.scoring.decision import decide, read_decision
-from pipeline.scoring.fold_predictions import ensemble
-from pipeline.submission.answers import answers_of, predicted_counts, row_cells
-from pipeline.submission.contract import check_submission, make_submission, parse_table, refuse
+from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids
+from pipeline.scoring.fold_predictions import written_submission
+from pipeline.submission.answers import predicted_counts
+from pipeline.submission.contract import check_submission, parse_table, refuse
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,10 +27,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (section folds; all go to the receipt)")
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
+    parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
     parser.add_argument("--cards", type=Path, required=True, help="folder of the folds' models: how they were trained")
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON from evaluate: the score for the receipt")
+    parser.add_argument("--scores", type=Path, required=True, help="JSON from evaluate: those for the receipt")
     parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: what to expect")
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
@@ -41,23 +41,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
-    target = schema.target
-    image_ids, unseen = read_test_rows(args.test_table)
-    refuse_rows(args.test_table, len(image_ids), schema.test)
+    image_ids = read_test_ids(args.test_table)
+    unseen = ~read_seen(args.seen, "decode_test")[1].where("")
 
-    probs = ensemble(fold_files(args.test, ".npz", folds), image_ids, len(target.classes), exclusive=target.exclusive)
-    decision = read_decision(args.decision)
-    with made_by("-s evaluate", args.decision):
-        decided = decide(probs, target, decision)
-    answers = answers_of(probs, decided, target, schema.submission)
-    sample = args.sample.read_bytes()
-    with made_by("ingest", args.sample):
-        content = make_submission(sample, schema, row_cells(answers, image_ids, schema))
+    files = fold_files(args.test, ".npz", folds)
+    content, answers = written_submission(files, image_ids, asked=schema, sample=args.sample, decision=args.decision)
     known = {"oof_counts": _predicted_counts(args.per_class), "unseen": image_ids.take(unseen)}
-    findings = check_submission(content, sample, schema, **known)
+    findings = check_submission(content, args.sample.read_bytes(), schema, **known)
     refuse(findings, str(args.out))
 
-    receipt = _receipt(args, content, schema, predicted_counts(answers, target), list(map(str, findings)))
+    receipt = _receipt(args, content, schema, predicted_counts(answers, schema.target), list(map(str, findings)))
     receipt |= {"predicted_by_prior": list(known["unseen"]), "threads": _threads(args.cards, folds)}
     name = hashlib.sha256(content).hexdigest()[:12]
     write_bytes(args.archive / f"{name}.csv", content)
@@ -87,8 +80,8 @@ def _predicted_counts(per_class: Path) -> dict[str, int]:
 def _receipt(
     args: argparse.Namespace, content: bytes, schema: Schema, counts: dict[str, int], warnings: list[str]
 ) -> dict[str, Any]:
-    with made_by("-s evaluate", args.metrics):
-        scores = read_json(args.metrics)
+    with made_by("-s evaluate", args.scores):
+        scores = read_json(args.scores)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
         "rows": len(parse_table(content)[1]),

@@ -1,4 +1,4 @@
-"""Reads schema, tables, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
+"""Reads labels, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
 probabilities, a history row an epoch, and metrics.
 
 A fold that was killed goes on at its last saved step, and gives the same bytes.
@@ -6,6 +6,7 @@ A fold that was killed goes on at its last saved step, and gives the same bytes.
 
 import argparse
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from pipeline.base import allocator, console
 from pipeline.base.files import (
     code_fingerprint,
     made_by,
-    refuse_altered,
     sha256_of,
     write_arrays,
     write_json,
@@ -34,8 +34,8 @@ from pipeline.base.params import (
     load_train,
 )
 from pipeline.base.texts import Texts
-from pipeline.competition.schema import Target, read_folds, read_schema, read_train_labels, refuse_rows, target_array
-from pipeline.competition.store import read_store
+from pipeline.competition.schema import Target, read_folds, read_target, read_train_labels, target_array
+from pipeline.competition.store import read_description, read_store
 from pipeline.loop.batches import channel_statistics, store_tensor
 from pipeline.loop.device import autocast_dtype, device_named, set_tf32
 from pipeline.loop.epoch_meter import Outcome
@@ -52,11 +52,11 @@ def device_bytes(argv: Sequence[str]) -> int:
     """About what the stage with these arguments keeps in a GPU's memory; CUDA's own part is left out."""
     args = _parsed(argv)
     model, train = load_section(args.params, "model", ModelParams), _load_train(args.params, args.fold)
-    schema = read_schema(args.schema)
-    outputs = num_outputs(schema.target.kind, len(schema.target.classes))
+    target, stored = read_target(args.target), read_description(args.description)
+    outputs = num_outputs(target.kind, len(target.classes))
     network = create_model(model.name, num_classes=outputs, width=model.width, options=model.keywords)
-    step = step_bytes(network, batch_size=train.batch_size, size=schema.train.size)
-    return step + schema.train.num_images * 3 * schema.train.size**2
+    step = step_bytes(network, batch_size=train.batch_size, size=stored.size)
+    return step + stored.num_images * 3 * stored.size**2
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -65,15 +65,17 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--params", type=Path, required=True, help="params.yaml (model, augment, train, compute, folds)"
     )
-    parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
+    parser.add_argument("--target", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
-    parser.add_argument("--train-images", type=Path, required=True, help=".npy from ingest")
+    parser.add_argument("--train-images", type=Path, required=True, help=".npy from decode_train")
+    parser.add_argument("--description", type=Path, required=True, help="JSON from decode_train")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors to write")
     parser.add_argument("--card", type=Path, required=True, help="model.json to write")
     parser.add_argument("--oof", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
     parser.add_argument("--history", type=Path, required=True, help="CSV to write: a row an epoch")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--seconds", type=Path, required=True, help="JSON to write: how long it took; untracked")
     parser.add_argument(
         "--scratch", type=Path, required=True, help="folder for states to resume from; untracked, emptied on success"
     )
@@ -82,7 +84,7 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
-    args = _parsed(argv)
+    args, started = _parsed(argv), time.perf_counter()
     sections: dict[str, Any] = {
         "model": load_section(args.params, "model", ModelParams),
         "augment": load_section(args.params, "augment", AugmentParams),
@@ -92,24 +94,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     allocator.keep_freed_memory()
     device = device_named(sections["compute"].device)
     set_tf32(sections["compute"].precision, device)
-    schema = read_schema(args.schema)
-    sound = bf16_sound_on_cpu(sections["model"].name, schema.train.size)
-    dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
+    target = read_target(args.target)
     image_ids, labels = read_train_labels(args.train_table)
     with made_by("ingest", args.train_table):
-        targets = target_array(labels, schema.target)
-    refuse_rows(args.train_table, len(image_ids), schema.train)
-    train_rows, valid_rows = _split_rows(args.folds, image_ids, args.fold)
+        targets = target_array(labels, target)
+    train_rows, valid_rows = _split_rows(args.folds, image_ids, args.train_table, args.fold)
     held_out_ids = np.array(list(image_ids.take(valid_rows)))
+    store, stored = read_store(args.train_images, args.description, num_rows=len(image_ids), table=args.train_table)
     del image_ids, labels  # of a million images they are most of what this process would hold
-    _check_classes(targets[train_rows], schema.target, args.fold)
-    store = read_store(args.train_images, num_images=schema.train.num_images, size=schema.train.size)
-    refuse_altered(args.train_images, schema.train.sha256, stage="ingest")
+    _check_classes(targets[train_rows], target, args.fold)
+    sound = bf16_sound_on_cpu(sections["model"].name, stored.size)
+    dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
 
-    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, schema.target, store, train_rows)
+    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, target, store, train_rows)
     record = _Record(
         params={name: dataclasses.asdict(section) for name, section in sections.items()},
-        data_fingerprint=sha256_of(args.schema, args.train_table, args.folds),
+        data_fingerprint=sha256_of(args.target, args.train_table, args.folds, args.description),
         device=device.type,
         precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
     )
@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             train_rows,
             valid_rows,
             targets,
-            schema.target,
+            target,
             device,
             dtype,
             saves,
@@ -134,12 +134,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         architecture=sections["model"].name,
         width=sections["model"].width,
         options=sections["model"].keywords,
-        target_kind=schema.target.kind,
-        classes=schema.target.classes,
-        image_size=schema.train.size,
+        target_kind=target.kind,
+        classes=target.classes,
+        image_size=stored.size,
         mean=mean,
         std=std,
-        prior=_prior(targets[train_rows], schema.target),
+        prior=_prior(targets[train_rows], target),
         flip_tta=sections["train"].flip_tta,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
@@ -147,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **dataclasses.asdict(record),
     )
     _write(args, card, trained, held_out_ids)
+    write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1)})
     saves.clear()
 
 
@@ -155,7 +156,7 @@ class _Record:
     """What determines a fold's result beside code and versions; the model card repeats it."""
 
     params: dict[str, Any]
-    data_fingerprint: str  # sha256 over schema (which has the store's), train table and folds
+    data_fingerprint: str  # sha256 over target, train table, folds and the store's description
     device: str
     precision: str
 
@@ -167,15 +168,15 @@ def _load_train(params: Path, fold: str) -> TrainParams:
     return load_train(params, fold)
 
 
-def _split_rows(folds: Path, image_ids: Texts, fold: str) -> tuple[np.ndarray, np.ndarray]:
+def _split_rows(folds: Path, image_ids: Texts, table: Path, fold: str) -> tuple[np.ndarray, np.ndarray]:
     """(rows to train on, rows held out), looked up in the table that split wrote."""
-    fold_of_row = read_folds(folds, image_ids)
+    fold_of_row = read_folds(folds, image_ids, table)
     held_out = fold_of_row.where(fold)
     if not held_out.any():
         raise ValueError(
             f"{folds} has no image of fold {fold}, only of {list(fold_of_row.distinct())}; run `dvc repro -f split`"
         )
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    return np.flatnonzero(~held_out & ~fold_of_row.where("")), np.flatnonzero(held_out)
 
 
 def _check_classes(targets: np.ndarray, target: Target, fold: str) -> None:

@@ -7,14 +7,28 @@ mix-up cannot hide from the cross-validation score.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list, written_list
-from pipeline.competition.schema import Schema, SubmissionFormat, Target
+from pipeline.competition.schema import SubmissionFormat, Target
 
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
+
+
+class Asked(Protocol):
+    """What a submission is written and read by: any record that has these two."""
+
+    @property
+    def target(self) -> Target:
+        """What is predicted."""
+
+    @property
+    def submission(self) -> SubmissionFormat:
+        """How it is written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,16 +56,14 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     """
     classes = target.classes
     if submission.kind == "label":
-        return Answers(labels=[classes[index] for index in decided])
+        return decided_answers(decided, target)
     if submission.kind == "ranked":
         order = np.argsort(-probs, axis=1, kind="stable")[:, : submission.most]
         return Answers(lists=[[classes[index] for index in row] for row in order])
     if submission.kind == "list":
-        return Answers(
-            lists=[[classes[index] for index in np.flatnonzero(row)] for row in _indicators(decided, classes)]
-        )
+        return Answers(lists=label_lists(decided, target))
     if submission.whole:
-        return Answers(scores=_indicators(decided, classes).astype(np.float64))
+        return Answers(scores=indicators(decided, target).astype(np.float64))
     wide = probs.astype(np.float64)
     kept = np.array([label in submission.classes for label in classes])
     if submission.classes and not kept.all():  # of a class without column nothing can be said
@@ -60,13 +72,31 @@ def answers_of(probs: np.ndarray, decided: np.ndarray, target: Target, submissio
     return Answers(scores=wide / wide.sum(axis=1, keepdims=True) if target.exclusive else wide)
 
 
-def _indicators(decided: np.ndarray, classes: Sequence[str]) -> np.ndarray:
-    return decided if decided.ndim == 2 else np.arange(len(classes)) == decided[:, None]
+def likeliest(scores: np.ndarray, target: Target) -> np.ndarray:
+    """(N,) int64 class indices; of multi_label (N, C) bool: at least 0.5."""
+    return scores.argmax(axis=1).astype(np.int64) if target.exclusive else scores >= 0.5
 
 
-def row_cells(answers: Answers, image_ids: Sequence[str], schema: Schema) -> dict[str, tuple[str, ...]]:
+def indicators(decided: np.ndarray, target: Target) -> np.ndarray:
+    """(N, C) bool, for class indices (N,) or (N, C) of 0 and 1."""
+    return decided.astype(bool) if decided.ndim == 2 else np.arange(len(target.classes)) == decided[:, None]
+
+
+def label_lists(decided: np.ndarray, target: Target) -> list[list[str]]:
+    """The labels of each image, in the order of the classes."""
+    return [[target.classes[index] for index in np.flatnonzero(row)] for row in indicators(decided, target)]
+
+
+def decided_answers(decided: np.ndarray, target: Target) -> Answers:
+    """What `decide` gave, spelled: a label an image, or for multi_label a list."""
+    if target.exclusive:
+        return Answers(labels=[target.classes[index] for index in decided])
+    return Answers(lists=label_lists(decided, target))
+
+
+def row_cells(answers: Answers, image_ids: Sequence[str], asked: Asked) -> dict[str, tuple[str, ...]]:
     """Row id -> the cells of its value columns. In a long submission every image has a row for each class."""
-    submission, target = schema.submission, schema.target
+    submission, target = asked.submission, asked.target
     if answers.labels is not None:
         return {image_id: (label,) for image_id, label in zip(image_ids, answers.labels, strict=True)}
     if answers.lists is not None:
@@ -99,9 +129,9 @@ def _whole(number: float) -> str:
     return str(int(number))
 
 
-def blank_sample(schema: Schema, image_ids: Sequence[str]) -> bytes:
+def blank_sample(asked: Asked, image_ids: Sequence[str]) -> bytes:
     """A sample submission for other images (the training images), its cells empty."""
-    submission = schema.submission
+    submission = asked.submission
     if submission.kind == "long":
         ids = [f"{image_id}{submission.separator}{suffix}" for image_id in image_ids for suffix in submission.suffixes]
     else:
@@ -111,12 +141,12 @@ def blank_sample(schema: Schema, image_ids: Sequence[str]) -> bytes:
     return table_bytes(submission.columns, rows)
 
 
-def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], schema: Schema) -> Answers:
+def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], asked: Asked) -> Answers:
     """The answers that a submission's rows (row id -> cells of the value columns) give for `image_ids`, in this order.
 
     Raises KeyError for an image without row, ValueError for a cell that is no number where one must be.
     """
-    submission, target = schema.submission, schema.target
+    submission, target = asked.submission, asked.target
     if submission.kind == "label":
         return Answers(labels=[cells_of[image_id][0] for image_id in image_ids])
     if submission.kind in ("list", "ranked"):
@@ -143,14 +173,8 @@ def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str]
 
 def predicted_counts(answers: Answers, target: Target) -> dict[str, int]:
     """label -> number of images for which it is the answer (of scores: the likeliest, or every one from 0.5)."""
-    if answers.labels is not None:
-        counts = Counter(answers.labels)
-    elif answers.lists is not None:
-        counts = Counter(label for labels in answers.lists for label in labels)
-    else:
-        assert answers.scores is not None
-        chosen = answers.scores >= 0.5
-        if target.exclusive:
-            chosen = np.arange(len(target.classes)) == answers.scores.argmax(axis=1)[:, None]
-        counts = Counter(dict(zip(target.classes, chosen.sum(axis=0).tolist(), strict=True)))
-    return {label: counts[label] for label in target.classes}
+    if answers.scores is not None:
+        counts = indicators(likeliest(answers.scores, target), target).sum(axis=0)
+        return dict(zip(target.classes, counts.tolist(), strict=True))
+    found = Counter(answers.labels if answers.labels is not None else chain.from_iterable(answers.lists or []))
+    return {label: found[label] for label in target.classes}

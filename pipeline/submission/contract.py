@@ -1,27 +1,29 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
+import contextlib
 import csv
 import hashlib
 import io
 import math
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list
-from pipeline.competition.schema import Schema, SubmissionFormat
-from pipeline.submission.answers import Answers, blank_sample, predicted_counts, read_answers, row_cells
+from pipeline.competition.schema import SubmissionFormat
+from pipeline.competition.spelling import folded
+from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
-BOM = "\ufeff"
+BOM = "\ufeff".encode()
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
-FEWEST_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
+MIN_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
@@ -50,14 +52,14 @@ class Check:
         return f"{'REFUSED' if self.refused else 'WARNING'} {self.check}: {self.count}{shown}; {self.remedy}"
 
 
-def make_submission(sample: bytes, schema: Schema, cells_of: Mapping[str, Sequence[str]]) -> bytes:
+def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence[str]]) -> bytes:
     """The sample's rows, order and columns, value columns filled; its BOM and newline style kept.
 
     cells_of: row id -> the cells of the value columns. Raises ValueError for an id of the sample without prediction,
     or a prediction for no row.
     """
     header, rows = parse_table(sample)
-    at, places = _places(schema)
+    at, places = _places(asked)
     row_ids = [row[at] for row in rows]
     missing = [row_id for row_id in row_ids if row_id not in cells_of]
     strangers = sorted(set(cells_of) - set(row_ids))
@@ -72,30 +74,48 @@ def make_submission(sample: bytes, schema: Schema, cells_of: Mapping[str, Sequen
         for place, cell in zip(places, cells_of[row[at]], strict=True):
             cells[place] = cell
         filled.append(cells)
-    content = table_bytes(header, filled)
-    if b"\r\n" in sample:
-        content = content.replace(b"\n", b"\r\n")
-    return (BOM.encode() if sample.startswith(BOM.encode()) else b"") + content
+    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, _newline(sample))
 
 
-def _places(schema: Schema) -> tuple[int, list[int]]:
+def _places(asked: Asked) -> tuple[int, list[int]]:
     """(position of the id column, positions of the value columns)."""
-    submission = schema.submission
+    submission = asked.submission
     return submission.columns.index(submission.id_column), [
         submission.columns.index(column) for column in submission.value_columns
     ]
 
 
-def value_cells(content: bytes, schema: Schema) -> dict[str, tuple[str, ...]]:
-    """Row id -> cells of the value columns, for a submission that has the header of `schema`."""
-    at, places = _places(schema)
+def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
+    """Row id -> cells of the value columns, for a submission that has the header that is `asked`."""
+    at, places = _places(asked)
     return {row[at]: tuple(row[place] for place in places) for row in parse_table(content)[1]}
 
 
-def through_the_writer(answers: Answers, image_ids: Sequence[str], schema: Schema) -> Answers:
+def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked) -> Answers:
     """The answers as a leaderboard would read them: written in the submission's format, and read back."""
-    content = make_submission(blank_sample(schema, image_ids), schema, row_cells(answers, image_ids, schema))
-    return read_answers(value_cells(content, schema), image_ids, schema)
+    content = make_submission(blank_sample(asked, image_ids), asked, row_cells(answers, image_ids, asked))
+    return read_answers(value_cells(content, asked), image_ids, asked)
+
+
+def plain_sample(content: bytes, header: tuple[str, ...], rows: Callable[[], Iterable[tuple[str, ...]]]) -> bytes:
+    """A sample submission as UTF-8 CSV with commas: `content` where it is that and no more, else its table written so.
+
+    header, rows: how `content` was read.
+    """
+    with contextlib.suppress(UnicodeDecodeError, csv.Error):
+        found = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        if all(tuple(row or ()) == own for row, own in zip_longest(found, chain([header], rows()))):
+            return content
+    return table_bytes(header, rows(), _newline(content.replace(b"\0", b"")))
+
+
+def _newline(content: bytes) -> str:
+    return "\r\n" if b"\r\n" in outside_quotes(content) else "\n"
+
+
+def outside_quotes(content: bytes) -> bytes:
+    """The CSV less its quoted cells, in which newlines end no row."""
+    return re.sub(rb'"[^"]*"', b"", content) if b'"' in content else content
 
 
 def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
@@ -109,10 +129,10 @@ def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
     return lines[0], lines[1:]
 
 
-def check_submission(content: bytes, sample: bytes, schema: Schema, **known: Any) -> list[Check]:
+def check_submission(content: bytes, sample: bytes, asked: Asked, **known: Any) -> list[Check]:
     """Everything that is wrong or strange about the submission `content`, refusals first; arguments as of `verdict`."""
     return sorted(
-        (check for check in verdict(content, sample, schema, **known) if check.count),
+        (check for check in verdict(content, sample, asked, **known) if check.count),
         key=lambda check: not check.refused,
     )
 
@@ -120,7 +140,7 @@ def check_submission(content: bytes, sample: bytes, schema: Schema, **known: Any
 def verdict(
     content: bytes,
     sample: bytes,
-    schema: Schema,
+    asked: Asked,
     *,
     oof_counts: Mapping[str, int] | None = None,
     earlier: Mapping[str, str] | None = None,
@@ -143,17 +163,17 @@ def verdict(
     if _is_refused(checks):
         return checks
     _, sample_rows = parse_table(sample)
-    at, places = _places(schema)
+    at, places = _places(asked)
     cells_of = {row[at]: [row[place] for place in places] for row in rows}
     checks += _id_checks([row[at] for row in rows], [row[at] for row in sample_rows])
-    checks += _cell_checks(cells_of, schema)
+    checks += _cell_checks(cells_of, asked)
     checks += _untouched_checks(rows, sample_rows, {at, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
-    checks += _spelling_checks(sample_rows, schema)
+    checks += _spelling_checks(sample_rows, asked)
     checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
     checks += _history_checks(hashlib.sha256(content).hexdigest(), earlier or {}, written_sha256)
     if not _is_refused(checks):
-        checks += _histogram_checks(cells_of, schema, oof_counts or {})
+        checks += _histogram_checks(cells_of, asked, oof_counts or {})
     return checks
 
 
@@ -176,11 +196,11 @@ def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, ref
 
 def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
     sample_header, sample_rows = parse_table(sample)
-    mark = BOM.encode()
-    marks = ["EF BB BF"] if content.startswith(mark) and not sample.startswith(mark) else []
+    marks = ["EF BB BF"] if content.startswith(BOM) and not sample.startswith(BOM) else []
     zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
-    bare = content.replace(b"\r\n", b"")
-    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in content and b"\n" in bare) else []
+    ends = outside_quotes(content)
+    bare = ends.replace(b"\r\n", b"")
+    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in ends and b"\n" in bare) else []
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
     size = f"{len(content):,} bytes"
@@ -234,17 +254,13 @@ def _id_checks(image_ids: list[str], wanted: list[str]) -> list[Check]:
 
 def _with_cause(strangers: list[str], known: set[str]) -> list[str]:
     """Each stranger, with the known id it was probably made from: leading zeros lost, `123.0`, `1e5`, case, form."""
-    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}
-    by_fold = {_folded(name): name for name in known}
+    by_number = {_as_number(name): name for name in known if _as_number(name) is not None}  # long ones too
+    meant = {folded(name): name for name in known}
     shown = []
     for name in strangers[:NUM_SHOWN]:
-        origin = by_fold.get(_folded(name)) or by_number.get(_as_number(name))
+        origin = meant.get(folded(name)) or by_number.get(_as_number(name))
         shown.append(f"{name!r} (the sample has {origin!r})" if origin else repr(name))
     return shown + strangers[NUM_SHOWN:]
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip().casefold()
 
 
 def _as_number(text: str) -> float | None:
@@ -254,33 +270,33 @@ def _as_number(text: str) -> float | None:
         return None
 
 
-def _cell_checks(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> list[Check]:
-    kind = schema.submission.kind
+def _cell_checks(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> list[Check]:
+    kind = asked.submission.kind
     if kind == "label":
-        return _label_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, schema)
+        return _label_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, asked)
     if kind in ("list", "ranked"):
-        return _list_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, schema)
-    return _number_checks(cells_of, schema)
+        return _list_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, asked)
+    return _number_checks(cells_of, asked)
 
 
-def _label_checks(label_of: Mapping[str, str], schema: Schema) -> list[Check]:
-    classes = set(schema.target.classes)
+def _label_checks(label_of: Mapping[str, str], asked: Asked) -> list[Check]:
+    classes = set(asked.target.classes)
     empty, odd, unknown = [], [], []
     for row_id, label in label_of.items():
         if label.strip() == "" or (label.strip().lower() in NOT_A_NUMBER and label not in classes):
             empty.append(f"{row_id} = {label!r}")
         elif label not in classes:
-            odd.append(f"{row_id} = {label!r}{_meant(label, schema.target.classes)}")
+            odd.append(f"{row_id} = {label!r}{_meant(label, asked.target.classes)}")
             unknown.append(label)
     seen = f"{len(label_of):,} labels"
     return [
         _looked("empty labels", empty, "give every id a label", seen=seen),
-        _looked("unknown labels", odd, _allowed(unknown, schema), seen=seen),
+        _looked("unknown labels", odd, _allowed(unknown, asked), seen=seen),
     ]
 
 
-def _allowed(unknown: Sequence[str], schema: Schema) -> str:
-    classes = schema.target.classes
+def _allowed(unknown: Sequence[str], asked: Asked) -> str:
+    classes = asked.target.classes
     positions = {str(position) for position in range(len(classes))}
     shown = ", ".join(map(repr, classes[:NUM_SHOWN]))
     is_position = bool(unknown) and positions >= set(unknown)
@@ -290,13 +306,12 @@ def _allowed(unknown: Sequence[str], schema: Schema) -> str:
 
 def _meant(label: str, classes: Sequence[str]) -> str:
     """A hint at the class that a wrong spelling probably means: case, spaces, Unicode form, `3.0` for `3`."""
-    folded = {_folded(name): name for name in classes}
-    meant = folded.get(_folded(label)) or folded.get(re.sub(r"\.0+$", "", label))
+    meant = {folded(name): name for name in classes}.get(folded(label))
     return f", meant {meant!r}?" if meant else ""
 
 
-def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
-    submission, classes = schema.submission, set(schema.target.classes)
+def _list_checks(cell_of: Mapping[str, str], asked: Asked) -> list[Check]:
+    submission, classes = asked.submission, set(asked.target.classes)
     empty, odd, strangers, repeated, long = [], [], [], [], []
     for row_id, cell in cell_of.items():
         labels = split_list(cell, submission.separator, strict=True)
@@ -304,14 +319,14 @@ def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
             empty.append(f"{row_id} = {cell!r}")
         unknown = [label for label in labels if label not in classes]
         if unknown:
-            cause = _other_delimiter(cell, schema) or _meant(unknown[0], schema.target.classes)
+            cause = _other_delimiter(cell, asked) or _meant(unknown[0], asked.target.classes)
             odd.append(f"{row_id} = {cell!r}{cause}")
             strangers += unknown
         if len(set(labels)) < len(labels):
             repeated.append(f"{row_id} = {cell!r}")
         if submission.most and len(labels) > submission.most:
             long.append(f"{row_id} has {len(labels)}")
-    separator = f"separated by {submission.separator!r}, no brackets, no quotes; {_allowed(strangers, schema)}"
+    separator = f"separated by {submission.separator!r}, no brackets, no quotes; {_allowed(strangers, asked)}"
     most, seen = submission.most or len(classes), f"{len(cell_of):,} lists"
     return [
         _looked("empty lists", empty, "every image has a label in training", seen=seen),
@@ -321,17 +336,17 @@ def _list_checks(cell_of: Mapping[str, str], schema: Schema) -> list[Check]:
     ]
 
 
-def _other_delimiter(cell: str, schema: Schema) -> str:
+def _other_delimiter(cell: str, asked: Asked) -> str:
     """A hint at the delimiter that was written in place of the sample's."""
     for delimiter in DELIMITERS:
         labels = [label.strip() for label in cell.split(delimiter)]
-        if delimiter != schema.submission.separator and len(labels) > 1 and set(labels) <= set(schema.target.classes):
+        if delimiter != asked.submission.separator and len(labels) > 1 and set(labels) <= set(asked.target.classes):
             return f", separated by {delimiter!r}?"
     return ""
 
 
-def _number_checks(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> list[Check]:
-    submission = schema.submission
+def _number_checks(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> list[Check]:
+    submission = asked.submission
     columns = submission.value_columns
     empty, no_number, outside, broken = [], [], [], []
     for row_id, cells in cells_of.items():
@@ -356,14 +371,14 @@ def _number_checks(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> lis
         checks.append(_looked("cells that are not 0 or 1", broken, f"this leaderboard: {whole}", seen=seen))
     if _is_refused(checks):
         return checks
-    if schema.target.exclusive and submission.kind != "score":
-        checks.append(_sum_check(cells_of, schema))
+    if asked.target.exclusive and submission.kind != "score":
+        checks.append(_sum_check(cells_of, asked))
     return checks if submission.whole else [*checks, _digit_check(cells_of)]
 
 
-def _sum_check(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> Check:
+def _sum_check(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> Check:
     """Rows (of a long submission: the rows of one image) whose probabilities do not sum to 1."""
-    submission = schema.submission
+    submission = asked.submission
     parts: dict[str, list[float]] = {}
     for row_id, cells in cells_of.items():
         image_id = row_id
@@ -378,10 +393,10 @@ def _sum_check(cells_of: Mapping[str, Sequence[str]], schema: Schema) -> Check:
 
 
 def _digit_check(cells_of: Mapping[str, Sequence[str]]) -> Check:
-    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=FEWEST_DIGITS)
-    rounded = most < FEWEST_DIGITS and len(cells_of) > 1
+    most = max((_significant(cell) for cells in cells_of.values() for cell in cells), default=MIN_DIGITS)
+    rounded = most < MIN_DIGITS and len(cells_of) > 1
     what = [f"at most {most} significant digits"] if rounded else []
-    remedy = f"write at least {FEWEST_DIGITS} digits: ties cost score"
+    remedy = f"write at least {MIN_DIGITS} digits: ties cost score"
     return _looked("rounded probabilities", what, remedy, seen=f"{most} digits", refused=False)
 
 
@@ -419,18 +434,16 @@ def _likeness_checks(
     ]
 
 
-def _spelling_checks(sample_rows: list[list[str]], schema: Schema) -> list[Check]:
+def _spelling_checks(sample_rows: list[list[str]], asked: Asked) -> list[Check]:
     """Of a format that writes labels: cells of the sample that are none; the leaderboard may spell them so."""
-    submission, classes = schema.submission, set(schema.target.classes)
+    submission, classes = asked.submission, set(asked.target.classes)
     if submission.kind not in ("label", "list", "ranked"):
         return []
-    _, places = _places(schema)
+    _, places = _places(asked)
     cells = {row[place] for row in sample_rows for place in places}
     labels = {label for cell in cells for label in _labels_of(cell, submission)}
     strange = sorted(label for label in labels - classes if label.strip())
-    remedy = (
-        f"labels are written as {', '.join(map(repr, schema.target.classes[:NUM_SHOWN]))}: see competition.spelling"
-    )
+    remedy = f"labels are written as {', '.join(map(repr, asked.target.classes[:NUM_SHOWN]))}: see competition.spelling"
     seen = f"{len(cells):,} different cells"
     return [_looked("cells of the sample that are no labels", strange, remedy, seen=seen, refused=False)]
 
@@ -456,19 +469,19 @@ def _history_checks(sha256: str, earlier: Mapping[str, str], written_sha256: str
 
 
 def _histogram_checks(
-    cells_of: Mapping[str, Sequence[str]], schema: Schema, oof_counts: Mapping[str, int]
+    cells_of: Mapping[str, Sequence[str]], asked: Asked, oof_counts: Mapping[str, int]
 ) -> list[Check]:
     """Classes answered much more or less often than out of fold."""
     total = sum(oof_counts.values())
-    image_ids = _image_ids(list(cells_of), schema)
+    image_ids = _image_ids(list(cells_of), asked)
     if not total or not image_ids:
         return []
-    answers = read_answers(cells_of, image_ids, schema)
-    if schema.submission.kind == "ranked" and answers.lists is not None:
+    answers = read_answers(cells_of, image_ids, asked)
+    if asked.submission.kind == "ranked" and answers.lists is not None:
         answers = Answers(labels=[labels[0] for labels in answers.lists])
-    counts = predicted_counts(answers, schema.target)
+    counts = predicted_counts(answers, asked.target)
     share = sum(counts.values()) / total
-    never = [label for label in schema.target.classes if not counts[label] and oof_counts.get(label, 0) * share >= 5]
+    never = [label for label in asked.target.classes if not counts[label] and oof_counts.get(label, 0) * share >= 5]
     far = []
     for label, count in counts.items():
         expected = oof_counts.get(label, 0) * share
@@ -483,8 +496,8 @@ def _histogram_checks(
     ]
 
 
-def _image_ids(row_ids: Sequence[str], schema: Schema) -> list[str]:
-    submission = schema.submission
+def _image_ids(row_ids: Sequence[str], asked: Asked) -> list[str]:
+    submission = asked.submission
     if submission.kind != "long":
         return list(row_ids)
     end = submission.separator + submission.suffixes[0]

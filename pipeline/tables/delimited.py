@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, zip_longest
+from itertools import chain, islice
 
 from pipeline.tables.image_names import IMAGE_SUFFIXES, suffix_of
 from pipeline.tables.table import Table
@@ -384,12 +384,3 @@ def _by_blank(line: str) -> tuple[str, str] | None:
         return None
     label = (found[2] or found[4]).strip()
     return None if "\t" in label or BOX.fullmatch(label) else (found[1] or found[3], label)
-
-
-def is_plain_csv(content: bytes, table: Table) -> bool:
-    """Whether these bytes are UTF-8 CSV with commas that gives this table."""
-    try:
-        found = csv.reader(lines_of(content.decode("utf-8-sig")), strict=True)
-        return all(tuple(row or ()) == own for row, own in zip_longest(found, chain([table.header], table.rows())))
-    except (UnicodeDecodeError, csv.Error):
-        return False

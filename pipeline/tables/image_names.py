@@ -13,11 +13,11 @@ import numpy as np
 from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
 
-# of the formats that pipeline.images.decode reads; tests/test_pictures.py holds the two lists together
+# of the formats that pipeline.images.decode reads, plug-ins included; tests/test_pictures.py compares the two lists
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".jfif", ".jpe", ".apng", ".jp2", ".j2k", ".jpc",
     ".jpf", ".jpx", ".j2c", ".avif", ".avifs", ".pgm", ".ppm", ".pbm", ".pnm", ".pfm", ".ico", ".pcx", ".qoi", ".sgi",
-    ".bw", ".rgb", ".rgba", ".tga", ".icb", ".vda", ".vst",
+    ".bw", ".rgb", ".rgba", ".tga", ".icb", ".vda", ".vst", ".heic", ".heics", ".heif", ".heifs", ".hif", ".jxl",
 )  # fmt: skip
 OTHER_SUFFIXES = frozenset((
     ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".htm", ".md", ".rst", ".pdf", ".doc",
@@ -34,7 +34,8 @@ NUM_LOOKED_AT = 64  # bytes at a file's start
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|II[*+]\0|MM\0[*+]"
     rb"|RIFF.{4}WEBP|.{4}ftypavi[fs]|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|P[1-6fF]\s(?:\s|#[^\n]*\n)*\d+\s"
-    rb"|\0\0\x01\0[^\0]\0|\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]|qoif|\x01\xda[\0\x01][\x01\x02]",
+    rb"|\0\0\x01\0[^\0]\0|\x0a[\0\x02\x03\x05]\x01[\x01\x02\x04\x08]|qoif|\x01\xda[\0\x01][\x01\x02]"
+    rb"|.{4}ftyp(?:hei|hev|mif1|msf1)|\0\0\0\x0cJXL ",
     re.DOTALL,
 )
 
@@ -50,10 +51,8 @@ class Undecoded:
 
 
 UNDECODED = (
-    Undecoded("HEIC", (".heic", ".heif", ".hif"), rb".{4}ftyp(?:hei|hev|mif1|msf1)"),
     Undecoded("DICOM", (".dcm", ".dicom", ".ima"), rb".{128}DICM"),
     Undecoded("NIfTI", (".nii", ".nii.gz", ".mha", ".nrrd"), rb".{64}.*\0(?:n\+1|ni1)\0"),
-    Undecoded("JPEG XL", (".jxl",), rb"\xff\x0a|\0\0\0\x0cJXL "),
     Undecoded("camera raw", (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf"), rb".{4}ftypcrx"),
     Undecoded("OpenEXR", (".exr",), rb"\x76\x2f\x31\x01"),
     Undecoded("Photoshop", (".psd",), rb"8BPS"),

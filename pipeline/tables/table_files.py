@@ -1,12 +1,13 @@
 """The organiser's tables found and read: CSV, TSV, lists, JSON. What cannot be read is left aside, with the reason."""
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from pipeline.archive.archive import Archive
+from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
@@ -83,6 +84,15 @@ def _kind_of(name: str, is_sample: Callable[[str], bool]) -> str | None:
     if role_of(stem) == TEST:
         return "test_table"
     return LABELS if role_of(stem) == TRAIN or LABEL_WORDS & set(words_of(stem)) else None
+
+
+@contextlib.contextmanager
+def open_images(path: Path, *, encoding: str = AUTO, pixels: str = AUTO) -> Iterator[Archive]:
+    """The archive at `path`, whose members are the images too that are rows of a table. Keywords: as `read_tables`."""
+    with open_archive(path) as archive:
+        if not len(image_names(archive)):
+            read_tables(archive, encoding=encoding, pixels=pixels)
+        yield archive
 
 
 def read_tables(

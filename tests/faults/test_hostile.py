@@ -192,7 +192,7 @@ ARCHIVES = {
     "bomb of bombs": (bomb_of_bombs, ["bomb"]),
     "control character in a name": (lambda: zip_with("train/a\nb.png"), ["control characters"]),
     "encrypted": (encrypted_zip, ["'secret.png' is encrypted"]),
-    "checksum that does not fit": (spoilt_zip, ["train.csv", "checksum", "download it again"]),
+    "checksum that does not fit": (spoilt_zip, ["train.csv", "Bad CRC-32", "download it again"]),
     "zero bytes": (lambda: b"", ["is neither a zip nor a folder (0 bytes)"]),
     "html": (lambda: b"<!DOCTYPE html><title>Log in</title>", ["is neither a zip nor a folder (36 bytes)"]),
     "empty zip": (lambda: zip_bytes({}), ["is empty"]),
@@ -278,7 +278,7 @@ def test_what_is_odd_but_sound_is_read(workplace, capsys, name):
     changes, allowed, said = ODD[name]
     write_zip(workplace.raw, FILES | changes)
     workplace.params["competition"]["allow"] = allowed
-    workplace.run("ingest")
+    workplace.run_data()
     out = capsys.readouterr().out
     assert "30 labelled and 9 test images, 3 classes of 10 to 10 images" in out
     assert all(text in out for text in said)

@@ -114,7 +114,7 @@ def test_a_pickle_in_the_place_of_a_file_is_refused_and_not_opened(finished, tmp
 @pytest.mark.parametrize("honest", [True, False], ids=["its sha256 in its name", "another sha256"])
 def test_a_pickle_as_state_to_resume_from_is_thrown_away(workplace, tmp_path, monkeypatch, capsys, honest):
     workplace.params["train"]["epochs"] = 2
-    workplace.run("ingest")
+    workplace.run_data()
     workplace.run("split")
     scratch, sprung, written = workplace.path("data/scratch"), tmp_path / "sprung", []
 

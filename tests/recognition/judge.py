@@ -6,6 +6,7 @@ All that this folder knows of the pipeline's code is here: `inspect_competition`
 
 import contextlib
 import csv
+import importlib
 import io
 import itertools
 import os
@@ -27,8 +28,8 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands.inspection import inspect_competition, write_settings
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import LabelSets, Schema, Store, read_schema
-from pipeline.layout.context import Wishes
+from pipeline.competition.schema import LabelSets, read_schema
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import REFUSED, check_submission, make_submission
@@ -43,8 +44,9 @@ WRONG, CRASH, APART = "WRONG", "crash", "not one account"
 FAILURES = (WRONG, CRASH, APART)  # these may never happen
 OUTCOMES = (RIGHT, QUESTION, REFUSAL, UNCLEAR, BAD_QUESTION, WRONG, CRASH, APART)
 
-MOST_QUESTIONS = 3
-MOST_LINES = 5  # of one question that are tried
+STAGES = ("ingest", "decode_train", "decode_test", "audit")  # until one may say that it cannot go on
+MAX_QUESTIONS = 3
+MAX_LINES = 5  # of one question that are tried
 OFFERED = re.compile(r"competition\.([a-z_]+): (\S.*?)(?:\s{2,}#.*)?$")
 BLANK_WORDS = re.compile(r"\b(FILE|COLUMN|FOLDER|NAME|CODEC)\b")  # for the user to fill in: no line to paste
 SECTIONS = ("competition", "images", "split")
@@ -121,8 +123,8 @@ def _after_refusal(
         return Verdict(REFUSAL, "", asked, text)
     offered = lines_to_paste(text)
     after = None
-    if len(pasted) < MOST_QUESTIONS:
-        for line in [line for line in offered if _may_be_right(truth, line) and line not in pasted][:MOST_LINES]:
+    if len(pasted) < MAX_QUESTIONS:
+        for line in [line for line in offered if _may_be_right(truth, line) and line not in pasted][:MAX_LINES]:
             verdict = _judged(truth, raw, folder, pasted=_merged(pasted, line), whole=whole)
             if verdict.outcome in (QUESTION, REFUSAL, CRASH, APART):
                 return verdict
@@ -209,7 +211,7 @@ def _read_both_ways(truth: Truth, raw: Path, params: Path, folder: Path, *, whol
                 _same(layout, again)
         _compare(truth, archive, layout)
     if whole:
-        _through_the_stage(layout, raw, params, folder)
+        _through_the_stages(layout, params, folder)
     return "\n".join(account.lines if account else [])
 
 
@@ -245,7 +247,7 @@ def _no_other_outcome(what: str) -> Any:
 def _layout(archive: Archive, params: Path) -> tuple[Layout, Problems]:
     own = load_section(params, "competition", CompetitionParams)
     problems = Problems()
-    return read_layout(archive, problems, Wishes.among(vars(own))), problems
+    return read_layout(archive, problems, Overrides.among(vars(own))), problems
 
 
 def _same(first: Layout, second: Layout) -> None:
@@ -256,20 +258,22 @@ def _same(first: Layout, second: Layout) -> None:
             raise NotOneAccountError(f"with what `inspect --write` wrote, ingest finds another {name}: {a} / {b}")
 
 
-def _through_the_stage(layout: Layout, raw: Path, params: Path, folder: Path) -> None:
-    """The stage itself, on files: what it wrote must be what was judged. Raises ValueError as it stops."""
-    from pipeline.stages import ingest
+def _through_the_stages(layout: Layout, params: Path, folder: Path) -> None:
+    """The stages themselves, on files: what they wrote must be what was judged. Raises ValueError as they stop."""
+    found = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
-    command = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["ingest"]["cmd"]
-    words = shlex.split(command.replace("${competition.raw}", str(raw)))[3:]
-    moved = {"params.yaml": str(params)}
-    places = [moved.get(word, str(folder / word) if word.startswith("data/") else word) for word in words]
-    with contextlib.redirect_stdout(io.StringIO()):
-        ingest.main(places)
-    schema = read_schema(Path(places[places.index("--schema") + 1]))
+    def place(word: str) -> str:
+        return str(params) if word == "params.yaml" else str(folder / word) if word.startswith("data/") else word
+
+    for stage in STAGES:
+        with contextlib.redirect_stdout(io.StringIO()):
+            importlib.import_module(f"pipeline.stages.{stage}").main(
+                [place(word) for word in shlex.split(found[stage]["cmd"])[3:]]
+            )
+    schema = read_schema(folder / "data/competition/schema.json")
     if (schema.target, schema.submission, schema.metric) != (layout.target, layout.submission, layout.metric):
         raise NotOneAccountError("the schema that ingest wrote is not the layout's")
-    with Path(places[places.index("--train-table") + 1]).open(encoding="utf-8", newline="") as handle:
+    with (folder / "data/competition/train.csv").open(encoding="utf-8", newline="") as handle:
         rows = [(row["image_id"], row["label"]) for row in csv.DictReader(handle)]
     if rows != list(zip(layout.train_ids, layout.train_labels, strict=True)):
         raise NotOneAccountError("the train table that ingest wrote is not the layout's")
@@ -341,23 +345,12 @@ def _perfect(layout: Layout, names: dict[str, str], labels: list[frozenset[str]]
     classes = layout.target.classes
     probs = np.array([[float(names[label] in true) for label in classes] for true in labels])
     decided = probs.argmax(axis=1) if layout.target.exclusive else probs >= 0.5
-    nothing = Store(num_images=len(labels), **{_side_name(): 8}, sha256="")
-    schema = Schema(
-        id_column=layout.id_column, target=layout.target, submission=layout.submission, metric=layout.metric,
-        train=nothing, test=nothing,
-    )  # fmt: skip
     answers = answers_of(probs, decided, layout.target, layout.submission)
-    content = make_submission(layout.sample, schema, row_cells(answers, list(layout.test_ids), schema))
-    refusals = [str(found) for found in check_submission(content, layout.sample, schema) if found.status == REFUSED]
+    content = make_submission(layout.sample, layout, row_cells(answers, list(layout.test_ids), layout))
+    refusals = [str(found) for found in check_submission(content, layout.sample, layout) if found.status == REFUSED]
     if refusals:
         raise NotOneAccountError(f"the submission of a perfect model is refused: {refusals[0]}")
     return content
-
-
-@cache
-def _side_name() -> str:
-    """What a store calls its images' side: DVC wants no key `size`."""
-    return next(name for name in Store.__dataclass_fields__ if name not in ("num_images", "sha256"))
 
 
 def _compare_submission(truth: Truth, content: bytes, layout: Layout, archive: Archive, test: list[bytes]) -> None:

@@ -203,7 +203,7 @@ def _lose_row(draft: Draft) -> bool:
 
 
 def _two_labels(draft: Draft) -> bool:
-    """One id stands twice, with two labels, where an image has one."""
+    """One id is in two rows, with two labels, where an image has one."""
     if (
         not draft.train_sheet
         or draft.plan["target"] == "several"

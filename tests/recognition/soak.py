@@ -16,9 +16,9 @@ from .compose import compose
 from .judge import BAD_QUESTION, FAILURES, OUTCOMES, QUESTION, UNCLEAR, Verdict, judge
 from .truth import Made, Plan
 
-WHOLE_EACH = 25  # every so manieth competition goes through the stage ingest too
+WHOLE_EACH = 25  # one competition of so many goes through the stages too
 LISTED = (*FAILURES, BAD_QUESTION, UNCLEAR, QUESTION)
-LEAST_LIFT = 1.5  # a value is shown that stands so much more often in an outcome than elsewhere
+MIN_LIFT = 1.5  # a value is shown that stands so much more often in an outcome than elsewhere
 
 
 def run_seed(seed: int) -> tuple[int, Plan, Verdict]:
@@ -66,7 +66,7 @@ def _values(chosen: Sequence[tuple[int, Plan, Verdict]], results: Sequence[tuple
     rows = [
         f"       {inside[item]:5} of {everywhere[item]:5}  {inside[item] / everywhere[item]:5.0%}  {item[0]} = {item[1]}"
         for item in ranked
-        if item[1] and inside[item] >= 3 and inside[item] / everywhere[item] >= LEAST_LIFT * base
+        if item[1] and inside[item] >= 3 and inside[item] / everywhere[item] >= MIN_LIFT * base
     ]
     return ["       where it concentrates:", *rows[:8]] if rows else []
 

@@ -1,0 +1,19 @@
+"""What the bundle's maker and its predict.py agree on."""
+
+from dataclasses import dataclass
+
+KNOWN_COLUMNS = ("image_id", "path")  # of test.csv; path: '' where ingest or decoding saw no image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """settings.json: what reading, decoding and inferring took from params.yaml; all else is in the models' cards."""
+
+    folds: list[str]
+    encoding: str
+    header: list[str]  # of tables without one
+    pixels: str
+    fit: str
+    batch_size: int
+    device: str
+    precision: str
