@@ -12,11 +12,12 @@ import numpy as np
 import torch
 
 from pipeline.base import allocator
-from pipeline.loop.device import autocast_dtype, device_named
+from pipeline.base.params import AugmentParams, TrainParams
+from pipeline.loop.device import Compute, autocast_dtype, device_named
 from pipeline.loop.streams import seed_torch
 from pipeline.models.networks import Normalised, create_model
-from pipeline.training.fold import train_fold
-from pipeline.training.resume import Saves
+from pipeline.training.fold import FoldData, train_fold
+from pipeline.training.resume import ResumeCheckpoints
 
 NUM_CLASSES = 10
 ALLOWED = 0.03
@@ -35,42 +36,28 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def train(args: argparse.Namespace, store: torch.Tensor, device: torch.device, saves: Saves | None) -> float:
+def train(
+    args: argparse.Namespace, store: torch.Tensor, device: torch.device, checkpoints: ResumeCheckpoints | None
+) -> float:
     """Seconds of a fold with averaging, the largest state there is."""
     seed_torch("first weights", 0)
     rows = np.arange(args.images)
     model = Normalised(create_model("resnet9", num_classes=NUM_CLASSES, width=args.width), (0.5,) * 3, (0.25,) * 3)
+    data = FoldData(
+        fold="0", store=store, train_rows=rows, valid_rows=rows[:64], targets=rows % NUM_CLASSES,
+        target_kind="single_label", num_classes=NUM_CLASSES,
+    )  # fmt: skip
+    train = TrainParams(
+        seed=0, epochs=args.epochs, batch_size=128, optimizer="adamw", peak_lr=0.003, momentum=0.9, weight_decay=0.01,
+        warmup=0.2, label_smoothing=0.1, ema_decay=0.99, flip_tta=False, valid_every=args.epochs,
+    )  # fmt: skip
+    augment = AugmentParams(crop_padding=0, crop_fill="zeros", flip=True, cutout=0, policy="none")
+    compute = Compute(device=device, dtype=autocast_dtype("auto", device))
     started = time.perf_counter()
     train_fold(
-        model,
-        store,
-        fold="0",
-        train_rows=rows,
-        valid_rows=rows[:64],
-        targets=rows % NUM_CLASSES,
-        target_kind="single_label",
-        augmentation={"flip": True},
-        mixing={},
-        seed=0,
-        epochs=args.epochs,
-        batch_size=128,
-        optimizer="adamw",
-        peak_lr=0.003,
-        momentum=0.9,
-        weight_decay=0.01,
-        warmup=0.2,
-        label_smoothing=0.1,
-        ema_decay=0.99,
-        flip_tta=False,
-        valid_every=args.epochs,
-        clip_norm=0.0,
-        fit_memory=False,
-        device=device,
-        dtype=autocast_dtype("auto", device),
-        compiled=False,
-        report=lambda record, outcome: None,
-        saves=saves,
-    )
+        model, data, train=train, augment=augment, compute=compute, report=lambda record, outcome: None,
+        checkpoints=checkpoints,
+    )  # fmt: skip
     return time.perf_counter() - started
 
 
@@ -85,10 +72,10 @@ def main() -> None:
     for _ in range(args.rounds):
         without.append(train(args, store, device, None))
         with tempfile.TemporaryDirectory() as folder:
-            saves = Saves(Path(folder), "0", {})
-            with_saves.append(train(args, store, device, saves))
-            saving += saves.seconds
-            num_saves += saves.num_saves
+            checkpoints = ResumeCheckpoints(Path(folder), "0", {})
+            with_saves.append(train(args, store, device, checkpoints))
+            saving += checkpoints.seconds
+            num_saves += checkpoints.num_saves
             size = max((path.stat().st_size for path in Path(folder).iterdir()), default=0)
     share = saving / sum(with_saves)
     print(f"ResNet9 width {args.width}, adamw with averaging, {device}, {torch.get_num_threads()} threads")

@@ -44,7 +44,7 @@ from benchmarks.made_up import NUM_CLASSES, write_competition
 from pipeline.base import allocator
 from pipeline.loop.batches import Batches, store_tensor
 from pipeline.loop.device import autocast_dtype, device_named, memory_format, set_tf32
-from pipeline.loop.engine import Mode, run_model
+from pipeline.loop.engine import Mode, Stepper, run_model
 from pipeline.models.networks import Normalised
 from pipeline.models.resnet9 import ResNet9
 from pipeline.training.augment import Augmentation
@@ -136,7 +136,7 @@ def ours(args: argparse.Namespace, folder: Path, *, policy: str, mapped: bool) -
         targets = None if mode is Mode.TEST else labels[rows]
         batches = Batches(store, rows, targets, batch_size=args.batch_size, device=device, transform=transform)
         dtype = autocast_dtype("auto", device)
-        run_model(model, batches, mode, device=device, optimizer=optimizer if training else None, dtype=dtype)
+        run_model(model, batches, mode, device=device, dtype=dtype, stepper=Stepper(optimizer) if training else None)
 
     return one_pass
 

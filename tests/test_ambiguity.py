@@ -1,6 +1,6 @@
 """Where two readings are possible, recognition stops with the candidates, and writing one of its lines settles it.
 
-And the fault table of README.md: what happens to each common fault, with the message.
+And the fault table of docs/layouts.md: what happens to each common fault, with the message.
 """
 
 import re
@@ -129,7 +129,7 @@ def without(name):
     return {key: content for key, content in competition_files().items() if key != name}
 
 
-# fault -> (files, the message), in the order of README.md's table
+# fault -> (files, the message), of the table in docs/layouts.md
 FAULTS = {
     "missing image": (without("train/007.png"), r"id without image in train/: 1 \(007\)"),
     "corrupt image": (

@@ -6,22 +6,11 @@ import struct
 import numpy as np
 import pytest
 from conftest import encoded
+from made_images import jpeg, smooth
 from PIL import Image, ImageOps, TiffImagePlugin
 from sklearn.datasets import load_sample_images
 
 from pipeline.images.decode import bits_used, decode_image, shown_kind
-
-
-def smooth(height, width, seed=0):
-    """(height, width, 3) uint8: a photograph's likeness, so that JPEG and scaling behave as on photographs."""
-    coarse = np.random.default_rng(seed).integers(60, 200, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def jpeg(image, **options):
-    stream = io.BytesIO()
-    image.save(stream, format="JPEG", **options)
-    return stream.getvalue()
 
 
 def by_pillow(content, size):

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, competition_files, csv_bytes, write_zip
-from test_dvc import Project
+from project import Project
 
 from pipeline.base.params import SECTIONS
 from pipeline.base.yamls import read_yaml

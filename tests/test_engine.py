@@ -12,13 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pipeline.loop import batches as batches_module
 from pipeline.loop import engine
 from pipeline.loop.batches import Batches
-from pipeline.loop.engine import Mode, run_model
-from pipeline.loop.epoch_meter import NonFiniteLossError
+from pipeline.loop.engine import Mode, Stepper, run_model
+from pipeline.loop.epoch_meter import EpochMeter, NonFiniteLossError
 from pipeline.loop.objective import CrossEntropy
 from pipeline.models.networks import MirrorAveraged, Normalised
 from pipeline.models.resnet9 import ResNet9
-from pipeline.training import augment, mixing
-from pipeline.training import autoaugment as policies
+from pipeline.training import augment, autoaugment, mixing
 from pipeline.training.mixing import Mixed, Mixing
 
 CPU = torch.device("cpu")
@@ -80,7 +79,7 @@ def test_loss_is_the_mean_over_images_and_accuracy_is_scikit_learns(store, model
         logits = model(store.permute(0, 3, 1, 2))
     expected = nn.functional.cross_entropy(logits, torch.from_numpy(targets()))
     assert outcome.loss == pytest.approx(float(expected), rel=1e-5)
-    assert outcome.accuracy == accuracy_score(targets(), outcome.class_indices)
+    assert outcome.accuracy == accuracy_score(targets(), outcome.probs.argmax(axis=1))
     assert outcome.accuracy == accuracy_score(targets(), logits.argmax(dim=1))
 
 
@@ -111,12 +110,11 @@ def test_test_never_touches_targets(store, model):
     assert outcome.accuracy is None
 
 
-def test_test_keeps_order_and_answers_by_argmax(store, model):
+def test_test_keeps_order_and_gives_probabilities(store, model):
     order = np.random.default_rng(0).permutation(NUM_IMAGES)
     straight = run_model(model, batches(store, 9, labelled=False), Mode.TEST, device=CPU)
     shuffled = run_model(model, Batches(store, order, None, batch_size=13, device=CPU), Mode.TEST, device=CPU)
     assert np.abs(straight.probs[order] - shuffled.probs).max() < 1e-6
-    assert (straight.class_indices == straight.probs.argmax(axis=1)).all()
     assert straight.probs.dtype == np.float32
     assert np.abs(straight.probs.sum(axis=1) - 1).max() < 1e-6
 
@@ -124,7 +122,7 @@ def test_test_keeps_order_and_answers_by_argmax(store, model):
 def test_train_moves_weights_and_statistics_and_reports_the_loss_before_each_step(store, model):
     before = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-12)
-    outcome = run_model(model, batches(store, NUM_IMAGES), Mode.TRAIN, device=CPU, optimizer=optimizer)
+    outcome = run_model(model, batches(store, NUM_IMAGES), Mode.TRAIN, device=CPU, stepper=Stepper(optimizer))
     model.train()
     expected = nn.functional.cross_entropy(model(store.permute(0, 3, 1, 2)), torch.from_numpy(targets()))
     assert outcome.loss == pytest.approx(expected.item(), rel=1e-5)
@@ -137,17 +135,15 @@ def test_the_schedule_moves_by_step_and_after_the_optimizer(store, model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (step + 1))
     calls = []
-    run_model(
-        model, batches(store, 20), Mode.TRAIN, device=CPU, optimizer=optimizer, schedule=schedule,
-        after_step=lambda: calls.append(optimizer.param_groups[0]["lr"]),
-    )  # fmt: skip
+    stepper = Stepper(optimizer, schedule, after_step=lambda: calls.append(stepper.learning_rate))
+    run_model(model, batches(store, 20), Mode.TRAIN, device=CPU, stepper=stepper)
     assert calls == pytest.approx([0.1 / n for n in (2, 3, 4, 5, 6, 7)])
 
 
-def test_modes_and_optimizers_must_fit(store, model):
+def test_modes_and_steppers_must_fit(store, model):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="TRAIN takes one, other modes take none"):
-        run_model(model, batches(store, 7), Mode.VALID, device=CPU, optimizer=optimizer)
+        run_model(model, batches(store, 7), Mode.VALID, device=CPU, stepper=Stepper(optimizer))
     with pytest.raises(ValueError, match="TRAIN takes one, other modes take none"):
         run_model(model, batches(store, 7), Mode.TRAIN, device=CPU)
 
@@ -167,7 +163,9 @@ def test_a_non_finite_loss_stops_with_step_and_rate(store, model, poison):
     with pytest.raises(
         NonFiniteLossError, match=r"fold 2 epoch 5/9: loss is not finite at step 3, learning rate 0.0125"
     ):
-        run_model(model, parts, Mode.TRAIN, device=CPU, optimizer=optimizer, title="fold 2 epoch 5/9")
+        run_model(
+            model, parts, Mode.TRAIN, device=CPU, stepper=Stepper(optimizer), meter=EpochMeter("fold 2 epoch 5/9")
+        )
 
 
 def test_bfloat16_autocast_gives_float32_probabilities_near_the_float32_ones(store, model):
@@ -198,9 +196,9 @@ def test_the_loop_waits_for_nothing_within_an_epoch_off_the_cpu(store, model, mo
             yield images.to(meta), labels.to(meta)
 
     model = model.to(meta)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1) if mode is Mode.TRAIN else None
+    stepper = Stepper(torch.optim.SGD(model.parameters(), lr=0.1)) if mode is Mode.TRAIN else None
     with pytest.raises((NotImplementedError, RuntimeError), match=r"no data|meta"):
-        run_model(model, Listed(on_meta(), NUM_IMAGES), mode, device=meta, optimizer=optimizer)
+        run_model(model, Listed(on_meta(), NUM_IMAGES), mode, device=meta, stepper=stepper)
     assert sum(seen) == NUM_IMAGES
 
 
@@ -224,7 +222,7 @@ class Watch(TorchDispatchMode):
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize("policy", ["none", "autoaugment", "trivialaugment"])
-def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_float64(
+def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_to_device_alone_and_has_no_float64(
     store, model, monkeypatch, policy, resident
 ):
     """The whole TRAIN path on the meta device, whose tensors have no values; MPS has no float64."""
@@ -234,9 +232,9 @@ def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_
         sends.append(tensor.device != device)
         return send(tensor, device)
 
-    send = engine.sent
-    for module in (augment, batches_module, engine, mixing, policies):
-        monkeypatch.setattr(module, "sent", counted)
+    send = engine.to_device
+    for module in (augment, batches_module, engine, mixing, autoaugment):
+        monkeypatch.setattr(module, "to_device", counted)
     model = model.to(meta)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     source = store.repeat(7, 1, 1, 1)  # two chunks
@@ -251,10 +249,8 @@ def test_an_epoch_off_the_cpu_reads_nothing_back_sends_by_sent_alone_and_has_no_
         watch.copies = 0
         sends.clear()
         with pytest.raises((NotImplementedError, RuntimeError), match=r"no data|meta"):
-            run_model(
-                model, mixed, Mode.TRAIN, device=meta, optimizer=optimizer, clip_norm=1.0,
-                after_step=lambda: steps.append(None),
-            )  # fmt: skip
+            stepper = Stepper(optimizer, after_step=lambda: steps.append(None), clip_norm=1.0)
+            run_model(model, mixed, Mode.TRAIN, device=meta, stepper=stepper)
     assert len(steps) == train.num_batches, "only the end of the epoch asked for values"
     assert watch.copies == sum(sends) > 0
     assert watch.doubles == []

@@ -20,11 +20,11 @@ from pipeline.loop.batches import Batches
 from pipeline.loop.device import autocast_dtype, device_named, free_memory, memory_format, set_tf32
 from pipeline.loop.engine import Mode, run_model
 from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.prediction import predict
+from pipeline.models.prediction import predict_store
 from pipeline.models.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 from pipeline.stages.train import device_bytes
-from pipeline.training.optimisation import averaging, create_optimizer, one_cycle
+from pipeline.training.optimisation import AveragedWeights, create_optimizer, one_cycle
 
 CPU = torch.device("cpu")
 FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
@@ -76,18 +76,10 @@ def test_a_reloaded_checkpoint_gives_the_held_out_probabilities_again(finished):
 def test_infer_reads_the_card_not_params(finished):
     model, card = read_checkpoint(finished.path("data/models/0.safetensors"), finished.path("data/models/0.json"))
     store = torch.from_numpy(read_store(finished.path("data/images/test.npy"), num_images=9, size=12))
-    outcome = predict(
-        model,
-        store,
-        target_kind=card.target_kind,
-        batch_size=512,
-        flip_tta=card.flip_tta,
-        device=CPU,
-        dtype=autocast_dtype("auto", CPU),
-        compiled=False,
-        title="",
-    )
-    assert np.array_equal(outcome.probs, read_arrays(finished.path("data/test/0.npz"), ("probs",))["probs"])
+    unseen = np.arange(9) == 4
+    probs, _ = predict_store(model, card, store, unseen, batch_size=512, device=CPU, precision="auto")
+    assert probs[4].tolist() == pytest.approx(card.prior)
+    assert np.array_equal(probs[~unseen], read_arrays(finished.path("data/test/0.npz"), ("probs",))["probs"][~unseen])
 
 
 def test_the_history_has_a_row_an_epoch_and_the_rate_comes_down(finished):
@@ -188,8 +180,8 @@ def test_one_cycle_reaches_its_peak_at_one_step_however_few_there_are_and_ends_l
 
 def test_averaged_weights_follow_the_model_and_are_kept_apart():
     model = ResNet9(num_classes=3, width=8)
-    kept, update = averaging(model, 0.9)
-    assert averaging(model, 0.0) == (model, None)
+    update = AveragedWeights(model, 0.9)
+    kept = update.module
     before = kept.head.weight.clone()
     with torch.no_grad():
         model.head.weight += 1.0

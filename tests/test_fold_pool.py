@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_dvc import Project
+from project import Project
 
 from pipeline.commands.fold_pool import at_once
 from pipeline.commands.folds import folds_in, num_on_accelerators

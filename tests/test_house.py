@@ -169,7 +169,7 @@ def test_the_top_level_holds_what_the_readme_says():
     )
     top = {name.split("/")[0] for name in listed if name}
     assert top <= {
-        ".ci", ".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "README.md", "benchmarks", "constraints.txt", "data",
+        ".ci", ".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "README.md", "benchmarks", "constraints.txt", "data", "docs",
         "dvc.yaml", "params.yaml", "pipeline", "pyproject.toml", "recipes", "requirements-dev.txt",
         "requirements-extra.txt", "requirements.txt",
         "submissions", "tests", "dvc.lock",

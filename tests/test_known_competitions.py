@@ -18,7 +18,7 @@ import pytest
 import yaml
 from conftest import csv_bytes, encoded, write_zip
 from made_up import MadeUp, graded
-from test_dvc import Project
+from project import Project
 
 from pipeline.archive.archive import open_archive
 from pipeline.commands.inspection import inspect_competition, write_settings

@@ -15,8 +15,9 @@ from torch import nn
 from pipeline.base.files import read_history, whole_file, write_bytes
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import Batches
-from pipeline.loop.engine import Mode, run_model
-from pipeline.loop.memory import OutOfMemoryError, Parts, out_of_memory_said, step_bytes
+from pipeline.loop.engine import Mode, Stepper, run_model
+from pipeline.loop.epoch_meter import EpochMeter
+from pipeline.loop.memory import MicroBatches, OutOfMemoryError, out_of_memory_said, step_bytes
 from pipeline.models.resnet9 import ResNet9
 from pipeline.stages.evaluate import CURVE_COLUMNS
 
@@ -44,12 +45,11 @@ class Small(nn.Module):
         return self.layers(flat)
 
 
-def trained(model, *, parts=None, clip_norm=0.0, batch_size=32, rate=0.1):
+def trained(model, *, micro_batches=None, clip_norm=0.0, batch_size=32, rate=0.1):
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     batches = Batches(STORE, np.arange(64), TARGETS, batch_size=batch_size, device=CPU)
-    return run_model(
-        model, batches, Mode.TRAIN, device=CPU, optimizer=optimizer, parts=parts, clip_norm=clip_norm, title="fold 0"
-    )
+    stepper = Stepper(optimizer, clip_norm=clip_norm, micro_batches=micro_batches)
+    return run_model(model, batches, Mode.TRAIN, device=CPU, stepper=stepper, meter=EpochMeter("fold 0"))
 
 
 def test_a_gradient_is_scaled_down_to_the_norm_and_reported_as_it_was():
@@ -84,7 +84,7 @@ def test_out_of_memory_says_which_batch_size_fits():
     ):
         trained(Small(most=10))
     with pytest.raises(OutOfMemoryError, match="not even 1 image fit"):
-        trained(Small(most=0), parts=Parts(may_cut=True))
+        trained(Small(most=0), micro_batches=MicroBatches(may_cut=True))
 
 
 @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ def test_every_backends_words_for_it_are_out_of_memory(message):
             raise RuntimeError(message)
         return number
 
-    parts = Parts(may_cut=True)
-    assert parts.compute(attempt, num_images=4, smallest=1, undo=lambda: None, title="fold 0") == 2
+    micro_batches = MicroBatches(may_cut=True)
+    assert micro_batches.compute(attempt, num_images=4, smallest=1, undo=lambda: None, title="fold 0") == 2
 
 
 def test_out_of_memory_outside_a_batch_names_the_fold_and_the_way_out():
@@ -122,35 +122,38 @@ def test_what_a_step_keeps_is_counted_without_computing_it():
 
 
 def test_fit_memory_gives_the_whole_batchs_result_to_rounding(capsys):
-    whole, cut, parts = Small(), Small(most=10), Parts(may_cut=True)
-    expected, got = trained(whole, clip_norm=0.1), trained(cut, parts=parts, clip_norm=0.1)
+    whole, cut, micro_batches = Small(), Small(most=10), MicroBatches(may_cut=True)
+    expected, got = trained(whole, clip_norm=0.1), trained(cut, micro_batches=micro_batches, clip_norm=0.1)
     assert set(cut.seen) == {8}
-    assert parts.number == 4
+    assert micro_batches.number == 4
     assert got.loss == pytest.approx(expected.loss, abs=1e-6)
     assert got.accuracy == expected.accuracy
     assert got.gradient_norm_max == pytest.approx(expected.gradient_norm_max, rel=1e-4)
     for one, other in zip(whole.parameters(), cut.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
-    assert capsys.readouterr().out == "fold 0: out of memory with 32 images at once; from here on 4 parts a batch\n"
+    assert (
+        capsys.readouterr().out
+        == "fold 0: out of memory with 32 images at once; from here on 4 micro-batches a batch\n"
+    )
 
 
 def test_a_failed_attempt_leaves_no_trace_in_running_statistics():
     cut, known = Small(most=10, norm=True), Small(most=10, norm=True)
-    trained(cut, parts=Parts(may_cut=True))
-    trained(known, parts=Parts(may_cut=True, number=4))
+    trained(cut, micro_batches=MicroBatches(may_cut=True))
+    trained(known, micro_batches=MicroBatches(may_cut=True, number=4))
     assert all(
         torch.equal(one, other)
         for one, other in zip(cut.state_dict().values(), known.state_dict().values(), strict=True)
     )
 
 
-def test_batch_norm_never_gets_a_part_of_one_image():
+def test_batch_norm_never_gets_a_micro_batch_of_one_image():
     with pytest.raises(OutOfMemoryError, match="not even 2 images at once fit"):
-        trained(Small(most=1, norm=True), parts=Parts(may_cut=True))
+        trained(Small(most=1, norm=True), micro_batches=MicroBatches(may_cut=True))
 
 
 @pytest.mark.parametrize("mode", [Mode.VALID, Mode.TEST])
-def test_predictions_are_computed_in_parts_without_asking(mode):
+def test_predictions_are_computed_in_micro_batches_without_asking(mode):
     labels = TARGETS if mode is Mode.VALID else None
     batches = Batches(STORE, np.arange(64), labels, batch_size=64, device=CPU)
     expected, got = (run_model(Small(most=most).eval(), batches, mode, device=CPU) for most in (1000, 5))
@@ -166,7 +169,7 @@ def test_no_training_batch_has_one_image(num_rows):
     assert max(sizes) == 3
     optimizer = torch.optim.SGD((model := ResNet9(num_classes=4, width=8)).parameters(), lr=0.1)
     normed = nn.Sequential(_Floats(), model)
-    assert run_model(normed, batches, Mode.TRAIN, device=CPU, optimizer=optimizer).num_images == num_rows
+    assert run_model(normed, batches, Mode.TRAIN, device=CPU, stepper=Stepper(optimizer)).num_images == num_rows
 
 
 class _Floats(nn.Module):
@@ -271,7 +274,7 @@ def test_a_store_that_does_not_fit_stops_before_the_first_image(small_disk):
 def test_a_full_disk_for_states_does_not_stop_training(workplace, small_disk, monkeypatch, capsys):
     from pipeline.training import resume
 
-    monkeypatch.setattr(resume, "LEAST_S", 0.0)
+    monkeypatch.setattr(resume, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)
     workplace.run_data()
     workplace.run("split")

@@ -59,7 +59,7 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
         ),
         ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true or false"),
         ("images", "side", "big", "images.side is 'big'; allowed: auto, or 8 to 4096 pixels"),
-        ("images", "side", 4, "images.side is 4; allowed: an integer or a string from 8 to 4096"),
+        ("images", "side", 4, "images.side is 4; allowed: an integer from 8 to 4096 or a string"),
         ("split", "small_classes", "skip", "split.small_classes is 'skip'; allowed: stop, allow"),
         ("split", "group", None, "split.group is None; allowed: a string"),
         ("split", "grup", "x", "split.grup (= 'x') is not known; did you mean group?"),

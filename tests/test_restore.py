@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import competition_files, encoded, image_of, write_zip
-from test_dvc import Project
+from project import Project
 
 from pipeline.base.files import read_arrays, read_json, sha256_of, write_arrays
 from pipeline.leaderboard.ledger import Ledger

@@ -54,7 +54,7 @@ def made_ready(root, recipe):
 
 @pytest.fixture(autouse=True)
 def save_at_every_step(monkeypatch):
-    monkeypatch.setattr(resume, "LEAST_S", 0.0)
+    monkeypatch.setattr(resume, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)
 
 
@@ -64,16 +64,16 @@ def outputs(place):
 
 def cut_short(place, monkeypatch, *, after=3):
     """Run train until `after` states are saved, then die."""
-    left, save = [after], resume.Saves.save
+    left, save = [after], resume.ResumeCheckpoints.save
 
-    def dying(saves, moving):
-        save(saves, moving)
+    def dying(checkpoints, state):
+        save(checkpoints, state)
         left[0] -= 1
         if not left[0]:
             raise KilledError
 
     with monkeypatch.context() as patched:
-        patched.setattr(resume.Saves, "save", dying)
+        patched.setattr(resume.ResumeCheckpoints, "save", dying)
         with pytest.raises(KilledError):
             place.run("train", key="0")
 
@@ -244,10 +244,20 @@ def test_a_state_that_cannot_be_saved_costs_nothing_but_the_state(plain, capsys)
     assert outputs(plain) == plain.whole
 
 
+def test_values_that_could_not_be_read_back_are_said_at_saving(plain, monkeypatch, capsys):
+    plain_values = resume.TrainState.state_dict
+    monkeypatch.setattr(resume.TrainState, "state_dict", lambda state: plain_values(state) | {"odd": Path("x")})
+    plain.run("train", key="0")
+    said = capsys.readouterr().out
+    assert said.count("cannot be saved") == said.count("not only tensors and plain values, UnpicklingError") == 1
+    assert outputs(plain) == plain.whole
+    assert states(plain) == []
+
+
 def test_two_generations_are_kept(plain, monkeypatch):
     cut_short(plain, monkeypatch, after=1)
     assert len(states(plain)) == 1
-    plain.path("data/scratch").joinpath("0-stale-000000001-0.safetensors").touch()
+    plain.path("data/scratch").joinpath("0-stale-000000001-0.pt").touch()
     cut_short(plain, monkeypatch, after=6)
     assert [path.name.split("-")[2] for path in states(plain)] == ["000000006", "000000007"]
 
@@ -256,20 +266,20 @@ def test_saving_waits_33_times_what_the_last_save_cost(plain, monkeypatch):
     monkeypatch.setattr(resume, "TIMES_COST", 33.0)
     now = [0.0]
     monkeypatch.setattr(resume.time, "perf_counter", lambda: now[0])
-    saves = resume.Saves(Path("unused"), "0", {})
+    checkpoints = resume.ResumeCheckpoints(Path("unused"), "0", {})
 
-    def write(tensors, values):
+    def write(values):
         now[0] += 2.0
 
     class Still:
-        def state(self):
-            return {}, {}
+        def state_dict(self):
+            return {}
 
-    monkeypatch.setattr(saves, "_write", write)
-    assert not saves.due(), "not before resume was called"
-    saves.save(Still())
+    monkeypatch.setattr(checkpoints, "_write", write)
+    assert not checkpoints.due(), "not before resume was called"
+    checkpoints.save(Still())
     now[0] += 65.9
-    assert not saves.due()
+    assert not checkpoints.due()
     now[0] += 0.2
-    assert saves.due()
-    assert saves.seconds / now[0] < 0.03
+    assert checkpoints.due()
+    assert checkpoints.seconds / now[0] < 0.03

@@ -466,9 +466,9 @@ def test_download_says_what_to_do_about_rules(project):
     assert code == 2 and "accept its rules at https://www.kaggle.com/competitions/digits/rules" in out
 
 
-def test_the_readmes_lines_work_as_they_stand(project, tmp_path):
-    section = (ROOT / "README.md").read_text().split("## Submitting")[1].split("\n## ")[0]
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+def test_the_pages_lines_work_as_they_stand(project, tmp_path):
+    page = (ROOT / "docs/submitting.md").read_text()
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     lines = [shlex.split(line) for kind, block in blocks if not kind for line in block.splitlines()]
     ours = [words[3:] for words in lines if words[:3] == ["python", "-m", "pipeline"]]
     assert [words[0] for words in ours] == ["download", "inspect", "check", "upload", "ledger"]

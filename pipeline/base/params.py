@@ -4,6 +4,7 @@ Every key must be there, known, of the right type and in range: a mistyped key t
 a default costs a competition. Only keys that came later have a default in their dataclass, so that an
 older params.yaml means what it meant. Errors are `ValueError`s that name the key, the value found and what
 is allowed. Stages read a section in `main` and pass plain arguments on; nothing below knows these classes.
+The comment beside a key, or above it, is its text in docs/parameters.md: `python -m docs.parameters` writes it.
 """
 
 import dataclasses
@@ -35,32 +36,39 @@ def one_of(*choices: str, default: Any = dataclasses.MISSING) -> Any:
 class CompetitionParams:
     """Section `competition`: what the organiser gave. `auto`, and a key left out: recognised by looking."""
 
-    raw: str  # zip or folder
-    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop ingest
-    near_copies: str = one_of("group", "ignore", default="group")  # group: near-copies of an image share a fold
-    encoding: str = "auto"  # of tables that are not UTF-8, or FILE=ENCODING, FILE=ENCODING
+    raw: str  # path of the organiser's zip, tar, 7z or folder
+    allow: tuple[str, ...] = ()  # kinds of problem that shall not stop `ingest` or `audit`: see below
+    near_copies: str = one_of("group", "ignore", default="group")  # near-copies share a fold, or are not looked for
+    encoding: str = "auto"  # of tables that are not UTF-8 or UTF-16: `cp949`, …, or `a.csv=cp949, b.csv=gb18030`
     header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header
-    pixels: str = "auto"  # HxW, HxWx3 or 3xHxW, where each row of a table is an image
-    train_table: str = "auto"  # file in the archive, or none: labels come from folders or file names
-    test_table: str = "auto"
-    sample: str = "auto"  # the sample submission's file
-    id_column: str = "auto"
-    label: str | tuple[str, ...] = "auto"  # column, several 0/1 columns, folder, or pattern with (?P<label>…)
-    delimiter: str = "auto"  # between labels in one cell, or none
-    train_images: str = "auto"  # template such as train/{id}.jpg
-    test_images: str = "auto"
+    # height x width of an image that is a row of a table, such as `28x28`; `32x32x3`: the three colours of a pixel side
+    # by side; `3x32x32`: one colour after the other
+    pixels: str = "auto"
+    train_table: str = "auto"  # a file in the archive, or `none`: labels come from folders or file names
+    test_table: str = "auto"  # a file in the archive, or `none`: the rows of the sample submission are all
+    sample: str = "auto"  # the sample submission: a file in the archive, or `none`
+    id_column: str = "auto"  # column of the train table
+    # a column, a list of 0/1 columns, `folder`, `folder 2` (the second level), `folders` (their path), or a pattern for
+    # file names: `'^(?P<label>[a-z]+)_'`
+    label: str | tuple[str, ...] = "auto"
+    delimiter: str = "auto"  # between the labels of a cell, or `none`; `python`, `json`, `brackets`: lists in brackets
+    train_images: str = "auto"  # template such as `train/{id}.jpg`; of labels in folders or file names: the root folder
+    test_images: str = "auto"  # the same for test images
+    # `auto` takes grades 0 to K for ordinal where the column is called so (`diagnosis`, `level`, …)
     target: str = one_of("auto", "single_label", "binary", "multi_label", "ordinal", default="auto")
-    positive: str = "auto"  # the class that a score speaks of
+    positive: str = "auto"  # the class whose probability a score is
+    # what is written: one of the [formats](formats.md)
     submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")
-    metric: str = "auto"
-    spelling: str = "auto"  # of labels in the submission, by a rule such as class_{label.number:04d}
+    metric: str = "auto"  # a [metric](formats.md#metrics), or your own: `module:function`
+    spelling: str = "auto"  # of labels in the submission: `'{label}'`, a rule such as `'{label.number:02d}'`, or a file
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagesParams:
     """Section `images`: how each image becomes one (S, S, 3) uint8 array."""
 
-    side: int | str = between(8, 4096)  # S in pixels, or `auto`
+    side: int | str = between(8, 4096)  # S in pixels; `auto`: the median shorter side, held within 8 to 128
+    # how it becomes a square: `squash` gives up the aspect ratio, `crop` takes the centre, `pad` adds black borders
     fit: str = one_of("squash", "crop", "pad")
 
     def __post_init__(self) -> None:
@@ -77,11 +85,15 @@ class SplitParams:
     """
 
     num_folds: int = between(2, 1000)  # as many as `folds` names: an override there must not make split stale
-    seed: int = between(0, 2**32 - 1)
-    group: str = "none"  # column whose images must not straddle folds, or `file_name_prefix`
-    time: str = "none"  # column by which folds are blocks of time
-    fold_column: str = "none"  # column that holds the user's own folds
-    small_classes: str = one_of("stop", "allow", default="stop")  # of fewer distinct images (or groups) than folds
+    seed: int = between(0, 2**32 - 1)  # of the deal
+    # images with the same value here share a fold (patient, place, sequence, …): a column, or `file_name_prefix`
+    group: str = "none"
+    time: str = "none"  # column by which folds are blocks of time: numbers, ISO dates, or dates of one other format
+    # column of your own folds: its distinct values in order are folds '0' to 'k-1'; not together with `group` or `time`
+    fold_column: str = "none"
+    # a class of fewer distinct images (with `group`: groups) than folds stops `split`, or is dealt as far as it goes; a
+    # warning then names the folds without it
+    small_classes: str = one_of("stop", "allow", default="stop")
 
     def __post_init__(self) -> None:
         for key in ("group", "time"):
@@ -97,10 +109,12 @@ class SplitParams:
 class ModelParams:
     """Section `model`: the network."""
 
-    name: str
-    width: int = between(8, 128)  # channels after ResNet9's first convolution; other models ignore it
-    pretrained: bool
-    options: tuple[str, ...]  # `key=value` texts: a mapping's keys, the user's choice, may be ones that DVC leaves out
+    name: str  # `resnet9`, or any model of timm
+    width: int = between(8, 128)  # of resnet9: channels after its first convolution; time grows with about its square
+    pretrained: bool  # start from timm's weights (in the Hugging Face cache, or to be downloaded)
+    # further keyword arguments for `timm.create_model`, such as `[drop_rate=0.2, img_size=96]`: texts, as the keys
+    # of a mapping may be ones that DVC leaves out. A value is read as YAML; one with `{`, `[` or a comma needs quotes
+    options: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if len(self.keywords) < len(self.options):
@@ -125,52 +139,60 @@ class ModelParams:
 class AugmentParams:
     """Section `augment`: what happens to a training image on its way into a batch."""
 
-    crop_padding: int = between(0, 64)  # pixels on each side before a random S x S crop; 0 = off
-    crop_fill: str = one_of("reflect", "zeros")
-    flip: bool  # left-right, half of the time
-    cutout: int = between(0, 4096)  # side of the blanked square in pixels; 0 = off
-    policy: str = one_of("none", "autoaugment", "trivialaugment")
-    mixup: float = between(0.0, 100.0, default=0.0)  # alpha of Beta(alpha, alpha), 0 = off
-    cutmix: float = between(0.0, 100.0, default=0.0)  # the same; with both on, one of them by batch
+    crop_padding: int = between(0, 64)  # pixels on each side before a random crop of side S; 0 = off
+    crop_fill: str = one_of("reflect", "zeros")  # what the padding holds
+    flip: bool  # mirror left-right, half of the time
+    cutout: int = between(0, 4096)  # side of a blanked square in pixels; 0 = off
+    policy: str = one_of("none", "autoaugment", "trivialaugment")  # drawn for each image; AutoAugment's is CIFAR-10's
+    # alpha of Beta(alpha, alpha), from which a batch draws the share of its own images (Zhang 2018); the rest is
+    # another image of the batch, labels in the same shares. Training accuracy then is against the larger share; 0 = off
+    mixup: float = between(0.0, 100.0, default=0.0)
+    cutmix: float = between(0.0, 100.0, default=0.0)  # the same (Yun 2019); with both on, one of them for each batch
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainParams:
     """Section `train`: how a fold is trained. A fold's own mapping under `folds` may override any of these."""
 
-    seed: int = between(0, 2**32 - 1)
-    epochs: int = between(1, 100_000)
-    batch_size: int = between(2, 65_536)
-    optimizer: str  # sgd (Nesterov), adamw, or any name timm knows
+    seed: int = between(0, 2**32 - 1)  # with fold and epoch, the source of every random number
+    epochs: int = between(1, 100_000)  # passes over the training images
+    batch_size: int = between(2, 65_536)  # batches are as even as they can be, none larger, no image left out
+    optimizer: str  # `sgd` (Nesterov), `adamw`, or any name timm knows
     peak_lr: float = between(1e-9, 1e3)  # at the top of the one-cycle triangle, for a batch of `batch_size`
     momentum: float = between(0.0, 0.9999)  # of sgd
-    weight_decay: float = between(0.0, 10.0)
-    warmup: float = between(0.0, 0.9)  # share of all steps in which the learning rate rises
-    label_smoothing: float = between(0.0, 0.9)
+    weight_decay: float = between(0.0, 10.0)  # of weights; biases and norms are left alone
+    warmup: float = between(0.0, 0.9)  # share of the steps in which the learning rate rises
+    label_smoothing: float = between(0.0, 0.9)  # in training only
     ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
-    flip_tta: bool  # predict with the mean of an image's and its mirror image's probabilities, held out and test alike
+    flip_tta: bool  # predict with the mean over an image and its mirror image, held out and test alike
     valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
-    clip_norm: float = between(0.0, 1e6, default=0.0)  # longer gradients are scaled down to this L2 norm; 0 = off
-    fit_memory: bool = False  # a batch that does not fit into memory is computed in parts instead of stopping the fold
+    # longer gradients are scaled down to this L2 norm, and the history has the norms as they were; 0 = off
+    clip_norm: float = between(0.0, 1e6, default=0.0)
+    # a batch that does not fit into memory is computed in 2, 4, … parts, with the gradient of the whole to rounding
+    # (but batch norm sees the parts alone), instead of stopping the fold with the size that fits
+    fit_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeParams:
     """Section `compute`: where, and in what precision."""
 
-    device: str  # auto, cpu, cuda, cuda:1, mps
+    device: str  # `auto` (CUDA, else MPS, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`
+    # `auto`: bf16 where the hardware multiplies it (CUDA 8.0 up; CPUs with AVX512_BF16 or AMX, for timm models from
+    # 32 px on), else `tf32`: float32, in which CUDA may multiply as TF32; `fp32` is float32 throughout
     precision: str = one_of("auto", "bf16", "tf32", "fp32")
-    compile: bool = False  # the network by torch.compile; each stage compiles anew
+    # the network by `torch.compile`, anew in each stage; weights, names and resuming stay as they are
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class InferParams:
     """Section `infer`: how the test set is predicted. What changes predictions lies in the model card instead."""
 
-    batch_size: int = between(1, 65_536)
+    batch_size: int = between(1, 65_536)  # of test images; results do not depend on it
     device: str = SAME  # `same`: as section `compute` says for training
-    precision: str = one_of(SAME, "auto", "bf16", "tf32", "fp32", default=SAME)
-    compile: bool | str = SAME
+    precision: str = one_of(SAME, "auto", "bf16", "tf32", "fp32", default=SAME)  # likewise
+    compile: bool | str = SAME  # likewise: `same`, true or false
 
     def __post_init__(self) -> None:
         if isinstance(self.compile, str) and self.compile != SAME:
@@ -296,7 +318,7 @@ def parse_section(found: Any, where: str, section: type[Section]) -> Section:
     needed = [item.name for item in dataclasses.fields(section) if item.default is dataclasses.MISSING]
     missing = [key for key in needed if key not in found]
     if missing:
-        raise ValueError(f"{where} lacks {missing[0]}; allowed: {_allowed(section, missing[0])}")
+        raise ValueError(f"{where} lacks {missing[0]}; allowed: {allowed(section, missing[0])}")
     checked = {key: _checked(found[key], f"{where}.{key}", section, key) for key in _keys(section) if key in found}
     return section(**checked)
 
@@ -315,7 +337,8 @@ def _refuse_unknown(found: dict[str, Any], where: str, section: type) -> None:
             raise ValueError(f"{where}.{key} (= {found[key]!r}) is not known; {hint}allowed: {_keys(section)}")
 
 
-def _allowed(section: type, key: str) -> str:
+def allowed(section: type, key: str) -> str:
+    """The values that a key of this section may have, in words."""
     item = next(item for item in dataclasses.fields(section) if item.name == key)
     if "choices" in item.metadata:
         return ", ".join(item.metadata["choices"])
@@ -323,11 +346,10 @@ def _allowed(section: type, key: str) -> str:
         int: "an integer", float: "a number", bool: "true or false", str: "a string", tuple: "a list of strings",
         dict: "a mapping",
     }  # fmt: skip
-    kinds = _kinds(section, key)
-    text = " or ".join(names[kind] for kind in kinds)
     if "low" in item.metadata:
-        text += f" from {item.metadata['low']} to {item.metadata['high']}"
-    return text
+        bounds = f" from {item.metadata['low']} to {item.metadata['high']}"
+        names |= {int: names[int] + bounds, float: names[float] + bounds}
+    return " or ".join(names[kind] for kind in _kinds(section, key))
 
 
 def _kinds(section: type, key: str) -> tuple[type, ...]:
@@ -340,7 +362,7 @@ def _kinds(section: type, key: str) -> tuple[type, ...]:
 def _checked(value: Any, where: str, section: type, key: str) -> Any:
     item = next(item for item in dataclasses.fields(section) if item.name == key)
     kinds = _kinds(section, key)
-    wrong = ValueError(f"{where} is {value!r}; allowed: {_allowed(section, key)}{_hint(value, kinds)}")
+    wrong = ValueError(f"{where} is {value!r}; allowed: {allowed(section, key)}{_hint(value, kinds)}")
 
     if float in kinds and isinstance(value, int) and not isinstance(value, bool):
         value = _as_float(value, wrong)

@@ -20,10 +20,9 @@ from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import store_tensor
-from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.loop.device import device_named
 from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.networks import bf16_sound_on_cpu
-from pipeline.models.prediction import predict
+from pipeline.models.prediction import predict_store
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
@@ -144,26 +143,14 @@ def _predictions(
 ) -> dict[str, Path]:
     """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
     where = device_named(device)
-    set_tf32(settings.precision, where)
     pixels = store_tensor(store, where)
     files = {}
     for fold in settings.folds:
         model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
-        outcome = predict(
-            model,
-            pixels,
-            target_kind=card.target_kind,
-            batch_size=settings.batch_size,
-            flip_tta=card.flip_tta,
-            device=where,
-            dtype=autocast_dtype(
-                settings.precision, where, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
-            ),
-            compiled=False,
-            title=f"fold {fold} test",
-        )
-        assert outcome.probs is not None
-        outcome.probs[unseen] = card.prior
+        probs, _ = predict_store(
+            model, card, pixels, unseen, batch_size=settings.batch_size, device=where,
+            precision=settings.precision,
+        )  # fmt: skip
         files[fold] = scratch / f"{fold}.npz"
-        write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": outcome.probs})
+        write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": probs})
     return files

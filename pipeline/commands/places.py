@@ -6,7 +6,7 @@ from pathlib import Path
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
 MODELS = Path("data/models")
-COMPETITION = Path("data/competition")
+COMPETITION, IMAGES = Path("data/competition"), Path("data/images")
 RUN = {  # what `verify` checks
     "params": PARAMS,
     "lock": LOCK,
@@ -15,10 +15,10 @@ RUN = {  # what `verify` checks
     "train_table": COMPETITION / "train.csv",
     "test_table": COMPETITION / "test.csv",
     "sample": COMPETITION / "sample_submission.csv",
-    "train_images": Path("data/images/train.npy"),
-    "train_description": Path("data/images/train.json"),
-    "test_images": Path("data/images/test.npy"),
-    "test_description": Path("data/images/test.json"),
+    "train_images": IMAGES / "train.npy",
+    "train_description": IMAGES / "train.json",
+    "test_images": IMAGES / "test.npy",
+    "test_description": IMAGES / "test.json",
     "folds": Path("data/folds.csv"),
     "models": MODELS,
     "oof": Path("data/oof"),
@@ -27,7 +27,7 @@ RUN = {  # what `verify` checks
     "submission": Path("submissions/submission.csv"),
     "receipt": Path("submissions/receipt.json"),
 }
-FORMAT, SEEN = Path("data/images/format.json"), Path("data/images/test.csv")
+FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.loop import streams
-from pipeline.loop.device import memory_format, sent
+from pipeline.loop.device import memory_format, to_device
 from pipeline.loop.prefetch import prefetched
 
 CHUNK_IMAGES = 512  # augmentation groups images by operation: under this, groups are too small to pay
@@ -62,7 +62,7 @@ class Batches:
     ) -> None:
         self.store = store
         self.rows = torch.from_numpy(rows.astype(np.int64))
-        self.targets = None if targets is None else sent(targets, device)
+        self.targets = None if targets is None else to_device(targets, device)
         self.device = device
         self.transform = transform
         self.num_images = len(rows)
@@ -105,10 +105,10 @@ class Batches:
         """(n, S, S, 3) transformed, on the device, of each part."""
         if not self.prefetch:
             for part in parts:
-                yield self._transformed(self.store.index_select(0, sent(self._rows(part), self.device)), part)
+                yield self._transformed(self.store.index_select(0, to_device(self._rows(part), self.device)), part)
             return
         for part, images in zip(parts, prefetched(self._fetch, parts), strict=True):
-            here = sent(images, self.device)
+            here = to_device(images, self.device)
             yield here if self.transform_first else self._transformed(here, part)
 
     def _rows(self, part: _Part) -> Tensor:

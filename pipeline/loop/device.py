@@ -1,7 +1,18 @@
 """Where to compute, and in what precision."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """Where and how a network computes."""
+
+    device: torch.device
+    dtype: torch.dtype | None = None  # to autocast to; None: float32
+    compiled: bool = False  # by torch.compile
 
 
 def device_named(name: str) -> torch.device:
@@ -80,7 +91,7 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
-def sent(values: torch.Tensor | np.ndarray, device: torch.device) -> torch.Tensor:
+def to_device(values: torch.Tensor | np.ndarray, device: torch.device) -> torch.Tensor:
     """A tensor, or an array as one, on `device`, without a wait on CUDA.
 
     From pageable memory CUDA would first wait for all work given to it; from pinned memory it copies in its turn, and

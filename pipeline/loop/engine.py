@@ -5,7 +5,7 @@ It grew out of a tutorial's `run_model(model, loader, loss_fn, optimizer, is_tra
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pipeline.loop.device import random_state, sent, set_random_state
-from pipeline.loop.epoch_meter import Outcome, Tally
-from pipeline.loop.memory import Parts, has_batch_norm
+from pipeline.loop.device import random_state, set_random_state, to_device
+from pipeline.loop.epoch_meter import BatchResults, EpochMeter, Outcome
+from pipeline.loop.memory import MicroBatches, has_batch_norm
 from pipeline.loop.objective import CrossEntropy, Objective
 
 
@@ -37,11 +37,31 @@ class BatchSource(Protocol):
         """One pass over all images."""
 
 
-class Schedule(Protocol):
-    """What a torch learning-rate scheduler has and the loop uses."""
+@dataclass(frozen=True)
+class Stepper:
+    """How TRAIN moves the weights, once a batch."""
 
-    def step(self) -> None:
-        """After each optimiser step."""
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    after_step: Callable[[], None] | None = None
+    clip_norm: float = 0.0  # the gradient is scaled down to this L2 norm; 0 = never
+    micro_batches: MicroBatches | None = None  # for a batch that does not fit into memory; None: that is an error
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def step(self, norms: list[Tensor]) -> None:
+        """By the gradients that are there; when clipping, their norm goes to `norms` first."""
+        if self.clip_norm:
+            weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+            norms.append(nn.utils.clip_grad_norm_(weights, self.clip_norm))
+        self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        if self.after_step is not None:
+            self.after_step()
 
 
 def run_model(
@@ -50,90 +70,71 @@ def run_model(
     mode: Mode,
     *,
     device: torch.device,
-    objective: Objective | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
-    schedule: Schedule | None = None,
-    after_step: Callable[[], None] | None = None,
-    clip_norm: float = 0.0,
     dtype: torch.dtype | None = None,
-    parts: Parts | None = None,
-    tally: Tally | None = None,
-    title: str = "",
+    objective: Objective | None = None,
+    stepper: Stepper | None = None,
+    meter: EpochMeter | None = None,
 ) -> Outcome:
     """One pass of `model`, which lives on `device`, over `batches`.
 
-    TRAIN takes an optimizer and moves the weights (and calls `schedule.step`, then `after_step`, at each step);
-    VALID and TEST leave every entry of `state_dict()` as it was. TEST looks at nothing but images: of a batch that
-    is a tuple it takes the first part. The forward pass runs under autocast to `dtype` (None: float32); logits go
-    to float32 before softmax and loss. Nothing waits for the device but the end and a redraw of the progress bar
-    (no bar unless stderr is a terminal).
-    clip_norm: the gradient is scaled down to this L2 norm, 0 = never. tally: of a pass that was cut short, whose
-    later batches `batches` gives. parts: what to do with a batch that does not fit into memory (VALID and TEST, whose
-    results do not depend on it, compute it in parts anyway).
+    TRAIN takes a stepper, which moves the weights; VALID and TEST leave every entry of `state_dict()` as it was. TEST
+    looks at nothing but images: of a batch that is a tuple it takes the first part. The forward pass runs under
+    autocast to `dtype` (None: float32); logits go to float32 before softmax and loss. Nothing waits for the device but
+    the end and a redraw of the progress bar (no bar unless stderr is a terminal). VALID and TEST, whose results do not
+    depend on it, compute a batch that does not fit into memory in micro-batches.
+    meter: holds the title, and of a pass that was cut short the results so far; `batches` then gives the later ones.
     Raises NonFiniteLossError, OutOfMemoryError, and ValueError for no images at all.
     """
     training = mode is Mode.TRAIN
-    if training != (optimizer is not None):
-        raise ValueError(f"{mode} with optimizer {type(optimizer).__name__}: TRAIN takes one, other modes take none")
-    objective = objective or CrossEntropy()
-    tally = tally or Tally()
-    tally.title = title
+    if training != (stepper is not None):
+        raise ValueError(
+            f"{mode} {'without' if training else 'with'} a stepper: TRAIN takes one, other modes take none"
+        )
+    meter = meter or EpochMeter()
+    micro_batches = (stepper.micro_batches if stepper else None) or MicroBatches(may_cut=not training)
     forward = _Forward(
-        model, objective, parts or Parts(may_cut=not training), 2 if training and has_batch_norm(model) else 1,
-        training, device, dtype, title,
+        model, objective or CrossEntropy(), micro_batches, 2 if training and has_batch_norm(model) else 1,
+        training, device, dtype, meter.title,
     )  # fmt: skip
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]] if optimizer else []
 
     model.train(training)
     grad = torch.enable_grad() if training else torch.inference_mode()
     bar = tqdm(
-        total=batches.num_images, initial=tally.num_images, desc=title, unit=" images", disable=None, leave=False
+        total=batches.num_images, initial=meter.num_images, desc=meter.title, unit=" images", disable=None, leave=False
     )
     with grad, bar:
         for batch in batches:
             images, targets = (_images_of(batch), None) if mode is Mode.TEST else batch
-            if optimizer is not None:
-                optimizer.zero_grad(set_to_none=True)
-            probs, losses, correct = forward(images, targets)
-            tally.add_images(len(images), None if training else probs)
-            if losses is not None and correct is not None:
-                tally.add_losses(losses, correct, _learning_rate(optimizer) if optimizer is not None else None)
-                if device.type == "cpu":
-                    tally.check()  # no wait there, and the rest of a lost epoch is saved
-            if optimizer is not None:
-                if clip_norm:
-                    tally.norms.append(nn.utils.clip_grad_norm_(weights, clip_norm))
-                optimizer.step()
-                if schedule is not None:
-                    schedule.step()
-                if after_step is not None:
-                    after_step()
+            if stepper is not None:
+                stepper.optimizer.zero_grad(set_to_none=True)
+            meter.add(forward(images, targets), None if stepper is None else stepper.learning_rate)
+            if device.type == "cpu":
+                meter.check()  # no wait there, and the rest of a lost epoch is saved
+            if stepper is not None:
+                stepper.step(meter.norms)
 
             if bar.update(len(images)) and targets is not None:
-                tally.check()
-                bar.set_postfix(tally.means(), refresh=False)
-    return tally.outcome()
-
-
-Batch = tuple[Tensor, Tensor | None, Tensor | None]  # probs (B, C), losses (B,), correct (B,)
+                meter.check()
+                bar.set_postfix(meter.means(), refresh=False)
+    return meter.outcome()
 
 
 @dataclass(frozen=True)
 class _Forward:
-    """A batch through the network, in as many parts as memory asks for; in training, gradients are left behind."""
+    """A batch through the network, in as many micro-batches as memory asks for; in training, gradients are left."""
 
     model: nn.Module
     objective: Objective
-    parts: Parts
-    smallest: int  # images that a part must have
+    micro_batches: MicroBatches
+    smallest: int  # images that a micro-batch must have
     training: bool
     device: torch.device
     dtype: torch.dtype | None
     title: str
 
-    def __call__(self, images: Tensor, targets: Tensor | None) -> Batch:
-        return self.parts.compute(
-            lambda number: self._in_parts(images, targets, number),
+    def __call__(self, images: Tensor, targets: Tensor | None) -> BatchResults:
+        return self.micro_batches.compute(
+            lambda number: self._in_micro_batches(images, targets, number),
             num_images=len(images),
             smallest=self.smallest,
             undo=self._undo(),
@@ -142,7 +143,7 @@ class _Forward:
 
     def _undo(self) -> Callable[[], None]:
         """What puts gradients, running statistics and random numbers back to where they are now."""
-        if not self.training or not self.parts.may_cut:
+        if not self.training or not self.micro_batches.may_cut:
             return lambda: self.model.zero_grad(set_to_none=True)
         buffers, kept = list(self.model.buffers()), [buffer.clone() for buffer in self.model.buffers()]
         numbers = random_state(self.device)
@@ -155,7 +156,7 @@ class _Forward:
 
         return undo
 
-    def _in_parts(self, images: Tensor, targets: Tensor | None, number: int) -> Batch:
+    def _in_micro_batches(self, images: Tensor, targets: Tensor | None, number: int) -> BatchResults:
         if number == 1:
             return self._one(images, targets, len(images))
         ends = [len(images) * part // number for part in range(number + 1)]
@@ -163,33 +164,26 @@ class _Forward:
             self._one(images[start:end], None if targets is None else targets[start:end], len(images))
             for start, end in itertools.pairwise(ends)
         ]
-        probs, losses, correct = (_joined(column) for column in zip(*done, strict=True))
+        probs, losses, correct = (
+            None if column[0] is None else torch.cat(column) for column in zip(*done, strict=True)
+        )
         assert probs is not None
-        return probs, losses, correct
+        return BatchResults(probs, losses, correct)
 
-    def _one(self, images: Tensor, targets: Tensor | None, batch_size: int) -> Batch:
+    def _one(self, images: Tensor, targets: Tensor | None, batch_size: int) -> BatchResults:
         with torch.autocast(self.device.type, dtype=self.dtype) if self.dtype else contextlib.nullcontext():
-            logits = self.model(sent(images, self.device))
+            logits = self.model(to_device(images, self.device))
         logits = logits.float()
         probs = self.objective.probs(logits.detach())
         if targets is None:
-            return probs, None, None
-        targets = sent(targets, self.device)
+            return BatchResults(probs, None, None)
+        targets = to_device(targets, self.device)
         losses = self.objective.losses(logits, targets, training=self.training)
         if self.training:
             mean = losses.mean() if len(losses) == batch_size else losses.sum() / batch_size
             mean.backward()
-        return probs, losses.detach(), self.objective.correct(probs, targets)
-
-
-def _joined(pieces: Sequence[Tensor | None]) -> Tensor | None:
-    there = [piece for piece in pieces if piece is not None]
-    return torch.cat(there) if there else None
+        return BatchResults(probs, losses.detach(), self.objective.correct(probs, targets))
 
 
 def _images_of(batch: Any) -> Tensor:
     return batch[0] if isinstance(batch, tuple | list) else batch
-
-
-def _learning_rate(optimizer: torch.optim.Optimizer) -> float:
-    return float(optimizer.param_groups[0]["lr"])

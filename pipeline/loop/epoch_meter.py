@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +21,24 @@ class Outcome:
     seconds: float
     loss: float | None  # mean over images; None in TEST
     accuracy: float | None  # share of images (of several labels: of labels) right, as scikit-learn's; None in TEST
-    class_indices: np.ndarray | None  # (N,) int64 by argmax; None in TRAIN
     probs: np.ndarray | None  # (N, C) float32; None in TRAIN
     gradient_norm_mean: float | None = None  # over steps, before clipping; None without clipping
     gradient_norm_max: float | None = None
 
 
-class Tally:
-    """Sums and means of it do not depend on the batch size. A pass that was cut short goes on with its tally."""
+class BatchResults(NamedTuple):
+    """What the network gave for one batch."""
+
+    probs: Tensor  # (B, C)
+    losses: Tensor | None  # (B,), as `correct`; both None in TEST
+    correct: Tensor | None
+
+
+class EpochMeter:
+    """Results of one pass; they do not depend on the batch size. A pass that was cut short goes on with its meter.
+
+    title: of the progress bar and of errors.
+    """
 
     def __init__(self, title: str = "") -> None:
         self.title = title
@@ -45,17 +56,15 @@ class Tally:
         """Labelled batches so far."""
         return len(self.losses)
 
-    def add_images(self, num_images: int, probs: Tensor | None) -> None:
-        """A batch; `probs` None in TRAIN."""
-        self.num_images += num_images
-        if probs is not None:
-            self.probs.append(probs)
-
-    def add_losses(self, losses: Tensor, correct: Tensor, rate: float | None) -> None:
-        """(B,) each; `rate`: the learning rate, None where nothing is learnt."""
-        self.losses.append(losses)
-        self.correct.append(correct)
-        self.rates.append(rate)
+    def add(self, results: BatchResults, rate: float | None) -> None:
+        """A batch; `rate`: the learning rate, in TRAIN, where probabilities are not kept."""
+        self.num_images += len(results.probs)
+        if rate is None:
+            self.probs.append(results.probs)
+        if results.losses is not None and results.correct is not None:
+            self.losses.append(results.losses)
+            self.correct.append(results.correct)
+            self.rates.append(rate)
 
     def check(self) -> None:
         """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf."""
@@ -84,7 +93,7 @@ class Tally:
             raise ValueError(f"{self.title or 'run_model'}: there are no images in these batches")
         if self.losses:
             self.check()
-        means: dict[str, float] = self.means() if self.losses else {}
+        means = self.means() if self.losses else {}
         probs = torch.cat(self.probs).cpu().numpy() if self.probs else None
         norms = torch.stack(self.norms).cpu().double() if self.norms else None
         return Outcome(
@@ -92,33 +101,31 @@ class Tally:
             seconds=time.perf_counter() - self.started,
             loss=means.get("loss"),
             accuracy=means.get("accuracy"),
-            class_indices=None if probs is None else probs.argmax(axis=1),
             probs=probs,
             gradient_norm_mean=None if norms is None else float(norms.mean()),
             gradient_norm_max=None if norms is None else float(norms.max()),
         )
 
-    def state(self) -> dict[str, Tensor]:
-        """All of a TRAIN pass so far, on the CPU. Raises NonFiniteLossError: a lost pass is not worth keeping."""
+    def state_dict(self) -> dict[str, Any]:
+        """All of a TRAIN pass so far. Raises NonFiniteLossError: a lost pass is not worth keeping."""
         self.check()
-        state = {
-            "seconds": torch.tensor(time.perf_counter() - self.started, dtype=torch.float64),
-            "sizes": torch.tensor([len(losses) for losses in self.losses]),
-            "rates": torch.tensor(self.rates, dtype=torch.float64),
-            "losses": torch.cat(self.losses).cpu(),
-            "correct": torch.cat(self.correct).cpu(),
+        return {
+            "seconds": time.perf_counter() - self.started,
+            "sizes": [len(losses) for losses in self.losses],
+            "rates": self.rates,
+            "losses": torch.cat(self.losses),
+            "correct": torch.cat(self.correct),
+            "norms": torch.stack(self.norms) if self.norms else None,
         }
-        return state | ({"norms": torch.stack(self.norms).cpu()} if self.norms else {})
 
     @classmethod
-    def restored(cls, state: dict[str, Tensor], device: torch.device) -> "Tally":
-        """The tally whose `state` this was, with its results on `device`."""
-        tally = cls()
-        sizes = state["sizes"].tolist()
-        tally.started -= float(state["seconds"])
-        tally.num_images = sum(sizes)
-        tally.losses = list(state["losses"].to(device).split(sizes))
-        tally.correct = list(state["correct"].to(device).split(sizes))
-        tally.rates = state["rates"].tolist()
-        tally.norms = list(state["norms"].to(device)) if "norms" in state else []
-        return tally
+    def restored(cls, state: dict[str, Any]) -> "EpochMeter":
+        """The meter whose `state_dict` this was."""
+        meter = cls()
+        meter.started -= state["seconds"]
+        meter.num_images = sum(state["sizes"])
+        meter.losses = list(state["losses"].split(state["sizes"]))
+        meter.correct = list(state["correct"].split(state["sizes"]))
+        meter.rates = state["rates"]
+        meter.norms = [] if state["norms"] is None else list(state["norms"])
+        return meter

@@ -1,4 +1,4 @@
-"""What training takes of memory, and where a batch does not fit: the size that does, or the batch in parts."""
+"""What training takes of memory, and where a batch does not fit: the size that does, or micro-batches."""
 
 import contextlib
 import gc
@@ -20,8 +20,8 @@ class OutOfMemoryError(ValueError):
     """A batch did not fit; the message says what does."""
 
 
-class Parts:
-    """Into how many parts a batch is cut; once a batch did not fit, all that follow are cut alike.
+class MicroBatches:
+    """Into how many micro-batches a batch is cut; once a batch did not fit, all that follow are cut alike.
 
     Without `may_cut` a batch that does not fit stops the pass.
     """
@@ -33,9 +33,9 @@ class Parts:
     def compute(
         self, attempt: Callable[[int], Result], *, num_images: int, smallest: int, undo: Callable[[], None], title: str
     ) -> Result:
-        """attempt(number of parts) for a batch of `num_images`, with more parts each time it does not fit.
+        """attempt(number) for a batch of `num_images`, with more micro-batches each time it does not fit.
 
-        smallest: images that a part must have; undo: takes back what a failed attempt left. Raises OutOfMemoryError.
+        smallest: images that each must have; undo: takes back what a failed attempt left. Raises OutOfMemoryError.
         """
         most = max(1, num_images // smallest)
         number = min(self.number, most)
@@ -49,9 +49,11 @@ class Parts:
             if not self.may_cut:
                 raise OutOfMemoryError(
                     f"{title}: out of memory with a batch of {num_images} images; {fits} fit (tried). Set "
-                    f"train.batch_size to {fits}, or train.fit_memory to true to keep the batch and compute it in parts"
+                    f"train.batch_size to {fits}, or train.fit_memory to true to compute each batch in micro-batches"
                 )
-            console.say(f"{title}: out of memory with {num_images} images at once; from here on {number} parts a batch")
+            console.say(
+                f"{title}: out of memory with {num_images} images at once; from here on {number} micro-batches a batch"
+            )
             self.number = number
         return result
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipeline.loop.device import Compute, autocast_dtype, set_tf32
 from pipeline.loop.objective import Objective
 from pipeline.models.resnet9 import ResNet9
 
@@ -44,6 +45,13 @@ def bf16_sound_on_cpu(name: str, image_size: int) -> bool:
     return name == "resnet9" or image_size >= 32
 
 
+def compute_for(architecture: str, image_size: int, *, device: torch.device, precision: str, compiled: bool) -> Compute:
+    """How this network computes on images of this side, in the precision that params.yaml names; it sets TF32."""
+    set_tf32(precision, device)
+    dtype = autocast_dtype(precision, device, bf16_sound=bf16_sound_on_cpu(architecture, image_size))
+    return Compute(device=device, dtype=dtype, compiled=compiled)
+
+
 def pretrained_constants(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(mean, std), 0-to-1 scale, that a timm network's pretrained weights expect."""
     from pipeline.models.timm_models import input_constants
@@ -62,7 +70,7 @@ class Normalised(nn.Module):
 
     def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.mean, self.std = network, mean, std
         # x / 255 normalised = x * scale + shift
         scale = 1.0 / (255.0 * torch.tensor(std, dtype=torch.float64))
         shift = -torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Probabilities for images without labels, by one fold's model."""
+"""Probabilities for the images of a test store, by one fold's model."""
 
 import numpy as np
 import torch
@@ -6,29 +6,39 @@ from torch import Tensor
 
 from pipeline.loop.batches import Batches
 from pipeline.loop.engine import Mode, run_model
-from pipeline.loop.epoch_meter import Outcome
+from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.objective import objective_for
-from pipeline.models.checkpoint import on_device
-from pipeline.models.networks import MirrorAveraged, Normalised, compile_forward
+from pipeline.models.checkpoint import ModelCard, on_device
+from pipeline.models.networks import MirrorAveraged, Normalised, compile_forward, compute_for
 
 
-def predict(
+def predict_store(
     model: Normalised,
+    card: ModelCard,
     store: Tensor,
+    unseen: np.ndarray,
     *,
-    target_kind: str,
     batch_size: int,
-    flip_tta: bool,
     device: torch.device,
-    dtype: torch.dtype | None,
-    compiled: bool,
-    title: str,
-) -> Outcome:
-    """Class indices and probabilities for every row of `store` (N, S, S, 3) uint8, in order."""
+    precision: str,
+    compiled: bool = False,
+) -> tuple[np.ndarray, Outcome]:
+    """(probabilities (N, C) float32, what the pass gave) for every row of `store` (N, S, S, 3) uint8, in order.
+
+    model, card: as `read_checkpoint` gives them. unseen: (N,) bool, there is no image: the training images' shares of
+    the classes are the answer.
+    """
+    compute = compute_for(card.architecture, card.image_size, device=device, precision=precision, compiled=compiled)
     network = on_device(model, device)
     if compiled:
         compile_forward(network, device=device)
-    objective = objective_for(target_kind)
-    predictor = MirrorAveraged(network, objective) if flip_tta else network
+    objective = objective_for(card.target_kind)
+    predictor = MirrorAveraged(network, objective) if card.flip_tta else network
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)
-    return run_model(predictor, batches, Mode.TEST, device=device, dtype=dtype, objective=objective, title=title)
+    meter = EpochMeter(f"fold {card.fold} test")
+    outcome = run_model(
+        predictor, batches, Mode.TEST, device=device, dtype=compute.dtype, objective=objective, meter=meter
+    )
+    assert outcome.probs is not None
+    outcome.probs[unseen] = card.prior
+    return outcome.probs, outcome

@@ -16,10 +16,9 @@ from pipeline.base.params import ComputeParams, InferParams, load_section
 from pipeline.competition.schema import read_seen, read_target, read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.loop.batches import store_tensor
-from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.loop.device import device_named
 from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.networks import bf16_sound_on_cpu
-from pipeline.models.prediction import predict
+from pipeline.models.prediction import predict_store
 
 NUM_SHOWN = 6  # classes in a message
 
@@ -41,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     compute = params.compute(load_section(args.params, "compute", ComputeParams))
     allocator.keep_freed_memory()
     device = device_named(compute.device)
-    set_tf32(compute.precision, device)
 
     target, image_ids = read_target(args.target), read_test_ids(args.test_table)
     store, stored = read_store(args.test_images, args.description, num_rows=len(image_ids), table=args.test_table)
@@ -53,22 +51,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.card} was trained on {_described(card.target_kind, card.classes, card.image_size)}; the "
             f"competition has {_described(*asked)}; run `dvc repro -f -s train@{card.fold}`"
         )
-    outcome = predict(
-        model,
-        store_tensor(store, device),
-        target_kind=card.target_kind,
-        batch_size=params.batch_size,
-        flip_tta=card.flip_tta,
-        device=device,
-        dtype=autocast_dtype(
-            compute.precision, device, bf16_sound=bf16_sound_on_cpu(card.architecture, card.image_size)
-        ),
-        compiled=compute.compile,
-        title=f"fold {card.fold} test",
-    )
-    assert outcome.probs is not None
-    outcome.probs[unseen] = card.prior
-    write_arrays(args.out, {"image_ids": np.array(list(image_ids)), "probs": outcome.probs})
+    probs, outcome = predict_store(
+        model, card, store_tensor(store, device), unseen, batch_size=params.batch_size, device=device,
+        precision=compute.precision, compiled=compute.compile,
+    )  # fmt: skip
+    write_arrays(args.out, {"image_ids": np.array(list(image_ids)), "probs": probs})
     speed = outcome.num_images / outcome.seconds
     console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
 

@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,15 @@ from pipeline.base.texts import Texts
 from pipeline.competition.schema import Target, read_folds, read_target, read_train_labels, target_array
 from pipeline.competition.store import read_description, read_store
 from pipeline.loop.batches import channel_statistics, store_tensor
-from pipeline.loop.device import autocast_dtype, device_named, set_tf32
+from pipeline.loop.device import device_named
 from pipeline.loop.epoch_meter import Outcome
 from pipeline.loop.memory import out_of_memory_said, step_bytes
 from pipeline.loop.objective import num_outputs
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import ModelCard, write_checkpoint
-from pipeline.models.networks import Normalised, bf16_sound_on_cpu, create_model, pretrained_constants
-from pipeline.training.fold import EpochRecord, TrainedFold, train_fold
-from pipeline.training.resume import Saves
+from pipeline.models.networks import Normalised, compute_for, create_model, pretrained_constants
+from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
+from pipeline.training.resume import ResumeCheckpoints
 
 
 def device_bytes(argv: Sequence[str]) -> int:
@@ -93,7 +92,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     allocator.keep_freed_memory()
     device = device_named(sections["compute"].device)
-    set_tf32(sections["compute"].precision, device)
     target = read_target(args.target)
     image_ids, labels = read_train_labels(args.train_table)
     with made_by("ingest", args.train_table):
@@ -102,63 +100,34 @@ def main(argv: Sequence[str] | None = None) -> None:
     held_out_ids = np.array(list(image_ids.take(valid_rows)))
     store, stored = read_store(args.train_images, args.description, num_rows=len(image_ids), table=args.train_table)
     del image_ids, labels  # of a million images they are most of what this process would hold
-    _check_classes(targets[train_rows], target, args.fold)
-    sound = bf16_sound_on_cpu(sections["model"].name, stored.size)
-    dtype = autocast_dtype(sections["compute"].precision, device, bf16_sound=sound)
+    images = _images_of_classes(targets[train_rows], len(target.classes))
+    _check_classes(images, len(train_rows), target, args.fold)
 
-    model, mean, std = _create(sections["model"], sections["train"].seed, args.fold, target, store, train_rows)
-    record = _Record(
-        params={name: dataclasses.asdict(section) for name, section in sections.items()},
-        data_fingerprint=sha256_of(args.target, args.train_table, args.folds, args.description),
-        device=device.type,
-        precision="fp32" if dtype is None else str(dtype).removeprefix("torch."),
-    )
-    saves = Saves(args.scratch, args.fold, dataclasses.asdict(record))
+    model = _create(sections["model"], sections["train"].seed, args.fold, target, store, train_rows)
+    compute = compute_for(
+        sections["model"].name, stored.size, device=device, precision=sections["compute"].precision,
+        compiled=sections["compute"].compile,
+    )  # fmt: skip
+    ingredients: dict[str, Any] = {  # what determines the result beside code and versions; the card repeats it
+        "params": {name: dataclasses.asdict(section) for name, section in sections.items()},
+        "data_fingerprint": sha256_of(args.target, args.train_table, args.folds, args.description),
+        "device": device.type,
+        "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
+    }
+    checkpoints = ResumeCheckpoints(args.scratch, args.fold, ingredients)
     with out_of_memory_said(f"fold {args.fold}"):
-        trained = _train(
-            sections,
-            model,
-            mean,
-            store,
-            args.fold,
-            train_rows,
-            valid_rows,
-            targets,
-            target,
-            device,
-            dtype,
-            saves,
-        )
-    card = ModelCard(
-        fold=args.fold,
-        architecture=sections["model"].name,
-        width=sections["model"].width,
-        options=sections["model"].keywords,
-        target_kind=target.kind,
-        classes=target.classes,
-        image_size=stored.size,
-        mean=mean,
-        std=std,
-        prior=_prior(targets[train_rows], target),
-        flip_tta=sections["train"].flip_tta,
-        code_fingerprint=code_fingerprint(),
-        torch_version=torch.__version__,
-        threads=torch.get_num_threads(),
-        **dataclasses.asdict(record),
-    )
+        data = FoldData(
+            fold=args.fold, store=store_tensor(store, device), train_rows=train_rows, valid_rows=valid_rows,
+            targets=targets, target_kind=target.kind, num_classes=len(target.classes),
+        )  # fmt: skip
+        trained = train_fold(
+            model, data, train=sections["train"], augment=sections["augment"], compute=compute, report=_say_epoch,
+            checkpoints=checkpoints,
+        )  # fmt: skip
+    card = _card(args.fold, sections, target, stored.size, model, images / len(train_rows), ingredients)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1)})
-    saves.clear()
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Record:
-    """What determines a fold's result beside code and versions; the model card repeats it."""
-
-    params: dict[str, Any]
-    data_fingerprint: str  # sha256 over target, train table, folds and the store's description
-    device: str
-    precision: str
+    checkpoints.clear()
 
 
 def _load_train(params: Path, fold: str) -> TrainParams:
@@ -179,13 +148,17 @@ def _split_rows(folds: Path, image_ids: Texts, table: Path, fold: str) -> tuple[
     return np.flatnonzero(~held_out & ~fold_of_row.where("")), np.flatnonzero(held_out)
 
 
-def _check_classes(targets: np.ndarray, target: Target, fold: str) -> None:
+def _images_of_classes(targets: np.ndarray, num_classes: int) -> np.ndarray:
+    """(C,) images that have each class; targets as `target_array` gives them."""
+    return targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=num_classes)
+
+
+def _check_classes(images: np.ndarray, num_images: int, target: Target, fold: str) -> None:
     """Say which classes a fold cannot learn. Raises ValueError where there is nothing to learn at all."""
-    images = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(target.classes))
     absent = [label for label, count in zip(target.classes, images.tolist(), strict=True) if count == 0]
-    if len(targets) < 2 or (target.exclusive and len(target.classes) - len(absent) < 2):
+    if num_images < 2 or (target.exclusive and len(target.classes) - len(absent) < 2):
         raise ValueError(
-            f"fold {fold} would train on {len(targets)} images of {len(target.classes) - len(absent)} of "
+            f"fold {fold} would train on {num_images} images of {len(target.classes) - len(absent)} of "
             f"{len(target.classes)} classes: there is nothing to tell apart. Take folds out of params.yaml, or let "
             "split deal them otherwise (split.group, split.time, split.fold_column)"
         )
@@ -196,16 +169,10 @@ def _check_classes(targets: np.ndarray, target: Target, fold: str) -> None:
         )
 
 
-def _prior(targets: np.ndarray, target: Target) -> tuple[float, ...]:
-    """Share of the images that have each class; targets as `target_array` gives them."""
-    images = targets.sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(target.classes))
-    return tuple((images / len(targets)).tolist())
-
-
 def _create(
     params: ModelParams, seed: int, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray
-) -> tuple[Normalised, tuple[float, ...], tuple[float, ...]]:
-    """The model with its first weights, and the normalisation: its own if pretrained, else that of the images."""
+) -> Normalised:
+    """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
     seed_torch("first weights", seed, int(fold))
     network = create_model(
         params.name,
@@ -215,42 +182,34 @@ def _create(
         options=params.keywords,
     )
     mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
-    return Normalised(network, mean, std), mean, std
+    return Normalised(network, mean, std)
 
 
-def _train(
-    sections: dict[str, Any],
-    model: Normalised,
-    mean: tuple[float, ...],
-    store: np.ndarray,
+def _card(
     fold: str,
-    train_rows: np.ndarray,
-    valid_rows: np.ndarray,
-    targets: np.ndarray,
+    sections: dict[str, Any],
     target: Target,
-    device: torch.device,
-    dtype: torch.dtype | None,
-    saves: Saves,
-) -> TrainedFold:
-    fill = tuple(round(255 * channel) for channel in mean)
-    augment = dataclasses.asdict(sections["augment"])
-    mixing = {name: augment.pop(name) for name in ("mixup", "cutmix")}
-    return train_fold(
-        model,
-        store_tensor(store, device),
+    size: int,
+    model: Normalised,
+    prior: np.ndarray,
+    ingredients: dict[str, Any],
+) -> ModelCard:
+    return ModelCard(
         fold=fold,
-        train_rows=train_rows,
-        valid_rows=valid_rows,
-        targets=targets,
+        architecture=sections["model"].name,
+        width=sections["model"].width,
+        options=sections["model"].keywords,
         target_kind=target.kind,
-        augmentation=augment | {"fill": fill},
-        mixing=mixing | {"num_classes": len(target.classes)} if any(mixing.values()) else {},
-        **dataclasses.asdict(sections["train"]),
-        device=device,
-        dtype=dtype,
-        compiled=sections["compute"].compile,
-        report=_say_epoch,
-        saves=saves,
+        classes=target.classes,
+        image_size=size,
+        mean=model.mean,
+        std=model.std,
+        prior=tuple(prior.tolist()),
+        flip_tta=sections["train"].flip_tta,
+        code_fingerprint=code_fingerprint(),
+        torch_version=torch.__version__,
+        threads=torch.get_num_threads(),
+        **ingredients,
     )
 
 

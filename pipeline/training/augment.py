@@ -1,7 +1,7 @@
 """Augmentation of whole uint8 batches, with a draw for each image.
 
 All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: every device draws the
-same (only the floats of `policies` may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
+same (only the floats of `autoaugment` may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pipeline.loop import streams
-from pipeline.loop.device import sent
-from pipeline.training import autoaugment as policies
+from pipeline.loop.device import to_device
+from pipeline.training import autoaugment
 
 
 class Augmentation:
@@ -33,7 +33,7 @@ class Augmentation:
         flip: bool = False,
         cutout: int = 0,
         policy: str = "none",
-        fill: tuple[int, int, int] = (0, 0, 0),
+        fill: tuple[int, ...] = (0, 0, 0),
         key: tuple[int, int, int] = (0, 0, 0),  # seed, fold, epoch
     ) -> None:
         self.crop_padding = crop_padding
@@ -53,7 +53,7 @@ class Augmentation:
         drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
         draws = _Draws(*map(_joined, zip(*drawn, strict=True)))
         if draws.policy is not None:
-            images = policies.apply_policy(images, self.policy, draws.policy)
+            images = autoaugment.apply_policy(images, self.policy, draws.policy)
         if draws.offsets is not None and draws.mirrored is not None:
             images = shift_and_flip(images, draws.offsets, draws.mirrored, fill=self.crop_fill)
         if draws.centres is not None:
@@ -64,7 +64,7 @@ class Augmentation:
         draws = streams.draws("augmentation", *self.key, chunk)
         policy = offsets = mirrored = centres = None
         if self.policy != "none":
-            policy = policies.draw_policy(self.policy, num_images, draws)
+            policy = autoaugment.draw_policy(self.policy, num_images, draws)
         if self.crop_padding or self.flip:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
             mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
@@ -95,8 +95,8 @@ def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *,
     bool, left-right after the crop; fill `reflect` or `zeros` for what lies outside.
     """
     size = images.shape[1]
-    moves = sent(offsets, images.device)
-    turned = sent(mirrored, images.device)
+    moves = to_device(offsets, images.device)
+    turned = to_device(mirrored, images.device)
     steps = torch.arange(size, device=images.device)
     rows = moves[:, :1] + steps
     columns = moves[:, 1:] + torch.where(turned[:, None], steps.flip(0), steps)
@@ -108,19 +108,19 @@ def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *,
     return pixels.index_select(0, index.flatten()).view_as(images)
 
 
-def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, int, int]) -> Tensor:
+def cut_out(images: Tensor, centres: np.ndarray, side: int, fill: tuple[int, ...]) -> Tensor:
     """Fill a square of each image; it may lie partly outside.
 
     images (n, S, S, 3) uint8; centres (n, 2) int (row, column); the square is rows centre - side // 2 to
     centre - side // 2 + side - 1, columns alike.
     """
     size = images.shape[1]
-    starts = sent(centres - side // 2, images.device)[:, :, None]
+    starts = to_device(centres - side // 2, images.device)[:, :, None]
     ends = (starts + side).clamp(max=size)
     steps = torch.arange(min(side, size), device=images.device)
     positions = torch.minimum(starts.clamp(min=0) + steps, ends - 1)  # (n, 2, side), at the border some twice
     index = _first_pixels(images) + (positions[:, 0] * size)[:, :, None] + positions[:, 1, None]
-    colour = sent(torch.tensor(fill, dtype=torch.uint8), images.device)
+    colour = to_device(torch.tensor(fill, dtype=torch.uint8), images.device)
     pixels = images.reshape(-1, 3)
     return pixels.index_copy(0, index.flatten(), colour.expand(index.numel(), 3)).view_as(images)
 

@@ -5,7 +5,7 @@ neighbour) and are computed on all images of a batch that drew the same operatio
 brightness, colour, sharpness, posterize, solarize, autocontrast, equalize, invert and the translations bit for bit;
 contrast within one grey level (a float32 mean summed in another order); shear and rotation take another neighbour
 where a source coordinate lies on the half between two pixels, to the last bit of float32 (under 0.5 % of pixels,
-see tests/test_policies.py).
+see tests/test_autoaugment.py).
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.loop.device import sent
+from pipeline.loop.device import to_device
 
 # AutoAugment's CIFAR-10 policy (Cubuk et al. 2018, table 7): two (operation, probability, magnitude bin of 10) each
 AUTOAUGMENT_CIFAR10 = (
@@ -82,27 +82,22 @@ def draw_policy(policy: str, num_images: int, draws: np.random.Generator) -> np.
 
 def apply_policy(images: Tensor, policy: str, drawn: np.ndarray) -> Tensor:
     """images (n, S, S, 3) uint8 -> the same shape; the policy's operations that were drawn for them."""
-    automatic = policy == "autoaugment"
-    magnitudes = autoaugment_magnitudes(images.shape[1]) if automatic else trivialaugment_magnitudes()
+    magnitudes = magnitudes_of(policy, images.shape[1])
     for operations in drawn.T:
         images = _apply_by_operation(images, operations, magnitudes)
     return images
 
 
-def autoaugment_magnitudes(size: int) -> dict[str, np.ndarray]:
-    """Operation -> its magnitudes by bin, (10,) float64; translations in pixels of an image of this size."""
-    bins = AUTOAUGMENT_BINS
-    return _magnitudes(bins, shear=0.3, translate=150 / 331 * size, rotate=30.0, colour=0.9, fewest_bits=4)
+def magnitudes_of(policy: str, size: int) -> dict[str, np.ndarray]:
+    """Operation -> its magnitudes by bin, float64, 10 of AutoAugment and 31 of TrivialAugment.
 
+    Translations are in pixels: AutoAugment's by the image's `size`, TrivialAugment's up to 32 whatever it is.
+    """
+    if policy == "autoaugment":
+        bins, shear, translate, rotate, colour, fewest_bits = AUTOAUGMENT_BINS, 0.3, 150 / 331 * size, 30.0, 0.9, 4
+    else:
+        bins, shear, translate, rotate, colour, fewest_bits = TRIVIALAUGMENT_BINS, 0.99, 32.0, 135.0, 0.99, 2
 
-def trivialaugment_magnitudes() -> dict[str, np.ndarray]:
-    """Operation -> its magnitudes by bin, (31,) float64; translations up to 32 pixels whatever the size."""
-    return _magnitudes(TRIVIALAUGMENT_BINS, shear=0.99, translate=32.0, rotate=135.0, colour=0.99, fewest_bits=2)
-
-
-def _magnitudes(
-    bins: int, *, shear: float, translate: float, rotate: float, colour: float, fewest_bits: int
-) -> dict[str, np.ndarray]:
     def up_to(most: float) -> np.ndarray:
         return torch.linspace(0.0, most, bins).double().numpy()  # torchvision takes them from float32 as well
 
@@ -124,19 +119,19 @@ def _apply_by_operation(images: Tensor, drawn: np.ndarray, magnitudes: dict[str,
     rows = [np.flatnonzero(drawn["name"] == name) for name in names]
     order = np.concatenate(rows)
     parts = []
-    sorted_images = images.index_select(0, sent(order, images.device))
+    sorted_images = images.index_select(0, to_device(order, images.device))
     for name, of_name, part in zip(names, rows, sorted_images.split([*map(len, rows)]), strict=True):
         if name == "Identity":
             parts.append(part)
         else:
             values = magnitudes[name][drawn["bin"][of_name]] * (drawn["sign"][of_name] if name in SIGNED else 1.0)
             parts.append(OPERATIONS[name](part, values))
-    return torch.cat(parts).index_select(0, sent(np.argsort(order), images.device))
+    return torch.cat(parts).index_select(0, to_device(np.argsort(order), images.device))
 
 
 def _column(values: np.ndarray, like: Tensor) -> Tensor:
     """(n,) -> (n, 1, 1, 1) float32 on the device of `like`."""
-    return sent(values.astype(np.float32), like.device).view(-1, 1, 1, 1)
+    return to_device(values.astype(np.float32), like.device).view(-1, 1, 1, 1)
 
 
 def _blend(images: Tensor, other: Tensor | None, magnitudes: np.ndarray) -> Tensor:
@@ -184,12 +179,12 @@ def sharpness(images: Tensor, magnitudes: np.ndarray) -> Tensor:
 def posterize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Keep the magnitude's number of high bits."""
     masks = (256 - 2 ** (8 - magnitudes.astype(np.int64))).astype(np.uint8)
-    return images & sent(masks, images.device).view(-1, 1, 1, 1)
+    return images & to_device(masks, images.device).view(-1, 1, 1, 1)
 
 
 def solarize(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     """Invert what is at or above the threshold."""
-    thresholds = sent(np.ceil(magnitudes).astype(np.uint8), images.device).view(-1, 1, 1, 1)
+    thresholds = to_device(np.ceil(magnitudes).astype(np.uint8), images.device).view(-1, 1, 1, 1)
     return torch.where(images >= thresholds, 255 - images, images)
 
 
@@ -270,7 +265,7 @@ def _shifted(images: Tensor, magnitudes: np.ndarray) -> Tensor:
     places = np.arange(size) - magnitudes.astype(np.int64)[:, None]
     inside = (places >= 0) & (places < size)
     index = np.where(inside, places + size * np.arange(num_images)[:, None], len(lines) - 1)
-    return lines.index_select(0, sent(index.ravel(), images.device)).view_as(images)
+    return lines.index_select(0, to_device(index.ravel(), images.device)).view_as(images)
 
 
 def rotate(images: Tensor, magnitudes: np.ndarray) -> Tensor:
@@ -288,7 +283,7 @@ def _affine(images: Tensor, matrices: list[tuple[float, ...]]) -> Tensor:
     """
     num_images, height, width = images.shape[:3]
     device = images.device
-    theta = sent(torch.tensor(matrices, dtype=torch.float32), device)[:, :, None, None]
+    theta = to_device(torch.tensor(matrices, dtype=torch.float32), device)[:, :, None, None]
     x = torch.linspace(-width * 0.5 + 0.5, width * 0.5 - 0.5, width, device=device).view(1, 1, -1)
     y = torch.linspace(-height * 0.5 + 0.5, height * 0.5 - 0.5, height, device=device).view(1, -1, 1)
 

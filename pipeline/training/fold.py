@@ -1,26 +1,40 @@
 """One fold from start to end: train on its training part, predict the part held out."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pipeline.base.params import AugmentParams, TrainParams
 from pipeline.loop.batches import Batches, epoch_order
-from pipeline.loop.engine import Mode, run_model
-from pipeline.loop.epoch_meter import Outcome
-from pipeline.loop.memory import Parts
+from pipeline.loop.device import Compute
+from pipeline.loop.engine import BatchSource, Mode, Stepper, run_model
+from pipeline.loop.epoch_meter import EpochMeter, Outcome
+from pipeline.loop.memory import MicroBatches
 from pipeline.loop.objective import objective_for
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
 from pipeline.models.networks import MirrorAveraged, Normalised, compile_forward
 from pipeline.training.augment import Augmentation
 from pipeline.training.mixing import Mixed, Mixing
-from pipeline.training.optimisation import averaging, create_optimizer, one_cycle
-from pipeline.training.resume import Moving, Saves
+from pipeline.training.optimisation import AveragedWeights, create_optimizer, one_cycle
+from pipeline.training.resume import ResumeCheckpoints, TrainState
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldData:
+    """What a fold trains on and what it holds out."""
+
+    fold: str
+    store: Tensor  # (N, S, S, 3) uint8
+    train_rows: np.ndarray  # row numbers
+    valid_rows: np.ndarray
+    targets: np.ndarray  # a row for each row of the store, as `objective_for(target_kind)` takes them
+    target_kind: str
+    num_classes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,102 +63,99 @@ class TrainedFold:
 
 def train_fold(
     model: Normalised,
-    store: Tensor,
+    data: FoldData,
     *,
-    fold: str,
-    train_rows: np.ndarray,
-    valid_rows: np.ndarray,
-    targets: np.ndarray,
-    target_kind: str,
-    augmentation: dict[str, Any],
-    mixing: dict[str, Any],
-    seed: int,
-    epochs: int,
-    batch_size: int,
-    optimizer: str,
-    peak_lr: float,
-    momentum: float,
-    weight_decay: float,
-    warmup: float,
-    label_smoothing: float,
-    ema_decay: float,
-    flip_tta: bool,
-    valid_every: int,
-    clip_norm: float,
-    fit_memory: bool,
-    device: torch.device,
-    dtype: torch.dtype | None,
-    compiled: bool,
+    train: TrainParams,
+    augment: AugmentParams,
+    compute: Compute,
     report: Callable[[EpochRecord, Outcome], None],
-    saves: Saves | None = None,
+    checkpoints: ResumeCheckpoints | None = None,
 ) -> TrainedFold:
-    """Train for `epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
+    """Train for `train.epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
-    store (N, S, S, 3) uint8; train_rows, valid_rows: row numbers; targets: a row for each row of
-    the store, as `objective_for(target_kind)` takes them.
-    mixing: arguments of `Mixing`, empty = images are not mixed.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
-    the same bytes. With `saves` it goes on where an earlier run of the same fold was cut short.
+    the same bytes. With `checkpoints` it goes on where an earlier run of the same fold was cut short.
     Raises NonFiniteLossError and OutOfMemoryError.
     """
-    network = on_device(model, device)
-    objective = objective_for(target_kind, label_smoothing)
-    moves = create_optimizer(
-        network, optimizer, peak_lr=peak_lr, momentum=momentum, weight_decay=weight_decay, fused=device.type != "mps"
-    )
-    steps_per_epoch = Batches(store, train_rows, None, batch_size=batch_size, device=device, pairs=True).num_batches
-    num_steps = epochs * steps_per_epoch
-    schedule = one_cycle(moves, num_steps=num_steps, warmup=warmup)
-    kept, average = averaging(network, ema_decay)
-    if compiled:
-        compile_forward(*{network, kept}, device=device)
-    valid = Batches(store, valid_rows, targets[valid_rows], batch_size=2 * batch_size, device=device)
-    loop: dict[str, Any] = {"device": device, "dtype": dtype, "objective": objective}
-    moving = Moving(
+    state = _first_state(on_device(model, compute.device), data, train, compute)
+    if checkpoints is not None:
+        checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch)
+    stepper = _stepper(state, checkpoints, train.clip_norm)
+    objective = objective_for(data.target_kind, train.label_smoothing)
+    one_pass = functools.partial(run_model, device=compute.device, dtype=compute.dtype, objective=objective)
+    valid = Batches(
+        data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
+        device=compute.device,
+    )  # fmt: skip
+    for epoch in range(state.epoch, train.epochs + 1):
+        title = f"fold {data.fold} epoch {epoch}/{train.epochs}"
+        if state.meter.num_steps == 0:  # else the generator goes on from where it was
+            seed_torch("epoch", train.seed, int(data.fold), epoch)
+        state.meter.title = title
+        batches = _train_batches(model, data, train, augment, state)
+        trained = one_pass(state.network, batches, Mode.TRAIN, stepper=stepper, meter=state.meter)
+        validated = None
+        if epoch == train.epochs:
+            predictor = MirrorAveraged(state.kept, objective) if train.flip_tta else state.kept
+            validated = held_out = one_pass(predictor, valid, Mode.VALID, meter=EpochMeter(f"{title} held out"))
+        elif epoch % train.valid_every == 0:
+            validated = one_pass(state.kept, valid, Mode.VALID, meter=EpochMeter(f"{title} valid"))
+        record = _record(data.fold, epoch, stepper.learning_rate, trained, validated)
+        state.end_epoch(dataclasses.asdict(record))
+        report(record, trained)
+    history = [EpochRecord(**record) for record in state.history]
+    return TrainedFold(state.kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
+
+
+def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute: Compute) -> TrainState:
+    optimizer = create_optimizer(
+        network, train.optimizer, peak_lr=train.peak_lr, momentum=train.momentum, weight_decay=train.weight_decay,
+        fused=compute.device.type != "mps",
+    )  # fmt: skip
+    steps_per_epoch = Batches(
+        data.store, data.train_rows, None, batch_size=train.batch_size, device=compute.device, pairs=True
+    ).num_batches
+    state = TrainState(
         network=network,
-        optimizer=moves,
-        schedule=schedule,
-        average=average,
-        parts=Parts(may_cut=fit_memory),
-        device=device,
+        optimizer=optimizer,
+        schedule=one_cycle(optimizer, num_steps=train.epochs * steps_per_epoch, warmup=train.warmup),
+        average=AveragedWeights(network, train.ema_decay) if train.ema_decay else None,
+        micro_batches=MicroBatches(may_cut=train.fit_memory),
+        device=compute.device,
         steps_per_epoch=steps_per_epoch,
     )
-    if saves is not None:
-        saves.resume(moving, num_steps)
+    if compute.compiled:
+        compile_forward(*{network, state.kept}, device=compute.device)
+    return state
 
+
+def _stepper(state: TrainState, checkpoints: ResumeCheckpoints | None, clip_norm: float) -> Stepper:
     def after_step() -> None:
-        if average is not None:
-            average()
-        if saves is not None and saves.due():
-            saves.save(moving)
+        if state.average is not None:
+            state.average()
+        if checkpoints is not None and checkpoints.due():
+            checkpoints.save(state)
 
-    for epoch in range(moving.epoch, epochs + 1):
-        key = (seed, int(fold), epoch)
-        if moving.tally.num_steps == 0:  # else the generator goes on from where it was
-            seed_torch("epoch", *key)
-        rows = train_rows[epoch_order(len(train_rows), seed=seed, fold=int(fold), epoch=epoch)]
-        transform = Augmentation(**augmentation, key=key)
-        train = Batches(
-            store, rows, targets[rows], batch_size=batch_size, device=device, transform=transform, pairs=True,
-            skip=moving.tally.num_steps,
-        )  # fmt: skip
-        source = Mixed(train, Mixing(**mixing, key=key)) if mixing else train
-        title = f"fold {fold} epoch {epoch}/{epochs}"
-        trained = run_model(
-            network, source, Mode.TRAIN, optimizer=moves, schedule=schedule, after_step=after_step, clip_norm=clip_norm,
-            parts=moving.parts, tally=moving.tally, title=title, **loop,
-        )  # fmt: skip
-        validated = None
-        if epoch % valid_every == 0 and epoch < epochs:
-            validated = run_model(kept, valid, Mode.VALID, title=f"{title} valid", **loop)
-        if epoch == epochs:
-            predictor = MirrorAveraged(kept, objective) if flip_tta else kept
-            validated = held_out = run_model(predictor, valid, Mode.VALID, title=f"{title} held out", **loop)
-        record = _record(fold, epoch, float(moves.param_groups[0]["lr"]), trained, validated)
-        moving.end_epoch(dataclasses.asdict(record))
-        report(record, trained)
-    history = [EpochRecord(**record) for record in moving.history]
-    return TrainedFold(kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
+    return Stepper(state.optimizer, state.schedule, after_step, clip_norm, state.micro_batches)
+
+
+def _train_batches(
+    model: Normalised, data: FoldData, train: TrainParams, augment: AugmentParams, state: TrainState
+) -> BatchSource:
+    """The epoch at work, from its next step on."""
+    key = (train.seed, int(data.fold), state.epoch)
+    transform = Augmentation(
+        crop_padding=augment.crop_padding, crop_fill=augment.crop_fill, flip=augment.flip, cutout=augment.cutout,
+        policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean), key=key,
+    )  # fmt: skip
+    rows = data.train_rows[epoch_order(len(data.train_rows), seed=train.seed, fold=int(data.fold), epoch=state.epoch)]
+    batches = Batches(
+        data.store, rows, data.targets[rows], batch_size=train.batch_size, device=state.device, transform=transform,
+        pairs=True, skip=state.meter.num_steps,
+    )  # fmt: skip
+    if not (augment.mixup or augment.cutmix):
+        return batches
+    return Mixed(batches, Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key))
 
 
 def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:

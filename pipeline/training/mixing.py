@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pipeline.loop import streams
 from pipeline.loop.batches import Batches
-from pipeline.loop.device import sent
+from pipeline.loop.device import to_device
 
 
 class Mixing:
@@ -34,7 +34,7 @@ class Mixing:
         draws = streams.draws("mixing", *self.key, step)
         way = list(self.alphas)[draws.integers(len(self.alphas))]
         share = float(draws.beta(self.alphas[way], self.alphas[way]))
-        order = sent(draws.permutation(len(images)), images.device)
+        order = to_device(draws.permutation(len(images)), images.device)
         soft = F.one_hot(targets, self.num_classes).float() if targets.ndim == 1 else targets
         if way == "mixup":
             mixed = torch.lerp(images[order].float(), images.float(), share).round_().to(torch.uint8)

@@ -70,11 +70,3 @@ class AveragedWeights:
     def module(self) -> nn.Module:
         """The averaged model."""
         return self._average.module
-
-
-def averaging(model: nn.Module, decay: float) -> tuple[nn.Module, AveragedWeights | None]:
-    """(the model to validate and keep, what to call after each step): itself and None where decay is 0."""
-    if decay == 0:
-        return model, None
-    average = AveragedWeights(model, decay)
-    return average.module, average

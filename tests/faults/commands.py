@@ -20,7 +20,7 @@ import psutil
 import yaml
 
 from tests.conftest import competition_files, write_zip
-from tests.test_dvc import Project
+from tests.project import Project
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
@@ -32,7 +32,7 @@ KINDS = {  # command, stages to make stale, whom to kill, share of their time in
 }
 MOST_STALE = 3  # stages at once
 EDITS = (
-    ("pipeline/training/resume.py", "\nLEAST_S = 2.0", "\nLEAST_S = 0.0"),  # a state at every step
+    ("pipeline/training/resume.py", "\nMIN_INTERVAL_S = 2.0", "\nMIN_INTERVAL_S = 0.0"),  # a state at every step
     ("pipeline/training/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
     ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
 )
@@ -153,7 +153,7 @@ class Checkout(Project):
         for command in commands:
             code, output = self.call(command)
             if code and command == REPRO and any(name in output for name in TORN):
-                self.must(FOLDS)  # as the README says
+                self.must(FOLDS)  # as docs/interrupted.md says
                 self.must(REPRO)
                 mended += 1
             else:

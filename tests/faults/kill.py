@@ -83,7 +83,7 @@ class Project(Workplace):
             del sys.modules[name]
         if words[0].endswith("train"):
             resume = importlib.import_module("pipeline.training.resume")
-            resume.LEAST_S = resume.TIMES_COST = 0.0  # a state at every step
+            resume.MIN_INTERVAL_S = resume.TIMES_COST = 0.0  # a state at every step
         if fsync:
             _kill_at(fsync)
         sys.argv = words

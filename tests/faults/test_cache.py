@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from damage import drop_a_line, flip
 from refusals import copy_of, refusal
-from test_artefacts import drop_a_line, flip
 
 pytestmark = pytest.mark.slow
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from archives import ONE_FILE
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_archive import ONE_FILE
-from test_contract_formats import KINDS, made
-from test_decode import smooth
+from made_images import smooth
+from made_submissions import KINDS, made
 
 from pipeline.archive.archive import open_archive
 from pipeline.base import params

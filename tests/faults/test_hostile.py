@@ -2,7 +2,6 @@
 
 import io
 import re
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -10,33 +9,14 @@ from unicodedata import normalize
 
 import numpy as np
 import pytest
+from archives import tar_bytes, tar_member, zip_bytes
 from conftest import competition_files, encoded, image_of, write_zip
+from made_images import jpeg_of, png
 from PIL import Image
 from refusals import copy_of, refusal
-from test_archive import tar_bytes, tar_member, zip_bytes
 
 FILES = competition_files()
 TRAIN = FILES["train.csv"]
-
-
-def png(width, height, *chunks):
-    """A valid black PNG of one bit a pixel, of few bytes, further (kind, content) chunks before its pixels."""
-    packer = zlib.compressobj(9)
-    row = bytes((width + 7) // 8 + 1)
-    pixels = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", pixels), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part)) for kind, part in parts
-    )
-
-
-def jpeg_of(width, height):
-    """A JPEG whose header says it is so large."""
-    content = bytearray(encoded(image_of(0, 0), "JPEG"))
-    start = content.find(b"\xff\xc0")
-    content[start + 5 : start + 9] = struct.pack(">HH", height, width)
-    return bytes(content)
 
 
 def animated(kind):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from conftest import ROOT
-from test_decode import smooth
+from made_images import smooth
 
 from pipeline.images.decode import FORMATS, decode_image
 
@@ -46,7 +46,7 @@ def test_an_image_cut_at_any_tenth_is_refused(kind, tenth):
 LARGE = """
 import resource, sys
 sys.path[:0] = ["tests", "tests/faults"]
-from test_hostile import jpeg_of, png
+from made_images import jpeg_of, png
 from pipeline.images.decode import decode_image
 content = {"png": png, "jpeg": jpeg_of}[sys.argv[1]](20_000, 20_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -2,10 +2,12 @@
 
 import ast
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from house import module_files
 from refusals import copy_of, refusal
 
@@ -13,7 +15,7 @@ from pipeline.base.files import sha256_of, write_json
 from pipeline.training import resume
 
 FORBIDDEN = {
-    "torch.load", "pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads", "marshal.load",
+    "pickle.load", "pickle.loads", "joblib.load", "dill.load", "dill.loads", "marshal.load",
     "marshal.loads", "shelve.open", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "yaml.load_all",
     "pandas.read_pickle", "eval", "exec", "os.system", "np.fromfile",
 }  # fmt: skip
@@ -34,6 +36,7 @@ def forbidden_in(source):
             if (
                 name in FORBIDDEN
                 or allowed.get("shell") == "True"
+                or (name.endswith("torch.load") and allowed.get("weights_only") != "True")
                 or allowed.get("weights_only") == "False"
                 or (name in ("np.load", "numpy.load") and allowed.get("allow_pickle") != "False")
                 or allowed.get("allow_pickle") == "True"
@@ -53,7 +56,7 @@ def test_no_module_reads_what_could_run(name):
 
 @pytest.mark.parametrize(
     "source",
-    ["import pickle", "from joblib import load", "torch.load(x)", "np.load(x)", "np.load(x, allow_pickle=True)",
+    ["import pickle", "from joblib import load", "torch.load(x)", "torch.load(x, weights_only=False)", "np.load(x)", "np.load(x, allow_pickle=True)",
      "yaml.load(x, Loader)", "subprocess.run(x, shell=True)", "eval('1')"],
 )  # fmt: skip
 def test_the_search_finds_what_it_looks_for(source):
@@ -118,23 +121,26 @@ def test_a_pickle_as_state_to_resume_from_is_thrown_away(workplace, tmp_path, mo
     workplace.run("split")
     scratch, sprung, written = workplace.path("data/scratch"), tmp_path / "sprung", []
 
-    def plant(saves):
+    def plant(checkpoints):
         scratch.mkdir()
         bare = scratch / "bare"
-        trap_at(bare, sprung)
+        torch.save({"step": 3, "network": Trap(sprung)}, bare)
+        shutil.copy(bare, workplace.path("kept"))
         digest = sha256_of(bare)[: resume.DIGITS] if honest else "0" * resume.DIGITS
-        written.append(bare.rename(scratch / f"0-{saves.fingerprint}-000000003-{digest}{resume.SUFFIX}"))
+        written.append(bare.rename(scratch / f"0-{checkpoints.fingerprint}-000000003-{digest}{resume.SUFFIX}"))
 
-    find, planted = resume.Saves._paths, []
+    find, planted = resume.ResumeCheckpoints._paths, []
 
-    def paths(saves):
-        if saves.fingerprint and not planted:
+    def paths(checkpoints):
+        if checkpoints.fingerprint and not planted:
             planted.append(True)
-            plant(saves)
-        return find(saves)
+            plant(checkpoints)
+        return find(checkpoints)
 
-    monkeypatch.setattr(resume.Saves, "_paths", paths)
+    monkeypatch.setattr(resume.ResumeCheckpoints, "_paths", paths)
     workplace.run("train", key="0")
     assert written and not written[0].exists() and not sprung.exists()
+    torch.load(workplace.path("kept"), weights_only=False)
+    assert sprung.exists(), "it was a trap"
     assert "the state at step 3 is damaged" in capsys.readouterr().out
     assert workplace.path("data/oof/0.npz").is_file()

@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy, InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from pipeline.training import autoaugment as policies
+from pipeline.training import autoaugment
 
 EXACT = {
     "TranslateX", "TranslateY", "Brightness", "Color", "Sharpness", "Posterize", "Solarize", "AutoContrast",
@@ -27,14 +27,14 @@ def varied_images(size):
 
 @pytest.mark.parametrize("size", [9, 32])
 @pytest.mark.parametrize("space", ["autoaugment", "trivialaugment"])
-@pytest.mark.parametrize("name", sorted(policies.OPERATIONS))
+@pytest.mark.parametrize("name", sorted(autoaugment.OPERATIONS))
 def test_operation_matches_torchvision(name, space, size):
     images = varied_images(size)
-    table = policies.autoaugment_magnitudes(size) if space == "autoaugment" else policies.trivialaugment_magnitudes()
+    table = autoaugment.magnitudes_of(space, size)
     differing = total = 0
     for magnitude in table[name]:
-        for signed in {magnitude, -magnitude} if name in policies.SIGNED else {magnitude}:
-            ours = policies.OPERATIONS[name](images, np.full(len(images), signed))
+        for signed in {magnitude, -magnitude} if name in autoaugment.SIGNED else {magnitude}:
+            ours = autoaugment.OPERATIONS[name](images, np.full(len(images), signed))
             for image, got in zip(images, ours, strict=True):
                 nearest = InterpolationMode.NEAREST
                 theirs = _apply_op(image.permute(2, 0, 1), name, float(signed), nearest, None).permute(1, 2, 0)
@@ -48,24 +48,24 @@ def test_operation_matches_torchvision(name, space, size):
 def test_spaces_and_policy_are_torchvisions():
     reference = AutoAugment(AutoAugmentPolicy.CIFAR10)
     theirs = [[(name, p, level or 0) for name, p, level in pair] for pair in reference.policies]
-    assert [list(map(tuple, pair)) for pair in policies.AUTOAUGMENT_CIFAR10] == theirs
+    assert [list(map(tuple, pair)) for pair in autoaugment.AUTOAUGMENT_CIFAR10] == theirs
     for spaces, ours in (
-        (reference._augmentation_space(10, (32, 32)), policies.autoaugment_magnitudes(32)),
-        (TrivialAugmentWide()._augmentation_space(31), policies.trivialaugment_magnitudes()),
+        (reference._augmentation_space(10, (32, 32)), autoaugment.magnitudes_of("autoaugment", 32)),
+        (TrivialAugmentWide()._augmentation_space(31), autoaugment.magnitudes_of("trivialaugment", 32)),
     ):
         for name, (magnitudes, signed) in spaces.items():
-            assert signed == (name in policies.SIGNED), name
+            assert signed == (name in autoaugment.SIGNED), name
             if magnitudes.ndim:
                 assert magnitudes.double().tolist() == ours[name].tolist(), name
-    assert tuple(TrivialAugmentWide()._augmentation_space(31)) == policies.TRIVIALAUGMENT_WIDE
+    assert tuple(TrivialAugmentWide()._augmentation_space(31)) == autoaugment.TRIVIALAUGMENT_WIDE
 
 
 @pytest.mark.parametrize("policy", ["autoaugment", "trivialaugment"])
 def test_each_image_is_drawn_for_itself_and_the_draw_is_reproducible(policy):
     images = varied_images(32)[:1].expand(64, -1, -1, -1).contiguous()
     before = images.clone()
-    drawn, same = (policies.draw_policy(policy, len(images), np.random.default_rng(3)) for _ in range(2))
-    once, again = policies.apply_policy(images, policy, drawn), policies.apply_policy(images, policy, same)
+    drawn, same = (autoaugment.draw_policy(policy, len(images), np.random.default_rng(3)) for _ in range(2))
+    once, again = autoaugment.apply_policy(images, policy, drawn), autoaugment.apply_policy(images, policy, same)
     assert torch.equal(once, again)
     assert torch.equal(images, before), "the input may be the store itself"
     assert len({image.numpy().tobytes() for image in once}) > 20
@@ -73,8 +73,8 @@ def test_each_image_is_drawn_for_itself_and_the_draw_is_reproducible(policy):
 
 def test_operations_occur_as_often_as_the_policy_says():
     flat = torch.full((20_000, 4, 4, 3), 10, dtype=torch.uint8)
-    drawn = policies.draw_policy("autoaugment", len(flat), np.random.default_rng(0))
-    bright = (policies.apply_policy(flat, "autoaugment", drawn)[:, 1, 1, 0] > 200).float().mean()
+    drawn = autoaugment.draw_policy("autoaugment", len(flat), np.random.default_rng(0))
+    bright = (autoaugment.apply_policy(flat, "autoaugment", drawn)[:, 1, 1, 0] > 200).float().mean()
     # Invert 0.1 in the first sub-policy and 0.1 in the last but one; in the last, TranslateY 0.7 brings black in,
     # and AutoContrast 0.9 then lifts 10 to 255. Nothing else brightens a flat dark image.
     assert abs(float(bright) - (0.1 + 0.1 + 0.7 * 0.9) / 25) < 0.005
@@ -84,6 +84,6 @@ def test_operations_occur_as_often_as_the_policy_says():
 def test_a_single_image_can_draw_any_operation(policy):
     image = varied_images(16)[:1]
     for seed in range(60):
-        drawn = policies.draw_policy(policy, 1, np.random.default_rng(seed))
-        assert set(drawn["name"].flat) <= {*policies.OPERATIONS, "Identity"}
-        assert policies.apply_policy(image, policy, drawn).shape == image.shape
+        drawn = autoaugment.draw_policy(policy, 1, np.random.default_rng(seed))
+        assert set(drawn["name"].flat) <= {*autoaugment.OPERATIONS, "Identity"}
+        assert autoaugment.apply_policy(image, policy, drawn).shape == image.shape
