@@ -16,11 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--models", places.MODELS)
     places.add_path(parser, "--competition", places.COMPETITION)
     places.add_path(parser, "--format", places.FORMAT)
-<<<<<<< HEAD
-    places.add_path(parser, "--seen", places.SEEN)
-=======
     places.add_path(parser, "--seen", places.SEEN, "from decode_test")
->>>>>>> main
     places.add_path(parser, "--decision", places.RUN["decision"])
     places.add_path(parser, "--submission", places.RUN["submission"], "its own CSV")
     places.add_path(parser, "--receipt", places.RUN["receipt"])

@@ -28,11 +28,7 @@ def add_known_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", type=Path, help="from submit; default: receipt.json beside submission.csv, NAME.json beside others"
     )
-<<<<<<< HEAD
-    places.add_path(parser, "--seen", places.SEEN)
-=======
     places.add_path(parser, "--seen", places.SEEN, "from decode_test")
->>>>>>> main
     places.add_path(parser, "--ledger", places.LEDGER)
 
 
