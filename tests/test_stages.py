@@ -179,3 +179,30 @@ def test_the_digits_competition_is_the_same_bytes_every_time(tmp_path):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 361
     assert ROOT.joinpath("params.yaml").read_text().count("data/demo/digits.zip") == 1
+
+
+FORMER_SCHEMA = {
+    "id_column": "id",
+    "target": {"kind": "single_label", "columns": ["label"], "classes": ["a", "b"], "positive": ""},
+    "submission": {"kind": "label", "id_column": "id", "columns": ["id", "label"], "value_columns": ["label"]},
+    "metric": "accuracy",
+    "train": {"num_images": 30, "size": 12, "sha256": "0", "bits": 8},
+    "test": {"num_images": 9, "size": 12, "sha256": "0", "bits": 8},
+}
+
+
+@pytest.mark.parametrize("command_line", [["check"], ["verify"], ["summary"], ["bundle"]])
+def test_hand_over_files_of_a_former_version_are_refused_by_name(copied, monkeypatch, command_line):
+    """Before stages were cut, schema.json held the stores too, and train.csv paths and groups."""
+    copied.path("data/competition/schema.json").write_text(json.dumps(FORMER_SCHEMA))
+    monkeypatch.chdir(copied.root)
+    with pytest.raises(ValueError, match=r"schema.json is not a schema of this version .*; run `dvc repro -f ingest`"):
+        command.main(command_line)
+
+
+def test_a_train_table_of_a_former_version_is_refused_by_name(copied):
+    table = copied.path("data/competition/train.csv")
+    table.write_text("image_id,path,sha256,label,group\n000,train/000.png,0,bird,\n")
+    for stage in ("split", "train", "evaluate"):
+        with pytest.raises(ValueError, match=r"train.csv has the columns .*must be .*; run `dvc repro -f ingest`"):
+            copied.run(stage, key="0")

@@ -30,7 +30,7 @@ from pipeline.base.params import (
 )
 from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
-from pipeline.competition.schema import read_images, read_seen, read_test_ids
+from pipeline.competition.schema import read_images, read_schema, read_seen, read_test_ids
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
 from pipeline.tables.table_files import read_tables
@@ -91,6 +91,7 @@ def write_bundle(
         described = read_json(receipt)["sha256"]
     if described != submission_sha256:
         raise ValueError(f"{submission} is not the file that {receipt} describes; run `dvc repro` and bundle again")
+    read_schema(records["schema.json"])  # that of another version would only stop the bundle when it runs
     folds = load_folds(params)
     cards = _checked_cards(models, folds)
     files: dict[str, Path | bytes] = {

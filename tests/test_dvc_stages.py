@@ -1,0 +1,159 @@
+"""What changes after a finished run, and the stages that `dvc repro` runs then: these and no others.
+
+`python -m pytest tests/test_dvc_stages.py -s` prints the table.
+"""
+
+import copy
+import csv
+import io
+import re
+
+import pytest
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
+from project import Project
+
+pytestmark = pytest.mark.slow
+
+FOLDS = ("0", "1", "2")
+TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("train", "infer"))
+SCORED = {"evaluate", "submit"}
+EDITED = ("raw.zip", "my_metric.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
+METRIC = "def score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    project = Project(tmp_path_factory.mktemp("project"))
+    (project.root / "my_metric.py").write_text(METRIC.format("float((truth == truth).mean())"))
+    project.ran()
+    return project
+
+
+@pytest.fixture
+def back(project):
+    """After the test, the project as it was."""
+    params, files = (
+        copy.deepcopy(project.params),
+        {path: path.read_bytes() for path in map(project.root.joinpath, EDITED)},
+    )
+    yield
+    project.params = params
+    for path, content in files.items():
+        path.write_bytes(content)
+    project.save()
+    project.ran()
+
+
+def set_param(section, key, value):
+    def change(project):
+        project.params[section][key] = value
+
+    return change
+
+
+def with_fold_seed(project):
+    project.params["folds"]["1"] = {"seed": 5}
+
+
+def with_files(edit):
+    """A change of the archive: edit(files) of the competition's files."""
+
+    def change(project):
+        files = competition_files()
+        edit(files)
+        write_zip(project.root / "raw.zip", files)
+
+    return change
+
+
+def rows(files, name):
+    return list(csv.reader(io.StringIO(files[name].decode())))
+
+
+def one_more_test_image(files):
+    files["test/950.png"] = encoded(image_of(1, 4321))
+    header, *body = rows(files, "sample_submission.csv")
+    files["sample_submission.csv"] = csv_bytes(header, [*body, ("950", "bird")])
+
+
+def test_rows_in_another_order(files):
+    header, *body = rows(files, "sample_submission.csv")
+    files["sample_submission.csv"] = csv_bytes(header, [*body[1:], body[0]])
+
+
+def a_label_corrected(files):
+    header, *body = rows(files, "train.csv")
+    body[4][1] = "bird"
+    files["train.csv"] = csv_bytes(header, body)
+
+
+def an_idle_file(files):
+    files["readme.txt"] = b"have fun"
+
+
+def a_training_image_replaced(files):
+    files["train/004.png"] = encoded(image_of(1, 999))
+
+
+def edited(path):
+    def change(project):
+        file = project.root / path
+        file.write_text(file.read_text() + "\n# an edit\n")
+
+    return change
+
+
+test_rows_in_another_order.__test__ = False
+TABLE = [
+    # what changes, how, stages that must run, stages that may
+    ("competition.metric", set_param("competition", "metric", "macro_f1"), {"ingest", *SCORED}, set()),
+    ("competition.sample", set_param("competition", "sample", "sample_submission.csv"), {"ingest"}, SCORED),
+    ("competition.submission", set_param("competition", "submission", "label"), {"ingest"}, SCORED),
+    ("competition.allow", set_param("competition", "allow", ["image without row"]), {"ingest", "audit"}, set()),
+    ("a file beside the images", with_files(an_idle_file), {"ingest"}, set()),
+    ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", *INFER, "submit"}, set()),
+    ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", *INFER, "submit"}, set()),
+    ("folds.'1'.seed", with_fold_seed, {"train@1", "infer@1", *SCORED}, set()),
+    ("infer.batch_size", set_param("infer", "batch_size", 3), set(INFER), {"submit"}),
+    ("infer.precision", set_param("infer", "precision", "fp32"), set(INFER), {"submit"}),
+    ("split.seed", set_param("split", "seed", 9), {"split", *TRAIN, *INFER, *SCORED}, set()),
+    ("images.side", set_param("images", "side", 16), {"decode_train", "decode_test", "audit", *TRAIN, *INFER, *SCORED}, {"split"}),
+    ("a training label corrected", with_files(a_label_corrected), {"ingest", "audit", "split", *TRAIN, *INFER, *SCORED}, set()),
+    ("a training image replaced", with_files(a_training_image_replaced), {"ingest", "decode_train", "audit", *TRAIN, *INFER, *SCORED}, {"split"}),
+    ("the augmentation's code edited", edited("pipeline/training/augment.py"), set(TRAIN), {*INFER, *SCORED}),
+    ("the decoder's code edited", edited("pipeline/images/decode.py"), {"decode_train", "decode_test"}, set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "change", "must", "may"), TABLE, ids=[row[0] for row in TABLE])
+def test_what_changes_runs_these_stages_and_no_others(project, back, name, change, must, may):
+    change(project)
+    project.save()
+    ran = project.ran()
+    print(f"\n| {name} | {', '.join(ran)} |")
+    assert must <= set(ran) <= must | may
+    assert "up to date" in project.dvc("status")
+
+
+def test_an_edit_of_a_users_own_metric_scores_again(project, back):
+    project.params["competition"]["metric"] = "my_metric:score"
+    project.save()
+    assert project.ran() == ["ingest", *sorted(SCORED)]
+    assert project.ran() == []
+    (project.root / "my_metric.py").write_text(METRIC.format("0.25"))
+    assert project.ran() == ["ingest", *sorted(SCORED)]
+    print("\n| a user's metric function edited | ingest, evaluate, submit |")
+    assert re.search(r"0\.25", project.dvc("metrics", "show"))
+
+
+def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(project, back):
+    """The fingerprint of a zip's member is that of its directory, which the damage leaves as it was."""
+    raw = project.root / "raw.zip"
+    sound, start = raw.read_bytes(), raw.read_bytes().index(b"\x89PNG") + 40
+    raw.write_bytes(sound[:start] + bytes(8) + sound[start + 8 :])
+    assert "unreadable training image: 1" in project.dvc("repro", "-f", "decode_train", "audit", fails=True)
+    raw.write_bytes(sound)
+    message = project.dvc("repro", fails=True)
+    assert "unreadable training image: 1" in message
+    project.dvc("repro", "-f", *re.search(r"dvc repro -f ([\w ]+)`", message)[1].split())
+    project.dvc("repro")
