@@ -92,7 +92,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
         ) from error
     except (EOFError, ConnectionError) as error:
         raise ValueError(
-            "the process that workers are forked from was killed, perhaps for want of memory; what had finished is "
+            "the process that workers are forked from was killed, perhaps because memory ran out; what had finished is "
             "recorded. Run `python -m pipeline folds` again"
         ) from error
     _report(failures, logs)

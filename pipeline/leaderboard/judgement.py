@@ -102,7 +102,7 @@ def _correlation_line(both: Sequence[Entry]) -> str:
     if value is None:
         return f"correlation  undefined: the scores of {len(both)} submissions are all equal"
     chance = min(1.0, 1.96 / math.sqrt(len(both) - 1))
-    said = "cross-validation and leaderboard agree" if value > chance else "not more than chance gives"
+    said = "cross-validation and leaderboard agree" if value > chance else "no more than chance gives"
     if value < -chance:
         said = "they contradict each other: look for a leak in the folds, or a shift between train and test"
     return (
