@@ -13,7 +13,7 @@ NUM_TAIL = 12  # lines: a traceback's end
 
 def stage_line(stage: str, seconds: float, said: str = "") -> str:
     """The line of a stage; said: the last line that it wrote."""
-    return f"{stage:<10}{seconds:8.1f} s  {said}".rstrip()
+    return f"{stage:<13}{seconds:7.1f} s  {said}".rstrip()
 
 
 def is_warning(line: str) -> bool:
