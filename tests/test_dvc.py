@@ -19,6 +19,9 @@ def project(tmp_path_factory):
         [
             "digits",
             "ingest",
+            "decode_train",
+            "decode_test",
+            "audit",
             "split",
             *(f"{stage}@{fold}" for stage in ("train", "infer") for fold in "012"),
             "evaluate",
@@ -38,12 +41,15 @@ def test_git_sees_only_the_small_results(project):
         ["git", "status", "--porcelain", "-uall"], cwd=project.root, capture_output=True, text=True, check=True
     )
     new = {line[3:] for line in status.stdout.splitlines()}
-    assert new == {"dvc.lock", *(f"data/metrics/{fold}.json" for fold in "012"),
-                   *(f"data/report/{name}" for name in ("metrics.json", "decision.json", "per_class.csv", "curves.csv", "confusion.csv"))}  # fmt: skip
+    results = ("metrics.json", "scores.json", "seconds.json", "decision.json", "per_class.csv", "curves.csv", "confusion.csv")  # fmt: skip
+    assert new == {"dvc.lock", *(f"data/report/{name}" for name in results)}
 
 
 def test_metrics_plots_and_experiments_answer(project):
-    assert re.search(r"data/report/metrics.json.*\d\.\d+", project.dvc("metrics", "show"))
+    header, *lines = project.dvc("metrics", "show").splitlines()
+    assert header.split() == ["Path", "oof_score", "standard_error", "train_seconds"], "what fits a terminal"
+    assert re.fullmatch(r"data/report/metrics.json +\d\.\d+ +\d\.\d+ +-", lines[0].strip())
+    assert re.fullmatch(r"data/report/seconds.json +- +- +\d+\.\d+", lines[1].strip())
     assert "index.html" in project.dvc("plots", "show")
     html = (project.root / "dvc_plots" / "index.html").read_text()
     assert all(

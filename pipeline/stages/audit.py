@@ -88,6 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_failures(problems, "test", test, THEN["test"])
     readable = np.flatnonzero(train.is_seen())
     if not len(readable):
+        problems.stop(competition.raw, competition.allow)
         raise ValueError(f"none of the {len(train_ids)} training images can be read")
     sizes = _class_sizes(labels.take(readable), target)
     findings = _findings_without_pixels(sizes, target, train, test)

@@ -17,6 +17,7 @@ from pipeline.base.files import (
     made_by,
     read_history,
     read_json,
+    sha256_of,
     write_bytes,
     write_json,
     write_table,
@@ -88,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     error = scores["folds"]["score_standard_error"]
     write_json(args.metrics, {"oof_score": scores["oof"]["score"], "standard_error": error})
     write_json(args.scores, scores)
-    _sum_seconds(args.seconds, args.total_seconds, folds)
+    _sum_seconds(args.seconds, args.total_seconds, files)
     write_decision(args.decision, decision)
     per_class = _per_class(counts, target.classes)
     write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
@@ -105,11 +106,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     _say(scores, schema)
 
 
-def _sum_seconds(folder: Path, out: Path, folds: Sequence[str]) -> None:
+def _sum_seconds(folder: Path, out: Path, oof: Mapping[str, Path]) -> None:
     """Seconds of all folds, where each was trained here: no output, so that equal runs have equal outputs."""
-    paths = [folder / f"{fold}.json" for fold in folds]
-    if all(path.is_file() for path in paths):
-        write_json(out, {"train_seconds": round(sum(read_json(path)["seconds"] for path in paths), 1)})
+    paths = {fold: folder / f"{fold}.json" for fold in oof}
+    noted = [read_json(path) for path in paths.values() if path.is_file()]
+    if [note["oof_sha256"] for note in noted] == [sha256_of(path) for path in oof.values()]:
+        write_json(out, {"train_seconds": round(sum(note["seconds"] for note in noted), 1)})
     else:
         out.unlink(missing_ok=True)
 

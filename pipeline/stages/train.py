@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     card = _card(args.fold, sections, target, stored.size, model, images / len(train_rows), ingredients)
     _write(args, card, trained, held_out_ids)
-    write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1)})
+    write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
 
 
