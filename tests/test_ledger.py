@@ -133,7 +133,7 @@ def test_a_row_that_lacks_its_newline_alone_is_kept(ledger):
 def test_the_marks_of_a_merge_are_named_by_line(ledger):
     intend(ledger)
     ledger.path.write_bytes(ledger.path.read_bytes() + b"<<<<<<< HEAD\n")
-    with pytest.raises(ValueError, match=r"1 lines are no rows, first \[3\]"):
+    with pytest.raises(ValueError, match=r"1 lines are not rows, first \[3\]"):
         ledger.submissions()
 
 
@@ -369,7 +369,7 @@ def test_correlation_says_when_it_is_no_more_than_chance():
     assert "+1.00 (Spearman, CV against public, 7 submissions): cross-validation and leaderboard agree" in "\n".join(
         judgement.words(agreeing)
     )
-    assert "not more than chance gives" in "\n".join(judgement.words(agreeing[:3]))
+    assert "no more than chance gives" in "\n".join(judgement.words(agreeing[:3]))
     assert "2 submissions have both scores" in "\n".join(judgement.words(agreeing[:2]))
 
 

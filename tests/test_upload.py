@@ -21,7 +21,7 @@ from conftest import ROOT, competition_files, write_zip
 from kaggle_server import TOKEN, Server, World, environment
 
 from pipeline.base.files import write_json
-from pipeline.competition.schema import Schema, Store, SubmissionFormat, Target, write_schema
+from pipeline.competition.schema import Schema, SubmissionFormat, Target, write_schema
 from pipeline.leaderboard.ledger import Ledger
 
 SAMPLE = b"id,label\n007,cat\n008,cat\n009,cat\n"
@@ -73,12 +73,9 @@ def project(tmp_path):
         place = Project(tmp_path, server)
         labels = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
         schema = Schema(
-            id_column="id",
             target=Target(kind="single_label", columns=("label",), classes=("cat", "dog")),
             submission=labels,
             metric="accuracy",
-            train=Store(num_images=1, size=8, sha256=""),
-            test=Store(num_images=3, size=8, sha256=""),
         )
         write_schema(tmp_path / "data/competition/schema.json", schema)
         (tmp_path / "data/competition/sample_submission.csv").write_bytes(SAMPLE)

@@ -15,7 +15,6 @@ LARGE_BYTES = 1 << 20
 MADV_HUGEPAGE = 14  # madvise(2), from Linux's mman-common.h
 HUGE_PAGE_BYTES = 2 << 20  # of x86-64, and of arm64 with pages of 4 KiB
 HEAP_BYTES = 1 << 30  # in huge pages; addresses only, memory is taken as it is used
-STAGES = ("pipeline.stages.train", "pipeline.stages.infer")  # those with a model
 
 
 def set_environment() -> bool:
@@ -32,12 +31,11 @@ def set_environment() -> bool:
     return True
 
 
-def restart_stage() -> None:
-    """If this is `python -m` a stage with a model, begin it again, in the same process, with the setting."""
-    words = sys.orig_argv
-    if "-m" in words and words[words.index("-m") + 1] in STAGES and set_environment():
+def restart() -> None:
+    """Begin this command again, in the same process, with the setting, unless it has it."""
+    if set_environment():
         with contextlib.suppress(OSError):  # it goes without
-            os.execv(sys.executable, [sys.executable, *words[1:]])  # noqa: S606  (the words this process began with)
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (the words this process began with)
 
 
 def _glibc() -> ctypes.CDLL | None:

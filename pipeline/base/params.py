@@ -392,7 +392,7 @@ def _hint(value: Any, kinds: tuple[type, ...]) -> str:
     if isinstance(value, dict) and tuple in kinds:
         return f"; write {json.dumps([f'{key}={json.dumps(part, default=str)}' for key, part in value.items()])}"
     if str in kinds and not isinstance(value, str | list | dict):
-        return "; a text that looks like a number, a date, true or null must stand in quotes"
+        return "; a text that looks like a number, a date, true or null must be in quotes"
     return ""
 
 

@@ -8,7 +8,6 @@ import itertools
 import multiprocessing
 import os
 import runpy
-import shutil
 import signal
 import sys
 import threading
@@ -24,9 +23,10 @@ from tqdm import tqdm
 
 from pipeline.base import console
 from pipeline.commands.fold_record import Record, command_of
-from pipeline.commands.stage_lines import error_of, is_warning, stage_line
+from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 
 POLL_S = 0.1
+COMMAND = "> "  # before a command in a log, as DVC writes it
 GRACE_S = 10.0  # for a worker to clean up in, before it is killed
 
 
@@ -114,15 +114,17 @@ class Pool:
         self._start(fold)
 
     def _start(self, fold: Fold) -> None:
-        stage = fold.stages[0]
+        stage, log = fold.stages[0], self._logs / f"{fold.name}.log"
         module, argv = command_of(stage)
+        with log.open("a", encoding="utf-8") as handle:
+            handle.write(f"{COMMAND}{stage.cmd}\n")
         environment = {"DVC_STAGE": stage.addressing, "DVC_ROOT": stage.repo.root_dir}  # as DVC sets them
         if len(self._devices) > 1:
             environment["CUDA_VISIBLE_DEVICES"] = self._devices[fold.slot % len(self._devices)]
         fold.worker = self._context.Process(
             target=_work,
             args=(module, argv),
-            kwargs={"log": self._logs / f"{fold.name}.log", "threads": fold.threads, "environment": environment},
+            kwargs={"log": log, "threads": fold.threads, "environment": environment},
         )
         fold.since = time.monotonic()
         fold.worker.start()
@@ -172,17 +174,18 @@ class Screen:
         assert fold.unread
         stage = fold.stages[0].addressing
         while (line := fold.unread.readline()).endswith(b"\n"):
-            fold.last_line = line.decode(errors="replace").rstrip()
+            text = line.decode(errors="replace").rstrip()
+            fold.last_line = "" if text.startswith(COMMAND) else text
             if is_warning(fold.last_line):
-                self._say(f"{stage}: {fold.last_line}")
+                say_above(self._bar, f"{stage}: {fold.last_line}")
         fold.unread.seek(-len(line), os.SEEK_CUR)
         if not self._bar.disable:
             running = stage_line(stage, time.monotonic() - fold.since, fold.last_line)
-            self._line(fold).set_description_str(running[: shutil.get_terminal_size().columns - 1])
+            self._line(fold).set_description_str(cut_to_terminal(running))
 
     def keep(self, fold: Fold) -> None:
         """The line of a stage that has ended well."""
-        self._say(stage_line(fold.stages[0].addressing, time.monotonic() - fold.since, fold.last_line))
+        say_above(self._bar, stage_line(fold.stages[0].addressing, time.monotonic() - fold.since, fold.last_line))
 
     def done(self, fold: Fold) -> None:
         """One fold fewer to come."""
@@ -194,12 +197,6 @@ class Screen:
         """Clear the lines and the bar."""
         for line in [*self._lines.values(), self._bar]:
             line.close()
-
-    def _say(self, line: str) -> None:
-        if self._bar.disable:
-            console.say(line)
-        else:
-            self._bar.write(line)
 
     def _line(self, fold: Fold) -> tqdm:
         if fold.slot not in self._lines:

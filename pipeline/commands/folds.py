@@ -22,7 +22,6 @@ from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
 from pipeline.commands.repro import reproduce
 
-UPSTREAM = "split"  # the last stage that all folds share
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
 CUDA_BYTES = 2 << 30  # of a device for each process: its context, libraries, workspaces
 USED_SHARE = 0.8  # of what is free on a device
@@ -74,10 +73,11 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
                 if not any(stage.changed() for stage in stages):
                     console.say("all folds are up to date")
                     return
-                upstream_is_stale = any(stage.changed() for stage in stages if stage not in of_folds(stages))
+                upstream = [stage for stage in stages if stage not in of_folds(stages)]
+                upstream_is_stale = any(stage.changed() for stage in upstream)
                 context = _start_server([*PRELOAD, *preload, *sorted({command_of(s)[0] for s in of_folds(stages)})])
             if upstream_is_stale:
-                reproduce([UPSTREAM], logs / "upstream.log")
+                reproduce([stage.addressing for stage in upstream], logs / "upstream.log")
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
                 failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
     except SCMError as error:
@@ -92,7 +92,7 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
         ) from error
     except (EOFError, ConnectionError) as error:
         raise ValueError(
-            "the process that workers are forked from was killed, perhaps for want of memory; what had finished is "
+            "the process that workers are forked from was killed, perhaps because memory ran out; what had finished is "
             "recorded. Run `python -m pipeline folds` again"
         ) from error
     _report(failures, logs)

@@ -6,7 +6,6 @@ Exit code is that of DVC. Whatever else `dvc repro` can do, it does itself: `dvc
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from pipeline.base import console
 from pipeline.base.params import check_params
 from pipeline.commands import places
-from pipeline.commands.stage_lines import error_of, is_warning, stage_line
+from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 
 # DVC, which ends when this process does
 DVC = "from pipeline.base import console; console.end_with_parent(); from dvc.cli import main; raise SystemExit(main())"
@@ -97,26 +96,20 @@ class Screen:
         if running := RUNNING.match(line):
             self.stage, self.lines, self._since = running[1], [], time.monotonic()
         elif cached := CACHED.match(line):
-            self._say(f"{cached[1]}: was run before, taken from DVC's cache")
+            say_above(self._bar, f"{cached[1]}: was run before, taken from DVC's cache")
         elif UNCHANGED.match(line):
             self.num_unchanged += 1
         elif self.stage and ENDED.match(line):
-            self._say(self._stage_line())
+            say_above(self._bar, self._stage_line())
             self.stage, self.lines = "", []
         elif line.startswith(FAILED) and self.stage:
             pass  # the stage's own lines say why
         elif line and not (self.stage and not self.lines and line.startswith("> ")):  # its command
             self.lines.append(line)
             if is_warning(line):
-                self._say(f"{self.stage}: {line}")
+                say_above(self._bar, f"{self.stage}: {line}")
         if self.stage and not self._bar.disable:
-            self._bar.set_description_str(self._stage_line()[: shutil.get_terminal_size().columns - 1])
+            self._bar.set_description_str(cut_to_terminal(self._stage_line()))
 
     def _stage_line(self) -> str:
         return stage_line(self.stage, time.monotonic() - self._since, self.lines[-1] if self.lines else "")
-
-    def _say(self, line: str) -> None:
-        if self._bar.disable:
-            console.say(line)
-        else:
-            self._bar.write(line)

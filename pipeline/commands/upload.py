@@ -6,7 +6,7 @@ from pipeline.commands import places
 from pipeline.commands.check import add_known_arguments, content_of, demands, known_of, receipt_of
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.site import default_site, site_named, site_names
-from pipeline.leaderboard.upload import checked, upload
+from pipeline.leaderboard.upload import refuse_sending, upload
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,10 @@ def run(args: argparse.Namespace) -> None:
     """Send it, unless it is refused here."""
     ledger = Ledger(args.ledger)
     schema, sample = demands(args.ingested)
-    content_of(args.submission)
-    content = checked(args.submission, ledger, sample=sample, schema=schema, **known_of(args, schema, args.ingested))
+    content = content_of(args.submission)
+    refuse_sending(
+        content, args.submission, ledger, sample=sample, schema=schema, **known_of(args, schema, args.ingested)
+    )
     upload(
         content,
         args.submission.name,

@@ -1,7 +1,6 @@
 """A competition's zip: fetched once, from where an earlier attempt broke off, and in place only when it can be read."""
 
 import base64
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from tqdm import tqdm
 from pipeline.archive.archive import open_archive
 from pipeline.base import console
 from pipeline.base.files import read_json, write_json
+from pipeline.leaderboard.provenance import md5_of
 from pipeline.leaderboard.site import Site, UnansweredError
 
 PIECE = 1 << 16  # bytes; of the last one before a break nothing is kept
@@ -41,7 +41,7 @@ def _is_there(path: Path, headers: Mapping[str, str]) -> bool:
     md5 = _md5(headers)
     if not path.is_file() or _size(headers) != path.stat().st_size:
         return False
-    return md5 is None or md5 == _md5_of(path)
+    return md5 is None or md5 == md5_of(path)
 
 
 def _fetch(response: Any, part: Path) -> None:
@@ -94,7 +94,7 @@ def _check(part: Path, headers: Mapping[str, str]) -> None:
     try:
         if size is not None and have != size:
             raise ValueError(f"{have:,} bytes came, the server named {size:,}")
-        if md5 is not None and md5 != _md5_of(part):
+        if md5 is not None and md5 != md5_of(part):
             raise ValueError("its MD5 is not the one the server names")
         with open_archive(part) as archive:
             console.say(f"archive      {len(archive.names):,} files")
@@ -130,14 +130,6 @@ def _md5(headers: Mapping[str, str]) -> str | None:
         if name == "md5":
             return base64.b64decode(value).hex()
     return None
-
-
-def _md5_of(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as handle:
-        while piece := handle.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _bar(size: int | None, have: int) -> Any:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipeline.leaderboard.ledger import FAILED, Entry
 from pipeline.scoring.metrics import metric_named
 
@@ -67,15 +69,12 @@ def point_rows(entries: Sequence[Entry]) -> list[list[str]]:
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     """Rank correlation, equal values sharing their mean rank; None where all of one side are equal."""
     first, second = _ranks(xs), _ranks(ys)
-    middle = (len(xs) + 1) / 2
-    product = sum((a - middle) * (b - middle) for a, b in zip(first, second, strict=True))
-    spread = math.sqrt(sum((a - middle) ** 2 for a in first) * sum((b - middle) ** 2 for b in second))
-    return product / spread if spread else None
+    return float(np.corrcoef(first, second)[0, 1]) if first.std() and second.std() else None
 
 
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    return [ordered.index(value) + (ordered.count(value) + 1) / 2 for value in values]
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
 def words(entries: Sequence[Entry]) -> list[str]:
@@ -103,7 +102,7 @@ def _correlation_line(both: Sequence[Entry]) -> str:
     if value is None:
         return f"correlation  undefined: the scores of {len(both)} submissions are all equal"
     chance = min(1.0, 1.96 / math.sqrt(len(both) - 1))
-    said = "cross-validation and leaderboard agree" if value > chance else "not more than chance gives"
+    said = "cross-validation and leaderboard agree" if value > chance else "no more than chance gives"
     if value < -chance:
         said = "they contradict each other: look for a leak in the folds, or a shift between train and test"
     return (

@@ -255,7 +255,7 @@ def _rows(content: bytes, path: Path) -> list[dict[str, str]]:
     damaged = [at for at, cells in enumerate(lines, 1) if len(cells) != len(COLUMNS) or not _is_layout(cells)]
     if damaged:
         raise ValueError(
-            f"{path}: {len(damaged)} lines are no rows, first {damaged[:3]} (an edit, or the marks of a merge: "
+            f"{path}: {len(damaged)} lines are not rows, first {damaged[:3]} (an edit, or the marks of a merge: "
             f"delete lines such as <<<<<<<, keep the rows of both sides); `git diff {path}` shows what changed"
         )
     distinct = dict.fromkeys(tuple(cells) for cells in lines if tuple(cells) != COLUMNS)
@@ -279,5 +279,7 @@ def _entry(number: int, cells: Mapping[str, str]) -> Entry:
     try:
         numbers = {name: float(cells[name]) for name in NUMBERS if name in cells}
     except ValueError as error:
-        raise ValueError(f"the ledger's submission {cells['submission']} has a score that is none: {error}") from error
+        raise ValueError(
+            f"the ledger's submission {cells['submission']} has a score that is not a number: {error}"
+        ) from error
     return Entry(number=number, **(dict(cells) | numbers))  # type: ignore[arg-type]  # text but for NUMBERS

@@ -1,21 +1,22 @@
 """The exact files of a past submission: code from git, artefacts from DVC's cache, in a worktree of their own.
 
 The user's tree is only read. What dvc.lock of that commit recorded (md5 of every file that a stage read or wrote, and
-the parameters) tells why a remade CSV differs.
+the parameters) tells why a remade CSV differs. `dvc status` would not: after `dvc checkout` it takes a file that is
+damaged in the cache for what its name says.
 """
 
 import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.base.yamls import read_yaml
 from pipeline.leaderboard.ledger import Entry
-from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name
+from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name, md5_of
 from pipeline.submission.difference import first_difference
 
 STAGE = "submit"
@@ -157,7 +158,7 @@ def _verdict(
     if kept.is_file():
         sent = kept.read_bytes()
         lines.append(f"differs: {first_difference(made, sent)}")
-        if hashlib.md5(sent, usedforsecurity=False).hexdigest() != _md5_of(lock[STAGE], _csv_of(lock[STAGE])):
+        if hashlib.md5(sent, usedforsecurity=False).hexdigest() != _recorded_files(lock)[_csv_of(lock[STAGE])]:
             causes.insert(0, f"what was sent is not what {STAGE} wrote at this commit (edited, or made elsewhere)")
     else:
         lines.append(f"differs: sha256 {digest[:12]}…, sent was {entry.sha256[:12]}…; {kept} is not there to compare")
@@ -173,14 +174,9 @@ def _causes(lock: Mapping[str, Any], folder: Path, *, made_again: bool) -> list[
     causes = [
         f"{path} is not what {lock_name()} recorded ({_kind(path, path in written)})"
         for path, md5 in _recorded_files(lock).items()
-        if path not in passed_over and (folder / path).is_file() and _md5(folder / path) != md5
+        if path not in passed_over and (folder / path).is_file() and md5_of(folder / path) != md5
     ]
     return causes + _param_causes(lock, folder)
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _kind(path: str, written: bool) -> str:
@@ -206,40 +202,25 @@ def _looked_up(params: Any, key: str) -> Any:
     return params
 
 
-def _items(stage: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
-    yield from stage.get(kind, ())
-
-
 def _paths(stage: Mapping[str, Any], kind: str) -> list[str]:
-    return [str(item["path"]) for item in _items(stage, kind)]
+    return [str(item["path"]) for item in stage.get(kind, ())]
 
 
 def _written_paths(lock: Mapping[str, Any]) -> list[str]:
     return [path for stage in lock.values() for path in _paths(stage, "outs")]
 
 
-def _every_path(lock: Mapping[str, Any]) -> set[str]:
-    return {path for stage in lock.values() for kind in ("deps", "outs") for path in _paths(stage, kind)}
-
-
 def _source_paths(lock: Mapping[str, Any]) -> list[str]:
     """What stages read and no stage writes, folders that hold results left out."""
     written = _written_paths(lock)
-    return [
-        path
-        for path in sorted(_every_path(lock) - set(written))
-        if not any(other.startswith(path + "/") for other in written)
-    ]
+    read = {path for stage in lock.values() for path in _paths(stage, "deps")} - set(written)
+    return sorted(path for path in read if not any(other.startswith(path + "/") for other in written))
 
 
 def _recorded_files(lock: Mapping[str, Any]) -> dict[str, str]:
     """Path -> md5 of every single file; of what one stage wrote and another read, both records are one."""
-    items = [item for stage in lock.values() for kind in ("deps", "outs") for item in _items(stage, kind)]
+    items = [item for stage in lock.values() for kind in ("deps", "outs") for item in stage.get(kind, ())]
     return {str(item["path"]): str(item["md5"]) for item in items if not str(item.get("md5", ".dir")).endswith(".dir")}
-
-
-def _md5_of(stage: Mapping[str, Any], path: str) -> str:
-    return next(str(item["md5"]) for item in _items(stage, "outs") if item["path"] == path)
 
 
 def _csv_of(stage: Mapping[str, Any]) -> str:

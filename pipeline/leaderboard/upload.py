@@ -19,12 +19,11 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLED = ("complete", "error")
 
 
-def checked(path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, **known: Any) -> bytes:
-    """The bytes to send. Raises ValueError for a file that the contract refuses, and for one that was sent before.
+def refuse_sending(content: bytes, path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, **known: Any) -> None:
+    """Raise ValueError for a file that the contract refuses, and for one that was sent before.
 
     known: as of `contract.verdict`.
     """
-    content = path.read_bytes()
     checks = verdict(content, sample, schema, **known)
     refuse(checks, str(path))
     warnings = [check for check in checks if check.status == WARN]
@@ -37,7 +36,6 @@ def checked(path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, **know
             f"{path} was sent at {when} and would get the same score again, so it was not sent now; if the site does "
             "not show it, run `python -m pipeline ledger sync`"
         )
-    return content
 
 
 def upload(

@@ -1,12 +1,9 @@
-"""One module a stage. Here, before a stage imports anything heavy: a stage with a model gets the allocator's setting,
-and a stage ends when the DVC that started it is killed.
-"""
+"""One module a stage. Whichever it is, it ends when the DVC that started it is killed."""
 
 import multiprocessing
 import os
 
-from pipeline.base import allocator, console
+from pipeline.base import console
 
-allocator.restart_stage()
 if "DVC_STAGE" in os.environ and multiprocessing.parent_process() is None:  # else a worker of `folds`, which sees to it
-    console.end_with_parent()
+    console.end_with_parent()  # here, as a stage's own imports take seconds

@@ -8,9 +8,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.base import allocator, console
+
+if __name__ == "__main__":
+    allocator.restart()  # before torch is imported
+
 import numpy as np
 
-from pipeline.base import allocator, console
 from pipeline.base.files import write_arrays
 from pipeline.base.params import ComputeParams, InferParams, load_section
 from pipeline.competition.schema import read_seen, read_target, read_test_ids

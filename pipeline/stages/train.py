@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import allocator, console
+
+if __name__ == "__main__":
+    allocator.restart()  # before torch is imported
+
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.base import allocator, console
 from pipeline.base.files import (
     code_fingerprint,
     made_by,

@@ -71,7 +71,7 @@ class Dacon(Site):
 
     def allowance(self) -> str:
         """Dacon does not tell before it is asked to take a file."""
-        return "Dacon tells none before it gets the file"
+        return "Dacon does not say before it gets the file"
 
     def deliver(self, content: bytes, file_name: str) -> Callable[[str], str]:
         """See `Site`. Nothing is sent yet: Dacon takes file and submission in one."""
