@@ -15,7 +15,6 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.base import allocator
 from pipeline.base.files import read_arrays, read_history
-from pipeline.competition.store import read_store
 from pipeline.loop.batches import Batches
 from pipeline.loop.device import autocast_dtype, device_named, free_memory, memory_format, set_tf32
 from pipeline.loop.engine import Mode, run_model
@@ -63,7 +62,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(workplace, r
 
 def test_a_reloaded_checkpoint_gives_the_held_out_probabilities_again(finished):
     model, card = read_checkpoint(finished.path("data/models/1.safetensors"), finished.path("data/models/1.json"))
-    store = torch.from_numpy(read_store(finished.path("data/images/train.npy"), num_images=30, size=12))
+    store = torch.from_numpy(np.load(finished.path("data/images/train.npy")))
     oof = read_arrays(finished.path("data/oof/1.npz"), ("image_ids", "probs"))
     rows = np.array([int(image_id) for image_id in oof["image_ids"]])
     dtype = autocast_dtype("auto", CPU)
@@ -75,7 +74,7 @@ def test_a_reloaded_checkpoint_gives_the_held_out_probabilities_again(finished):
 
 def test_infer_reads_the_card_not_params(finished):
     model, card = read_checkpoint(finished.path("data/models/0.safetensors"), finished.path("data/models/0.json"))
-    store = torch.from_numpy(read_store(finished.path("data/images/test.npy"), num_images=9, size=12))
+    store = torch.from_numpy(np.load(finished.path("data/images/test.npy")))
     unseen = np.arange(9) == 4
     probs, _ = predict_store(model, card, store, unseen, batch_size=512, device=CPU, precision="auto")
     assert probs[4].tolist() == pytest.approx(card.prior)

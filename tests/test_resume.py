@@ -1,5 +1,7 @@
 """Exact resume: wherever a fold is cut short, it ends with the bytes of a fold that was not."""
 
+import hashlib
+import io
 import shutil
 from pathlib import Path
 
@@ -242,6 +244,17 @@ def test_a_state_that_cannot_be_saved_costs_nothing_but_the_state(plain, capsys)
     plain.run("train", key="0")
     assert capsys.readouterr().out.count("the state to resume from cannot be saved") == 1
     assert outputs(plain) == plain.whole
+
+
+def test_what_lay_on_another_card_is_read_onto_the_device_there_is(tmp_path, monkeypatch):
+    content = io.BytesIO()
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:63")
+        torch.save({"weight": torch.arange(3.0)}, content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()[: resume.DIGITS]
+    path = tmp_path / f"0-fingerprint-000000001-{digest}{resume.SUFFIX}"
+    path.write_bytes(content.getvalue())
+    assert resume._read(path, torch.device("cpu"))["weight"].tolist() == [0.0, 1.0, 2.0]
 
 
 def test_values_that_could_not_be_read_back_are_said_at_saving(plain, monkeypatch, capsys):

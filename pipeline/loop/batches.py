@@ -76,9 +76,6 @@ class Batches:
         whole = _batches_a_chunk(store, batch_size, CUDA_IMAGES) if device.type == "cuda" else 1
         self.chunks_at_once = max(1, whole // self.batches_a_chunk)
 
-    def __len__(self) -> int:
-        return self.num_batches
-
     def __iter__(self) -> Iterator[Tensor | tuple[Tensor, Tensor]]:
         order = memory_format(self.device)
         parts = self._parts()

@@ -44,13 +44,6 @@ class ModelCard:
     version: int = VERSION
 
 
-def build(card: ModelCard) -> Normalised:
-    """The network that the card describes, with fresh weights, taking (B, 3, S, S) uint8."""
-    outputs = num_outputs(card.target_kind, len(card.classes))
-    network = create_model(card.architecture, num_classes=outputs, width=card.width, options=card.options)
-    return Normalised(network, card.mean, card.std)
-
-
 def write_checkpoint(model: Normalised, card: ModelCard, weights: Path, description: Path) -> None:
     """Weights to `weights` (safetensors, float32, contiguous), the card with their sha256 to `description`."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
@@ -67,10 +60,11 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
             f"{weights} has sha256 {found[:12]}…, {description} says {card.weights_sha256[:12]}…: they do not belong "
             f"together, or one is damaged; run `dvc repro -f -s train@{card.fold}`"
         )
-    model = build(card)
+    outputs = num_outputs(card.target_kind, len(card.classes))
+    network = create_model(card.architecture, num_classes=outputs, width=card.width, options=card.options)
     try:
         state = load_file(weights)
-        model.network.load_state_dict(state)
+        network.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
         raise ValueError(f"{weights} does not fit {card.architecture} of {description}: {error}") from error
     spoilt = [
@@ -78,7 +72,7 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
     ]
     if spoilt:
         raise ValueError(f"{weights}: {len(spoilt)} tensors hold NaN or inf, first {spoilt[:3]}; train the fold again")
-    return model, card
+    return Normalised(network, card.mean, card.std), card
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:

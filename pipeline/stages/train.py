@@ -8,11 +8,13 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.base import allocator, console
 from pipeline.base.files import (
@@ -50,11 +52,9 @@ from pipeline.training.resume import ResumeCheckpoints
 def device_bytes(argv: Sequence[str]) -> int:
     """About what the stage with these arguments keeps in a GPU's memory; CUDA's own part is left out."""
     args = _parsed(argv)
-    model, train = load_section(args.params, "model", ModelParams), _load_train(args.params, args.fold)
-    target, stored = read_target(args.target), read_description(args.description)
-    outputs = num_outputs(target.kind, len(target.classes))
-    network = create_model(model.name, num_classes=outputs, width=model.width, options=model.keywords)
-    step = step_bytes(network, batch_size=train.batch_size, size=stored.size)
+    recipe, stored = _read_recipe(args.params, args.fold), read_description(args.description)
+    network = _network(recipe.model, read_target(args.target), pretrained=False)
+    step = step_bytes(network, batch_size=recipe.train.batch_size, size=stored.size)
     return step + stored.num_images * 3 * stored.size**2
 
 
@@ -84,14 +84,9 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     args, started = _parsed(argv), time.perf_counter()
-    sections: dict[str, Any] = {
-        "model": load_section(args.params, "model", ModelParams),
-        "augment": load_section(args.params, "augment", AugmentParams),
-        "compute": load_section(args.params, "compute", ComputeParams),
-        "train": _load_train(args.params, args.fold),
-    }
+    recipe = _read_recipe(args.params, args.fold)
     allocator.keep_freed_memory()
-    device = device_named(sections["compute"].device)
+    device = device_named(recipe.compute.device)
     target = read_target(args.target)
     image_ids, labels = read_train_labels(args.train_table)
     with made_by("ingest", args.train_table):
@@ -103,13 +98,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = _images_of_classes(targets[train_rows], len(target.classes))
     _check_classes(images, len(train_rows), target, args.fold)
 
-    model = _create(sections["model"], sections["train"].seed, args.fold, target, store, train_rows)
+    model = _create(recipe, args.fold, target, store, train_rows)
     compute = compute_for(
-        sections["model"].name, stored.size, device=device, precision=sections["compute"].precision,
-        compiled=sections["compute"].compile,
+        recipe.model.name, stored.size, device=device, precision=recipe.compute.precision,
+        compiled=recipe.compute.compile,
     )  # fmt: skip
     ingredients: dict[str, Any] = {  # what determines the result beside code and versions; the card repeats it
-        "params": {name: dataclasses.asdict(section) for name, section in sections.items()},
+        "params": dataclasses.asdict(recipe),
         "data_fingerprint": sha256_of(args.target, args.train_table, args.folds, args.description),
         "device": device.type,
         "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
@@ -121,20 +116,35 @@ def main(argv: Sequence[str] | None = None) -> None:
             targets=targets, target_kind=target.kind, num_classes=len(target.classes),
         )  # fmt: skip
         trained = train_fold(
-            model, data, train=sections["train"], augment=sections["augment"], compute=compute, report=_say_epoch,
+            model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
             checkpoints=checkpoints,
         )  # fmt: skip
-    card = _card(args.fold, sections, target, stored.size, model, images / len(train_rows), ingredients)
+    card = _card(args.fold, recipe, target, stored.size, model, images / len(train_rows), ingredients)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
 
 
-def _load_train(params: Path, fold: str) -> TrainParams:
+@dataclass(frozen=True, kw_only=True)
+class _Recipe:
+    """The sections of params.yaml that make a fold."""
+
+    model: ModelParams
+    augment: AugmentParams
+    compute: ComputeParams
+    train: TrainParams  # the fold's own overrides applied
+
+
+def _read_recipe(params: Path, fold: str) -> _Recipe:
     folds = load_folds(params)
     if fold not in folds:
         raise ValueError(f"--fold is {fold}; {params} names the folds {', '.join(folds)}")
-    return load_train(params, fold)
+    return _Recipe(
+        model=load_section(params, "model", ModelParams),
+        augment=load_section(params, "augment", AugmentParams),
+        compute=load_section(params, "compute", ComputeParams),
+        train=load_train(params, fold),
+    )
 
 
 def _split_rows(folds: Path, image_ids: Texts, table: Path, fold: str) -> tuple[np.ndarray, np.ndarray]:
@@ -169,43 +179,37 @@ def _check_classes(images: np.ndarray, num_images: int, target: Target, fold: st
         )
 
 
-def _create(
-    params: ModelParams, seed: int, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray
-) -> Normalised:
+def _create(recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray) -> Normalised:
     """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
-    seed_torch("first weights", seed, int(fold))
-    network = create_model(
-        params.name,
-        num_classes=num_outputs(target.kind, len(target.classes)),
-        width=params.width,
-        pretrained=params.pretrained,
-        options=params.keywords,
+    seed_torch("first weights", recipe.train.seed, int(fold))
+    network = _network(recipe.model, target, pretrained=recipe.model.pretrained)
+    constants = pretrained_constants(network) if recipe.model.pretrained else channel_statistics(store, train_rows)
+    return Normalised(network, *constants)
+
+
+def _network(params: ModelParams, target: Target, *, pretrained: bool) -> nn.Module:
+    outputs = num_outputs(target.kind, len(target.classes))
+    return create_model(
+        params.name, num_classes=outputs, width=params.width, pretrained=pretrained, options=params.keywords
     )
-    mean, std = pretrained_constants(network) if params.pretrained else channel_statistics(store, train_rows)
-    return Normalised(network, mean, std)
 
 
 def _card(
-    fold: str,
-    sections: dict[str, Any],
-    target: Target,
-    size: int,
-    model: Normalised,
-    prior: np.ndarray,
+    fold: str, recipe: _Recipe, target: Target, size: int, model: Normalised, prior: np.ndarray,
     ingredients: dict[str, Any],
-) -> ModelCard:
+) -> ModelCard:  # fmt: skip
     return ModelCard(
         fold=fold,
-        architecture=sections["model"].name,
-        width=sections["model"].width,
-        options=sections["model"].keywords,
+        architecture=recipe.model.name,
+        width=recipe.model.width,
+        options=recipe.model.keywords,
         target_kind=target.kind,
         classes=target.classes,
         image_size=size,
         mean=model.mean,
         std=model.std,
         prior=tuple(prior.tolist()),
-        flip_tta=sections["train"].flip_tta,
+        flip_tta=recipe.train.flip_tta,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),
@@ -214,11 +218,9 @@ def _card(
 
 
 def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
-    valid = (
-        ""
-        if record.valid_accuracy is None
-        else (f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}")
-    )
+    valid = ""
+    if record.valid_accuracy is not None:
+        valid = f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}"
     console.say(
         f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
         f"train_accuracy {record.train_accuracy:.4f}{valid}, {trained.num_images / trained.seconds:,.0f} images/s"
@@ -231,8 +233,7 @@ def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, imag
     write_checkpoint(trained.model, card, args.weights, args.card)
     write_arrays(args.oof, {"image_ids": image_ids, "probs": held_out.probs})
     columns = [item.name for item in dataclasses.fields(EpochRecord)]
-    cells = [["" if value is None else value for value in dataclasses.astuple(record)] for record in trained.history]
-    write_table(args.history, columns, cells)
+    write_table(args.history, columns, map(dataclasses.astuple, trained.history))
     last = trained.history[-1]
     write_json(
         args.metrics,

@@ -30,7 +30,7 @@ KINDS = {  # command, stages to make stale, whom to kill, share of their time in
     "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
     "dvc": (REPRO, ALL_STAGES, ("parent", "group", "writer"), 1.0),  # writer: while it writes dvc.lock
 }
-MOST_STALE = 3  # stages at once
+MAX_STALE = 3  # stages at once
 EDITS = (
     ("pipeline/training/resume.py", "\nMIN_INTERVAL_S = 2.0", "\nMIN_INTERVAL_S = 0.0"),  # a state at every step
     ("pipeline/training/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
@@ -149,16 +149,16 @@ class Checkout(Project):
 
     def finish(self, commands):
         """Bring everything up to date. The number of times that `folds` had to clear away what a killed DVC left."""
-        mended = 0
+        cleared = 0
         for command in commands:
             code, output = self.call(command)
             if code and command == REPRO and any(name in output for name in TORN):
                 self.must(FOLDS)  # as docs/interrupted.md says
                 self.must(REPRO)
-                mended += 1
+                cleared += 1
             else:
                 assert code == 0, f"{command[2:]} ended with {code}:\n{output}"
-        return mended
+        return cleared
 
     def compare(self):
         """Raise AssertionError unless all is as in the uninterrupted run, and nobody works on."""
@@ -234,19 +234,19 @@ def kill_once(checkout, command, victim, *, seconds, draws):
 def campaign(checkout, kind, times, draws, deadline=float("inf")):
     """(victim or outcome) -> count, of `times` kills of `folds` or `dvc repro`. AssertionError at a difference.
 
-    `mended`: how often `dvc repro` stopped at what a killed DVC had left cut off, and `folds` cleared it away.
+    `cleared`: how often `dvc repro` stopped at what a killed DVC had left cut off, and `folds` cleared it away.
     """
     counts = Counter()
     command, names, victims, share = KINDS[kind]
     while counts["kills"] < times and time.time() < deadline:
-        stale = draws.sample(names, draws.randint(1, MOST_STALE))
+        stale = draws.sample(names, draws.randint(1, MAX_STALE))
         checkout.make_stale(stale)
         seconds = checkout.seconds["start"] + share * sum(checkout.seconds[stage] for stage in stale)
         victim = victims[counts["kills"] % len(victims)]
         killed = kill_once(checkout, command, victim, seconds=seconds, draws=draws)
         again = [FOLDS, REPRO] if kind == "folds" and draws.random() < 0.5 else [REPRO]
         try:
-            counts["mended"] += checkout.finish(again)
+            counts["cleared"] += checkout.finish(again)
             checkout.compare()
         except AssertionError as error:
             raise AssertionError(f"after {victim} of {kind} was killed with {stale} stale: {error}") from error

@@ -94,7 +94,7 @@ PICKLES = {
     "test store": ("data/images/test.npy", trap_at, "infer"),
     "out-of-fold file": ("data/oof/0.npz", arrays_trap, "evaluate"),
     "test probabilities": ("data/test/0.npz", trap_at, "submit"),
-    "schema": ("data/competition/schema.json", trap_at, "split"),
+    "schema": ("data/competition/schema.json", trap_at, "evaluate"),
     "folds": ("data/folds.csv", trap_at, "train"),
 }
 
