@@ -362,30 +362,31 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
     if not choices:
         choices = _choices_by_mapping(context, table, taken)
     choices = _with_numbered_twins(table, choices, taken)
-    if len(choices) == 1:
-        return choices[0]
     if not choices:
-        free = [column for column in table.header if column and column not in taken]
-        names = context.asked()
-        known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
-        if known:
-            raise context.stop(
-                f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for "
-                "all; to go on, the others never written:",
-                [f"allow: [{WITHOUT_COLUMN}]"],
-            )
-        raise context.stop(
-            f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
-            f"sample submission calls {', '.join(map(repr, context.asked()[:5]))}; name it:",
-            [setting_line("label", column) for column in free[:8]]
-            if len(context.asked()) == 1 and free
-            else ["label: COLUMN"],
+        raise _no_label_column(context, table, taken)
+    if len(choices) > 1:
+        lines = []
+        for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
+            lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
+        raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+    return choices[0]
+
+
+def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueError:
+    names = context.asked()
+    known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
+    if known:
+        return context.stop(
+            f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for all; "
+            "to go on, the others never written:",
+            [f"allow: [{WITHOUT_COLUMN}]"],
         )
-    lines = []
-    for columns in choices:
-        values = table.column(columns[0]).distinct()
-        lines.append(setting_line("label", columns[0], f"{len(values)} values, such as {', '.join(values[:3])}"))
-    raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+    free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    return context.stop(
+        f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
+        f"sample submission calls {', '.join(map(repr, names[:5]))}; name it:",
+        [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
+    )
 
 
 def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
