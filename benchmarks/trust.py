@@ -18,6 +18,7 @@ from PIL import Image
 
 from benchmarks.ingest import from_archive
 from pipeline.audit.duplicates import near_copies, search_copies
+from pipeline.base.params import SplitParams
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import Target, TrainTable, label_cell
 from pipeline.images.decode import decode_image
@@ -74,8 +75,8 @@ def deal(groups: Sequence[str], labels: Sequence[str], ids: Sequence[str] | None
     """(N,) folds of images in these groups of copies; '' is in none."""
     names = ids or [f"{row:06d}" for row in range(len(groups))]
     table = TrainTable(Texts(names), Texts(labels), Texts(groups))
-    options = {"kind": "single_label", "group": "none", "time": "none", "fold_column": "none", "small_classes": "stop"}
-    return deal_rows(table, {}, num_folds=FOLDS, seed=0, **(options | keys)).fold_of_row
+    kind = keys.pop("kind", "single_label")
+    return deal_rows(table, {}, SplitParams(num_folds=FOLDS, seed=0, **keys), kind=kind).fold_of_row
 
 
 def named(groups: list[list[tuple[int, int]]], count: int) -> list[str]:

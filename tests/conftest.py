@@ -92,7 +92,7 @@ class Workplace:
         self.params["competition"]["raw"] = str(path)
 
     def save(self):
-        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+        (self.root / "params.yaml").write_text(yaml.dump(self.params, Dumper=yaml.CSafeDumper))
 
     def words(self, stage, **items):
         """A stage's command line as in dvc.yaml, after the module's name, paths moved under this folder."""

@@ -11,8 +11,9 @@ import yaml
 from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 
 from pipeline.archive.archive import open_archive
-from pipeline.base.files import read_json, read_table
+from pipeline.base.files import read_json
 from pipeline.competition.problems import Problems
+from pipeline.competition.schema import read_train_labels
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
@@ -64,12 +65,12 @@ AMBIGUOUS = {
     ),
     "two train tables": (
         PLAIN | {"train_cleaned.csv": SECOND},
-        "2 tables may be that of the training images; choose one:",
+        "2 tables may be the train table; choose one:",
         ["train_table: train.csv", "train_table: train_cleaned.csv"],
     ),
     "two test tables": (
         PLAIN | {name: csv_bytes(("id", "site"), [(row, "x") for row in TEST]) for name in ("test.csv", "test_b.csv")},
-        "2 tables may be that of the test images; choose one:",
+        "2 tables may be the test table; choose one:",
         ["test_table: test.csv", "test_table: test_b.csv"],
     ),
     "the positive class of a score": (
@@ -85,7 +86,7 @@ AMBIGUOUS = {
     ),
     "a number where a label was to be expected": (
         competition(train=(("label",), lambda n: (n % 9,)), sample=("label", "4.5")),
-        "the sample writes '4.5' in 'label', a number where one of 9 labels, such as '0', was to be expected: regression",
+        "the sample writes '4.5' in 'label', a number where one of 9 labels, such as '0', was expected: regression",
         ["submission: label"],
     ),
     "a label with something beside it": (
@@ -169,7 +170,7 @@ def test_a_fault_stops_ingest_and_is_named(workplace, fault):
     with pytest.raises(ValueError) as error:
         workplace.run_data()
     assert re.search(message, str(error.value)), error.value
-    assert not workplace.path("data/competition/schema.json").exists()
+    assert not workplace.path("data/groups.csv").exists()  # without which nothing is dealt nor trained
 
 
 def test_an_unknown_label_in_the_sample_is_asked_about(workplace):
@@ -186,12 +187,7 @@ def test_the_line_for_the_encoding_works(workplace):
     write_zip(workplace.raw, files)
     workplace.params["competition"]["encoding"] = "cp949"
     workplace.run_data()
-    assert (
-        "새"
-        in read_table(workplace.path("data/competition/train.csv"), ("image_id", "path", "sha256", "label", "group"))[
-            "label"
-        ]
-    )
+    assert "새" in read_train_labels(workplace.path("data/competition/train.csv"))[1]
 
 
 def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_path):

@@ -14,7 +14,7 @@ from house import module_files
 
 from pipeline import __main__ as command
 from pipeline.base.files import read_json
-from pipeline.bundle.bundle import ENTRY, WITHOUT_NETWORK, requirements
+from pipeline.bundle.bundle import ENTRY, SCRIPT, WITHOUT_NETWORK, requirements
 from pipeline.bundle.modules import reached_modules
 
 
@@ -181,3 +181,9 @@ def test_the_manifest_names_every_file_and_the_submission(finished, bundle):
         manifest = json.loads(archive.read("MANIFEST.json"))
         assert set(manifest["files"]) == set(archive.namelist()) - {"MANIFEST.json"}
     assert manifest["submission_sha256"] == read_json(finished.path("submissions/receipt.json"))["sha256"]
+
+
+def test_a_process_that_decodes_beside_predict_runs_nothing_of_it():
+    names = {"__name__": "__mp_main__", "__file__": "predict.py"}  # as multiprocessing imports what started it
+    exec(SCRIPT, names)
+    assert "main" not in names and "console" not in names

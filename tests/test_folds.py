@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.files import read_table, write_table
+from pipeline.base.params import SplitParams
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import (
     GROUPS_COLUMNS,
@@ -45,16 +46,9 @@ def rows_of(labels, near=None):
 
 
 def deal(labels, columns=None, *, kind="single_label", near=None, **keys):
-    defaults = {
-        "num_folds": 5,
-        "seed": 0,
-        "group": "none",
-        "time": "none",
-        "fold_column": "none",
-        "small_classes": "stop",
-    }
     columns = {name: Texts(cells) for name, cells in (columns or {}).items()}
-    return deal_rows(rows_of(labels, near), columns, kind=kind, **(defaults | keys))
+    params = SplitParams(**{"num_folds": 5, "seed": 0} | keys)
+    return deal_rows(rows_of(labels, near), columns, params, kind=kind)
 
 
 def straddling(groups, dealt):
@@ -276,7 +270,7 @@ def test_a_group_larger_than_a_fold_is_counted():
     dealt = deal(["a", "b"] * 50, near=dict.fromkeys(range(30), "series"))
     assert dealt.warnings == [
         "1 of 71 groups of images that belong together hold more than a fold's share of 20 images, the largest 30: "
-        "folds are uneven; competition.near_copies: ignore lets near-copies straddle folds"
+        "folds are uneven; competition.near_copies: ignore lets them lie in several folds"
     ]
     assert sorted(np.bincount(dealt.fold_of_row)) == [17, 17, 18, 18, 30]
 
@@ -307,9 +301,9 @@ def test_the_order_of_the_rows_does_not_move_an_image(kind, copies, mode, order)
 
     def dealt_of(order):
         take = [Texts(part[row] for row in order) for part in (ids, cells, near)]
-        keys = {"num_folds": 4, "seed": 0, "group": "none", "time": "none", "fold_column": "none"} | MODES[mode]
+        params = SplitParams(**{"num_folds": 4, "seed": 0} | MODES[mode])
         taken = {name: Texts(column[row] for row in order) for name, column in columns.items()}
-        folds = deal_rows(TrainTable(*take), taken, kind=kind, small_classes="stop", **keys).fold_of_row
+        folds = deal_rows(TrainTable(*take), taken, params, kind=kind).fold_of_row
         return dict(zip(take[0], folds.tolist(), strict=True))
 
     assert dealt_of(order) == dealt_of(range(120))
@@ -357,7 +351,7 @@ def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
     dealt = deal(["a", "b"] * 10, {"my_fold": cells}, num_folds=3, fold_column="my_fold", near={0: "same", 1: "same"})
     assert dealt.fold_of_row.tolist() == [1, 0, 2, 0] * 5
     assert dealt.warnings == [
-        "1 sets of copies or near-copies straddle the folds of my_fold; the score flatters",
+        "1 sets of copies or near-copies lie in several folds of my_fold; the score will look better than it is",
         "2 of 2 classes are missing from some folds: 'b' (in 1 of 3), 'a' (in 2 of 3)",
         "1 of 2 classes (10 of 20 images) are held out by one fold alone, whose model never saw them: out of fold they "
         "are never found (macro F1 at most 0.5000), though 2 of the 3 models that predict the test images know them",
@@ -444,7 +438,7 @@ def test_likely_groups_are_found_and_plain_columns_are_not():
         assert (finding.num_groups, finding.num_straddling) == (len(set(owners)), len(counts))
         assert finding.share_straddling == share
     assert str(names_alone[0]).endswith(
-        "% of the images); set split.group: file_name_prefix if images of one file-name prefix must not straddle folds"
+        "% of the images); set split.group: file_name_prefix if images of one file-name prefix must share a fold"
     )
 
 
@@ -510,7 +504,7 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
         "images by fold: 0: 60, 1: 60",
     ]
     assert re.fullmatch(r"warning: \d+ of 30 values of patient_id lie in several folds \(\d+% of the images\); set "
-                        "split.group: patient_id if images of one patient_id must not straddle folds", said[3])  # fmt: skip
+                        "split.group: patient_id if images of one patient_id must share a fold", said[3])  # fmt: skip
     workplace.params["split"]["group"] = "patient_id"
     workplace.run("split")
     said = capsys.readouterr().out.splitlines()

@@ -259,7 +259,7 @@ KINDS = {
     "labelled validation images in a table of their own": Kind(
         {("val/" + name[6:] if name in {f"train/{row}.png" for row in TRAIN[-6:]} else name): content for name, content in files(WORDS, ["oak"]).items()}
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
-        WORDS, ("oak",), says="6 labelled validation images of val.csv are dealt in",
+        WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
     ),
     "test rows with a placeholder for the label in the one table": Kind(
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),

@@ -407,7 +407,7 @@ REFUSED = {
     "petfinder-pawpularity-score": (Known(
         tuple(map(str, range(20, 38))), LABEL, "train/{id}.jpg", "test/{id}.jpg", {"train.csv": ("Id,Subject Focus,Eyes,Face,Pawpularity", "{id},0,1,1,{label}")},
         {"test.csv": ("Id,Subject Focus,Eyes,Face", "{id},0,1,1")}, ("sample_submission.csv", "Id,Pawpularity", "{id},49.5"),
-    ), ("writes '49.5' in 'Pawpularity', a number", "regression is not learnt here", "competition.submission: label")),
+    ), ("writes '49.5' in 'Pawpularity', a number", "regression cannot be learnt here", "competition.submission: label")),
     "landmark-recognition-2021": (Known(
         ("1", "7", "12", "203092"), LABEL, "train/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", "test/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", {"train.csv": ("id,landmark_id", "{id},{label}")},
         sample=("sample_submission.csv", "id,landmarks", "{id},203092 0.1"),

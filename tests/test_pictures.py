@@ -72,7 +72,7 @@ def test_an_image_that_needs_a_plugin_is_found_and_names_it(name, tmp_path, no_p
     content, package = OF_PLUGINS[name]
     with open_archive(write_zip(tmp_path / "raw.zip", {name: content, "x.csv": b"a"})) as archive:
         assert list(image_names(archive)) == [name]
-    with pytest.raises(ValueError, match=rf"is read with a plug-in: pip install {package}, and run again"):
+    with pytest.raises(ValueError, match=rf"images need a plug-in: pip install {package}, and run again"):
         decode_image(content, 12, "squash")
 
 

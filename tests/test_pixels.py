@@ -9,12 +9,14 @@ from conftest import csv_bytes, write_zip
 from PIL import Image
 
 from pipeline.archive.archive import open_archive
+from pipeline.bundle.bundle import _known_test_images as known_test_images
 from pipeline.bundle.offline import _members as members_of_ids
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import read_test_table
+from pipeline.competition.schema import read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
+from pipeline.tables.table_files import open_images
 
 SIDE, NUM_TRAIN, NUM_TEST = 8, 36, 12
 
@@ -206,7 +208,9 @@ def test_ingest_stores_them_bit_for_bit(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
     workplace.run_data()
-    store = read_store(workplace.path("data/images/train.npy"), num_images=NUM_TRAIN, size=SIDE)
+    images, description = (workplace.path(f"data/images/train.{suffix}") for suffix in ("npy", "json"))
+    table = workplace.path("data/competition/train.csv")
+    store, _ = read_store(images, description, num_rows=NUM_TRAIN, table=table)
     assert np.array_equal(store, np.repeat(GREY[:NUM_TRAIN, :, :, None], 3, axis=3))
 
 
@@ -214,11 +218,15 @@ def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     write_zip(workplace.raw, competition())
     workplace.params["images"]["side"] = SIDE
     workplace.run_data()
-    known = workplace.path("data/competition/test.csv")
-    ids = list(read_test_table(known).image_ids)
-    with open_archive(write_zip(workplace.root / "again.zip", competition())) as archive:
+    listed = [
+        workplace.path(f"data/{name}.csv") for name in ("competition/test", "competition/test_images", "images/test")
+    ]
+    ids = list(read_test_ids(listed[0]))
+    known = workplace.root / "known.csv"
+    known.write_bytes(known_test_images(*listed))
+    with open_images(write_zip(workplace.root / "again.zip", competition())) as archive:
         assert members_of_ids(archive, ids, known) == [f"test.csv/{image_id}.pgm" for image_id in ids]
     only_test = {"test.csv": competition()["test.csv"], "README.md": b"x"}
-    with open_archive(write_zip(workplace.root / "new.zip", only_test)) as archive:
+    with open_images(write_zip(workplace.root / "new.zip", only_test)) as archive:
         members = members_of_ids(archive, ids, known)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(archive.read(members[3])))), GREY[NUM_TRAIN + 3])

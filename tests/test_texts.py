@@ -17,7 +17,7 @@ def small_pieces(monkeypatch):
     """So that a few texts take several pieces."""
     monkeypatch.setattr(texts, "PIECE", 7)
     monkeypatch.setattr(texts, "PIECE_OF_CELLS", 12)
-    monkeypatch.setattr(texts, "LEAST_ROWS", 2)
+    monkeypatch.setattr(texts, "MIN_ROWS", 2)
 
 
 @given(LISTS, ANY, st.slices(30))
@@ -46,9 +46,6 @@ def test_rows_are_taken_by_place_and_by_choice(plain, random):
     assert list(packed.take(np.array(rows, dtype=np.int64))) == [plain[row] for row in rows]
     assert list(packed.take(chosen)) == [text for text, taken in zip(plain, chosen, strict=True) if taken]
     assert list(packed.take(np.arange(len(plain)))) == plain
-    others = dict.fromkeys(rows, "\0 instead\0")
-    changed = [others.get(row, text) for row, text in enumerate(plain)]
-    assert list(packed.with_others(list(others), list(others.values()))) == changed and list(packed) == plain
 
 
 @given(LISTS)

@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -113,10 +113,6 @@ class Archive:
         """
         container, row = self._place(name)
         return container.fingerprint(row)
-
-    def under(self, folder: str) -> Iterator[str]:
-        """Names of the members directly or deeper in `folder`, in order."""
-        return (name for name in self.names if name.startswith(folder + "/"))
 
     def add(self, container: Container) -> None:
         """Make the files of one more container members, under the names they have there."""

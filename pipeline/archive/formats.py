@@ -145,20 +145,12 @@ class Folder(Container):
     def __init__(self, root: Path, closing: contextlib.ExitStack) -> None:
         self.where = str(root)
         self._root, self._closing = root, closing
-        sizes, odd = array("q"), {}
-
-        def names() -> Iterator[bytes]:
-            for row, path in enumerate(_walk(root)):
-                sizes.append((root / path).stat().st_size)
-                if not path.isascii():
-                    odd[row] = path
-                yield os.fsencode(path)
-
-        found = decoded(self.where, names())
+        paths = list(_walk(root))
+        found = decoded(self.where, list(map(os.fsencode, paths)))
         rows = self._rows_kept(found)
-        self.names, self.sizes = found.take(rows), np.array(sizes, dtype=np.int64)[rows]
-        # as the disk spells them, not `names`
-        self._paths = {row: odd[before] for row, before in enumerate(rows.tolist() if odd else []) if before in odd}
+        self.names = found.take(rows)
+        self._paths = [paths[row] for row in rows.tolist()]  # as the disk spells them
+        self.sizes = np.array([(root / path).stat().st_size for path in self._paths], dtype=np.int64)
 
     def region(self, row: int) -> Region:
         """The file, which stays open until the archive is closed."""
@@ -174,7 +166,7 @@ class Folder(Container):
             return handle.read(size)
 
     def _path(self, row: int) -> Path:
-        return self._root / self._paths.get(row, self.names[row])
+        return self._root / self._paths[row]
 
 
 def _walk(root: Path) -> Iterator[str]:
@@ -300,10 +292,10 @@ def _zip_names(where: str, infos: Sequence[zipfile.ZipInfo]) -> Texts:
     make such zips. Beside slashes it is a letter, as Unix has it: a folder of formulas may be called `\\alpha`.
     """
     originals = (info.orig_filename for info in infos)
-    as_stored = (
+    as_stored = [
         name if info.flag_bits & UTF8_FLAG or name.isascii() else name.encode("cp437")
         for info, name in zip(infos, originals, strict=True)
-    )
+    ]
     names = decoded(where, as_stored, otherwise="cp437")
     on_windows = any(info.create_system != UNIX and "\\" in info.orig_filename for info in infos)
     if on_windows or not any("/" in name for name in names):
@@ -362,17 +354,14 @@ def _open_compressed(region: Region, kind: str, *, where: str, name: str, scratc
 
 
 def _open_tar(region: Region, where: str) -> Pieces:
-    offsets, sizes = array("q"), array("q")
-
-    def names() -> Iterator[bytes]:
-        for member in _tar_members(region, where):
-            if not member.isdir():
-                _check_tar_member(where, member.name, member)
-                offsets.append(member.offset_data)
-                sizes.append(member.size)
-                yield member.name.encode("utf-8", "surrogateescape")
-
-    return Pieces(where, checked_names(where, decoded(where, names())), region, offsets, sizes)
+    names, offsets, sizes = [], array("q"), array("q")
+    for member in _tar_members(region, where):
+        if not member.isdir():
+            _check_tar_member(where, member.name, member)
+            names.append(member.name.encode("utf-8", "surrogateescape"))
+            offsets.append(member.offset_data)
+            sizes.append(member.size)
+    return Pieces(where, checked_names(where, decoded(where, names)), region, offsets, sizes)
 
 
 def _tar_members(region: Region, where: str) -> Iterator[tarfile.TarInfo]:

@@ -1,7 +1,7 @@
 """What a member of the organiser's files may be called and may be: names decoded, checked, junk told apart."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from pipeline.archive.byte_ranges import bomb_message, limit_of
@@ -89,39 +89,28 @@ def _checked_name(where: str, name: str) -> str:
     return "/".join(kept)
 
 
-def decoded(where: str, names: Iterable[bytes | str], otherwise: str | None = None) -> Texts:
+def decoded(where: str, names: Sequence[bytes | str], otherwise: str = "utf-8") -> Texts:
     """The names of one container; those that come as bytes are in one encoding, decided by all of them.
 
     UTF-8 if that fits all; else cp949 (Korean Windows) if that fits all and most of what is not ASCII then is
-    among the 2,350 common syllables; else `otherwise`, or ValueError where there is none.
+    among the 2,350 common syllables; else `otherwise`. Raises ValueError where that does not fit.
     """
-    odd: dict[int, bytes] = {}  # ASCII is the same in all of them
-
-    def texts() -> Iterator[str]:
-        for row, name in enumerate(names):
-            if isinstance(name, str) or name.isascii():
-                yield name if isinstance(name, str) else name.decode("ascii")
-            else:
-                odd[row] = name
-                yield ""
-
-    found = Texts(texts())
-    return found.with_others(list(odd), _decoded_together(where, list(odd.values()), otherwise)) if odd else found
+    odd = [name for name in names if not isinstance(name, str) and not name.isascii()]
+    encoding = next((encoding for encoding in ("utf-8", "cp949") if _fits(encoding, odd)), otherwise)
+    try:
+        return Texts(name if isinstance(name, str) else name.decode(encoding) for name in names)
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"{where}: {len(odd)} names are neither UTF-8 nor Korean (cp949), first {odd[:3]}; rename them"
+        ) from None
 
 
-def _decoded_together(where: str, names: Sequence[bytes], otherwise: str | None) -> list[str]:
-    for encoding in ("utf-8", "cp949", otherwise):
-        if encoding is None:
-            continue
-        try:
-            texts = [name.decode(encoding) for name in names]
-        except UnicodeDecodeError:
-            continue
-        if encoding != "cp949" or _reads_as_korean(texts):
-            return texts
-    raise ValueError(
-        f"{where}: {len(names)} names are neither UTF-8 nor Korean (cp949), first {names[:3]}; rename them"
-    )
+def _fits(encoding: str, names: Sequence[bytes]) -> bool:
+    try:
+        texts = [name.decode(encoding) for name in names]
+    except UnicodeDecodeError:
+        return False
+    return encoding != "cp949" or _reads_as_korean(texts)
 
 
 def _reads_as_korean(names: Sequence[str]) -> bool:

@@ -7,8 +7,10 @@ is allowed. Stages read a section in `main` and pass plain arguments on; below, 
 The comment beside a key, or above it, is its text in docs/parameters.md: `python -m docs.parameters` writes it.
 """
 
+import copy
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -238,7 +240,7 @@ def check_params(path: Path) -> None:
 def load_params(path: Path) -> dict[str, Any]:
     """The whole of params.yaml, unchecked but for being a mapping without a key that is there twice."""
     try:
-        found = read_yaml(path.read_text(encoding="utf-8"))
+        found = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
     except ValueError as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(found, dict):
@@ -248,6 +250,9 @@ def load_params(path: Path) -> dict[str, Any]:
         if dot and section in found:
             raise ValueError(f"{path}: {name} stands beside section `{section}`; write it inside, as `{key}: …`")
     return found
+
+
+_parsed = functools.lru_cache(maxsize=2)(read_yaml)  # a stage reads several sections, and each reading takes 30 ms
 
 
 def load_section(path: Path, name: str, section: type[Section]) -> Section:
@@ -352,6 +357,7 @@ def allowed(section: type, key: str) -> str:
     return " or ".join(names[kind] for kind in _kinds(section, key))
 
 
+@functools.cache
 def _kinds(section: type, key: str) -> tuple[type, ...]:
     """The plain types that a key's value may have."""
     hint = typing.get_type_hints(section)[key]

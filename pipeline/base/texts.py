@@ -12,7 +12,7 @@ import numpy as np
 
 PIECE = 4096  # texts that are Python's strings at once
 FEW = 10_000  # distinct texts: a set of more takes longer, and more memory, than sorting
-PIECE_OF_CELLS, LEAST_ROWS = 1 << 16, 64  # the same for rows of a table
+PIECE_OF_CELLS, MIN_ROWS = 1 << 16, 64  # the same for rows of a table
 
 
 class Texts(Sequence[str]):
@@ -70,12 +70,6 @@ class Texts(Sequence[str]):
         all_of_them = rows.all() if rows.dtype == bool else np.array_equal(rows, np.arange(len(self)))
         return self if all_of_them else Texts.of_array(self._array[rows])
 
-    def with_others(self, rows: Sequence[int], texts: Sequence[str]) -> "Texts":
-        """The same but for the texts in these rows."""
-        array = self._array.copy()
-        array[list(rows)] = _array_of(list(texts))
-        return Texts.of_array(array)
-
     def where(self, text: str) -> np.ndarray:
         """(N,) bool: which of them are this one."""
         return np.asarray(self._array == _array_of([text]))
@@ -117,7 +111,7 @@ def joined_texts(parts: Iterable[Texts]) -> Texts:
 
 
 def thinned(parts: Sequence[Texts], about: int) -> Texts:
-    """Every so manieth of each part, so that `about` to twice as many stay in all."""
+    """Every n-th text of each part, so that `about` to twice as many stay in all."""
     step = max(1, sum(map(len, parts)) // about)
     return joined_texts(part[::step] for part in parts)
 
@@ -133,7 +127,7 @@ def columns_of_rows(
     pieces: list[list[np.ndarray]] = [[] for _ in places]
     odd: list[int] = []
     rest = enumerate(rows)
-    while piece := list(islice(rest, max(LEAST_ROWS, PIECE_OF_CELLS // max(width, 1)))):
+    while piece := list(islice(rest, max(MIN_ROWS, PIECE_OF_CELLS // max(width, 1)))):
         odd += [number for number, row in piece if len(row) != width]
         columns = list(zip(*(row for _, row in piece if len(row) == width), strict=True)) or [()] * width
         for of_column, place in zip(pieces, places, strict=True):

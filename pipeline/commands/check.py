@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import console
-from pipeline.base.files import made_by, read_json, read_table
+from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids
+from pipeline.competition.schema import Schema, read_schema, read_seen, read_test_ids
 from pipeline.leaderboard.ledger import Ledger
+from pipeline.scoring.fold_predictions import read_oof_counts
 from pipeline.submission.contract import REFUSED, verdict
 from pipeline.submission.report import verdict_record, verdict_table
 
@@ -71,9 +72,7 @@ def known_of(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[s
         _, failures = read_seen(args.seen, "decode_test")
         known["unseen"] = read_test_ids(ingested / "test.csv").take(~failures.where(""))
     if args.per_class.is_file():
-        with made_by("-s evaluate", args.per_class):
-            table = read_table(args.per_class, PER_CLASS_COLUMNS)
-            counts = dict(zip(table["label"], map(int, table["predicted"]), strict=True))
+        counts = read_oof_counts(args.per_class)
         if tuple(counts) == schema.target.classes:
             known["oof_counts"] = counts
     receipt = receipt_of(args)

@@ -2,7 +2,7 @@
 
 Pillow decodes and resizes; JPEG files of the plain kind go through libjpeg-turbo by simplejpeg, which takes half of
 Pillow's time for the same pixels, and less where the image can be decoded at a fraction of its size. One resampling
-holds for all formats and sizes: Pillow's bilinear antialiasing, of the whole image or of one that is `LEAST_LEFT` times
+holds for all formats and sizes: Pillow's bilinear antialiasing, of the whole image or of one that is `MIN_LEFT` times
 as large as the store at least.
 """
 
@@ -37,7 +37,7 @@ EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no 
 # Times the store's side that decoding leaves to Pillow at least. scikit-learn's two photographs (640x427) at 32 to 320
 # px then differ from Pillow's by 0.6 grey levels on average at most, 99 of 100 pixels by 4, and are as sharp to 4 %;
 # with 1 by 2.1, 14 and 13 %.
-LEAST_LEFT = 2
+MIN_LEFT = 2
 EIGHTHS = (1, 2, 3, 4)  # by which libjpeg-turbo scales; 5 to 7 take longer than all 8 (1.0 to 1.4 ms for 0.8)
 UPRIGHT, SIDEWAYS = 1, (5, 6, 7, 8)  # EXIF orientations; the latter swap width and height
 UPRIGHT_BY = {
@@ -137,7 +137,7 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
         plugin = _plugin(content)
         if plugin and not _is_registered(plugin):
             raise ValueError(
-                f"{plugin} is read with a plug-in: pip install {PLUGINS[plugin][2]}, and run again"
+                f"{plugin} images need a plug-in: pip install {PLUGINS[plugin][2]}, and run again"
             ) from None
         raise ValueError(f"cannot identify image file: it is none of {', '.join(FORMATS)}") from None
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, …
@@ -148,7 +148,7 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
 def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
     """A JPEG of three colours or grey; None for all else, Pillow has the word on it then.
 
-    libjpeg-turbo scales by eighths while it decodes, to `LEAST_LEFT` times `size` at least; the rest is Pillow's.
+    libjpeg-turbo scales by eighths while it decodes, to `MIN_LEFT` times `size` at least; the rest is Pillow's.
     """
     orientation = _orientation(content) if content.startswith(JPEG_START) else 0
     if orientation not in UPRIGHT_BY:
@@ -275,8 +275,8 @@ def _as_rgb(image: Any, bits: int, shape: Any) -> Any:
 
 
 def _scale(width: int, height: int, size: int) -> float:
-    """By how much decoding may scale an image; see `LEAST_LEFT`."""
-    enough = (k / 8 for k in EIGHTHS if math.ceil(min(width, height) * k / 8) >= LEAST_LEFT * size)
+    """By how much decoding may scale an image; see `MIN_LEFT`."""
+    enough = (k / 8 for k in EIGHTHS if math.ceil(min(width, height) * k / 8) >= MIN_LEFT * size)
     return next(enough, 1.0)
 
 

@@ -3,17 +3,15 @@
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.images.decode import Decoded, decode_image
 
 CONSTANT_WITHIN = 1  # grey levels between the brightest and the darkest value of an image
-DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 class Batch(NamedTuple):
@@ -23,37 +21,11 @@ class Batch(NamedTuple):
     contents: list[bytes | str]  # of each file; or why there is none, "" where none is expected
 
 
-class Digests(Sequence[str]):
-    """The SHA-256 of each row's file, 32 bytes a row; shown as 64 hex digits, or "" where there was no file."""
-
-    def __init__(self, num_rows: int) -> None:
-        self.raw = np.zeros((num_rows, DIGEST_BYTES), dtype=np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.raw)
-
-    @overload
-    def __getitem__(self, row: int) -> str: ...
-    @overload
-    def __getitem__(self, row: slice) -> list[str]: ...
-    def __getitem__(self, row: int | slice) -> str | list[str]:
-        if isinstance(row, slice):
-            return [self[number] for number in range(*row.indices(len(self)))]
-        return _hex(self.raw[row].tobytes())
-
-    def __iter__(self) -> Iterator[str]:
-        return (_hex(digest.tobytes()) for digest in self.raw)
-
-
-def _hex(digest: bytes) -> str:
-    return digest.hex() if any(digest) else ""
-
-
 @dataclass
 class StoreReport:
     """What was seen while rows of a store were written."""
 
-    sha256: Digests  # of each file's bytes, row by row
+    sha256: list[str] = field(default_factory=list)  # of each file's bytes, row by row; "" where there was no file
     failures: list[tuple[int, str]] = field(default_factory=list)  # (row, reason)
     formats: Counter[str] = field(default_factory=Counter)
     modes: Counter[str] = field(default_factory=Counter)
@@ -69,9 +41,9 @@ class StoreReport:
         for oddity in decoded.oddities:
             self.oddities.setdefault(oddity, array("q")).append(row)
 
-    def add(self, first: int, part: "StoreReport") -> None:
-        """Take in the report of the rows from `first` on; parts come in order."""
-        self.sha256.raw[first : first + len(part.sha256)] = part.sha256.raw
+    def add(self, part: "StoreReport") -> None:
+        """Take in the report of the rows that follow."""
+        self.sha256 += part.sha256
         self.failures += part.failures
         self.formats.update(part.formats)
         self.modes.update(part.modes)
@@ -79,14 +51,6 @@ class StoreReport:
         self.num_constant += part.num_constant
         for oddity, rows in part.oddities.items():
             self.oddities.setdefault(oddity, array("q")).extend(rows)
-
-    def without(self, rows: Sequence[int]) -> "StoreReport":
-        """The report of the store without these rows, which had failed."""
-        shift = np.cumsum(np.isin(np.arange(len(self.sha256)), rows))
-        kept = Digests(0)
-        kept.raw = np.delete(self.sha256.raw, rows, axis=0)
-        oddities = {name: array("q", [row - int(shift[row]) for row in odd]) for name, odd in self.oddities.items()}
-        return replace(self, sha256=kept, failures=[], oddities=oddities)
 
 
 class StoreFile:
@@ -117,14 +81,15 @@ def decode_batch(store: StoreFile, batch: Batch, fit: str, bits: int) -> StoreRe
 
     A file that cannot be read or decoded is noted with its row, which becomes zero. Raises OSError as `write` does.
     """
-    report = StoreReport(Digests(len(batch.contents)))
+    report = StoreReport()
     pixels = np.zeros((len(batch.contents), store.size, store.size, 3), dtype=np.uint8)
     for number, content in enumerate(batch.contents):
         row = batch.first + number
         if isinstance(content, str):
+            report.sha256.append("")
             report.failures += [(row, content)] if content else []
             continue
-        report.sha256.raw[number] = np.frombuffer(hashlib.sha256(content).digest(), dtype=np.uint8)
+        report.sha256.append(hashlib.sha256(content).hexdigest())
         try:
             decoded = decode_image(content, store.size, fit, bits)
         except ValueError as error:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from pipeline.base.console import num_cores
 from pipeline.images.decode import bits_used, shown_kind
-from pipeline.images.store_batch import Batch, Digests, StoreFile, StoreReport, decode_batch
+from pipeline.images.store_batch import Batch, StoreFile, StoreReport, decode_batch
 from pipeline.images.workers import decode_there, worker_pool
 
 BATCH_IMAGES, BATCH_BYTES = 256, 2 << 20  # whichever is reached first
@@ -31,22 +31,20 @@ DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """Median shorter side of up to 256 images spread over `names`, held between 8 and 128 pixels."""
-    step = max(1, len(names) // AUTO_SAMPLE)
-    sides: list[int] = []
-    for name in names[::step]:
-        with contextlib.suppress(OSError):  # reported when it is decoded
-            kind = shown_kind(read(name)) if name else None
-            sides += [min(kind[:2])] if kind is not None else []
+    sides = [min(kind[:2]) for kind in map(shown_kind, _some(names, read)) if kind is not None]
     return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
 
 
 def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """How many bits 16-bit grey uses, by up to 256 images spread over `names`: the least of `DEPTHS` that hold them."""
-    used = 0
-    for name in names[:: max(1, len(names) // AUTO_SAMPLE)]:
-        with contextlib.suppress(OSError):  # reported when it is decoded
-            used = max(used, bits_used(read(name)) if name else 0)
+    used = max(map(bits_used, _some(names, read)), default=0)
     return next(bits for bits in DEPTHS if used <= bits) if used else DEPTHS[-1]
+
+
+def _some(names: Sequence[str], read: Callable[[str], bytes]) -> Iterator[bytes]:
+    """The files that can be read; others are reported when they are decoded."""
+    contents = (_content(name, read) for name in names[:: max(1, len(names) // AUTO_SAMPLE)])
+    return (content for content in contents if isinstance(content, bytes))
 
 
 def write_store(
@@ -61,40 +59,23 @@ def write_store(
     knows why they are empty). `read` is called in this thread alone. Other processes decode too where that saves
     time; nothing but the time depends on it. Raises OSError where one of them ends early, or the disk is full.
     """
-    report = StoreReport(Digests(len(names)))
+    report = StoreReport()
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
     with (
         contextlib.closing(_decoded(_batches(names, read, size), path, fit, bits)) as parts,
         tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
     ):
-        first = 0
         try:
             for part in parts:
-                report.add(first, part)
-                first += len(part.sha256)
+                report.add(part)
                 bar.update(len(part.sha256))
         except BrokenProcessPool:
             raise OSError(
-                f"a process that decodes images ended early, at the images from row {first:,} on; if the memory ran "
-                "out, close other programs and run again"
+                f"a process that decodes images ended early, at the images from row {len(report.sha256):,} on; if the "
+                "memory ran out, close other programs and run again"
             ) from None
     return report
-
-
-def drop_rows(path: Path, rows: Sequence[int]) -> None:
-    """Take these rows out of the store at `path`, in place; those behind them move up."""
-    store = np.lib.format.open_memmap(path, mode="r+")
-    kept = np.delete(np.arange(len(store)), rows)
-    for row in range(min(rows), len(kept)):
-        store[row] = store[kept[row]]
-    header = {"descr": np.lib.format.dtype_to_descr(store.dtype), "fortran_order": False}
-    shape, num_bytes = (len(kept), *store.shape[1:]), store.offset + store[: len(kept)].nbytes
-    store.flush()
-    with path.open("r+b") as handle:
-        np.lib.format.write_array_header_1_0(handle, header | {"shape": shape})  # numpy leaves room for any length
-        assert handle.tell() == store.offset
-        handle.truncate(num_bytes)
 
 
 def _reserve(path: Path) -> None:

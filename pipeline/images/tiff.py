@@ -7,8 +7,8 @@ WIDTH, HEIGHT, BITS, BANDS, SUBFILE, SAMPLE_FORMAT = 256, 257, 258, 277, 254, 33
 ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 FORMATS = {1: "unsigned", 2: "signed", 3: "floating-point"}
 SHORT, LONG = 3, 4
-MOST_BANDS = 4  # red, green, blue, alpha; or four inks
-MOST_PAGES = 64
+MAX_BANDS = 4  # red, green, blue, alpha; or four inks
+MAX_PAGES = 64
 NO_PICTURE = 1 | 4  # a smaller copy of another page, or its mask
 
 Page = dict[int, int]  # tag -> its first value
@@ -22,7 +22,7 @@ def pages_of(content: bytes) -> list[Page]:
     pages: list[Page] = []
     try:
         (at,) = struct.unpack_from(order + "I", content, 4)
-        while at and len(pages) < MOST_PAGES:
+        while at and len(pages) < MAX_PAGES:
             page, at = _page(content, at, order)
             pages.append(page)
     except struct.error:
@@ -50,7 +50,7 @@ def why_not(content: bytes) -> str:
     if not pages:
         return ""
     bands = pages[0].get(BANDS, 1)
-    if bands > MOST_BANDS:
+    if bands > MAX_BANDS:
         return f"it is a TIFF of {bands} bands ({described(content)}); pick three and write them as 8-bit PNG"
     if pages[0].get(SAMPLE_FORMAT) == 2:
         return f"it is a TIFF of signed numbers ({described(content)}): which is black is not said; write 8-bit PNG"

@@ -12,18 +12,8 @@ from pipeline.tables.words import words_of
 MAX_BYTES = 1 << 20  # of a JSON or text file that is looked at
 MAX_FILES = 200
 MAPPING_WORDS = {
-    "class",
-    "classes",
-    "label",
-    "labels",
-    "map",
-    "mapping",
-    "name",
-    "names",
-    "category",
-    "categories",
-    "idx",
-}
+    "class", "classes", "label", "labels", "map", "mapping", "name", "names", "category", "categories", "idx",
+}  # fmt: skip
 MAX_COLUMNS = 12  # of a table: those with more are about something else
 
 Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in each way that the file gives

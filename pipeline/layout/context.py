@@ -97,6 +97,10 @@ class Context:
             return self.long.prefixes
         return self.sample.ids() if self.sample else Texts()
 
+    def folders(self) -> dict[str, None]:
+        """The folders that images lie in, in order."""
+        return {path.rpartition("/")[0]: None for path in self.index.paths}
+
     def test_columns(self) -> set[str]:
         """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""
         table = self.test_table
@@ -112,7 +116,7 @@ class Side:
     table: Table
     id_column: str
     ids: Texts
-    members: Texts  # '' where there is none
+    members: Texts = field(default_factory=Texts)  # '' where there is none
 
 
 def named_table(context: Context, tables: Mapping[str, Table], key: str) -> Table:
@@ -221,12 +225,12 @@ def members_of(context: Context, side: Side, template: str, role: str, index: Im
             of_test = role == "test"
             allowed = of_test or TRAIN_MISSING in context.overrides.allow
             kind = TEST_MISSING if of_test else TRAIN_MISSING
-            then = "have them predicted by the training prior" if of_test else "have such rows left out"
+            then = "predict them by the training prior" if of_test else "leave such rows out"
             context.problems.add(
                 kind if allowed else f"id without image in {_place(template)}",
                 image_id + _near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
-                f"…); or name another place: competition.{role}_images; or {then}: competition.allow: [{kind}]",
+                f"…); or name another place: competition.{role}_images; or, to {then}: competition.allow: [{kind}]",
             )
     _note_shared(context, side, found, index)
     if len(unclear):  # text by text; else as one, which takes half the memory

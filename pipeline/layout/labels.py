@@ -1,18 +1,16 @@
 """Which column holds the label, what kind of target it is, and what each row's label is."""
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
-from pipeline.competition.problems import Problems
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import folded, is_number, rules_for
+from pipeline.layout.context import Context
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
 from pipeline.tables.words import length_in, words_of
@@ -21,36 +19,19 @@ EMPTY_LABELS = ("", "nan")
 EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
 MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
-LABEL_NAMES = ("label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name",
-               "classname", "category_id", "class_id", "label_name", "tags", "y")  # fmt: skip
+LABEL_NAMES = (
+    "label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name", "classname",
+    "category_id", "class_id", "label_name", "tags", "y",
+)  # fmt: skip
 NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
-ORDINAL_NAMES = (
-    "diagnosis",
-    "grade",
-    "level",
-    "severity",
-    "isup_grade",
-    "rating",
-    "stage",
-    "dr_grade",
-    "kl_grade",
-    "score",
-)
+ORDINAL_NAMES = {
+    "diagnosis", "grade", "level", "severity", "isup_grade", "rating", "stage", "dr_grade", "kl_grade", "score",
+}  # fmt: skip
 MAX_GRADES = 12
 MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
-    "age",
-    "count",
-    "counts",
-    "yield",
-    "price",
-    "weight",
-    "years",
-    "months",
-    "height",
-    "mass",
-    "temperature",
-}
+    "age", "count", "counts", "yield", "price", "weight", "years", "months", "height", "mass", "temperature",
+}  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1}
 UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
@@ -213,26 +194,26 @@ def _writes(table: Table, column: str, cells: Collection[str], *, by_rule: bool)
 
 
 def read_labels(
+    context: Context,
     table: Table,
     columns: tuple[str, ...],
-    ids: Sequence[str],
-    problems: Problems,
+    ids: Texts,
     *,
     delimiter: str = AUTO,
-    allow: Collection[str] = (),
     told_apart: Collection[str] = (),
 ) -> Labels:
-    """The labels of every row. What is wrong with single cells goes to `problems`.
+    """The labels of every row. What is wrong with single cells goes to the context's problems.
 
-    delimiter: as `lists` has it, or none; allow: the kinds of problem that the user lets pass; told_apart: names of
-    classes as the sample submission spells them: two of them are two classes, however alike.
+    delimiter: as `lists` has it, or none; told_apart: names of classes as the sample submission spells them: two of
+    them are two classes, however alike.
     """
+    allow = context.overrides.allow
     if len(columns) > 1:
-        return _indicator_labels(table, columns, ids, problems)
+        return _indicator_labels(context, table, columns, ids)
     cells = table.column(columns[0])
     mark = (table.delimiter or found_delimiter(cells.distinct()) or "") if delimiter == AUTO else delimiter
     if mark in ("", NONE):
-        check_labels(table.name, ids, cells, problems, allow=allow, told_apart=told_apart)
+        _check_labels(context, table.name, ids, cells, told_apart)
         cells = Texts(cell.strip() for cell in cells)
         return Labels(columns, False, cells, sorted_classes(cells.distinct()), "")
     rows = [split_list(cell, mark) for cell in cells]
@@ -241,7 +222,13 @@ def read_labels(
         return Labels(columns, False, Texts(row[0] for row in rows), classes, mark)
     order = {label: place for place, label in enumerate(classes)}
     written = Texts(label_cell(sorted(set(row), key=order.__getitem__)) for row in rows)
-    _note_unlabelled(table.name, ids, written, problems, kind=EMPTY if EMPTY in allow else WITHOUT_LABEL)
+    for row in np.flatnonzero(written.where(label_cell([]))).tolist():
+        context.problems.add(
+            EMPTY if EMPTY in allow else WITHOUT_LABEL,
+            ids[row],
+            f"label the row in {table.name}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]; to leave "
+            f"such rows out: competition.allow: [{EMPTY}]",
+        )
     return Labels(columns, True, written, classes, mark)
 
 
@@ -258,13 +245,14 @@ def as_several(labels: Labels) -> Labels:
     return replace(labels, several=True, cells=Texts(label_cell([label]) for label in labels.cells))
 
 
-def empty_rows(labels: Labels, *, allow: Collection[str], told_apart: Collection[str]) -> np.ndarray:
-    """(N,) bool: which rows have no label where each should have one; arguments as of `read_labels`."""
+def empty_rows(context: Context, labels: Labels) -> np.ndarray:
+    """(N,) bool: which rows have no label where each should have one."""
+    allow, told_apart = context.overrides.allow, context.names_of_classes()
     if len(labels.columns) > 1 or (labels.several and EMPTY not in allow):
         return np.zeros(len(labels.cells), dtype=bool)
-    none = label_cell([])
-    empty = (cell == none if labels.several else _is_empty(cell, allow, told_apart) for cell in labels.cells)
-    return np.fromiter(empty, dtype=bool, count=len(labels.cells))
+    if labels.several:
+        return labels.cells.where(label_cell([]))
+    return np.array([_is_empty(cell, allow, told_apart) for cell in labels.cells], dtype=bool)
 
 
 def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) -> bool:
@@ -272,7 +260,7 @@ def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) ->
     return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow and cell not in told_apart)
 
 
-def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str], problems: Problems) -> Labels:
+def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
     chosen = Table(table.name, columns, tuple(table.column(column) for column in columns))
     written = {cell.strip().lower() for cells in chosen.cells for cell in cells.distinct()}
     is_zero = {""} if not any(ONE.get(cell) == 0 for cell in written) else set()  # 1 and nothing else
@@ -281,12 +269,12 @@ def _indicator_labels(table: Table, columns: tuple[str, ...], ids: Sequence[str]
     if sum(any(cell.strip().lower() not in known for cell in row) for row in chosen.rows()) > table.num_rows / 2:
         raise ValueError(
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
-            "several targets an image, or numbers (regression), are not learnt here"
+            "several targets an image, or numbers (regression), cannot be learnt here"
         )
     for image_id, row in zip(ids, chosen.rows(), strict=True):
         for column, cell in zip(columns, row, strict=True):
             if cell.strip().lower() not in ONE.keys() | is_zero:
-                problems.add(
+                context.problems.add(
                     NOT_ZERO_OR_ONE,
                     f"{image_id}: {column} = {cell!r}",
                     f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
@@ -303,29 +291,9 @@ def _ones(table: Table) -> Iterator[list[str]]:
         yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip().lower(), 0)]
 
 
-def _note_unlabelled(table: str, ids: Sequence[str], cells: Sequence[str], problems: Problems, *, kind: str) -> None:
-    """cells: as train.csv holds several labels."""
-    none = label_cell([])
-    for image_id, cell in zip(ids, cells, strict=True):
-        if cell == none:
-            problems.add(
-                kind,
-                image_id,
-                f"label the row in {table}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]; to leave "
-                f"such rows out: competition.allow: [{EMPTY}]",
-            )
-
-
-def check_labels(
-    table: str,
-    ids: Sequence[str],
-    labels: Texts,
-    problems: Problems,
-    *,
-    allow: Collection[str] = (),
-    told_apart: Collection[str] = (),
-) -> None:
+def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_apart: Collection[str]) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
+    problems, allow = context.problems, context.overrides.allow
     for image_id, label in zip(ids, labels, strict=True):
         shown, text = f"{image_id} = {label!r}", label.strip().lower()
         if _is_empty(label, allow, told_apart):
@@ -372,7 +340,7 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
     asked: what the sample submission calls its value columns; that name counts too.
     """
     names = {name.lower() for name in (*labels.columns, *asked)}
-    if labels.several or len(labels.columns) != 1 or not names & set(ORDINAL_NAMES):
+    if labels.several or len(labels.columns) != 1 or not names & ORDINAL_NAMES:
         return False
     if (
         not all(label.isdecimal() and len(label) < 18 for label in labels.classes)
@@ -381,8 +349,3 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
         return False
     grades = [int(label) for label in labels.classes]
     return grades in (list(range(len(grades))), list(range(1, len(grades) + 1)))
-
-
-def label_counts(cells: Sequence[str], *, several: bool) -> Counter[str]:
-    """Label -> number of `label` cells of train.csv that have it."""
-    return Counter(chain.from_iterable(LabelSets(cells, several=several)))

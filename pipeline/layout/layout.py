@@ -4,7 +4,9 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
-from pipeline.competition.schema import SubmissionFormat, Target
+from pipeline.competition.schema import LabelSets, SubmissionFormat, Target
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import MIN_SHARE, TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.labels import (
@@ -24,7 +26,6 @@ from pipeline.layout.labels import (
     WITHOUT_COLUMN,
     Labels,
     as_several,
-    label_counts,
     looks_ordinal,
     no_classes,
 )
@@ -78,7 +79,7 @@ class Layout:
 
     def class_sizes(self) -> dict[str, int]:
         """Label -> number of training images that have it, in the order of the classes."""
-        counts = label_counts(self.train_labels, several=not self.target.exclusive)
+        counts = Counter(chain.from_iterable(LabelSets(self.train_labels, several=not self.target.exclusive)))
         return {label: counts[label] for label in self.target.classes}
 
 
@@ -147,8 +148,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         context.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
     stated = {key: getattr(overrides, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in stated.items() if value != AUTO]
-    folders = {path.rpartition("/")[0] for path in index.paths} - {""}
-    needed = found.needed(list(stated.values()), settled, sample_like, folders)
+    needed = found.needed(list(stated.values()), settled, sample_like, context.folders().keys() - {""})
     if needed:
         raise context.stop(needed)
     if not len(context.index.names):
@@ -201,7 +201,8 @@ def _follow_test_table(context: Context) -> None:
     rows = f"{table.num_rows:,} rows of {table.name}, or the {len(ids):,} of {sample.table.name}"
     if context.overrides.test_table != table.name:
         raise context.stop(
-            f"{sample.table.name} may be a full list or an example of the format; to be predicted are the {rows}:",
+            f"{sample.table.name} may be a full list or an example of the format. "
+            f"Which images are to be predicted: the {rows}? Choose one:",
             [
                 setting_line("test_table", table.name, f"all {table.num_rows:,} rows"),
                 setting_line("test_table", NONE, f"the {len(ids):,} rows of {sample.table.name} alone"),
@@ -331,8 +332,8 @@ def _refuse_no_classes(context: Context, demands: Demands) -> None:
     cause = no_classes(labels)
     if cause:
         raise context.stop(
-            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts, outlines are not learnt here. If they "
-            "are classes:",
+            f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts and outlines cannot be learnt here. If "
+            "they are classes:",
             ["target: single_label"],
         )
 

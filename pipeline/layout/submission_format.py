@@ -332,8 +332,8 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
         return [f"{shown}, no training labels (such as {_shown(classes)}); labels are spelled as in training"]
     if all(map(is_number, parts)) and any(map(_is_fraction, parts)):
         raise question(
-            f"{shown}, a number where one of {len(classes)} labels, such as {known.labels.classes[0]!r}, was to be "
-            "expected: regression is not learnt here. If labels are wanted:",
+            f"{shown}, a number where one of {len(classes)} labels, such as {known.labels.classes[0]!r}, was "
+            "expected: regression cannot be learnt here. If labels are wanted:",
             [f"submission: {known.form}"],
         )
     shifted = shift_rule(parts, known.labels.classes)
@@ -397,8 +397,8 @@ def _refuse_unfit(known: Known) -> None:
     are_labels = len(cells) > 1 and cells <= set(labels.classes) and not cells <= {"0", "1", "0.0", "1.0"}
     if form == "columns" and are_labels:
         raise ValueError(
-            f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: columns of first and "
-            "further guesses are not written here"
+            f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: a "
+            "submission of ranked guesses, one a column, cannot be written here"
         )
 
 

@@ -51,7 +51,7 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
-        raise context.stop(f"{len(named)} tables may be that of the test images; choose one:", choices)
+        raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
     return named[0] if named else None
 
 
@@ -70,7 +70,7 @@ def testing_side(context: Context, used: np.ndarray) -> Side:
         column = column_holding(table, set(ids)) or match.column
         table = _rows_for(table, column, ids)
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
-    return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
+    return members_of(context, Side(table, column, ids), match.template, TEST, index)
 
 
 def _rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -100,8 +100,7 @@ def asked_images(context: Context) -> np.ndarray:
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
-    folders = {path.rpartition("/")[0]: None for path in context.index.paths}
-    if context.sample is None or TEST in split_roles(folders).values():
+    if context.sample is None or TEST in split_roles(context.folders()).values():
         return used
     table, override = _asked_table(context, context.sample), context.overrides.test_images
     if override == AUTO:
@@ -129,7 +128,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     if not matches:
         raise context.stop(
             f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
-            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; say how:",
+            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; write where they are:",
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
@@ -146,15 +145,15 @@ def _sampleless_side(context: Context, index: ImageIndex) -> Side:
         matches = find_matches(table, index, role=TEST)
         if not matches:
             raise context.stop(
-                f"no column of {table.name} leads to an image; say how:",
+                f"no column of {table.name} leads to an image; write where they are:",
                 [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
             )
         match = only_match(context, matches, table, TEST, index=index)
         distinct = [column for column in table.header if table.column(column).all_distinct()]
         column = distinct[0] if distinct else match.column
         ids = checked_ids(context, table.column(column), table.name)
-        return members_of(context, Side(table, column, ids, Texts()), match.template, TEST, index)
-    roles = split_roles({path.rpartition("/")[0]: None for path in context.index.paths})
+        return members_of(context, Side(table, column, ids), match.template, TEST, index)
+    roles = split_roles(context.folders())
     pairs = zip(index.names, index.paths, strict=True)
     members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)
     if not len(members):

@@ -68,7 +68,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _rows_merged(context, table, id_column, columns)
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
-    side = members_of(context, Side(table, id_column, ids, Texts()), match.template, "train", context.index)
+    side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
     context.settings |= {
         "train_table": table.name,
@@ -97,8 +97,8 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
     if not matches or matches[0].num_found < whole.num_rows:
         return table
     context.notes.append(
-        f"{held[0].num_rows:,} labelled validation images of {held[0].name} are dealt in; split.fold_column: "
-        f"{PART_COLUMN} keeps them apart"
+        f"{held[0].num_rows:,} labelled validation images of {held[0].name} are used for training too; "
+        f"split.fold_column: {PART_COLUMN} keeps them apart"
     )
     return whole
 
@@ -124,7 +124,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         usable = [table for table in usable if "label" in table.stem] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
-        raise context.stop(f"{len(usable)} tables may be that of the training images; choose one:", choices)
+        raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(tables)
 
 
@@ -188,7 +188,7 @@ def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
     if len(values) != 1:
         raise context.stop(
             f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
-            "several targets an image, or numbers other than 0 and 1, are not learnt here"
+            "several targets an image, or numbers other than 0 and 1, cannot be learnt here"
         )
     cell_of: dict[str, str] = {}
     for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
@@ -214,7 +214,7 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     if not matches:
         raise context.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
-            f"{', '.join(context.index.names[:3])}; say how:",
+            f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     asked = context.test_columns() | ({context.sample.id_column} if context.sample else set())
@@ -245,15 +245,12 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
                 + [setting_line("delimiter", NONE, "each cell is one label")],
             )
         delimiter = found or NONE
-    names = context.names_of_classes()
-    return read_labels(
-        table, columns, ids, context.problems, delimiter=delimiter, allow=context.overrides.allow, told_apart=names
-    )
+    return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=context.names_of_classes())
 
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
-    filled = ~empty_rows(labels, allow=context.overrides.allow, told_apart=context.names_of_classes())
+    filled = ~empty_rows(context, labels)
     if filled.all():
         return side, labels
     context.left_out += side.members.take(~filled)
@@ -293,7 +290,7 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
             context.problems.add(
                 "repeated row",
                 f"{ids[row]} in {table.name}",
-                f"keep one of the rows, or have it done: competition.allow: [{'repeated row'}]",
+                "keep one of the rows, or have it done: competition.allow: [repeated row]",
             )
     table = table.take(np.array(kept))
     ids = table.column(id_column)
@@ -432,12 +429,12 @@ def _tableless_side(context: Context) -> tuple[Side, Labels]:
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
     names = context.names_of_classes() | odd  # a folder called none is no missing label
-    labels = read_labels(table, (LABEL_COLUMN,), ids, context.problems, delimiter=NONE, told_apart=names)
+    labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
         context.notes.append(
-            f"{held:,} labelled validation images are dealt in; split.fold_column: part keeps them apart"
+            f"{held:,} labelled validation images are used for training too; split.fold_column: part keeps them apart"
         )
     context.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
     context.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}

@@ -34,7 +34,7 @@ def unnamed_sample(context: Context) -> str | None:
         return None
     choices = [setting_line("sample", name) for name in sure or doubtful]
     raise context.stop(
-        f"no file is called as a sample submission is, and {len(choices)} may be one; choose:",
+        f"no file is named like a sample submission, and {len(choices)} may be one; choose one:",
         [*choices, setting_line("sample", NONE, "its columns are then a guess")],
     )
 
@@ -109,5 +109,4 @@ def _labels(context: Context, tables: Collection[str]) -> set[str]:
             distinct = cells.distinct()
             if 1 < len(distinct) <= MAX_LABELS * len(cells):
                 labels |= set(distinct)
-    folders = {path.rpartition("/")[0] for path in context.index.paths} if not tables else set()
-    return labels | {part for folder in folders for part in folder.split("/")}
+    return labels | {part for folder in context.folders() if not tables for part in folder.split("/")}

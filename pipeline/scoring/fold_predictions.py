@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pipeline.base.files import made_by, read_arrays
+from pipeline.base.files import made_by, read_arrays, read_table
+from pipeline.competition.schema import PER_CLASS_COLUMNS
 from pipeline.scoring.decision import decide, read_decision
 from pipeline.submission.answers import Answers, Asked, answers_of, row_cells
 from pipeline.submission.contract import make_submission
@@ -104,6 +105,13 @@ def written_submission(
     answers = answers_of(probs, decided, target, asked.submission)
     with made_by("ingest", sample):
         return make_submission(sample.read_bytes(), asked, row_cells(answers, image_ids, asked)), answers
+
+
+def read_oof_counts(per_class: Path) -> dict[str, int]:
+    """Label -> how often it was predicted out of fold, from evaluate's table."""
+    with made_by("-s evaluate", per_class):
+        table = read_table(per_class, PER_CLASS_COLUMNS)
+        return dict(zip(table["label"], map(int, table["predicted"]), strict=True))
 
 
 def confusion_counts(class_indices: ArrayLike, predicted: ArrayLike, num_classes: int) -> np.ndarray:

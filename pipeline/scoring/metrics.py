@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,8 +123,6 @@ def log_loss(class_indices: np.ndarray, probs: np.ndarray) -> float:
     class_indices (N,) int; probs (N, C): in float64, rows divided by their sums, then clipped at 1e-15 and 1 - 1e-15.
     Raises ValueError for rows that are negative somewhere or sum to 0.
     """
-    from sklearn.metrics import log_loss as sklearn_log_loss
-
     wide = probs.astype(np.float64)
     sums = wide.sum(axis=1, keepdims=True)
     wrong = np.flatnonzero((wide < 0).any(axis=1) | (sums[:, 0] <= 0))
@@ -133,7 +132,7 @@ def log_loss(class_indices: np.ndarray, probs: np.ndarray) -> float:
             f"to 0, first rows {wrong[:3].tolist()}"
         )
     clipped = np.clip(wide / sums, CLIP, 1 - CLIP)
-    return float(sklearn_log_loss(class_indices, clipped, labels=np.arange(probs.shape[1])))
+    return float(_sklearn().log_loss(class_indices, clipped, labels=np.arange(probs.shape[1])))
 
 
 def mean_and_standard_error(scores: Sequence[float]) -> tuple[float, float]:
@@ -290,10 +289,14 @@ def _flat(lists: Sequence[Sequence[str]], target: Target) -> tuple[np.ndarray, n
     return rows, ranks, np.array(class_indices(chain.from_iterable(lists), target.classes), dtype=np.int64)
 
 
-def _accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
-    from sklearn.metrics import accuracy_score
+def _sklearn() -> Any:
+    import sklearn.metrics
 
-    return float(accuracy_score(truth, _labels(answers, target)))
+    return sklearn.metrics
+
+
+def _accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    return float(_sklearn().accuracy_score(truth, _labels(answers, target)))
 
 
 def _top1_error(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -302,29 +305,23 @@ def _top1_error(truth: np.ndarray, answers: Answers, target: Target) -> float:
 
 def _balanced_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
     """The mean recall of the classes in the truth: `balanced_accuracy_score` without its warning for others."""
-    from sklearn.metrics import recall_score
-
     predicted = _labels(answers, target)
-    return float(recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
+    return float(_sklearn().recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
 
 
 def _f1(truth: np.ndarray, answers: Answers, target: Target, *, average: str) -> float:
     """Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones."""
-    from sklearn.metrics import f1_score
-
     predicted = _labels(answers, target)
     if not target.exclusive and len(target.classes) == 1:
         if average == "samples":
             return float((truth & predicted).mean())
-        return float(f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
-    return float(f1_score(truth, predicted, average=average, zero_division=0))
+        return float(_sklearn().f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
+    return float(_sklearn().f1_score(truth, predicted, average=average, zero_division=0))
 
 
 def _binary_f1(truth: np.ndarray, answers: Answers, target: Target) -> float:
-    from sklearn.metrics import f1_score
-
     positive = target.classes.index(target.positive)
-    return float(f1_score(truth == positive, _labels(answers, target) == positive, zero_division=0))
+    return float(_sklearn().f1_score(truth == positive, _labels(answers, target) == positive, zero_division=0))
 
 
 def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -332,8 +329,6 @@ def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> fl
 
 
 def _log_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
-    from sklearn.metrics import log_loss as sklearn_log_loss
-
     scores = _scores(answers, target)
     if target.exclusive:
         return log_loss(truth, scores)
@@ -341,7 +336,7 @@ def _log_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
     if outside:
         raise ValueError(f"metric log_loss needs probabilities: {outside} of {scores.size} scores are not 0 to 1")
     # the mean over all cells is the mean over columns of equal length
-    return float(sklearn_log_loss(truth.ravel(), np.clip(scores, CLIP, 1 - CLIP).ravel(), labels=[0, 1]))
+    return float(_sklearn().log_loss(truth.ravel(), np.clip(scores, CLIP, 1 - CLIP).ravel(), labels=[0, 1]))
 
 
 def _auc(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
@@ -358,8 +353,6 @@ def _column_auc(
     truth: np.ndarray, answers: Answers, target: Target, *, columns: Sequence[int], skip_one_sided: bool
 ) -> float:
     """Mean over `columns` of the AUC of a class against the rest; see `score` for columns of one class."""
-    from sklearn.metrics import roc_auc_score
-
     positive, scores = indicators(truth, target), _scores(answers, target)
     one_sided = [index for index in columns if positive[:, index].all() or not positive[:, index].any()]
     if one_sided and (not skip_one_sided or len(one_sided) == len(columns)):
@@ -368,22 +361,20 @@ def _column_auc(
             f"AUC is undefined for {len(one_sided)} of {len(columns)} classes, which none or all of the {len(truth)} "
             f"images have: {names}; score more images, or take another metric"
         )
-    return float(
-        np.mean([roc_auc_score(positive[:, index], scores[:, index]) for index in columns if index not in one_sided])
-    )
+    kept, auc = [index for index in columns if index not in one_sided], _sklearn().roc_auc_score
+    return float(np.mean([auc(positive[:, index], scores[:, index]) for index in kept]))
 
 
 def _quadratic_weighted_kappa(truth: np.ndarray, answers: Answers, target: Target) -> float:
     """Weights are squared distances between positions in `target.classes`."""
-    from sklearn.metrics import cohen_kappa_score
-
     predicted = _labels(answers, target)
     if (truth == truth[0]).all() and (predicted == truth[0]).all():
         raise ValueError(
             f"quadratic_weighted_kappa is undefined: all {len(truth)} images are {target.classes[truth[0]]!r}, in the "
             "truth and in the answers; score more images, or take another metric"
         )
-    return float(cohen_kappa_score(truth, predicted, labels=np.arange(len(target.classes)), weights="quadratic"))
+    grades = np.arange(len(target.classes))
+    return float(_sklearn().cohen_kappa_score(truth, predicted, labels=grades, weights="quadratic"))
 
 
 def _map_at(truth: np.ndarray, answers: Answers, target: Target, *, k: int) -> float:

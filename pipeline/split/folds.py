@@ -3,9 +3,11 @@
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from pipeline.base.params import SplitParams
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import LabelSets, TrainTable, sorted_classes
 from pipeline.split.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups, numbered
@@ -24,23 +26,13 @@ class Deal:
     warnings: list[str]
 
 
-def deal_rows(
-    train: TrainTable,
-    columns: Mapping[str, Texts],
-    *,
-    kind: str,
-    num_folds: int,
-    seed: int,
-    group: str,
-    time: str,
-    fold_column: str,
-    small_classes: str,
-) -> Deal:
-    """Deal the rows of `train` as section `split` says; `columns` are the organiser's, `kind` is the target's.
+def deal_rows(train: TrainTable, columns: Mapping[str, Texts], params: SplitParams, *, kind: str) -> Deal:
+    """Deal the rows of `train` as `params` say; `columns` are the organiser's, `kind` is the target's.
 
     Copies and near-copies never straddle folds, except where the user's own `fold_column` puts them so. An image's
     fold depends on which images there are, not on the order of their rows: they are dealt in the order of their ids.
     """
+    group, num_folds, small_classes = params.group, params.num_folds, params.small_classes
     label_sets = LabelSets(train.labels, several=kind == "multi_label")
     grouped = _group_cells(group, columns, train, num_folds)
     groups = merged_groups(train.groups, grouped)
@@ -48,29 +40,26 @@ def deal_rows(
     suffix = "" if group == NONE else f", grouped by {group}"
     warnings = _without_group(grouped, group)
 
-    if fold_column != NONE:
-        dealt = own_folds(column_named(columns, fold_column, "split.fold_column"), fold_column, num_folds=num_folds)
-        method = f"your own column {fold_column}"
-        warnings += _straddling_copies(groups, dealt, fold_column)
-    elif time != NONE:
+    if params.fold_column != NONE:
+        column = params.fold_column
+        dealt = own_folds(column_named(columns, column, "split.fold_column"), column, num_folds=num_folds)
+        method = f"your own column {column}"
+        warnings += _straddling_copies(groups, dealt, column)
+    elif params.time != NONE:
         _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
-        moments = order_in_time(column_named(columns, time, "split.time"), time)
+        moments = order_in_time(column_named(columns, params.time, "split.time"), params.time)
         dealt = time_blocks(moments, groups, num_folds=num_folds)
-        method = f"blocks of time by {time}{suffix}"
-        warnings += _out_of_block(moments, dealt, time)
+        method = f"blocks of time by {params.time}{suffix}"
+        warnings += _out_of_block(moments, dealt, params.time)
     else:
         order = np.argsort(train.image_ids.array, kind="stable")
-        labels, groups_in_order = train.labels.take(order), groups[order]
-        dealt = np.empty_like(groups)
+        labels, dealt = train.labels.take(order), np.empty_like(groups)
+        options: dict[str, Any] = {"num_folds": num_folds, "seed": params.seed, "small_classes": small_classes}
         if kind == "multi_label" or group != NONE:
             sets = LabelSets(labels, several=kind == "multi_label")
-            dealt[order] = deal_label_sets(
-                sets, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes, unit=unit
-            )
+            dealt[order] = deal_label_sets(sets, groups[order], unit=unit, **options)
         else:
-            dealt[order] = deal_folds(
-                labels, groups_in_order, num_folds=num_folds, seed=seed, small_classes=small_classes
-            )
+            dealt[order] = deal_folds(labels, groups[order], **options)
         method = ("iterative stratification" if kind == "multi_label" else "stratified") + f" by label{suffix}"
     refuse_empty_folds(dealt, groups, num_folds)
     warnings += _large_groups(groups, num_folds)
@@ -247,7 +236,10 @@ def _straddling_copies(groups: np.ndarray, dealt: np.ndarray, column: str) -> li
     straddling = int((np.bincount(pairs[:, 0]) > 1).sum())
     if not straddling:
         return []
-    return [f"{straddling:,} sets of copies or near-copies straddle the folds of {column}; the score flatters"]
+    return [
+        f"{straddling:,} sets of copies or near-copies lie in several folds of {column}; the score "
+        "will look better than it is"
+    ]
 
 
 def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
@@ -258,7 +250,7 @@ def _large_groups(groups: np.ndarray, num_folds: int) -> list[str]:
     return [
         f"{len(large)} of {len(images):,} groups of images that belong together hold more than a fold's share of "
         f"{len(groups) // num_folds:,} images, the largest {large.max():,}: folds are uneven; "
-        "competition.near_copies: ignore lets near-copies straddle folds"
+        "competition.near_copies: ignore lets them lie in several folds"
     ]
 
 

@@ -35,7 +35,7 @@ class GroupFinding:
         return (
             f"{self.num_straddling:,} of {self.num_groups:,} values of {one} lie in several folds "
             f"({self.share_straddling:.0%} of the images); set split.group: {self.name} if images of one {one} "
-            "must not straddle folds"
+            "must share a fold"
         )
 
 

@@ -4,7 +4,6 @@ Stratified by label and seeded, by blocks of time, or as the user's own column s
 """
 
 import argparse
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     target = read_target(args.target)
     train, image_ids, rows = read_train_table(args.train_table, args.groups)
     columns = {name: cells.take(rows) for name, cells in read_train_columns(args.columns, image_ids).items()}
-    deal = deal_rows(train, columns, kind=target.kind, **dataclasses.asdict(params))
+    deal = deal_rows(train, columns, params, kind=target.kind)
     dealt = deal.fold_of_row
     fold_of_row = dict(zip(rows.tolist(), dealt.tolist(), strict=True))
     table = ((image_id, fold_of_row.get(row, "")) for row, image_id in enumerate(image_ids))

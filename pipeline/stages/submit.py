@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import console
-from pipeline.base.files import fold_files, made_by, read_json, read_table, sha256_of, write_bytes, write_json
+from pipeline.base.files import fold_files, made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.base.params import load_folds, load_params
-from pipeline.competition.schema import PER_CLASS_COLUMNS, Schema, read_schema, read_seen, read_test_ids
-from pipeline.scoring.fold_predictions import written_submission
+from pipeline.competition.schema import Schema, read_schema, read_seen, read_test_ids
+from pipeline.scoring.fold_predictions import read_oof_counts, written_submission
 from pipeline.submission.answers import predicted_counts
 from pipeline.submission.contract import check_submission, parse_table, refuse
 
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     files = fold_files(args.test, ".npz", folds)
     content, answers = written_submission(files, image_ids, asked=schema, sample=args.sample, decision=args.decision)
-    known = {"oof_counts": _predicted_counts(args.per_class), "unseen": image_ids.take(unseen)}
+    known = {"oof_counts": read_oof_counts(args.per_class), "unseen": image_ids.take(unseen)}
     findings = check_submission(content, args.sample.read_bytes(), schema, **known)
     refuse(findings, str(args.out))
 
@@ -69,12 +69,6 @@ def _threads(cards: Path, folds: Sequence[str]) -> dict[str, int]:
         with made_by(f"-s train@{fold}", path):
             found[fold] = read_json(path)["threads"]
     return found
-
-
-def _predicted_counts(per_class: Path) -> dict[str, int]:
-    with made_by("-s evaluate", per_class):
-        table = read_table(per_class, PER_CLASS_COLUMNS)
-        return dict(zip(table["label"], map(int, table["predicted"]), strict=True))
 
 
 def _receipt(

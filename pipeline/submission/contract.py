@@ -25,7 +25,7 @@ HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
 SUM_TOLERANCE = 1e-6  # of a row of probabilities that exclude each other
 MIN_DIGITS = 7  # significant ones that the finest cell shows; AUC and log loss lose by rounding to fewer
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-PRIOR = "missing or unreadable: ours get the training prior; put sound files in place for better answers"
+PRIOR = "missing or unreadable: the training prior is written for them; sound files would give better answers"
 NOT_A_NUMBER = ("nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity")
 DELIMITERS = (" ", ",", ";", "|", "\t")
 OK, WARN, REFUSED = "OK", "WARN", "REFUSED"
@@ -271,27 +271,44 @@ def _as_number(text: str) -> float | None:
 
 
 def _cell_checks(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> list[Check]:
-    kind = asked.submission.kind
-    if kind == "label":
-        return _label_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, asked)
-    if kind in ("list", "ranked"):
-        return _list_checks({row_id: cells[0] for row_id, cells in cells_of.items()}, asked)
-    return _number_checks(cells_of, asked)
+    of_labels = asked.submission.kind in ("label", "list", "ranked")
+    return _label_checks(cells_of, asked) if of_labels else _number_checks(cells_of, asked)
 
 
-def _label_checks(label_of: Mapping[str, str], asked: Asked) -> list[Check]:
-    classes = set(asked.target.classes)
-    empty, odd, unknown = [], [], []
-    for row_id, label in label_of.items():
-        if label.strip() == "" or (label.strip().lower() in NOT_A_NUMBER and label not in classes):
-            empty.append(f"{row_id} = {label!r}")
-        elif label not in classes:
-            odd.append(f"{row_id} = {label!r}{_meant(label, asked.target.classes)}")
-            unknown.append(label)
-    seen = f"{len(label_of):,} labels"
+def _label_checks(cells_of: Mapping[str, Sequence[str]], asked: Asked) -> list[Check]:
+    """Of formats that write one label in a cell, or several."""
+    submission, classes, single = asked.submission, set(asked.target.classes), asked.submission.kind == "label"
+    empty, odd, strangers, repeated, long = [], [], [], [], []
+    for row_id, (cell, *_) in cells_of.items():
+        shown = f"{row_id} = {cell!r}"
+        labels = [cell] if single else split_list(cell, submission.separator, strict=True)
+        unknown = [label for label in labels if label not in classes]
+        if single and unknown and cell.strip().lower() in ("", *NOT_A_NUMBER):
+            empty.append(shown)
+        elif unknown:
+            cause = "" if single else _other_delimiter(cell, asked)
+            odd.append(f"{shown}{cause or _meant(unknown[0], asked.target.classes)}")
+            strangers += unknown
+        elif not labels and not submission.may_be_empty:
+            empty.append(shown)
+        if len(set(labels)) < len(labels):
+            repeated.append(shown)
+        if submission.most and len(labels) > submission.most:
+            long.append(f"{row_id} has {len(labels)}")
+    allowed = _allowed(strangers, asked)
+    if single:
+        seen = f"{len(cells_of):,} labels"
+        return [
+            _looked("empty labels", empty, "give every id a label", seen=seen),
+            _looked("unknown labels", odd, allowed, seen=seen),
+        ]
+    separator = f"separated by {submission.separator!r}, no brackets, no quotes; {allowed}"
+    most, seen = submission.most or len(classes), f"{len(cells_of):,} lists"
     return [
-        _looked("empty labels", empty, "give every id a label", seen=seen),
-        _looked("unknown labels", odd, _allowed(unknown, asked), seen=seen),
+        _looked("empty lists", empty, "every image has a label in training", seen=seen),
+        _looked("unknown labels", odd, separator, seen=seen),
+        _looked("labels repeated in a row", repeated, "name each label once", seen=seen),
+        _looked("too many labels in a row", long, f"at most {most}", seen=f"{seen}, at most {most}"),
     ]
 
 
@@ -308,32 +325,6 @@ def _meant(label: str, classes: Sequence[str]) -> str:
     """A hint at the class that a wrong spelling probably means: case, spaces, Unicode form, `3.0` for `3`."""
     meant = {folded(name): name for name in classes}.get(folded(label))
     return f", meant {meant!r}?" if meant else ""
-
-
-def _list_checks(cell_of: Mapping[str, str], asked: Asked) -> list[Check]:
-    submission, classes = asked.submission, set(asked.target.classes)
-    empty, odd, strangers, repeated, long = [], [], [], [], []
-    for row_id, cell in cell_of.items():
-        labels = split_list(cell, submission.separator, strict=True)
-        if not labels and not submission.may_be_empty:
-            empty.append(f"{row_id} = {cell!r}")
-        unknown = [label for label in labels if label not in classes]
-        if unknown:
-            cause = _other_delimiter(cell, asked) or _meant(unknown[0], asked.target.classes)
-            odd.append(f"{row_id} = {cell!r}{cause}")
-            strangers += unknown
-        if len(set(labels)) < len(labels):
-            repeated.append(f"{row_id} = {cell!r}")
-        if submission.most and len(labels) > submission.most:
-            long.append(f"{row_id} has {len(labels)}")
-    separator = f"separated by {submission.separator!r}, no brackets, no quotes; {_allowed(strangers, asked)}"
-    most, seen = submission.most or len(classes), f"{len(cell_of):,} lists"
-    return [
-        _looked("empty lists", empty, "every image has a label in training", seen=seen),
-        _looked("unknown labels", odd, separator, seen=seen),
-        _looked("labels repeated in a row", repeated, "name each label once", seen=seen),
-        _looked("too many labels in a row", long, f"at most {most}", seen=f"{seen}, at most {most}"),
-    ]
 
 
 def _other_delimiter(cell: str, asked: Asked) -> str:
@@ -491,7 +482,7 @@ def _histogram_checks(
     seen = f"{len(counts):,} classes"
     cause = "the test set differs from the training set, or a fold failed"
     return [
-        _looked("classes never predicted", never, "five or more were to be expected", seen=seen, refused=False),
+        _looked("classes never predicted", never, "five or more were expected", seen=seen, refused=False),
         _looked("classes unlike out of fold", far, cause, seen=seen, refused=False),
     ]
 

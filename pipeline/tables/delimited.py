@@ -1,6 +1,7 @@
 """Text of a CSV, TSV or list as a table: what stands between cells, where the header is, and whether there is one."""
 
 import csv
+import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +14,8 @@ from pipeline.tables.table import Table
 MARKS = (",", "\t", ";", "|")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
-MOST_NOTES = 8  # lines about a table above its header, or below its last row
+MAX_NOTES = 8  # lines about a table above its header, or below its last row
 PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
-LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
@@ -106,7 +106,7 @@ def _less_notes(rows: Iterable[list[str]], width: int, mark: str, skipped: list[
     held: list[list[str]] = []
     known: set[str] = set()
     for row in rows:
-        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MOST_NOTES:
+        if width > 1 and _is_note(row) and _look(row) not in known and len(held) < MAX_NOTES:
             held.append(row)
             continue
         known |= {_look(row), *map(_look, held)}
@@ -156,40 +156,29 @@ def _rows(text: str, dialect: _Dialect) -> Iterator[list[str]]:
 
 def lines_of(text: str, start: int = 0) -> Iterator[str]:
     """The lines from `start` on as csv takes them; io.StringIO would hold four bytes a letter."""
-    return (match[0] for match in LINE.finditer(text, start))
+    return io.TextIOWrapper(io.BytesIO(text[start:].encode()), "utf-8", newline="")
 
 
 def _dialect(text: str) -> _Dialect:
     """Found by the first lines: the mark by which all have as many cells, two or more; else the header's first mark."""
     said = SEP_LINE.match(text)
-    start = said.end() if said else 0
+    start, marks = (said.end(), (said[1],)) if said else (0, MARKS)
     lines = list(islice(lines_of(text, start), NUM_LOOKED_AT))
     while sum(map(len, lines)) > LETTERS_LOOKED_AT and len(lines) > 2:
         lines.pop()
-    marks = (said[1],) if said else MARKS
-    comments = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
-    if comments and not any(
-        _widths(lines[comments - 1 : comments + 1], mark) in ([n, n] for n in range(2, 99)) for mark in marks
-    ):
-        start += sum(map(len, lines[:comments]))
-        lines = lines[comments:]
-    blank = next((number for number, line in enumerate(lines) if line.strip()), len(lines))
-    start += sum(map(len, lines[:blank]))
-    lines = lines[blank:]
-    above = _num_above(lines, marks)
-    titles = tuple(line.strip().rstrip("".join(marks)) for line in lines[:above] if line.strip())
-    start += sum(map(len, lines[:above]))
-    lines = lines[above:]
-    whole = len(lines) > 1 and all(line.startswith('"') for line in lines if line.strip()) and _is_whole(lines, marks)
-    if whole:
-        plain = [row[0] for row in csv.reader(lines, strict=True) if row]
-    return replace(_found(lines, plain if whole else lines, marks, start, whole=whole), titles=titles)
+    top = next((number for number, line in enumerate(lines) if not line.startswith("#")), 0)
+    if top and any(_widths(lines[top - 1 : top + 1], mark) in ([n, n] for n in range(2, 99)) for mark in marks):
+        top = 0  # the last of these lines is the header
+    top = next((number for number in range(top, len(lines)) if lines[number].strip()), len(lines))
+    header = top + _num_above(lines[top:], marks)
+    titles = tuple(line.strip().rstrip("".join(marks)) for line in lines[top:header] if line.strip())
+    return replace(_found(lines[header:], marks, start + sum(map(len, lines[:header]))), titles=titles)
 
 
 def _num_above(lines: Sequence[str], marks: Sequence[str]) -> int:
     """How many lines stand above the header: text of several words, over a header and rows of several cells."""
     number = next((at for at, line in enumerate(lines) if line.strip() and not _is_title(line, marks)), 0)
-    if not 0 < number <= MOST_NOTES:
+    if not 0 < number <= MAX_NOTES:
         return 0
     for mark in marks:
         header, *rows = _body(_reader(lines[number:], mark)) or [[]]
@@ -205,47 +194,48 @@ def _is_title(line: str, marks: Sequence[str]) -> bool:
     return " " in text and not any(mark in text for mark in (*marks, '"'))
 
 
-def _is_whole(lines: Sequence[str], marks: Sequence[str]) -> bool:
-    """Whether each line is one quoted cell with as many marks in it."""
-    if any(set(_widths(lines, mark)) != {1} for mark in marks):
-        return False
+def _unquoted(lines: Sequence[str], marks: Sequence[str]) -> list[str] | None:
+    """The lines less the quotes around them, where each is one quoted cell with as many marks in it; else None."""
+    is_quoted = len(lines) > 1 and all(line.startswith('"') for line in lines if line.strip())
+    if not is_quoted or any(set(_widths(lines, mark)) != {1} for mark in marks):
+        return None
     inner = [row[0] for row in csv.reader(lines) if row]
-    return any(len(found := set(_widths(inner, mark))) == 1 and found != {1} for mark in marks)
+    return inner if any(len(found := set(_widths(inner, mark))) == 1 and found != {1} for mark in marks) else None
 
 
-def _found(lines: Sequence[str], plain: Sequence[str], marks: Sequence[str], start: int, *, whole: bool) -> _Dialect:
-    """lines: from the header on; plain: the same without quotes around a whole line."""
+def _found(lines: Sequence[str], marks: Sequence[str], start: int) -> _Dialect:
+    """lines: from the header on, which begins at `start`."""
+    unquoted = _unquoted(lines, marks)
+    plain = lines if unquoted is None else unquoted
     num_lines = _lines_of_header(lines)
-    after = start + sum(map(len, lines[:num_lines]))
-    header_text, rest = "".join(plain[:num_lines]), plain[num_lines:]
-    first = next((mark for mark in marks if mark in header_text), marks[0])
+    text, rest = "".join(plain[:num_lines]), plain[num_lines:]
+
+    def dialect(mark: str, header: Sequence[str]) -> _Dialect:
+        blanks = len(header) > 1 and all(cell.startswith(" ") for cell in _cells(text, mark)[1:]) and mark in text
+        rows = _reader(rest, mark, blanks=blanks)
+        widths = set(map(len, _body(rows)))
+        width = widths.pop() if len(widths) == 1 else len(header)
+        after = start + sum(map(len, lines[:num_lines]))
+        return _Dialect(mark, after, tuple(header), width, rows, unquoted is not None, blanks)
+
     for mark in marks:
-        widths = _widths(rest, mark)
-        header = _cells(header_text, mark)
-        if len(header) > 1 and set(widths) == {len(header)}:
-            return _as_dialect(mark, after, header, rest, header_text, whole=whole)
+        header = _cells(text, mark)
+        if len(header) > 1 and set(_widths(rest, mark)) == {len(header)}:
+            return dialect(mark, header)
     for mark in marks:
         widths = _widths(rest, mark)
         if len(set(widths)) == 1 and widths[0] > 1:
-            own = _cells(header_text, mark)
-            readings = (cells for other, cells in _header_readings(header_text) if _is_free_of(rest, other, mark))
-            header = next((cells for cells in readings if len(cells) == widths[0]), own)
+            readings = (cells for other, cells in _header_readings(text) if _is_free_of(rest, other, mark))
+            header = next((cells for cells in readings if len(cells) == widths[0]), _cells(text, mark))
             counted = _counts([row[0] for row in _reader(rest, mark)])
             if len(header) == widths[0] - counted:  # R's row names have none
-                return _as_dialect(mark, after, header, rest, header_text, whole=whole)
-    return _as_dialect(first, after, _cells(header_text, first), rest, header_text, whole=whole)
+                return dialect(mark, header)
+    first = next((mark for mark in marks if mark in text), marks[0])
+    return dialect(first, _cells(text, first))
 
 
 def _counts(cells: Sequence[str]) -> bool:
     return list(cells) == [str(number + 1) for number in range(len(cells))]
-
-
-def _as_dialect(mark: str, after: int, header: list[str], rest: Sequence[str], text: str, *, whole: bool) -> _Dialect:
-    blanks = len(header) > 1 and all(cell.startswith(" ") for cell in _cells(text, mark)[1:]) and mark in text
-    rows = _reader(rest, mark, blanks=blanks)
-    widths = set(map(len, _body(rows)))
-    width = widths.pop() if len(widths) == 1 else len(header)
-    return _Dialect(mark, after, tuple(header), width, rows, whole, blanks)
 
 
 def _header_readings(text: str) -> Iterator[tuple[str, list[str]]]:

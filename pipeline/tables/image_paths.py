@@ -36,7 +36,7 @@ NUM_COUNTED = 6  # templates tried on all rows
 # a column's own name may hold colons
 FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded|below[1-9]|folders|tail)))?\}")
 NEARLY = 0.8  # of the cells: then a column is about whole file names, and leads to the images though some are missing
-MOST_BELOW = 3  # folders in front of a cell's path that the archive may lack
+MAX_BELOW = 3  # folders in front of a cell's path that the archive may lack
 LAST_MARK = re.compile(r"[_-](?=[^_-]+$)")
 SPREADSHEET_TEXT = re.compile(r"=\"(.+)\"|'([^']+)'?")  # how spreadsheets keep the zeros of 0001
 BRACES = {"{", "}"}  # in a column's name or a path: a template cannot say them
@@ -341,16 +341,13 @@ def beside_images(path: str) -> bool:
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
     """Templates with the number of images that they find: on some rows first, the best ones then on all."""
     some = table.thinned(NUM_THINNED)
-    counted = [(_num_found(template, some, index), template, column) for template, column in _first(tried, NUM_TRIED)]
+    likely = [entry for entry, _ in tried.most_common(NUM_TRIED)]
+    counted = [(_num_found(template, some, index), template, column) for template, column in likely]
     best = [entry for entry in counted if entry[0] * 4 >= max(counted)[0]]
     if some.num_rows < table.num_rows:
         best = sorted(best, key=lambda entry: -entry[0])[:NUM_COUNTED]
         best = [(_num_found(template, table, index), template, column) for _, template, column in best]
     return [Match(template, column, number) for number, template, column in best if number]
-
-
-def _first(tried: Counter[tuple[str, str]], number: int) -> list[tuple[str, str]]:
-    return [entry for entry, _ in tried.most_common(number)]
 
 
 def _num_found(template: str, table: Table, index: ImageIndex) -> int:
@@ -412,7 +409,7 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
     if len({cell.rpartition("/")[0] for cell in cells}) > 1:  # a template for each folder would not do
         if sum(index.tail(cell) != MISSING for cell in cells if "/" in cell) * 2 > len(cells):
             return []  # `{column}` alone does
-        modes = [f"below{number}" for number in range(1, MOST_BELOW + 1)]
+        modes = [f"below{number}" for number in range(1, MAX_BELOW + 1)]
         below = _hits_in_modes(cells[:NUM_SCANNED], modes, column, index)
         if below:
             return below

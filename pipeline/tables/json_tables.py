@@ -30,7 +30,13 @@ def read_json_table(name: str, text: str, is_image: Callable[[str], bool]) -> Ta
         if found is None:
             raise ValueError(f"is not readable JSON ({error}); download it again") from error
     if isinstance(found, dict) and _is_coco(found):
-        return _coco_table(name, found)
+        try:
+            return _coco_table(name, found)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"has `images` but is not COCO-style ({type(error).__name__}: {error}); "
+                "images need id and file_name, annotations image_id and category_id, categories id and name"
+            ) from error
     if isinstance(found, dict) and len(found) == 1:
         (found,) = found.values()  # {"data": [...]}
     if isinstance(found, list):
@@ -110,25 +116,12 @@ def _is_flat(value: Any) -> bool:
 
 def _is_coco(found: Mapping[str, Any]) -> bool:
     images = found.get("images")
-    return (
-        isinstance(images, list)
-        and bool(images)
-        and all(isinstance(image, dict) and "file_name" in image for image in images)
-    )
+    is_list = isinstance(images, list) and bool(images)
+    return is_list and all(isinstance(image, dict) and "file_name" in image for image in images or [])
 
 
 def _coco_table(name: str, found: dict[str, Any]) -> Table:
     """A row for each of the `images`, its categories joined."""
-    try:
-        return _coco_rows(name, found)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"has `images` but is not COCO-style ({type(error).__name__}: {error}); "
-            "images need id and file_name, annotations image_id and category_id, categories id and name"
-        ) from error
-
-
-def _coco_rows(name: str, found: dict[str, Any]) -> Table:
     images = found["images"]
     id_key = "id" if "id" in images[0] else "image_id"
     fields = [

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN, PATH_COLUMN, delimited_rows
 from pipeline.tables.table import AUTO, Table, counts_rows
 
-LEAST_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
+MIN_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
 PIECE = 256  # rows that are Python's strings at once
 NUM_COMPARED = 64  # images by which the order of channels is told
 CLEARLY = 1.25  # times as rough is one order of channels as the other
@@ -54,7 +54,7 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
         return None
     rows = chain([first], rows)
     if (
-        len(header) > LEAST_PIXELS
+        len(header) > MIN_PIXELS
         and all(re.fullmatch(r"\d+", cell) for cell in header)
         and len(set(header)) < len(header)
     ):
@@ -68,15 +68,15 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
     others = [at for at in range(len(header)) if not start <= at < stop]
     own = [header[at].strip() for at in others]
     cells: list[list[str]] = []
-    values = _whole(list(_values(rows, len(header), start, stop, others, cells)))
+    values = _values(rows, len(header), start, stop, others, cells)
     columns = [Texts(column) for column in zip(*cells, strict=True)] if others else []
     return PixelRows(name, Table(name, tuple(own), tuple(columns)), header[start:stop] if place is None else (), values)
 
 
 def _column_of_all(row: Sequence[str]) -> int | None:
     """The column whose cell is a list of many numbers."""
-    found = (at for at, cell in enumerate(row) if len(cell) > 2 * LEAST_PIXELS and NUMBERS.fullmatch(cell))
-    return next((at for at in found if len(_numbers(row[at])) >= LEAST_PIXELS), None)
+    found = (at for at, cell in enumerate(row) if len(cell) > 2 * MIN_PIXELS and NUMBERS.fullmatch(cell))
+    return next((at for at in found if len(_numbers(row[at])) >= MIN_PIXELS), None)
 
 
 def _block(header: Sequence[str]) -> tuple[int, int]:
@@ -87,27 +87,27 @@ def _block(header: Sequence[str]) -> tuple[int, int]:
     alike = {kind for kind, count in counts.items() if count == most}
     places = [at for at, kind in enumerate(kinds) if kind in alike]
     is_block = places and places == list(range(places[0], places[-1] + 1)) and len(alike) in (1, 3)
-    return (places[0], places[-1] + 1) if is_block and len(places) >= LEAST_PIXELS else (0, 0)
+    return (places[0], places[-1] + 1) if is_block and len(places) >= MIN_PIXELS else (0, 0)
 
 
 def _values(
     rows: Iterator[list[str]], width: int, start: int, stop: int, others: Sequence[int], cells: list[list[str]]
-) -> Iterator[np.ndarray]:
-    """The pixels, `PIECE` rows at a time; the cells of `others` are put into `cells`."""
-    piece: list[np.ndarray] = []
-    for row in rows:
-        numbers = _numbers(" ".join(row[start:stop])) if len(row) == width else np.empty(0)
-        if len(numbers) != (len(piece[0]) if piece else len(numbers)) or len(numbers) < max(stop - start, LEAST_PIXELS):
-            raise ValueError(
-                f"has {len(numbers)} numbers in row {len(cells) + 1}, other rows have more or fewer pixels"
-            )
-        piece.append(numbers)
-        cells.append([row[at].strip() for at in others])
-        if len(piece) == PIECE:
-            yield _narrow(np.stack(piece))
-            piece = []
-    if piece:
-        yield _narrow(np.stack(piece))
+) -> np.ndarray:
+    """(N, P) uint8 or float32, the pixels; the cells of `others` are put into `cells`."""
+    pieces: list[np.ndarray] = []
+    while some := list(islice(rows, PIECE)):
+        found = [_numbers(" ".join(row[start:stop])) if len(row) == width else np.empty(0) for row in some]
+        due = pieces[0].shape[1] if pieces else len(found[0])
+        for row, numbers in zip(some, found, strict=True):
+            if len(numbers) != due or due < max(stop - start, MIN_PIXELS):
+                raise ValueError(
+                    f"has {len(numbers)} numbers in row {len(cells) + 1}, other rows have more or fewer pixels"
+                )
+            cells.append([row[at].strip() for at in others])
+        values = np.stack(found)
+        whole = values.astype(np.uint8)
+        pieces.append(whole if np.array_equal(whole, values) else values.astype(np.float32))
+    return np.concatenate(pieces)
 
 
 def _numbers(text: str) -> np.ndarray:
@@ -118,17 +118,6 @@ def _numbers(text: str) -> np.ndarray:
         return np.array(re.split(r"[\s,;]+", text.strip(" []\t")), dtype=np.float32)
     except ValueError:
         return np.empty(0, dtype=np.float32)
-
-
-def _narrow(values: np.ndarray) -> np.ndarray:
-    whole = values.astype(np.uint8)
-    return whole if np.array_equal(whole, values) else values.astype(np.float32)
-
-
-def _whole(pieces: Sequence[np.ndarray]) -> np.ndarray:
-    if len({piece.shape[1] for piece in pieces}) > 1:
-        raise ValueError("has rows of different numbers of pixels")
-    return np.concatenate(pieces)
 
 
 # -- as images
@@ -205,7 +194,7 @@ def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
 
 def _side(num_pixels: int) -> int | None:
     side = math.isqrt(num_pixels)
-    return side if side * side == num_pixels and num_pixels >= LEAST_PIXELS else None
+    return side if side * side == num_pixels and num_pixels >= MIN_PIXELS else None
 
 
 def _shaped(rows: PixelRows, shape: str) -> np.ndarray:
@@ -219,11 +208,9 @@ def _shaped(rows: PixelRows, shape: str) -> np.ndarray:
             raise ValueError(
                 f"competition.pixels is {shape!r}; {rows.name} has {count} pixels a row: HxW, HxWx3 or 3xHxW"
             )
-        return (
-            _in_channels(values, height, width, planes=shape.startswith("3x"))
-            if channels == 3
-            else values.reshape(-1, height, width)
-        )
+        if channels == 1:
+            return values.reshape(-1, height, width)
+        return _in_channels(values, height, width, planes=shape.startswith("3x"))
     sides = _sides_by_name(rows.pixel_names)
     if sides is not None:
         return values.reshape(-1, *sides)

@@ -17,7 +17,7 @@ INDEX_NAMES = re.compile(r"|Unnamed: ?\d+(\.\d+)?|index|idx|row|rownames?|row_?n
 FLAG_WORDS = {"is", "in", "set", "flag", "split"}
 PART_NAME_WORDS = {"split", "subset", "set", "part", "partition", "usage", "phase", "fold", "dataset", "group"}
 YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
-MOST_PARTS = 20  # distinct cells of a column that parts the rows
+MAX_PARTS = 20  # distinct cells of a column that parts the rows
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Table:
         return replace(self, cells=tuple(cells.take(rows) for cells in self.cells))
 
     def thinned(self, about: int) -> "Table":
-        """Every so manieth row, so that `about` to twice as many stay."""
+        """Every n-th row, so that `about` to twice as many stay."""
         step = max(1, self.num_rows // about)
         return replace(self, cells=tuple(cells[::step] for cells in self.cells))
 
@@ -117,7 +117,7 @@ def parted(table: Table) -> tuple[Table, Table] | None:
     """
     for name, cells in zip(table.header, table.cells, strict=True):
         distinct = cells.distinct()
-        if len(distinct) > MOST_PARTS:
+        if len(distinct) > MAX_PARTS:
             continue
         labelled = _labelled_cells(name, [cell.strip() for cell in distinct])
         train = np.fromiter((cell.strip() in labelled for cell in cells), dtype=bool, count=len(cells))

@@ -23,10 +23,10 @@ LISTS = (".txt", ".lst", ".list")
 JSON = (".json", ".jsonl", ".ndjson")
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
-MOST_SHOWN = 3  # files left aside that a warning names
+MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
-LEAST_LISTS = 2  # of one class each
-MOST_LIST_BYTES = 1 << 28
+MIN_LISTS = 2  # of one class each
+MAX_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
 LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
 SAMPLE, LABELS = "sample", "train_table"  # keys of section `competition` that say which table is meant
@@ -43,14 +43,14 @@ class TableFiles:
     def warnings(self) -> list[str]:
         """Lines about what is left aside, and about lines of tables that are no rows."""
         shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
-        more = len(shown) - MOST_SHOWN
+        more = len(shown) - MAX_SHOWN
         last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
         skipped = [
             f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
             for table in self.tables.values()
             if table.skipped
         ]
-        return shown[:MOST_SHOWN] + last + skipped[:MOST_SHOWN]
+        return shown[:MAX_SHOWN] + last + skipped[:MAX_SHOWN]
 
     def needed(
         self,
@@ -76,9 +76,9 @@ class TableFiles:
         return "\n".join(lines)
 
 
-def _kind_of(name: str, is_sample: Callable[[str], bool]) -> str | None:
+def _kind_of(name: str, is_sample: Callable[[str], bool] = lambda name: False) -> str | None:
     """The key of section `competition` that a table called so would answer."""
-    stem = PurePosixPath(name).name.split(".")[0]
+    stem = _stem(name)
     if is_sample(name) or SAMPLE_WORDS & set(words_of(stem)):
         return SAMPLE
     if role_of(stem) == TEST:
@@ -114,25 +114,16 @@ def read_tables(
     unread: dict[str, str] = {}
     pixel_rows: list[PixelRows] = []
 
-    def is_image(cell: str) -> bool:
-        return _leads_to_image(plain(cell), index)
-
     for name in archive.names:
-        suffix = suffix_of(name).lower()
-        if suffix not in READERS:
-            continue
         try:
-            if not len(index.names) and suffix in DELIMITED:
-                found = read_pixels(name, decoded(archive.read(name), name, encoding))
-                if found is not None:
-                    pixel_rows.append(found)
-                    continue
-            table = READERS[suffix](archive, name, encoding, header, is_image)
+            found = _read(archive, name, index, encoding, header)
         except (ValueError, OSError) as error:
             unread[name] = str(error)
-        else:
-            if table is not None:
-                tables[name] = table
+            continue
+        if isinstance(found, PixelRows):
+            pixel_rows.append(found)
+        elif found is not None:
+            tables[name] = found
     if not pixel_rows:
         tables, notes = _lists_together(_together(tables, archive), index)
         return TableFiles(tables, unread, notes)
@@ -144,53 +135,33 @@ def _leads_to_image(cell: str, index: ImageIndex) -> bool:
     return bool(cell) and (index.tail(cell) != MISSING or bool(index.exact(cell)))
 
 
-Reader = Callable[[Archive, str, str, Sequence[str], Callable[[str], bool]], Table | None]
-
-
-def _read_delimited(archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: object) -> Table:
-    return read_delimited(name, decoded(archive.read(name), name, encoding), header)
-
-
-def _read_list(
-    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
-) -> Table | None:
-    """None too where it is no text, unless it is called as a table is."""
-    if archive.size(name) > MOST_LIST_BYTES:
-        return None
-    try:
-        return read_list(name, decoded(archive.read(name), name, encoding), _as_path(name, is_image))
-    except ValueError:
-        if _kind_of(name, lambda name: False) is not None:
-            raise
-        return None
-
-
-def _as_path(name: str, is_image: Callable[[str], bool]) -> Callable[[str], bool]:
-    """A list of numbers or words is one of images only where its name says train or test, or the cells are paths."""
-    role = role_of(PurePosixPath(name).name.split(".")[0])
-    return lambda cell: (role is not None or "/" in cell or "." in cell) and is_image(cell)
-
-
-def _read_json(
-    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
-) -> Table | None:
-    return read_json_table(name, decoded(archive.read(name), name, encoding), is_image)
-
-
-def _refuse_spreadsheet(
-    archive: Archive, name: str, encoding: str, header: Sequence[str], is_image: Callable[[str], bool]
-) -> Table | None:
+def _read(
+    archive: Archive, name: str, index: ImageIndex, encoding: str, header: Sequence[str]
+) -> Table | PixelRows | None:
+    """None for what is no table: of a list, also what is no text, unless it is called as a table is."""
     suffix = suffix_of(name).lower()
-    images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
-    raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
+    if suffix in SPREADSHEETS:
+        images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+        raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
+    if suffix not in (*DELIMITED, *LISTS, *JSON) or (suffix in LISTS and archive.size(name) > MAX_LIST_BYTES):
+        return None
+    # a list of numbers or words is one of images only where its name says train or test, or the cells are paths
+    any_cell = suffix not in LISTS or role_of(_stem(name)) is not None
 
+    def is_image(cell: str) -> bool:
+        return (any_cell or "/" in cell or "." in cell) and _leads_to_image(plain(cell), index)
 
-READERS: dict[str, Reader] = {
-    **dict.fromkeys(DELIMITED, _read_delimited),
-    **dict.fromkeys(LISTS, _read_list),
-    **dict.fromkeys(JSON, _read_json),
-    **dict.fromkeys(SPREADSHEETS, _refuse_spreadsheet),
-}
+    try:
+        text = decoded(archive.read(name), name, encoding)
+        if suffix in JSON:
+            return read_json_table(name, text, is_image)
+        if suffix in LISTS:
+            return read_list(name, text, is_image)
+        return (None if len(index.names) else read_pixels(name, text)) or read_delimited(name, text, header)
+    except ValueError:
+        if suffix in LISTS and _kind_of(name) is None:
+            return None
+        raise
 
 
 # -- a table for each folder
@@ -225,7 +196,7 @@ def _beside_images(table: Table, folder: str, archive: Archive) -> int | None:
     if not folder:
         return None
     for place, cells in enumerate(table.cells):
-        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MOST_SHOWN)):
+        if all(cell and f"{folder}/{plain(cell)}" in archive for cell in islice(cells, MAX_SHOWN)):
             return place
     return None
 
@@ -257,7 +228,7 @@ def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[s
     lists = {name: table for name, table in tables.items() if _may_be_of_class(table, index)}
     labels = without_shared([_stem(name) for name in lists])
     others = [table for name, table in tables.items() if name not in lists and _speaks_of_labels(table, index)]
-    if len(lists) < LEAST_LISTS or others or not all(map(_may_be_class, labels)):
+    if len(lists) < MIN_LISTS or others or not all(map(_may_be_class, labels)):
         return tables, []
     first = next(iter(lists.values()))
     cells = joined_texts(table.cells[0] for table in lists.values())
@@ -276,7 +247,7 @@ def _may_be_of_class(table: Table, index: ImageIndex) -> bool:
 
 
 def _speaks_of_labels(table: Table, index: ImageIndex) -> bool:
-    kind = _kind_of(table.name, lambda name: False)
+    kind = _kind_of(table.name)
     return kind == LABELS or (kind is None and any(_leads(cells, index) for cells in table.cells))
 
 

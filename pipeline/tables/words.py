@@ -35,7 +35,7 @@ LEFT_OVER = {
     "docs", "external", "misc",
 }  # fmt: skip
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
-LEAST_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
+MIN_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
 
 
 def words_of(name: str) -> list[str]:
@@ -136,17 +136,17 @@ def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
     trained = [name for name, role in loose.items() if role == TRAIN]
     others = len(set(names)) - len(loose)
     if trained and len(trained) < len(loose):
-        if (set(whole.values()) - {TRAIN} or others < LEAST_CLASSES) and any(name in whole for name in trained):
+        if (set(whole.values()) - {TRAIN} or others < MIN_CLASSES) and any(name in whole for name in trained):
             return loose
         own, other = (
             {_rest(name) for name in loose if name not in whole and (name in trained) is side} for side in (True, False)
         )
-        pairs = own if any(role != TRAIN for role in whole.values()) and others < LEAST_CLASSES else own & other
+        pairs = own if any(role != TRAIN for role in whole.values()) and others < MIN_CLASSES else own & other
         paired = {name: role for name, role in loose.items() if name in whole or _rest(name) in pairs}
         if TRAIN in paired.values() and len(set(paired.values())) > 1:
             return paired
     others += len(loose) - len(whole)
-    return {name: role for name, role in whole.items() if role == TEST or (role == TRAIN and others < LEAST_CLASSES)}
+    return {name: role for name, role in whole.items() if role == TEST or (role == TRAIN and others < MIN_CLASSES)}
 
 
 def _rest(name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 # (file, damage, the stage that reads it, the stage that its message names)
 BLOBS = [
     ("data/folds.csv", drop_a_line, "train", "split"),
-    ("data/images/train.npy", flip, "evaluate", "ingest"),
+    ("data/images/train.npy", flip, "evaluate", "decode_train"),
     ("data/models/0.safetensors", flip, "infer", "-s train@0"),
     ("data/oof/0.npz", flip, "evaluate", "-s train@0"),
 ]
