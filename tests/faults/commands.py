@@ -25,7 +25,7 @@ from tests.project import Project
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 FOLD_STAGES = ("train@0", "train@1", "infer@0", "infer@1")
-ALL_STAGES = ("ingest", "split", *FOLD_STAGES, "evaluate", "submit")
+ALL_STAGES = ("ingest", "decode_train", "decode_test", "audit", "split", *FOLD_STAGES, "evaluate", "submit")
 KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take
     "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
     "dvc": (REPRO, ALL_STAGES, ("parent", "group", "writer"), 1.0),  # writer: while it writes dvc.lock
@@ -36,7 +36,7 @@ EDITS = (
     ("pipeline/training/resume.py", "\nTIMES_COST = 33.0", "\nTIMES_COST = 0.0"),
     ("dvc.yaml", "  digits:\n.*(?=  ingest:)", ""),  # nothing depends on it here
 )
-NOT_HANDED_OVER = ("scratch", "archive", "logs")
+NOT_HANDED_OVER = ("scratch", "archive", "logs", "seconds", "seconds.json")
 NO_HASH = "0" * 32
 # what DVC's message has when it stops at what a killed DVC left cut off
 TORN = ("dvc.lock", "RWLock-file", "join() argument")

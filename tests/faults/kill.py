@@ -32,7 +32,8 @@ RECIPES = {
         "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
     },
 }
-STAGES = ("ingest", "split", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
+BEFORE_FOLDS = ("ingest", "decode_train", "decode_test", "audit", "split")
+STAGES = (*BEFORE_FOLDS, "train", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
 PRELOAD = ("torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "timm.utils", "sklearn.metrics",
            "matplotlib.pyplot", "sklearn.model_selection")  # fmt: skip
 
@@ -115,7 +116,7 @@ def _kill_at(number):
 def run_whole(project):
     """Seconds of each stage, uninterrupted; fold 1 stays as it is from here on."""
     seconds = {}
-    for stage in ("ingest", "split", "train", "infer"):
+    for stage in (*BEFORE_FOLDS, "train", "infer"):
         started = time.perf_counter()
         project.finish(stage)
         seconds[stage] = time.perf_counter() - started
