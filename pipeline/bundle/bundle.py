@@ -30,7 +30,7 @@ from pipeline.base.params import (
 )
 from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
-from pipeline.competition.schema import read_images, read_schema, read_seen, read_test_ids
+from pipeline.competition.schema import read_images, read_schema, read_test_ids, read_unseen
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
 from pipeline.tables.table_files import read_tables
@@ -116,9 +116,9 @@ def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
 
     table, images, seen: what ingest and decode_test wrote about them.
     """
-    _, failures = read_seen(seen, "decode_test")
-    rows = zip(read_test_ids(table), read_images(images)[0], failures, strict=True)
-    return table_bytes(KNOWN_COLUMNS, ([image_id, "" if failure else path] for image_id, path, failure in rows))
+    image_ids, (paths, _) = read_test_ids(table), read_images(images)
+    rows = zip(image_ids, paths, read_unseen(seen, len(image_ids), table), strict=True)
+    return table_bytes(KNOWN_COLUMNS, ([image_id, "" if unseen else path] for image_id, path, unseen in rows))
 
 
 def _checked_cards(models: Path, folds: Sequence[str]) -> list[dict[str, Any]]:

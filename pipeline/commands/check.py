@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
-from pipeline.competition.schema import Schema, read_schema, read_seen, read_test_ids
+from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.scoring.fold_predictions import read_oof_counts
 from pipeline.submission.contract import REFUSED, verdict
@@ -69,8 +69,8 @@ def known_of(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[s
     """What is known of the submission beside its content, as `contract.verdict` takes it."""
     known: dict[str, Any] = {}
     if (ingested / "test.csv").is_file() and args.seen.is_file():
-        _, failures = read_seen(args.seen, "decode_test")
-        known["unseen"] = read_test_ids(ingested / "test.csv").take(~failures.where(""))
+        image_ids = read_test_ids(ingested / "test.csv")
+        known["unseen"] = image_ids.take(read_unseen(args.seen, len(image_ids), ingested / "test.csv"))
     if args.per_class.is_file():
         counts = read_oof_counts(args.per_class)
         if tuple(counts) == schema.target.classes:

@@ -148,8 +148,12 @@ def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.nd
     """The rows of data/competition/train.csv that data/groups.csv has, all its image ids, and (M,) int64 these rows."""
     image_ids, labels = read_train_labels(path)
     readable, groups_of = _read(groups, "audit", GROUPS_COLUMNS)
-    with made_by("audit", groups):
-        rows = _rows_of(readable, image_ids, groups, path)
+    rows = _rows_of(readable, image_ids)
+    if rows is None:
+        raise ValueError(
+            f"{groups} and {path} are not about the same images ({len(readable)} and {len(image_ids)}); "
+            "run `dvc repro -f ingest audit`"
+        )
     return TrainTable(readable, labels.take(rows), groups_of), image_ids, rows
 
 
@@ -168,26 +172,31 @@ def read_seen(path: Path, stage: str) -> tuple[Texts, Texts]:
     return _read(path, stage, SEEN_COLUMNS)
 
 
+def read_unseen(path: Path, num_rows: int, table: Path) -> np.ndarray:
+    """(N,) bool: nothing is to be seen of the image, by data/images/test.csv.
+
+    Raises ValueError unless it has the `num_rows` of the test table.
+    """
+    _, failures = read_seen(path, "decode_test")
+    if len(failures) != num_rows:
+        raise ValueError(
+            f"{table} has {num_rows} rows, {path} has {len(failures)}; run `dvc repro -f ingest decode_test`"
+        )
+    return ~failures.where("")
+
+
 def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
     with made_by(stage, path):
         return tuple(read_table(path, columns).values())
 
 
-def _rows_of(some: Texts, all_of_them: Texts, path: Path, other: Path) -> np.ndarray:
-    """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; ValueError for others."""
+def _rows_of(some: Texts, all_of_them: Texts) -> np.ndarray | None:
+    """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; None where they do not."""
     if some == all_of_them:
         return np.arange(len(some))
-    rows, row = np.empty(len(some), dtype=np.int64), -1
     texts = enumerate(all_of_them)
-    for number, text in enumerate(some):
-        row = next((at for at, other_text in texts if other_text == text), -1)
-        if row < 0:
-            raise ValueError(
-                f"{path} holds {len(some)} images which are not among the {len(all_of_them)} of {other} in its order, "
-                f"first {text!r}"
-            )
-        rows[number] = row
-    return rows
+    rows = [next((row for row, text in texts if text == wanted), -1) for wanted in some]
+    return None if -1 in rows else np.array(rows, dtype=np.int64)
 
 
 def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:

@@ -81,7 +81,10 @@ def read_store(images: Path, description: Path, *, num_rows: int, table: Path) -
         expected = (described.num_images, described.size, described.size, 3)
         if store.shape != expected or store.dtype != np.uint8:
             raise ValueError(f"{images} holds {store.dtype} {store.shape}, {description} says uint8 {expected}")
-        if num_rows != len(store):
-            raise ValueError(f"{table} has {num_rows} rows, its store {images} has {len(store)} images")
+    if num_rows != len(store):
+        raise ValueError(
+            f"{table} has {num_rows} rows, its store {images} has {len(store)} images; "
+            f"run `dvc repro -f ingest {stage}`"
+        )
     refuse_altered(images, described.sha256, stage=stage)
     return store, described

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.base.files import write_arrays
 from pipeline.base.params import ComputeParams, InferParams, load_section
-from pipeline.competition.schema import read_seen, read_target, read_test_ids
+from pipeline.competition.schema import read_target, read_test_ids, read_unseen
 from pipeline.competition.store import read_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import device_named
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     target, image_ids = read_target(args.target), read_test_ids(args.test_table)
     store, stored = read_store(args.test_images, args.description, num_rows=len(image_ids), table=args.test_table)
-    unseen = ~read_seen(args.seen, "decode_test")[1].where("")
+    unseen = read_unseen(args.seen, len(image_ids), args.test_table)
     model, card = read_checkpoint(args.weights, args.card)
     asked = (target.kind, target.classes, stored.size)
     if (card.target_kind, card.classes, card.image_size) != asked:

@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.base.params import load_folds, load_params
-from pipeline.competition.schema import Schema, read_schema, read_seen, read_test_ids
+from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.scoring.fold_predictions import read_oof_counts, written_submission
 from pipeline.submission.answers import predicted_counts
 from pipeline.submission.contract import check_submission, parse_table, refuse
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     image_ids = read_test_ids(args.test_table)
-    unseen = ~read_seen(args.seen, "decode_test")[1].where("")
+    unseen = read_unseen(args.seen, len(image_ids), args.test_table)
 
     files = fold_files(args.test, ".npz", folds)
     content, answers = written_submission(files, image_ids, asked=schema, sample=args.sample, decision=args.decision)

@@ -35,41 +35,53 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.base.files import sha256_of
 
+DECODE_TRAIN, DECODE_TEST = "-f decode_train`", "-f decode_test`"
 INGEST, TRAIN, INFER, EVALUATE = "-f ingest`", "-f -s train@0`", "-f -s infer@0`", "-f -s evaluate`"
 TRAIN_STORE, TEST_STORE = "data/images/train.npy", "data/images/test.npy"
-SCHEMA, TABLE, COLUMNS = (f"data/competition/{name}" for name in ("schema.json", "train.csv", "train_columns.csv"))
+TARGET, SCHEMA, TABLE, COLUMNS = (
+    f"data/competition/{name}" for name in ("target.json", "schema.json", "train.csv", "train_columns.csv")
+)
+GROUPS, DESCRIPTION, SEEN = "data/groups.csv", "data/images/train.json", "data/images/test.csv"
 TEST_TABLE, SAMPLE = "data/competition/test.csv", "data/competition/sample_submission.csv"
 FOLDS, WEIGHTS, CARD = "data/folds.csv", "data/models/0.safetensors", "data/models/0.json"
 OOF, HISTORY, TEST, DECISION = "data/oof/0.npz", "data/history/0.csv", "data/test/0.npz", "data/report/decision.json"
 
 # (file, damage, the stage that must notice, what its message says beside the file's name)
 DAMAGE = [
-    (TRAIN_STORE, truncate, "train", INGEST),
-    (TRAIN_STORE, empty, "train", INGEST),
-    (TRAIN_STORE, flip, "train", INGEST),
-    (TRAIN_STORE, other_dtype, "train", INGEST),
-    (TRAIN_STORE, objects, "train", INGEST),
-    (TRAIN_STORE, truncate, "evaluate", INGEST),
-    (TRAIN_STORE, flip, "evaluate", INGEST),
-    (TEST_STORE, truncate, "infer", INGEST),
-    (TEST_STORE, flip, "infer", INGEST),
-    (TEST_STORE, objects, "infer", INGEST),
-    (SCHEMA, truncate, "split", INGEST),
-    (SCHEMA, empty, "train", INGEST),
-    (SCHEMA, json_list, "train", INGEST),
-    (SCHEMA, not_utf8, "infer", INGEST),
+    (TRAIN_STORE, truncate, "train", DECODE_TRAIN),
+    (TRAIN_STORE, empty, "train", DECODE_TRAIN),
+    (TRAIN_STORE, flip, "train", DECODE_TRAIN),
+    (TRAIN_STORE, other_dtype, "train", DECODE_TRAIN),
+    (TRAIN_STORE, objects, "train", DECODE_TRAIN),
+    (TRAIN_STORE, truncate, "evaluate", DECODE_TRAIN),
+    (TRAIN_STORE, flip, "evaluate", DECODE_TRAIN),
+    (TEST_STORE, truncate, "infer", DECODE_TEST),
+    (TEST_STORE, flip, "infer", DECODE_TEST),
+    (TEST_STORE, objects, "infer", DECODE_TEST),
+    (DESCRIPTION, truncate, "train", DECODE_TRAIN),
+    (DESCRIPTION, other_key("size", "12"), "evaluate", DECODE_TRAIN),
+    (SEEN, truncate, "infer", DECODE_TEST),
+    (SEEN, drop_a_line, "infer", "-f ingest decode_test`"),
+    (SEEN, drop_a_line, "submit", "-f ingest decode_test`"),
+    (GROUPS, drop_a_cell, "split", "-f audit`"),
+    (GROUPS, other_cell("image_id", "9"), "split", "-f ingest audit`"),
+    (TARGET, truncate, "split", INGEST),
+    (TARGET, empty, "train", INGEST),
+    (TARGET, json_list, "train", INGEST),
+    (TARGET, not_utf8, "infer", INGEST),
     (SCHEMA, other_key("target", None), "evaluate", INGEST),
-    (SCHEMA, other_key("train", {"num_images": "30", "size": 12, "sha256": ""}), "train", INGEST),
+    (TARGET, other_key("kind", "other"), "train", INGEST),
+    (SCHEMA, truncate, "submit", INGEST),
     (SCHEMA, other_key("target", {"kind": "other", "columns": [], "classes": []}), "submit", INGEST),
-    (TABLE, truncate, "split", INGEST),
-    (TABLE, drop_a_cell, "split", INGEST),
+    (TABLE, truncate, "split", "-f ingest audit`"),
+    (TABLE, drop_a_cell, "train", INGEST),
     (TABLE, empty, "train", INGEST),
     (TABLE, not_utf8, "train", INGEST),
     (TABLE, drop_a_line, "evaluate", "dvc repro"),
     (TABLE, other_label, "train", INGEST),
     (COLUMNS, drop_a_line, "split", INGEST),
     (COLUMNS, not_utf8, "split", INGEST),
-    (TEST_TABLE, drop_a_line, "infer", INGEST),
+    (TEST_TABLE, drop_a_line, "infer", "-f ingest decode_test`"),
     (TEST_TABLE, drop_a_line, "submit", "dvc repro"),
     (TEST_TABLE, binary, "infer", INGEST),
     (FOLDS, truncate, "train", "-f split`"),
@@ -110,7 +122,7 @@ DAMAGE = [
     (DECISION, truncate, "submit", EVALUATE),
     (DECISION, json_list, "submit", EVALUATE),
     (DECISION, other_key("cuts", [0.5]), "submit", EVALUATE),
-    ("data/report/metrics.json", truncate, "submit", EVALUATE),
+    ("data/report/scores.json", truncate, "submit", EVALUATE),
     ("data/report/per_class.csv", truncate, "submit", EVALUATE),
     ("data/report/per_class.csv", other_cell("predicted", "x"), "submit", EVALUATE),
     (SAMPLE, truncate, "submit", INGEST),
