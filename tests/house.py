@@ -9,7 +9,7 @@ from collections import defaultdict
 
 from pipeline.bundle.modules import PACKAGE, ROOT, imported_names, module_files, reached_modules
 
-MOST_FILES_TOO_MANY = 2  # of a room that dvc.yaml names whole, which the stage does not reach; else it names files
+MAX_FILES_TOO_MANY = 2  # of a room that dvc.yaml names whole, which the stage does not reach; else it names files
 
 
 def direct_imports(name: str) -> set[str]:
@@ -32,7 +32,7 @@ def code_entries(name: str) -> tuple[list[str], list[str]]:
     entries, too_many = [], []
     for room, files in rooms().items():
         unreached = files - reached
-        if room == f"{PACKAGE}/stages" or len(unreached) > min(MOST_FILES_TOO_MANY, len(files & reached)):
+        if room == f"{PACKAGE}/stages" or len(unreached) > min(MAX_FILES_TOO_MANY, len(files & reached)):
             entries += sorted(files & reached)
         elif files & reached:
             entries.append(room)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from pipeline.training.resume import SUFFIX
 from tests.faults.commands import FOLDS, REPRO, Checkout
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ def checkout(tmp_path_factory):
 def wait_for_training(checkout, run):
     """Until a state of a fold is saved."""
     deadline = time.monotonic() + 60
-    while not list((checkout.root / "data/scratch").glob("*.safetensors")):
+    while not list((checkout.root / "data/scratch").glob(f"*{SUFFIX}")):
         assert run.poll() is None, run.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
