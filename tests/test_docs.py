@@ -22,7 +22,7 @@ def without_code(text):
 
 
 def anchors(path):
-    """As GitHub makes them: lower case, blanks to hyphens, other marks left out, a number where one stands twice."""
+    """As GitHub makes them: lower case, blanks to hyphens, other marks left out, a number where one comes again."""
     found = []
     for line in FENCED.sub("", path.read_text(encoding="utf-8")).splitlines():
         title = re.match(r"#+ (.*)", line)

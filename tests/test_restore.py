@@ -33,7 +33,7 @@ def git(root, *words):
 
 
 class Story:
-    """A project with submissions in its book."""
+    """A project with submissions in its ledger."""
 
     def __init__(self, root):
         self.project = Project(root)
@@ -46,7 +46,7 @@ class Story:
         self.project.params["competition"]["raw"] = "data/raw/made-up.zip"
         self.project.save()
         self.root = root
-        self.book = Ledger(root / "submissions" / "ledger.csv")
+        self.ledger = Ledger(root / "submissions" / "ledger.csv")
 
     def run(self):
         self.project.dvc("repro")
@@ -58,8 +58,8 @@ class Story:
     def send(self, reference):
         receipt = read_json(self.root / "submissions/receipt.json")
         sha256 = sha256_of(self.root / "submissions/submission.csv")
-        intent = self.book.intend(sha256=sha256, message=reference, site="kaggle", slug="made-up", receipt=receipt)
-        self.book.confirm(intent, reference)
+        intent = self.ledger.intend(sha256=sha256, message=reference, site="kaggle", slug="made-up", receipt=receipt)
+        self.ledger.confirm(intent, reference)
 
     def edit_the_csv(self):
         path = self.root / "submissions/submission.csv"
@@ -72,7 +72,7 @@ class Story:
 
     def restore(self, reference, folder, **options):
         return restore(
-            self.book.find(reference),
+            self.ledger.find(reference),
             root=self.root,
             folder=folder,
             archive=self.root / "submissions/archive",
@@ -89,7 +89,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
     """first: committed and sent. dirty: sent before its params and dvc.lock were committed. later: committed after."""
-    story = Story(tmp_path_factory.mktemp("book") / "project")
+    story = Story(tmp_path_factory.mktemp("ledger") / "project")
     story.run()
     story.commit()
     story.send("first")
@@ -125,12 +125,12 @@ def test_an_older_submission_comes_out_identical_and_the_users_tree_is_not_touch
 
 @pytest.mark.slow
 def test_a_submission_from_an_unclean_tree_is_found_by_its_lock_or_said_to_be_unknown(story, tmp_path):
-    entry = story.book.find("dirty")
+    entry = story.ledger.find("dirty")
     assert "params.yaml" in entry.git_tree and "dvc.lock" in entry.git_tree
     restored = story.restore("dirty", tmp_path / "again")
     assert restored.identical, restored.lines
     assert "holds the same dvc.lock" in restored.source.doubts[0]
-    source = find_source(story.book.find("never committed"), story.root)
+    source = find_source(story.ledger.find("never committed"), story.root)
     assert "what those files held cannot be known" in source.doubts[0]
     restored = story.restore("never committed", tmp_path / "unknown")
     assert not restored.identical

@@ -1,6 +1,6 @@
 """Near-copies among the images of one or several stores: the same picture encoded, resized or brightened anew.
 
-Three sieves, each finer and dearer than the one before: images whose coarsest waves agree meet in a cell of a grid,
+Three sieves, each finer and slower than the one before: images whose coarsest waves agree meet in a cell of a grid,
 or do not meet at all (so time grows as N log N); of those that meet, all kept waves are compared; what is left is
 read from the stores again and compared picture by picture. A false group would pull strangers into one fold and a
 missed one only leaves what was there, so every limit errs towards missing.
@@ -21,14 +21,14 @@ from pipeline.base.texts import sorted_once
 
 Place = tuple[int, int]  # (number of the store, row in it)
 
-SMALLEST_SIZE = 16  # pixels: shrunk to 12 px CIFAR-10 gives 85 groups, to 16 px 24; 22 of each are groups at 32 px
+MIN_SIZE = 16  # pixels: shrunk to 12 px CIFAR-10 gives 85 groups, to 16 px 24; 22 of each are groups at 32 px
 BUDGET = 1 << 18  # pixels in memory at once: 256 images of 32 px, 3 MB as float32
 
 # Between copies and likenesses. Measured on CIFAR-10 (60,000 of 32 px), Sign Language Digits (2,062 of 64 px) and
 # scikit-learn's digits enlarged to 32 px; copies made by JPEG of quality 50, and 0.9 and 1.1 of the side and back.
 FLATTEST = 8.0  # grey levels of deviation: under it an image is too flat to be told from another
 BUSY_STEP = 6.0  # grey levels between neighbouring cells of the thumbnail
-LEAST_BUSY = 0.25  # share of such steps; 99 of 100 CIFAR images have more, a digit on plain ground less
+MIN_BUSY = 0.25  # share of such steps; 99 of 100 CIFAR images have more, a digit on plain ground less
 FURTHEST_WAVE = 0.06  # of the deviation; copies: 0.02, nine in ten; the furthest pair right by eye: 0.09
 # The same as a root of the sum of squares: 0.03 for nine in ten copies, 0.24 where shifted by 1 of 32 px. With 0.18 the
 # copies found that are shifted by a pixel are 59 of 100 instead of 79, in 0.9 s instead of 1.05 for 50,000 images.
@@ -36,9 +36,9 @@ FURTHEST_WAVES = 0.22
 FURTHEST_MEAN = 0.2  # mean difference of thumbnails, of the deviation; copies: 0.16, nine in ten
 FURTHEST_CELL = 30.0  # grey levels in one cell; copies: 28, nine in ten; different signs 42, different digits 30
 CELL_TO_DETAIL = 1.6  # the same, of the detail's deviation: 97 of 100 copies; different digits 2.6
-LEAST_DETAIL = 0.85  # correlation of the detail; copies: 0.91, 98 of 100; different signs 0.78 at most
-LEAST_BLURRED_DETAIL = 0.8  # the same, blurred, to be looked at again: 95 of 100 cropped on all sides; CIFAR: 1 in 10
-LARGEST_GAIN = 1.25  # of contrast
+MIN_DETAIL = 0.85  # correlation of the detail; copies: 0.91, 98 of 100; different signs 0.78 at most
+MIN_BLURRED_DETAIL = 0.8  # the same, blurred, to be looked at again: 95 of 100 cropped on all sides; CIFAR: 1 in 10
+MAX_GAIN = 1.25  # of contrast
 FURTHEST_SHIFT = 32.0  # grey levels of brightness
 
 COARSE, THUMBNAIL = 8, 16  # cells a side
@@ -63,7 +63,7 @@ class Search:
 
     groups: list[list[Place]]  # of two and more near-copies, in order of their first; no image is in two
     series: list[list[Place]]  # would be groups, but hold more than half of all images: see `CROWD`
-    plain: list[Place]  # not compared: too flat or plain to be told apart, or stored below `SMALLEST_SIZE`
+    plain: list[Place]  # not compared: too flat or plain to be told apart, or stored below `MIN_SIZE`
     cut: list[Place]  # of crowds, for which the search ended before all that are like them had been compared
 
 
@@ -125,7 +125,7 @@ def _chunk(stores: Sequence[np.ndarray], budget: int) -> int:
     sizes = sorted({store.shape[1] for store in stores})
     if len(sizes) > 1:
         raise ValueError(f"stores of {len(sizes)} sizes {sizes} px cannot be compared; write them at one images.side")
-    return max(1, budget // sizes[0] ** 2) if sizes and sizes[0] >= SMALLEST_SIZE else 0
+    return max(1, budget // sizes[0] ** 2) if sizes and sizes[0] >= MIN_SIZE else 0
 
 
 def _lowest_waves() -> list[tuple[int, int]]:
@@ -151,7 +151,7 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
             cells = pool @ fine @ pool.T
             deviation = cells.std(axis=(1, 2))
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
-            kept = np.flatnonzero((deviation >= FLATTEST) & (_busy(fine) >= LEAST_BUSY))
+            kept = np.flatnonzero((deviation >= FLATTEST) & (_busy(fine) >= MIN_BUSY))
             here = slice(until, until := until + len(kept))
             waves[here] = np.rint(ONE * np.stack([amplitudes[kept, down, across] for down, across in lowest], axis=1))
             numbers[here] = start + first + kept
@@ -369,7 +369,7 @@ def _changed_copies(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
     blurred = [_blurred(detail) for detail in details]
     shifts = [(_beside(blurred[0], *by), _beside(blurred[1], -by[0], -by[1])) for by in SHIFTS]
     likeness = np.stack([_correlation(*shift) for shift in shifts])
-    near = np.maximum(likeness.max(axis=0), _correlation(*blurred)) > LEAST_BLURRED_DETAIL
+    near = np.maximum(likeness.max(axis=0), _correlation(*blurred)) > MIN_BLURRED_DETAIL
     for number, (down, across) in enumerate(SHIFTS):
         rows = np.flatnonzero(near & (likeness.argmax(axis=0) == number))
         if len(rows):
@@ -378,7 +378,7 @@ def _changed_copies(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
         for kept, other in ((0, 1), (1, 0)):
             rows = np.flatnonzero(near & ~found)
             likeness = _correlation(details[kept][rows], halving @ details[other][rows] @ halving.T)
-            rows = rows[likeness > LEAST_DETAIL]
+            rows = rows[likeness > MIN_DETAIL]
             if len(rows):
                 halved = np.einsum("yh,phwc,xw->pyxc", halving, (ones, twos)[other][rows], halving, optimize=True)
                 found[rows] = _same_picture((ones, twos)[kept][rows], halved)
@@ -431,9 +431,9 @@ def _same_picture(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
     return (
         (difference.mean(axis=(1, 2)) < FURTHEST_MEAN)
         & (difference.max(axis=(1, 2)) * deviation < np.minimum(FURTHEST_CELL, CELL_TO_DETAIL * detail))
-        & (np.maximum(gain, 1 / gain) < LARGEST_GAIN)
+        & (np.maximum(gain, 1 / gain) < MAX_GAIN)
         & (np.abs(shift) < FURTHEST_SHIFT)
-        & (_correlation(*details) > LEAST_DETAIL)
+        & (_correlation(*details) > MIN_DETAIL)
     )
 
 

@@ -14,10 +14,10 @@ from pipeline.base.params import CompetitionParams, SplitParams, load_params, lo
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
-from pipeline.competition.class_findings import FEWEST_IMAGES, TINY_CLASSES, add_stopping, class_findings
+from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
-from pipeline.images.store_writer import AUTO_LARGEST
+from pipeline.images.store_writer import AUTO_MAX
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.scoring.metrics import metric_named
@@ -77,7 +77,7 @@ def _long_tail(
     few = {label: count for label, count in sizes.items() if count < num_folds}
     if not few:
         return {}, []
-    single = sum(count < FEWEST_IMAGES for count in few.values())
+    single = sum(count < MIN_IMAGES for count in few.values())
     needs: dict[str, dict[str, Any]] = {"split": {"small_classes": "allow"}}
     if single:
         needs["competition"] = {"allow": [*dict.fromkeys((*allowed, TINY_CLASSES))]}
@@ -112,7 +112,7 @@ def _recipe(
 ) -> tuple[dict[str, dict[str, Any]], float]:
     return suggested_recipe(
         num_train=len(layout.train_ids),
-        side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_LARGEST,
+        side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_MAX,
         classes=layout.target.classes,
         metric=layout.metric,
         several=not layout.target.exclusive,

@@ -7,7 +7,7 @@ from pipeline.competition.problems import Problems
 
 NUM_SHOWN = 3
 TINY_CLASSES = "classes of fewer than 2 images"
-FEWEST_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
+MIN_IMAGES, FEW_IMAGES = 2, 5  # of a class: to have it in training and held out; in each of five folds
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ def class_findings(num_images: Mapping[str, int], *, exclusive: bool) -> list[Fi
     An only image of a class stops where classes exclude each other: held out, the class was never trained on.
     """
     shown = [(count, f"{label!r} x{count}") for label, count in num_images.items()]
-    tiny = [text for count, text in shown if count < FEWEST_IMAGES]
-    small = [text for count, text in shown if FEWEST_IMAGES <= count < FEW_IMAGES]
+    tiny = [text for count, text in shown if count < MIN_IMAGES]
+    small = [text for count, text in shown if MIN_IMAGES <= count < FEW_IMAGES]
     findings = []
     if tiny:
         remedy = (

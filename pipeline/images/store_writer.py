@@ -24,15 +24,15 @@ MAX_WORKERS = 15  # one thread reads the files for all: more would wait for it
 QUEUED = 2  # batches for each process: one in work, one waiting
 MAX_AHEAD = 64  # batches decoded while an earlier one is still in work
 AUTO_SAMPLE = 256
-AUTO_LARGEST = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
-AUTO_SMALLEST = 8
+AUTO_MAX = 128  # pixels: what a ResNet9 trained from scratch makes use of on one machine
+AUTO_MIN = 8
 DEPTHS = (8, 10, 12, 14, 16)  # bits that cameras and scanners write
 
 
 def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
     """Median shorter side of up to 256 images spread over `names`, held between 8 and 128 pixels."""
     sides = [min(kind[:2]) for kind in map(shown_kind, _some(names, read)) if kind is not None]
-    return min(max(int(statistics.median(sides)), AUTO_SMALLEST), AUTO_LARGEST) if sides else AUTO_LARGEST
+    return min(max(int(statistics.median(sides)), AUTO_MIN), AUTO_MAX) if sides else AUTO_MAX
 
 
 def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:

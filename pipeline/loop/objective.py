@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SMALLEST_SHARE = 1e-12  # of a grade, to divide by
+MIN_SHARE = 1e-12  # of a grade, to divide by
 
 
 class Objective(Protocol):
@@ -111,7 +111,7 @@ class Grades:
             targets = F.one_hot(targets, logits.shape[1] + 1).float()
         reached = targets.flip(1).cumsum(1).flip(1)[:, :-1]  # (B, K - 1): share of the grades from k on
         went_on = reached - targets[:, :-1]
-        soft = _smoothed(went_on / reached.clamp_min(SMALLEST_SHARE), self.label_smoothing if training else 0.0)
+        soft = _smoothed(went_on / reached.clamp_min(MIN_SHARE), self.label_smoothing if training else 0.0)
         return (reached * F.binary_cross_entropy_with_logits(logits, soft, reduction="none")).sum(dim=1)
 
     def probs(self, logits: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ from pipeline.competition.schema import (
 from pipeline.competition.store import Seen, read_report, read_store
 
 NUM_CLASSES_PICTURED = 60
-MOST_CONSTANT = 0.9  # of all images
+MAX_CONSTANT = 0.9  # of all images
 PARTS = ("train", "test")
 THEN = {"train": "the rows are left out", "test": "they are predicted by the training prior"}
 
@@ -141,7 +141,7 @@ def _add_failures(problems: Problems, role: str, part: Part, then: str) -> None:
 def _add_constant(problems: Problems, train: Seen, test: Seen) -> None:
     """Stores in which next to nothing is to be seen stop whatever is allowed: there is nothing to learn."""
     count, seen = train.num_constant + test.num_constant, _both(train.formats, test.formats).total()
-    if count > MOST_CONSTANT * seen:
+    if count > MAX_CONSTANT * seen:
         problems.add(
             "images nearly all constant",
             f"{count:,} of {seen:,} are of one value as stored; modes {', '.join(_both(train.modes, test.modes))}",
