@@ -1,4 +1,4 @@
-"""How time, memory and disk grow with the number of images: ingest, split, an epoch of one fold, infer and submit.
+"""How time, memory and disk grow with the number of images: from reading to splitting, an epoch of one fold, to submit.
 
 For each N a made-up competition of N labelled and N / 10 other images of 32 px goes through the real stages, each in
 a process of its own. `own MB` is the peak of what a process and those it starts hold for themselves (RssAnon of /proc,
@@ -24,7 +24,7 @@ from benchmarks.made_up import write_competition
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 0.02
-MEASURED = ("ingest", "split", "train", "infer", "evaluate", "submit")
+MEASURED = ("ingest", "decode_train", "decode_test", "audit", "split", "train", "infer", "evaluate", "submit")
 MB = 1_000_000
 
 
@@ -104,7 +104,7 @@ def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[st
     found = {}
     for stage in stages:
         found[stage] = measured(first[stage], folder)
-        print(f"  {num_images:>9,} {stage:9}{found[stage][0]:9.1f} s{found[stage][1]:9.0f} MB", file=sys.stderr)
+        print(f"  {num_images:>9,} {stage:12}{found[stage][0]:9.1f} s{found[stage][1]:9.0f} MB", file=sys.stderr)
         if stage in ("train", "infer") and "evaluate" in stages:
             measured(second[stage], folder)
     return found
@@ -120,10 +120,10 @@ def main() -> None:
     args = parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = args.folder or Path(temporary)
-        print(f"{'images':>10} {'stage':9}{'seconds':>9}{'own MB':>9}{'with pages':>12}")
+        print(f"{'images':>10} {'stage':12}{'seconds':>9}{'own MB':>9}{'with pages':>12}")
         for count in args.images:
             for stage, (seconds, own, resident) in run(root / str(count), count, args.stages, args.width).items():
-                print(f"{count:>10,} {stage:9}{seconds:9.1f}{own:9.0f}{resident:12.0f}")
+                print(f"{count:>10,} {stage:12}{seconds:9.1f}{own:9.0f}{resident:12.0f}")
             print(f"{count:>10,} disk     {disk(root / str(count)):18.0f} MB under data/")
 
 

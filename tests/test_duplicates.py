@@ -276,3 +276,17 @@ def test_one_difference_is_enough_to_be_no_copy(one, change):
 def test_small_stores_are_not_compared():
     for size, groups in ((15, []), (16, [[(0, 0), (0, 1)]])):
         assert near_copies([np.stack([picture(1, size=size)] * 2)]) == groups
+
+
+def test_images_that_were_compared_are_not_compared_again():
+    """The search among all, after one among the first: what it adds is pairs with the others."""
+    pictures = (
+        np.random.default_rng(3).integers(0, 256, (40, 8, 8, 3)).astype(np.uint8).repeat(4, axis=1).repeat(4, axis=2)
+    )
+    train = np.concatenate([pictures[:30], pictures[:5]])
+    test = np.concatenate([pictures[30:], pictures[10:13]])
+    alone = search_copies([train]).groups
+    added = search_copies([train, test], known=len(train)).groups
+    assert alone == [[(0, row), (0, 30 + row)] for row in range(5)]
+    assert added == [[(0, 10 + row), (1, 10 + row)] for row in range(3)]
+    assert sorted(alone + added) == search_copies([train, test]).groups

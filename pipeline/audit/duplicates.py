@@ -72,11 +72,11 @@ def near_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> list[l
     return search_copies(stores, budget=budget).groups
 
 
-def search_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> Search:
+def search_copies(stores: Sequence[np.ndarray], *, known: int = 0, budget: int = BUDGET) -> Search:
     """Groups of near-copies: two images that are called so are in one group, whatever the order of the images.
 
     stores: (N, S, S, 3) uint8 each, of one S; memory maps are read in pieces of `budget` pixels. Raises ValueError
-    where the stores differ in size.
+    where the stores differ in size. known: so many images, from the first on, have been compared with each other.
 
     CIFAR-10 (60,000): 28 groups in 1.6 s of one core, all right by eye; 240,000 images of 32 px: 8 s. Of copies made of
     2,000 images of it, where no group is found, 96 of 100 are found by JPEG of quality 50, 97 where scaled by 0.9 and
@@ -90,6 +90,9 @@ def search_copies(stores: Sequence[np.ndarray], *, budget: int = BUDGET) -> Sear
     waves, numbers = _waves_of(stores, chunk)
     chains = _Chains(len(waves))
     for distance, one, two, tight in _meeting(waves):
+        if known:
+            new = numbers[two] >= known
+            one, two, tight = one[new], two[new], tight[new]
         one, two, closely = chains.worth_comparing(one, two, tight, distance)
         pairs = np.stack([numbers[one], numbers[two]], axis=1)
         chains.add(one, two, _alike(stores, pairs, chunk, closely=closely))

@@ -180,8 +180,8 @@ def _copies(train: Part, test: Part, labels: Texts, *, near: bool) -> _Copies:
     alone = search_copies(stores[:1]) if near else Search([], [], [], [])
     in_train = audit.joined(audit.same_bytes([train.sha256]), _of_seen(alone.groups, seen))
     allocator.return_freed_memory()
-    among_all = search_copies(stores).groups if near else []
-    groups = audit.joined(audit.same_bytes([train.sha256, test.sha256]), _of_seen(among_all, seen))
+    with_test = search_copies(stores, known=len(train.store)).groups if near else []
+    groups = audit.joined(in_train, audit.same_bytes([train.sha256, test.sha256]), _of_seen(with_test, seen))
     allocator.return_freed_memory()
     mirrored = _of_seen(mirrored_copies(stores), seen) if near else []
     findings = [
