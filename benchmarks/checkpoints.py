@@ -1,4 +1,4 @@
-"""What saving states to resume from costs: `python -m benchmarks.checkpoints --width 64 --seconds 60`.
+"""What saving states to resume from costs: `python -m benchmarks.checkpoints --width 64`.
 
 Trains with and without saves, in turns; prints the share of the time that went into saving (at most 3 %).
 """

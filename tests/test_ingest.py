@@ -74,7 +74,7 @@ def test_rows_tables_and_stores_agree(workplace):
 
 def test_a_folder_and_a_zip_with_a_folder_around_give_the_same_bytes_but_for_the_fingerprints(workplace, tmp_path):
     def outputs():
-        found = [path for folder in OUTPUTS for path in workplace.path(folder).iterdir()]
+        found = [path for folder in OUTPUTS for path in workplace.path(folder).rglob("*") if path.is_file()]
         return {path.name: path.read_bytes() for path in found if not path.name.endswith("_images.csv")}
 
     workplace.run_data()
@@ -125,7 +125,9 @@ def test_all_images_that_cannot_be_read_are_reported_at_once(workplace):
 def test_an_archive_that_changed_since_it_was_listed_is_not_decoded(workplace):
     workplace.run("ingest")
     write_zip(workplace.raw, competition_files() | {"train/004.png": encoded(image_of(2, 5))})
-    with pytest.raises(ValueError, match=r"train/004.png is not the file that .*train_images.csv names"):
+    with pytest.raises(
+        ValueError, match=r"1 files of the archive are not those that .*train_images.csv names, first .'train/004.png"
+    ):
         workplace.run("decode_train")
     assert not workplace.path("data/images/train.npy").exists()
 

@@ -142,9 +142,20 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: 
 
 
 def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: str = "\n") -> None:
-    writer = csv.writer(handle, lineterminator=newline)
+    writer = csv.writer(_Lines(handle, newline), lineterminator="\r\n")  # so that a cell with either mark is quoted
     writer.writerow(columns)
     writer.writerows(rows)
+
+
+class _Lines:
+    """Lines that end in CR LF, written on with another end."""
+
+    def __init__(self, handle: TextIO, end: str) -> None:
+        self._write, self._end = handle.write, end
+
+    def write(self, line: str) -> int:
+        """A line and its end."""
+        return self._write(line[:-2] + self._end)
 
 
 def read_table(path: Path, columns: Sequence[str], *, only: Sequence[str] = ()) -> dict[str, Texts]:

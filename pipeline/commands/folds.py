@@ -20,6 +20,7 @@ from pipeline.base.params import ComputeParams, ModelParams, check_params, load_
 from pipeline.commands import places
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
+from pipeline.commands.own_metric import refuse_copied_metric
 from pipeline.commands.repro import reproduce
 
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
+    refuse_copied_metric()
     model = load_section(places.PARAMS, "model", ModelParams)
     run_folds(
         jobs=args.jobs,

@@ -10,6 +10,7 @@ COMPETITION, IMAGES = Path("data/competition"), Path("data/images")
 RUN = {  # what `verify` checks
     "params": PARAMS,
     "lock": LOCK,
+    "metric": COMPETITION / "metric",
     "target": COMPETITION / "target.json",
     "schema": COMPETITION / "schema.json",
     "train_table": COMPETITION / "train.csv",

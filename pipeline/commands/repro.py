@@ -17,6 +17,7 @@ from tqdm import tqdm
 from pipeline.base import console
 from pipeline.base.params import check_params
 from pipeline.commands import places
+from pipeline.commands.own_metric import refuse_copied_metric
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 
 # DVC, which ends when this process does
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage
+    refuse_copied_metric()
     options = [*(["--force"] if args.force else []), *(["--single-item"] if args.single_item else [])]
     reproduce([*options, *args.targets], args.logs / "repro.log")
 
@@ -71,6 +73,7 @@ def reproduce(words: Sequence[str], log: Path) -> None:
             "\n".join([*error_of(screen.lines), f"{where}; all that was run and written is in {log}"]), file=sys.stderr
         )
         raise SystemExit(dvc.returncode)
+    screen.finish()
     if screen.num_unchanged:
         console.say(f"{screen.num_unchanged} stages unchanged")
 
@@ -93,6 +96,8 @@ class Screen:
 
     def read(self, line: str) -> None:
         """The next line of DVC's output."""
+        if self.stage and any(mark.match(line) for mark in (RUNNING, CACHED, UNCHANGED)):
+            self._end()  # DVC says nothing of a lock file that did not change
         if running := RUNNING.match(line):
             self.stage, self.lines, self._since = running[1], [], time.monotonic()
         elif cached := CACHED.match(line):
@@ -100,8 +105,7 @@ class Screen:
         elif UNCHANGED.match(line):
             self.num_unchanged += 1
         elif self.stage and ENDED.match(line):
-            say_above(self._bar, self._stage_line())
-            self.stage, self.lines = "", []
+            self._end()
         elif line.startswith(FAILED) and self.stage:
             pass  # the stage's own lines say why
         elif line and not (self.stage and not self.lines and line.startswith("> ")):  # its command
@@ -110,6 +114,15 @@ class Screen:
                 say_above(self._bar, f"{self.stage}: {line}")
         if self.stage and not self._bar.disable:
             self._bar.set_description_str(cut_to_terminal(self._stage_line()))
+
+    def _end(self) -> None:
+        say_above(self._bar, self._stage_line())
+        self.stage, self.lines = "", []
+
+    def finish(self) -> None:
+        """At the end of a run that went well."""
+        if self.stage:
+            self._end()
 
     def _stage_line(self) -> str:
         return stage_line(self.stage, time.monotonic() - self._since, self.lines[-1] if self.lines else "")

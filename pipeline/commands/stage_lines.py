@@ -18,7 +18,7 @@ def stage_line(stage: str, seconds: float, said: str = "") -> str:
 
 def is_warning(line: str) -> bool:
     """Whether a line of a stage is for the user to see at once."""
-    return line.startswith("warning: ")
+    return line.lower().startswith("warning")
 
 
 def say_above(bar: tqdm, line: str) -> None:

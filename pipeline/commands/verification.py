@@ -1,6 +1,7 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
+from pipeline.commands.own_metric import refuse_copied_metric
 from pipeline.competition.schema import (
     read_dealt,
     read_schema,
@@ -25,6 +27,7 @@ class Places:
 
     params: Path
     lock: Path
+    metric: Path
     target: Path
     schema: Path
     train_table: Path
@@ -45,6 +48,7 @@ class Places:
 
 def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     """(what was checked, what was found) one by one; at the first damage ValueError with the stage to run again."""
+    refuse_copied_metric(places.metric)
     schema = read_schema(places.schema)
     target = schema.target
     folds = load_folds(places.params)
@@ -72,7 +76,7 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
         )
     yield "decision", "as the out-of-fold predictions give it"
     yield "submission", _submission(places, due)
-    yield "DVC", _recorded(places.lock)
+    yield "DVC", _recorded(places.lock, places.metric)
 
 
 def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
@@ -109,18 +113,30 @@ def _submission(places: Places, due: bytes) -> str:
     return f"{len(due):,} bytes, equal to what the stored probabilities give; sha256 {digest[:12]}…"
 
 
-def _recorded(lock: Path) -> str:
-    """Every output that DVC recorded, against the MD5 it recorded."""
+def _recorded(lock: Path, metric: Path) -> str:
+    """Every output that DVC recorded, against the MD5 it recorded; what evaluate read of the metric's code, too."""
     if not lock.is_file():
         return f"no {lock}: outputs are not compared with what DVC recorded"
     stages: Mapping[str, Any] = read_yaml(lock.read_text(encoding="utf-8"))["stages"]
     outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
+    of_metric = [dep for dep in stages.get("evaluate", {}).get("deps", []) if lock.parent / dep["path"] == metric]
+    for dep in of_metric:
+        if not metric.is_dir() or _md5(metric) != dep["md5"]:
+            raise ValueError(f"the code of the metric was edited since it scored ({metric}); run `dvc repro`")
     for stage, out in outs:
         path = lock.parent / out["path"]
-        if not path.is_file():
+        if not path.exists():
             raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
-        with path.open("rb") as handle:
-            found = hashlib.file_digest(handle, "md5").hexdigest()
-        if found != out["md5"]:
+        if _md5(path) != out["md5"]:
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     return f"{len(outs)} outputs as DVC recorded them"
+
+
+def _md5(path: Path) -> str:
+    """As DVC notes it: of a file's bytes, or of the list of a folder's files."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+        return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "md5").hexdigest()

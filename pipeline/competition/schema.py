@@ -20,6 +20,7 @@ TEST_COLUMNS = ("image_id",)
 IMAGES_COLUMNS = ("path", "fingerprint")  # '' for an image that is missing
 SEEN_COLUMNS = ("sha256", "failure")  # failure: why there is nothing to see, '' for a readable image
 GROUPS_COLUMNS = ("image_id", "group")  # group: of copies or near-copies of each other, '' for an image on its own
+NO_IMAGE = "there is no image of it"  # the failure of an image that is missing
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
 

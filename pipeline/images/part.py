@@ -1,19 +1,19 @@
 """One part of the images, those of training or of test: decoded into its store, and described for later stages."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.archive.archive import Archive
 from pipeline.base import console
 from pipeline.base.files import sha256_of, whole_file, write_json, write_table
 from pipeline.base.texts import Texts
-from pipeline.competition.schema import SEEN_COLUMNS
+from pipeline.competition.schema import NO_IMAGE, SEEN_COLUMNS, read_images
 from pipeline.competition.store import Seen, Store, StoreFormat
 from pipeline.images.store_batch import StoreReport
 from pipeline.images.store_writer import write_store
 
 SHA256_DIGITS = 64
-NO_IMAGE = "there is no image of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,42 +27,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", type=Path, required=True, help="JSON to write: formats, modes, sizes, oddities")
 
 
+def listed_images(listed: Path, archive: Archive) -> tuple[Texts, Texts]:
+    """(names, fingerprints) of the images in ingest's list; ValueError where the archive has them no more."""
+    names, fingerprints = read_images(listed)
+    _refuse_others(listed, [name for name in names if name and name not in archive])
+    return names, fingerprints
+
+
 def write_part(
-    args: argparse.Namespace,
-    names: Texts,
-    fingerprints: Texts,
-    read: Callable[[str], bytes],
-    fingerprint: Callable[[str], str],
-    stored: StoreFormat,
-    fit: str,
+    args: argparse.Namespace, archive: Archive, names: Texts, fingerprints: Texts, stored: StoreFormat, fit: str
 ) -> None:
     """Decode the images `names` in order and write what `add_arguments` names.
 
-    read, fingerprint: of a member of the archive. An image that cannot be read gets a row of zeros and its reason.
-    Raises ValueError where the archive holds other files than those that ingest listed.
+    An image that cannot be read gets a row of zeros and its reason. Raises ValueError where the archive holds other
+    files than those that ingest listed.
     """
     part = args.images.stem
     with whole_file(args.images) as path:
-        report = write_store(path, names, read, size=stored.size, fit=fit, bits=stored.bits, title=f"{part} images")
-        _refuse_others(args.list, names, fingerprints, report, fingerprint)
-    write_table(args.seen, SEEN_COLUMNS, zip(report.sha256, _failures(names, report), strict=True))
+        report = write_store(
+            path, names, archive.read, size=stored.size, fit=fit, bits=stored.bits, title=f"{part} images"
+        )
+        marks = zip(names, fingerprints, report.sha256, strict=True)
+        others = [name for name, due, sha256 in marks if name and _is_other(archive, name, due, sha256)]
+        _refuse_others(args.list, others)
+    failures = _failures(names, report)
+    seen = ("" if failure else sha256 for sha256, failure in zip(report.sha256, failures, strict=True))
+    write_table(args.seen, SEEN_COLUMNS, zip(seen, failures, strict=True))
     write_json(args.report, _seen(report))
     write_json(args.description, Store(num_images=len(names), size=stored.size, sha256=sha256_of(args.images)))
     unread = f"; {len(report.failures):,} cannot be read" if report.failures else ""
     console.say(f"{part}: {len(names):,} images stored at {stored.size} px{unread}")
 
 
-def _refuse_others(
-    listed: Path, names: Texts, fingerprints: Texts, report: StoreReport, fingerprint: Callable[[str], str]
-) -> None:
-    unread = {row for row, _ in report.failures}
-    for row, (name, due) in enumerate(zip(names, fingerprints, strict=True)):
-        if name and row not in unread:
-            found = report.sha256[row] if len(due) == SHA256_DIGITS else fingerprint(name)
-            if found != due:
-                raise ValueError(
-                    f"{name} is not the file that {listed} names: the archive was changed; run `dvc repro`"
-                )
+def _is_other(archive: Archive, name: str, due: str, sha256: str) -> bool:
+    """Whether a member is not what it was when it was listed; sha256: of what has just been read, '' for nothing."""
+    return (sha256 if len(due) == SHA256_DIGITS and sha256 else archive.fingerprint(name)) != due
+
+
+def _refuse_others(listed: Path, others: Sequence[str]) -> None:
+    if others:
+        raise ValueError(
+            f"{len(others)} files of the archive are not those that {listed} names, first {others[:3]}: the archive "
+            "was changed; run `dvc repro`"
+        )
 
 
 def _failures(names: Sequence[str], report: StoreReport) -> Sequence[str]:

@@ -81,13 +81,26 @@ def metric_named(name: str) -> Metric:
     return _known(name).metric
 
 
-def metric_source(name: str) -> Path | None:
-    """The file of a user's own `module:function`; None for a metric that is ours."""
+def metric_sources(name: str) -> dict[str, Path]:
+    """Module -> file, of a user's own `module:function`: its own and all it has imported from the current folder.
+
+    Empty for a metric that is ours. What the function imports when it is called is not among them.
+    """
     if ":" not in name:
-        return None
+        return {}
     metric_named(name)
-    source = sys.modules[name.strip().partition(":")[0]].__file__
-    return Path(source) if source else None
+    module_name, _, function_name = name.strip().partition(":")
+    function = getattr(sys.modules[module_name], function_name)
+    own = {module_name, getattr(function, "__module__", module_name)}
+    here, others = Path.cwd().resolve(), (Path(__file__).resolve().parents[1], Path(sys.prefix).resolve())
+    found = {}
+    for module, file in ((module, getattr(loaded, "__file__", None)) for module, loaded in sys.modules.items()):
+        if file and module != "__main__":
+            path = Path(file).resolve()
+            from_here = path.is_relative_to(here) and not any(path.is_relative_to(other) for other in others)
+            if module in own or from_here:
+                found[module] = path
+    return found
 
 
 def score(
@@ -174,6 +187,9 @@ def _users_own(name: str) -> _Known:
         sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
+    except (SyntaxError, NameError, AttributeError, TypeError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"metric {name!r}: module {module_name!r} stops with {said}") from error
     except (ImportError, ValueError) as error:
         raise ValueError(
             f"metric {name!r}: no module {module_name!r} with a function {function_name!r} could be imported "
@@ -182,7 +198,8 @@ def _users_own(name: str) -> _Known:
     function = getattr(module, function_name, None)
     if not callable(function):
         raise ValueError(
-            f"metric {name!r}: module {module_name!r} ({module.__file__}) has no function {function_name!r}"
+            f"metric {name!r}: module {module_name!r} ({getattr(module, '__file__', 'built in')}) has no function "
+            f"{function_name!r}"
         )
     takes = getattr(function, "takes", "scores")
     if takes not in FORMS:

@@ -89,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     readable = np.flatnonzero(train.is_seen())
     if not len(readable):
         problems.stop(competition.raw, competition.allow)
-        raise ValueError(f"none of the {len(train_ids)} training images can be read")
+        raise ValueError(
+            f"none of the {len(train_ids)} training images can be read, first {train.paths[0]}: {train.failures[0]}"
+        )
     sizes = _class_sizes(labels.take(readable), target)
     findings = _findings_without_pixels(sizes, target, train, test)
     add_stopping(problems, findings)

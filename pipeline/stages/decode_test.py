@@ -10,9 +10,8 @@ from pathlib import Path
 
 from pipeline.base import allocator, console
 from pipeline.base.params import CompetitionParams, ImagesParams, load_section
-from pipeline.competition.schema import read_images
 from pipeline.competition.store import read_format
-from pipeline.images.part import add_arguments, write_part
+from pipeline.images.part import add_arguments, listed_images, write_part
 from pipeline.tables.table_files import open_images
 
 
@@ -25,10 +24,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = load_section(args.params, "images", ImagesParams)
     allocator.return_freed_memory()
 
-    names, fingerprints = read_images(args.list)
     stored = read_format(args.format)
-    with open_images(Path(competition.raw), encoding=competition.encoding, pixels=competition.pixels) as archive:
-        write_part(args, names, fingerprints, archive.read, archive.fingerprint, stored, images.fit)
+    named = {key: getattr(competition, key) for key in ("encoding", "header", "pixels")}
+    with open_images(Path(competition.raw), **named) as archive:
+        names, fingerprints = listed_images(args.list, archive)
+        write_part(args, archive, names, fingerprints, stored, images.fit)
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from pipeline.base import allocator, console
 from pipeline.base.files import write_json
 from pipeline.base.params import CompetitionParams, ImagesParams, load_section
 from pipeline.base.texts import thinned
-from pipeline.competition.schema import read_images
 from pipeline.competition.store import StoreFormat
-from pipeline.images.part import add_arguments, write_part
+from pipeline.images.part import add_arguments, listed_images, write_part
 from pipeline.images.store_writer import AUTO_SAMPLE, auto_bits, auto_size
 from pipeline.tables.table_files import open_images
 
@@ -28,12 +27,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = load_section(args.params, "images", ImagesParams)
     allocator.return_freed_memory()
 
-    names, fingerprints = read_images(args.list)
-    with open_images(Path(competition.raw), encoding=competition.encoding, pixels=competition.pixels) as archive:
+    named = {key: getattr(competition, key) for key in ("encoding", "header", "pixels")}
+    with open_images(Path(competition.raw), **named) as archive:
+        names, fingerprints = listed_images(args.list, archive)
         some = thinned([names], AUTO_SAMPLE)
         side = images.side if isinstance(images.side, int) else auto_size(some, archive.read)
         stored = StoreFormat(size=side, bits=auto_bits(some, archive.read))
-        write_part(args, names, fingerprints, archive.read, archive.fingerprint, stored, images.fit)
+        write_part(args, archive, names, fingerprints, stored, images.fit)
     write_json(args.format, stored)
 
 

@@ -7,6 +7,7 @@ are decoded again only where these change.
 import argparse
 import dataclasses
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,24 +15,26 @@ from tqdm import tqdm
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import whole_file, write_bytes, write_json, write_table
+from pipeline.base.files import write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import (
     IMAGES_COLUMNS,
+    NO_IMAGE,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     Schema,
+    read_seen,
     write_schema,
     write_target,
 )
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import ALLOWABLE, Layout, read_layout
-from pipeline.scoring.metrics import metric_source
+from pipeline.scoring.metrics import metric_sources
 
-OWN_METRIC = "# the metric is one of ours; of a metric of your own, this is a link to its file\n"
+OURS = "ours.txt", "The metric is one of ours. Of a metric of your own, here are links to its files.\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (competition)")
     parser.add_argument("--target", type=Path, required=True, help="JSON to write: what training needs to know")
     parser.add_argument("--schema", type=Path, required=True, help="JSON to write: what scoring and writing need")
-    parser.add_argument("--metric", type=Path, required=True, help="link to write: the file of a user's own metric")
+    parser.add_argument("--metric", type=Path, required=True, help="folder to write: links to a user's own metric")
     parser.add_argument("--recognised", type=Path, required=True, help="JSON to write: how it was read, and warnings")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
     parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
@@ -48,6 +51,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--test-list", type=Path, required=True, help="CSV to write: path and fingerprint of each")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
+    parser.add_argument(
+        "--seen", type=Path, nargs="*", default=[], help="CSVs of an earlier run's decoding, to warn by"
+    )
     args = parser.parse_args(argv)
     competition = load_section(args.params, "competition", CompetitionParams)
     _check_allow(competition.allow)
@@ -75,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(args.recognised, said)
     write_schema(args.schema, Schema(target=layout.target, submission=layout.submission, metric=layout.metric))
     _say(competition.raw, layout, problems)
+    _warn_of_unread(args.seen)
 
 
 def _check_allow(allow: Sequence[str]) -> None:
@@ -92,14 +99,30 @@ def _write_list(path: Path, members: Texts, archive: Archive, bar: tqdm) -> None
     write_table(path, IMAGES_COLUMNS, rows())
 
 
-def _link_metric(path: Path, metric: str) -> None:
-    """Make `path` a link to the file of a user's own metric, so that DVC sees when it is edited."""
-    source = metric_source(metric)
-    if source is None:
-        write_bytes(path, OWN_METRIC.encode())
-        return
-    with whole_file(path) as part:
-        part.symlink_to(os.path.relpath(source.resolve(), path.parent.resolve()))
+def _link_metric(folder: Path, metric: str) -> None:
+    """Fill `folder` with links to the files of a user's own metric, so that DVC sees when one is edited."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    sources = metric_sources(metric)
+    for module, source in sources.items():
+        (folder / f"{module}.py").symlink_to(os.path.relpath(source, folder.resolve()))
+    if not sources:
+        write_bytes(folder / OURS[0], OURS[1].encode())
+
+
+def _warn_of_unread(decoded: Sequence[Path]) -> None:
+    """A zip's directory may be the same though its damaged files are sound now: then nothing is decoded again."""
+    count = 0
+    for path in decoded:
+        if path.is_file():
+            _, failures = read_seen(path, f"decode_{path.stem}")
+            count += sum(failure not in ("", NO_IMAGE) for failure in failures)
+    if count:
+        console.say(
+            f"warning: {count:,} images could not be read when they were decoded; if the archive was damaged and is "
+            "sound now: `dvc repro -f decode_train decode_test`"
+        )
 
 
 def _say(raw: str, layout: Layout, problems: Problems) -> None:

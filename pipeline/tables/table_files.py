@@ -87,11 +87,14 @@ def _kind_of(name: str, is_sample: Callable[[str], bool] = lambda name: False) -
 
 
 @contextlib.contextmanager
-def open_images(path: Path, *, encoding: str = AUTO, pixels: str = AUTO) -> Iterator[Archive]:
+def open_images(
+    path: Path, *, encoding: str = AUTO, header: str | Sequence[str] = AUTO, pixels: str = AUTO
+) -> Iterator[Archive]:
     """The archive at `path`, whose members are the images too that are rows of a table. Keywords: as `read_tables`."""
     with open_archive(path) as archive:
         if not len(image_names(archive)):
-            read_tables(archive, encoding=encoding, pixels=pixels)
+            names = () if isinstance(header, str) else header
+            read_tables(archive, encoding=encoding, header=names, pixels=pixels)
         yield archive
 
 
