@@ -66,6 +66,18 @@ class Project:
         assert (done.returncode != 0) == fails, output
         return output
 
+    def pipeline(self, *words, fails=False):
+        """What `python -m pipeline` says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *words],
+            cwd=self.root,
+            env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def ran(self, *words):
         """The stages that `dvc repro` ran, in order."""
         return re.findall(r"Running stage '(.+?)'", self.dvc("repro", *words))

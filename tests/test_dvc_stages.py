@@ -17,14 +17,15 @@ pytestmark = pytest.mark.slow
 FOLDS = ("0", "1", "2")
 TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("train", "infer"))
 SCORED = {"evaluate", "submit"}
-EDITED = ("raw.zip", "my_metric.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
-METRIC = "def score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
+EDITED = ("raw.zip", "my_metric.py", "my_helper.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
+METRIC = "from my_helper import VALUE\n\ndef score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("project"))
-    (project.root / "my_metric.py").write_text(METRIC.format("float((truth == truth).mean())"))
+    (project.root / "my_metric.py").write_text(METRIC.format("VALUE"))
+    (project.root / "my_helper.py").write_text("VALUE = 0.5\n")
     project.ran()
     return project
 
@@ -144,6 +145,17 @@ def test_an_edit_of_a_users_own_metric_scores_again(project, back):
     assert project.ran() == ["ingest", *sorted(SCORED)]
     print("\n| a user's metric function edited | ingest, evaluate, submit |")
     assert re.search(r"0\.25", project.dvc("metrics", "show"))
+    (project.root / "my_metric.py").write_text(METRIC.format("VALUE"))
+    (project.root / "my_helper.py").write_text("VALUE = 0.75\n")
+    assert "edited since it scored" in project.pipeline("verify", fails=True)
+    assert project.ran() == ["ingest", *sorted(SCORED)], "what it imports is watched too"
+    assert re.search(r"0\.75", project.dvc("metrics", "show"))
+    assert "verify" not in project.pipeline("verify")
+    project.dvc("commit", "-f", "ingest")
+    for command in ("repro", "folds", "check", "verify"):
+        assert "my_helper.py is a copy of your metric's file" in project.pipeline(command, fails=True)
+    project.dvc("repro", "-f", "ingest")
+    assert "up to date" in project.dvc("status")
 
 
 def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(project, back):
@@ -157,3 +169,10 @@ def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(p
     assert "unreadable training image: 1" in message
     project.dvc("repro", "-f", *re.search(r"dvc repro -f ([\w ]+)`", message)[1].split())
     project.dvc("repro")
+    raw.write_bytes(sound[:start] + bytes(8) + sound[start + 8 :])
+    project.params["competition"]["allow"] = ["unreadable training image"]
+    project.save()
+    project.dvc("repro", "-f", "decode_train", "audit")
+    raw.write_bytes(sound)
+    assert "warning: 1 images could not be read when they were decoded" in project.dvc("repro"), "not in silence"
+    project.dvc("repro", "-f", "decode_train", "decode_test")

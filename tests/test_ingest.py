@@ -1,5 +1,6 @@
 """ingest: what a good competition becomes, and what each kind of bad one says."""
 
+import csv
 import io
 import json
 import re
@@ -422,3 +423,32 @@ def test_many_blank_images_beside_others_do_not_stop(workplace):
     files |= {name: encoded(np.zeros((12, 12), dtype=np.uint8)) for name in images[: len(images) // 2]}
     write_zip(workplace.raw, files)
     workplace.run_data()
+
+
+def test_a_file_that_is_gone_since_it_was_listed_is_named(workplace):
+    workplace.run("ingest")
+    files = competition_files()
+    del files["train/004.png"]
+    write_zip(workplace.raw, files)
+    with pytest.raises(ValueError, match=r"1 files of the archive are not those .*first .'train/004.png'.*`dvc repro`"):
+        workplace.run("decode_train")
+
+
+def test_images_that_cannot_be_read_are_no_copies_of_each_other(workplace, capsys):
+    files = competition_files() | {f"train/{number:03d}.png": b"" for number in (0, 1, 2)} | {"test/900.png": b""}
+    write_zip(workplace.raw, files)
+    workplace.params["competition"]["allow"] = ["unreadable training image", "unreadable test image"]
+    workplace.run_data()
+    assert "copies" not in capsys.readouterr().out and "also in train" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("note", ["a\rb", "a\nb", "a\r\nb", '"'])
+def test_cells_with_any_mark_of_a_line_go_through(workplace, note):
+    files = competition_files()
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL)
+    writer.writerow(("id", "label", "note"))
+    writer.writerows((f"{number:03d}", ("bird", "a cat", "dog, large")[number % 3], note) for number in range(30))
+    write_zip(workplace.raw, files | {"train.csv": text.getvalue().encode()})
+    workplace.run_data()
+    workplace.run("split")
