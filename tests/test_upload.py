@@ -16,6 +16,7 @@ import zlib
 from dataclasses import dataclass
 
 import pytest
+import requests
 import yaml
 from conftest import ROOT, competition_files, write_zip
 from kaggle_server import TOKEN, Server, World, environment
@@ -23,6 +24,8 @@ from kaggle_server import TOKEN, Server, World, environment
 from pipeline.base.files import write_json
 from pipeline.competition.schema import Schema, SubmissionFormat, Target, write_schema
 from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.site import RefusedError
+from pipeline.leaderboard.sites import kaggle
 
 SAMPLE = b"id,label\n007,cat\n008,cat\n009,cat\n"
 GOOD = b"id,label\n007,cat\n008,dog\n009,cat\n"
@@ -550,3 +553,17 @@ def test_dacon_takes_100_megabytes_at_most():
     client = Dacon("1", team="a", token=TOKEN)
     with pytest.raises(ValueError, match="has 100,000,001 bytes, Dacon takes 100,000,000"):
         client.deliver(b"x" * (MAX_BYTES + 1), "big.csv")
+
+
+def test_without_kaggles_client_the_requirements_to_install_are_told(monkeypatch):
+    monkeypatch.setattr(requests.Session, "send", requests.Session.send)  # the client's import is prepared by another
+    monkeypatch.setitem(sys.modules, "kaggle.api.kaggle_api_extended", None)
+    kaggle._client_class.cache_clear()
+    try:
+        with (
+            pytest.raises(RefusedError, match=r"Kaggle's client is not installed .*requirements-extra.txt"),
+            kaggle._one_sentence(str),
+        ):
+            kaggle._client_class()
+    finally:
+        kaggle._client_class.cache_clear()

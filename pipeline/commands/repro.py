@@ -125,4 +125,5 @@ class Screen:
             self._end()
 
     def _stage_line(self) -> str:
-        return stage_line(self.stage, time.monotonic() - self._since, self.lines[-1] if self.lines else "")
+        said = next((line for line in reversed(self.lines) if not is_warning(line)), "")  # those are shown as they come
+        return stage_line(self.stage, time.monotonic() - self._since, said)

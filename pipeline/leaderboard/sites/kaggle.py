@@ -218,6 +218,8 @@ def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
     """
     try:
         yield
+    except SiteError:
+        raise  # in a sentence already
     except SystemExit:
         raise RefusedError(LOGIN) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -236,7 +238,7 @@ def _client_class() -> Any:
         with _silent():
             from kaggle.api.kaggle_api_extended import KaggleApi
     except ImportError as error:
-        raise ValueError(f"Kaggle's client is not installed ({error.name} is missing): {EXTRA}") from None
+        raise RefusedError(f"Kaggle's client is not installed ({error.name} is missing): {EXTRA}") from None
     return KaggleApi
 
 
