@@ -492,7 +492,11 @@ def test_the_stage_states_method_and_sizes_and_warns_until_the_group_is_set(work
     write_target(folder / "target.json", Target(kind="single_label", columns=("label",), classes=("a", "b")))
     rows = list(zip(table.image_ids, table.labels, strict=True))
     write_table(folder / "train.csv", TRAIN_COLUMNS, rows)
-    write_table(workplace.path("data/groups.csv"), GROUPS_COLUMNS, zip(table.image_ids, table.groups, strict=True))
+    write_table(
+        workplace.path("data/groups.csv"),
+        GROUPS_COLUMNS,
+        zip(table.image_ids, table.groups, [""] * len(labels), strict=True),
+    )
     cells = [(name, label, f"p{row // 4}") for row, (name, label) in enumerate(rows)]
     write_table(folder / "train_columns.csv", ("image_id", "label", "patient_id"), cells)
 

@@ -19,7 +19,8 @@ TRAIN_COLUMNS = ("image_id", "label")
 TEST_COLUMNS = ("image_id",)
 IMAGES_COLUMNS = ("path", "fingerprint")  # '' for an image that is missing
 SEEN_COLUMNS = ("sha256", "failure")  # failure: why there is nothing to see, '' for a readable image
-GROUPS_COLUMNS = ("image_id", "group")  # group: of copies or near-copies of each other, '' for an image on its own
+# group: of copies or near-copies, '' for an image on its own; left_out: 'yes' for one that cannot be read
+GROUPS_COLUMNS = ("image_id", "group", "left_out")
 NO_IMAGE = "there is no image of it"  # the failure of an image that is missing
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
@@ -146,16 +147,19 @@ def read_train_labels(path: Path) -> tuple[Texts, Texts]:
 
 
 def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.ndarray]:
-    """The rows of data/competition/train.csv that data/groups.csv has, all its image ids, and (M,) int64 these rows."""
+    """The readable images of data/competition/train.csv, all its image ids, and (M,) int64 the rows of the readable.
+
+    groups: data/groups.csv. Raises ValueError where it is about other images.
+    """
     image_ids, labels = read_train_labels(path)
-    readable, groups_of = _read(groups, "audit", GROUPS_COLUMNS)
-    rows = _rows_of(readable, image_ids)
-    if rows is None:
+    grouped, groups_of, left_out = _read(groups, "audit", GROUPS_COLUMNS)
+    if grouped != image_ids:
         raise ValueError(
-            f"{groups} and {path} are not about the same images ({len(readable)} and {len(image_ids)}); "
+            f"{groups} and {path} are not about the same images ({len(grouped)} and {len(image_ids)}); "
             "run `dvc repro -f ingest audit`"
         )
-    return TrainTable(readable, labels.take(rows), groups_of), image_ids, rows
+    rows = np.flatnonzero(left_out.where(""))
+    return TrainTable(image_ids.take(rows), labels.take(rows), groups_of.take(rows)), image_ids, rows
 
 
 def read_test_ids(path: Path) -> Texts:
@@ -189,15 +193,6 @@ def read_unseen(path: Path, num_rows: int, table: Path) -> np.ndarray:
 def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
     with made_by(stage, path):
         return tuple(read_table(path, columns).values())
-
-
-def _rows_of(some: Texts, all_of_them: Texts) -> np.ndarray | None:
-    """(M,) int64: the rows of `all_of_them` that hold `some`, which come in the same order; None where they do not."""
-    if some == all_of_them:
-        return np.arange(len(some))
-    texts = enumerate(all_of_them)
-    rows = [next((row for row, text in texts if text == wanted), -1) for wanted in some]
-    return None if -1 in rows else np.array(rows, dtype=np.int64)
 
 
 def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{part}-description", type=Path, required=True, help=f"JSON from decode_{part}")
         parser.add_argument(f"--{part}-seen", type=Path, required=True, help=f"CSV from decode_{part}")
         parser.add_argument(f"--{part}-report", type=Path, required=True, help=f"JSON from decode_{part}")
-    parser.add_argument("--groups", type=Path, required=True, help="CSV to write: readable images, group of copies")
+    parser.add_argument("--groups", type=Path, required=True, help="CSV to write: group of copies, what is left out")
     parser.add_argument("--findings", type=Path, required=True, help="JSON to write: what was found")
     parser.add_argument("--page", type=Path, required=True, help="HTML to write: the same with thumbnails")
     args = parser.parse_args(argv)
@@ -100,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     copies = _copies(train, test, labels, near=competition.near_copies == "group")
     findings += copies.findings
     group_of = _group_of(copies.in_train, train_ids)
-    groups = ((train_ids[row], group_of.get(row, "")) for row in readable.tolist())
+    seen = enumerate(train.is_seen().tolist())
+    groups = ((train_ids[row], group_of.get(row, ""), "" if is_seen else "yes") for row, is_seen in seen)
     write_table(args.groups, GROUPS_COLUMNS, groups)
     write_json(args.findings, _summary(sizes, train, test, findings))
     galleries = _galleries(target, labels, copies, train, test)

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections split, folds)")
     parser.add_argument("--target", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
-    parser.add_argument("--groups", type=Path, required=True, help="CSV from audit: readable images, groups of copies")
+    parser.add_argument("--groups", type=Path, required=True, help="CSV from audit: groups of copies, what is left out")
     parser.add_argument("--columns", type=Path, required=True, help="CSV: image_id, then the organiser's columns")
     parser.add_argument("--per-fold", type=Path, nargs="*", default=[], help="folders that hold a file for each fold")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write: image_id, fold")

@@ -64,6 +64,7 @@ DAMAGE = [
     (SEEN, drop_a_line, "infer", "-f ingest decode_test`"),
     (SEEN, drop_a_line, "submit", "-f ingest decode_test`"),
     (GROUPS, drop_a_cell, "split", "-f audit`"),
+    (GROUPS, drop_a_line, "split", "-f ingest audit`"),
     (GROUPS, other_cell("image_id", "9"), "split", "-f ingest audit`"),
     (TARGET, truncate, "split", INGEST),
     (TARGET, empty, "train", INGEST),
