@@ -26,7 +26,7 @@ def test_from_zip_to_a_graded_submission(quick, capsys, layout, target, kind):
     write_zip(quick.raw, made.files)
     quick.params["competition"] |= made.settings
     quick.run("ingest")
-    recognised = {path.name: path.read_bytes() for path in quick.path("data/competition").iterdir()}
+    recognised = {path.name: path.read_bytes() for path in quick.path("data/competition").rglob("*") if path.is_file()}
 
     command.main(["inspect", str(quick.raw), "--write", "--params", str(quick.path("params.yaml"))])
     out = capsys.readouterr().out
@@ -35,7 +35,9 @@ def test_from_zip_to_a_graded_submission(quick, capsys, layout, target, kind):
     assert "auto" not in {quick.params["competition"][key] for key in ("submission", "metric", "target", "sample")}
 
     quick.run_all()
-    assert {path.name: path.read_bytes() for path in quick.path("data/competition").iterdir()} == recognised
+    assert {
+        path.name: path.read_bytes() for path in quick.path("data/competition").rglob("*") if path.is_file()
+    } == recognised
     score, chance = graded(made, quick.path("submissions/submission.csv").read_bytes())
     assert score > chance + 0.15
 
