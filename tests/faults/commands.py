@@ -128,7 +128,11 @@ class Checkout(Project):
             if "submit" in stages:
                 del lock["stages"]["submit"]  # the last: receipt.json has the sha256 of dvc.lock as it was before
         for path, md5 in outs:
-            (self.root / path).unlink()
+            out = self.root / path
+            if out.is_dir():  # the links to a user's own metric
+                shutil.rmtree(out)
+            else:
+                out.unlink()
             (self.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink(missing_ok=True)  # metrics are not there
         for run in list((self.root / ".dvc/cache/runs").rglob("*")):
             if run.is_file() and yaml.safe_load(run.read_text())["cmd"] in commands:
