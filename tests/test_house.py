@@ -16,8 +16,8 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FLOORS = (  # from the ground up; rooms of one floor do not know each other
     ("base",),
     ("competition", "archive", "loop", "report"),
-    ("tables", "images", "models", "submission", "split", "audit"),
-    ("scoring", "training"),
+    ("tables", "models", "submission", "split", "audit"),
+    ("scoring", "training", "images"),
     ("layout", "bundle"),
     ("stages", "leaderboard"),
     ("commands",),

@@ -230,3 +230,22 @@ def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     with open_images(write_zip(workplace.root / "new.zip", only_test)) as archive:
         members = members_of_ids(archive, ids, known)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(archive.read(members[3])))), GREY[NUM_TRAIN + 3])
+
+
+def test_rows_are_counted_alike_by_reading_and_by_decoding_where_labels_have_no_header(workplace):
+    """How a pixel table's rows are counted depends on the other tables, so on the names given for their columns."""
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(0, 256, 784).tolist() for _ in range(40)]
+    pixels = [f"pixel{number}" for number in range(784)]
+    files = {
+        "train.csv": csv_bytes(pixels, rows[:30]),
+        "test.csv": csv_bytes(pixels, rows[30:]),
+        "train_labels.csv": "".join(f"{row},{'abc'[row % 3]}\n" for row in range(30)).encode(),
+        "sample_submission.csv": csv_bytes(("id", "label"), [(row, "a") for row in range(10)]),
+    }
+    write_zip(workplace.raw, files)
+    workplace.params["competition"]["header"] = ["id", "label"]
+    workplace.run_data()
+    for part, due in (("train", rows[:30]), ("test", rows[30:])):
+        store = np.load(workplace.path(f"data/images/{part}.npy"))
+        assert np.array_equal(store[:, :, :, 0].reshape(len(due), -1), due)

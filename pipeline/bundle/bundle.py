@@ -30,7 +30,7 @@ from pipeline.base.params import (
 )
 from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
-from pipeline.competition.schema import read_images, read_schema, read_test_ids, read_unseen
+from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
 from pipeline.tables.table_files import read_tables
@@ -116,7 +116,7 @@ def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
 
     table, images, seen: what ingest and decode_test wrote about them.
     """
-    image_ids, (paths, _) = read_test_ids(table), read_images(images)
+    image_ids, paths = read_test_ids(table), read_paths(images)
     rows = zip(image_ids, paths, read_unseen(seen, len(image_ids), table), strict=True)
     return table_bytes(KNOWN_COLUMNS, ([image_id, "" if unseen else path] for image_id, path, unseen in rows))
 
@@ -145,17 +145,13 @@ def _settings(params: Path, folds: Sequence[str]) -> Settings:
     return Settings(
         folds=list(folds),
         encoding=competition.encoding,
-        header=_header(competition),
+        header=competition.header,
         pixels=competition.pixels,
         fit=load_section(params, "images", ImagesParams).fit,
         batch_size=infer.batch_size,
         device=compute.device,
         precision=compute.precision,
     )
-
-
-def _header(competition: CompetitionParams) -> list[str]:
-    return [] if isinstance(competition.header, str) else list(competition.header)
 
 
 def _json(value: Any) -> bytes:
@@ -252,7 +248,7 @@ def _organisers_sample(raw: Path, written: Path, competition: CompetitionParams)
     due = written.read_bytes()
     with open_archive(raw) as archive:
         found = read_tables(
-            archive, encoding=competition.encoding, header=_header(competition), pixels=competition.pixels
+            archive, encoding=competition.encoding, header=competition.header, pixels=competition.pixels
         )
         alike = (name for name, table in found.tables.items() if list(table.header) == parse_table(due)[0])
         for name in filter(archive.__contains__, alike):

@@ -1,5 +1,6 @@
 """What the bundle's maker and its predict.py agree on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 KNOWN_COLUMNS = ("image_id", "path")  # of test.csv; path: '' where ingest or decoding saw no image
@@ -11,7 +12,7 @@ class Settings:
 
     folds: list[str]
     encoding: str
-    header: list[str]  # of tables without one
+    header: str | Sequence[str]  # of tables without one, or `auto`
     pixels: str
     fit: str
     batch_size: int

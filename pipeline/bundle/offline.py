@@ -49,7 +49,8 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         sample = scratch / "sample_submission.csv"
         write_bytes(sample, plain)
         image_ids = _image_ids(plain, schema)
-        with open_images(args.images, encoding=settings.encoding, pixels=settings.pixels) as archive:
+        named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
+        with open_images(args.images, **named) as archive:
             members = _members(archive, image_ids, home / "test.csv")
             unseen = Texts(members).where("")
             store = _decoded(archive, members, scratch, read_format(home / "format.json"), settings.fit)

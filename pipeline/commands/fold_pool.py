@@ -175,9 +175,10 @@ class Screen:
         stage = fold.stages[0].addressing
         while (line := fold.unread.readline()).endswith(b"\n"):
             text = line.decode(errors="replace").rstrip()
-            fold.last_line = "" if text.startswith(COMMAND) else text
-            if is_warning(fold.last_line):
-                say_above(self._bar, f"{stage}: {fold.last_line}")
+            if is_warning(text):
+                say_above(self._bar, f"{stage}: {text}")
+            else:
+                fold.last_line = "" if text.startswith(COMMAND) else text
         fold.unread.seek(-len(line), os.SEEK_CUR)
         if not self._bar.disable:
             running = stage_line(stage, time.monotonic() - fold.since, fold.last_line)

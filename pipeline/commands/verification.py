@@ -11,11 +11,7 @@ from pipeline.base.files import fold_files, made_by, read_json, sha256_of
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_metric import refuse_copied_metric
-from pipeline.competition.schema import (
-    read_dealt,
-    read_schema,
-    read_test_ids,
-)
+from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.scoring.decision import choose_decision, read_decision
 from pipeline.scoring.fold_predictions import gather_oof, written_submission
@@ -52,12 +48,13 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     schema = read_schema(places.schema)
     target = schema.target
     folds = load_folds(places.params)
-    dealt, num_train = read_dealt(places.train_table, places.folds, target, folds)
+    dealt = read_dealt(places.train_table, places.folds, target, folds)
     test_ids = read_test_ids(places.test_table)
-    yield "tables", f"{num_train:,} labelled images, {len(test_ids):,} to predict"
-    yield "train store", _store(places.train_images, places.train_description, num_train, places.train_table)
+    yield "tables", f"{dealt.num_rows:,} labelled images, {len(test_ids):,} to predict"
+    yield "train store", _store(places.train_images, places.train_description, dealt.num_rows, places.train_table)
     yield "test store", _store(places.test_images, places.test_description, len(test_ids), places.test_table)
-    unread = f", {num_train - len(dealt.rows):,} that cannot be read in none" if len(dealt.rows) < num_train else ""
+    num_unread = dealt.num_rows - len(dealt.rows)
+    unread = f", {num_unread:,} that cannot be read in none" if num_unread else ""
     yield "folds", f"each image in one of {len(folds)}{unread}"
     for fold in folds:
         _weights(places, fold)

@@ -5,8 +5,10 @@ Each stage depends only on what it reads: training on target.json, scoring and w
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
@@ -167,6 +169,11 @@ def read_test_ids(path: Path) -> Texts:
     return _read(path, "ingest", TEST_COLUMNS)[0]
 
 
+def read_paths(path: Path) -> Texts:
+    """The paths that `read_images` gives, alone."""
+    return _read(path, "ingest", IMAGES_COLUMNS, only=("path",))[0]
+
+
 def read_images(path: Path) -> tuple[Texts, Texts]:
     """(paths in the archive, fingerprints of the files) of data/competition/{train,test}_images.csv, row by row."""
     return _read(path, "ingest", IMAGES_COLUMNS)
@@ -177,12 +184,17 @@ def read_seen(path: Path, stage: str) -> tuple[Texts, Texts]:
     return _read(path, stage, SEEN_COLUMNS)
 
 
+def read_failures(path: Path, stage: str) -> Texts:
+    """Why nothing is to be seen of an image, '' for a readable one: what `read_seen` gives, alone."""
+    return _read(path, stage, SEEN_COLUMNS, only=("failure",))[0]
+
+
 def read_unseen(path: Path, num_rows: int, table: Path) -> np.ndarray:
     """(N,) bool: nothing is to be seen of the image, by data/images/test.csv.
 
     Raises ValueError unless it has the `num_rows` of the test table.
     """
-    _, failures = read_seen(path, "decode_test")
+    failures = read_failures(path, "decode_test")
     if len(failures) != num_rows:
         raise ValueError(
             f"{table} has {num_rows} rows, {path} has {len(failures)}; run `dvc repro -f ingest decode_test`"
@@ -190,9 +202,9 @@ def read_unseen(path: Path, num_rows: int, table: Path) -> np.ndarray:
     return ~failures.where("")
 
 
-def _read(path: Path, stage: str, columns: Sequence[str]) -> Any:
+def _read(path: Path, stage: str, columns: Sequence[str], only: Sequence[str] = ()) -> Any:
     with made_by(stage, path):
-        return tuple(read_table(path, columns).values())
+        return tuple(read_table(path, columns, only=only).values())
 
 
 def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
@@ -255,6 +267,12 @@ class LabelSets(Sequence[list[str]]):
         return map(several_labels, self._cells) if self._several else ([cell] for cell in self._cells)
 
 
+def class_sizes(labels: Sequence[str], target: Target) -> dict[str, int]:
+    """Label -> images that have it, in the order of the classes; labels: `label` cells."""
+    counts = Counter(chain.from_iterable(LabelSets(labels, several=not target.exclusive)))
+    return {label: counts[label] for label in target.classes}
+
+
 def label_cell(labels: Iterable[str]) -> str:
     """How train.csv holds several labels; `several_labels` reads it."""
     return json.dumps(list(labels), ensure_ascii=False)
@@ -281,6 +299,7 @@ class Dealt:
     truth: np.ndarray  # as `target_array` gives it
     held_by: np.ndarray  # (N,) str: the fold that holds each out
     rows: np.ndarray  # (N,) int64: of the train table and the train store
+    num_rows: int  # of the train table
 
     @property
     def fold_of(self) -> dict[str, str]:
@@ -288,8 +307,8 @@ class Dealt:
         return dict(zip(self.image_ids, self.held_by.tolist(), strict=True))
 
 
-def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequence[str]) -> tuple[Dealt, int]:
-    """What train.csv and folds.csv say, and the rows of train.csv.
+def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequence[str]) -> Dealt:
+    """What train.csv and folds.csv say.
 
     Raises ValueError unless `folds`, and no others, hold out images.
     """
@@ -304,4 +323,4 @@ def read_dealt(train_table: Path, folds_table: Path, target: Target, folds: Sequ
             "run `dvc repro -f split`"
         )
     rows = np.flatnonzero(~held_by.where(""))
-    return Dealt(image_ids.take(rows), truth[rows], np.array(list(held_by.take(rows))), rows), len(image_ids)
+    return Dealt(image_ids.take(rows), truth[rows], np.array(list(held_by.take(rows))), rows, len(image_ids))

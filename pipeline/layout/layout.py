@@ -4,9 +4,7 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
-from collections import Counter
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
-from pipeline.competition.schema import LabelSets, SubmissionFormat, Target
+from pipeline.competition.schema import SubmissionFormat, Target, class_sizes
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import MIN_SHARE, TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.labels import (
@@ -79,8 +77,7 @@ class Layout:
 
     def class_sizes(self) -> dict[str, int]:
         """Label -> number of training images that have it, in the order of the classes."""
-        counts = Counter(chain.from_iterable(LabelSets(self.train_labels, several=not self.target.exclusive)))
-        return {label: counts[label] for label in self.target.classes}
+        return class_sizes(self.train_labels, self.target)
 
 
 def read_layout(archive: Archive, problems: Problems, overrides: Overrides | None = None) -> Layout:
@@ -130,8 +127,8 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
 def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Context:
     """Tables and images read. Raises ValueError for no image, and for a table that is needed and cannot be read."""
     index = ImageIndex(image_names(archive))
-    header = () if isinstance(overrides.header, str) else overrides.header
-    found = read_tables(archive, index, encoding=overrides.encoding, header=header, pixels=overrides.pixels)
+    named = {key: getattr(overrides, key) for key in ("encoding", "header", "pixels")}
+    found = read_tables(archive, index, **named)
     if found.notes:
         index = ImageIndex(image_names(archive))
     context = Context(
@@ -156,8 +153,8 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
         raise context.stop(f"no image among {len(archive.names)} files; {known}")
     context.settings = {"encoding": overrides.encoding, "test_table": NONE, "test_images": AUTO}
-    if header:
-        context.settings["header"] = list(header)
+    if overrides.header and not isinstance(overrides.header, str):
+        context.settings["header"] = list(overrides.header)
     if overrides.pixels != AUTO:
         context.settings["pixels"] = overrides.pixels
     return context

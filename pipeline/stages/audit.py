@@ -6,10 +6,10 @@ out. Copies and near-copies of an image share a group, which no two folds may sh
 
 import argparse
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ from pipeline.competition.schema import (
     GROUPS_COLUMNS,
     LabelSets,
     Target,
-    read_images,
+    class_sizes,
+    read_paths,
     read_seen,
     read_target,
     read_test_ids,
@@ -54,6 +55,7 @@ class Part:
     store: np.ndarray
     seen: Seen
 
+    @functools.cached_property
     def is_seen(self) -> np.ndarray:
         """(N,) bool."""
         return self.failures.where("")
@@ -86,13 +88,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     _add_constant(problems, train.seen, test.seen)
     _add_failures(problems, "training", train, THEN["train"])
     _add_failures(problems, "test", test, THEN["test"])
-    readable = np.flatnonzero(train.is_seen())
+    readable = np.flatnonzero(train.is_seen)
     if not len(readable):
         problems.stop(competition.raw, competition.allow)
         raise ValueError(
             f"none of the {len(train_ids)} training images can be read, first {train.paths[0]}: {train.failures[0]}"
         )
-    sizes = _class_sizes(labels.take(readable), target)
+    sizes = class_sizes(labels.take(readable), target)
     findings = _findings_without_pixels(sizes, target, train, test)
     add_stopping(problems, findings)
     problems.stop(competition.raw, competition.allow)
@@ -100,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     copies = _copies(train, test, labels, near=competition.near_copies == "group")
     findings += copies.findings
     group_of = _group_of(copies.in_train, train_ids)
-    seen = enumerate(train.is_seen().tolist())
+    seen = enumerate(train.is_seen.tolist())
     groups = ((train_ids[row], group_of.get(row, ""), "" if is_seen else "yes") for row, is_seen in seen)
     write_table(args.groups, GROUPS_COLUMNS, groups)
     write_json(args.findings, _summary(sizes, train, test, findings))
@@ -117,17 +119,12 @@ def _part(args: argparse.Namespace, part: str, image_ids: Texts) -> Part:
     store, _ = read_store(path("images"), path("description"), num_rows=len(image_ids), table=path("table"))
     return Part(
         image_ids=image_ids,
-        paths=read_images(path("list"))[0],
+        paths=read_paths(path("list")),
         sha256=sha256,
         failures=failures,
         store=store,
         seen=read_report(path("report"), f"decode_{part}"),
     )
-
-
-def _class_sizes(labels: Texts, target: Target) -> dict[str, int]:
-    counts = Counter(chain.from_iterable(LabelSets(labels, several=not target.exclusive)))
-    return {label: counts[label] for label in target.classes}
 
 
 def _add_failures(problems: Problems, role: str, part: Part, then: str) -> None:
@@ -136,7 +133,7 @@ def _add_failures(problems: Problems, role: str, part: Part, then: str) -> None:
         f"put a sound copy of the file in its place; or, and {then}: competition.allow: [{kind}]. If the archive was "
         "damaged and is another now: `dvc repro -f decode_train decode_test`"
     )
-    for row in np.flatnonzero(~part.is_seen()).tolist():
+    for row in np.flatnonzero(~part.is_seen).tolist():
         if part.paths[row]:  # else it is missing, as ingest has said
             problems.add(kind, f"{part.paths[row]}: {part.failures[row]}", remedy)
 
@@ -178,7 +175,7 @@ class _Copies:
 
 def _copies(train: Part, test: Part, labels: Texts, *, near: bool) -> _Copies:
     ids = {"train_ids": train.image_ids, "test_ids": test.image_ids}
-    seen = (train.is_seen(), test.is_seen())
+    seen = (train.is_seen, test.is_seen)
     stores = (train.store, test.store)
     alone = search_copies(stores[:1]) if near else Search([], [], [], [])
     in_train = audit.joined(audit.same_bytes([train.sha256]), _of_seen(alone.groups, seen))
@@ -245,7 +242,7 @@ def _summary(sizes: Mapping[str, int], train: Part, test: Part, findings: Sequen
     """audit.json: counts, formats, and everything found, the first three of each kind by name."""
     original = _both(train.seen.sizes, test.seen.sizes)
     return {
-        "num_train": int(train.is_seen().sum()),
+        "num_train": int(train.is_seen.sum()),
         "num_test": len(test.image_ids),
         "classes": sizes,
         "formats": dict(_both(train.seen.formats, test.seen.formats).most_common()),

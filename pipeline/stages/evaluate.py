@@ -72,10 +72,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    dealt, num_rows = read_dealt(args.train_table, args.folds, target, folds)
+    dealt = read_dealt(args.train_table, args.folds, target, folds)
     image_ids, truth, held_by = dealt.image_ids, dealt.truth, dealt.held_by
-    store, _ = read_store(args.train_images, args.description, num_rows=num_rows, table=args.train_table)
-    if len(image_ids) < num_rows:
+    store, _ = read_store(args.train_images, args.description, num_rows=dealt.num_rows, table=args.train_table)
+    if len(image_ids) < dealt.num_rows:
         store = store[dealt.rows]
 
     files = fold_files(args.oof, ".npz", folds)
@@ -108,8 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _sum_seconds(folder: Path, out: Path, oof: Mapping[str, Path]) -> None:
     """Seconds of all folds, where each was trained here: no output, so that equal runs have equal outputs."""
-    paths = {fold: folder / f"{fold}.json" for fold in oof}
-    noted = [read_json(path) for path in paths.values() if path.is_file()]
+    noted = [read_json(path) for path in (folder / f"{fold}.json" for fold in oof) if path.is_file()]
     if [note["oof_sha256"] for note in noted] == [sha256_of(path) for path in oof.values()]:
         write_json(out, {"train_seconds": round(sum(note["seconds"] for note in noted), 1)})
     else:

@@ -26,7 +26,7 @@ from pipeline.competition.schema import (
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     Schema,
-    read_seen,
+    read_failures,
     write_schema,
     write_target,
 )
@@ -116,7 +116,7 @@ def _warn_of_unread(decoded: Sequence[Path]) -> None:
     count = 0
     for path in decoded:
         if path.is_file():
-            _, failures = read_seen(path, f"decode_{path.stem}")
+            failures = read_failures(path, f"decode_{path.stem}")
             count += sum(failure not in ("", NO_IMAGE) for failure in failures)
     if count:
         console.say(

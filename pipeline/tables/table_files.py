@@ -93,8 +93,7 @@ def open_images(
     """The archive at `path`, whose members are the images too that are rows of a table. Keywords: as `read_tables`."""
     with open_archive(path) as archive:
         if not len(image_names(archive)):
-            names = () if isinstance(header, str) else header
-            read_tables(archive, encoding=encoding, header=names, pixels=pixels)
+            read_tables(archive, encoding=encoding, header=header, pixels=pixels)
         yield archive
 
 
@@ -103,15 +102,16 @@ def read_tables(
     index: ImageIndex | None = None,
     *,
     encoding: str = AUTO,
-    header: Sequence[str] = (),
+    header: str | Sequence[str] = AUTO,
     pixels: str = AUTO,
 ) -> TableFiles:
     """Every table; tables of one header beside the images of each folder become one.
 
     index: of the archive's images; where there is none, a table's rows may be images. encoding: as `decoded` takes it;
-    header: names for tables that have none; pixels: the shape of a row's image, as `add_images` takes it.
+    header: names for tables that have none, or `auto`; pixels: the shape of a row's image, as `add_images` takes it.
     """
     checked_encoding(encoding)
+    names = () if isinstance(header, str) else header
     index = index or ImageIndex(image_names(archive))
     tables: dict[str, Table] = {}
     unread: dict[str, str] = {}
@@ -119,7 +119,7 @@ def read_tables(
 
     for name in archive.names:
         try:
-            found = _read(archive, name, index, encoding, header)
+            found = _read(archive, name, index, encoding, names)
         except (ValueError, OSError) as error:
             unread[name] = str(error)
             continue
