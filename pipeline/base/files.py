@@ -224,6 +224,16 @@ def sha256_of(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def md5_of(path: Path) -> str:
+    """The MD5 by which DVC knows a file, or a folder (of the list of its files), and Google's storage a file."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listed = [{"md5": md5_of(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+        return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def refuse_altered(path: Path, sha256: str, *, stage: str) -> None:
     """Raise ValueError unless the file has the digest that `stage`, which wrote it, noted (0.8 s a GB)."""
     found = sha256_of(path)

@@ -1,13 +1,12 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.base.files import fold_files, made_by, read_json, sha256_of
+from pipeline.base.files import fold_files, made_by, md5_of, read_json, sha256_of
 from pipeline.base.params import load_folds
 from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_metric import refuse_copied_metric
@@ -118,22 +117,12 @@ def _recorded(lock: Path, metric: Path) -> str:
     outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
     of_metric = [dep for dep in stages.get("evaluate", {}).get("deps", []) if lock.parent / dep["path"] == metric]
     for dep in of_metric:
-        if not metric.is_dir() or _md5(metric) != dep["md5"]:
+        if not metric.is_dir() or md5_of(metric) != dep["md5"]:
             raise ValueError(f"the code of the metric was edited since it scored ({metric}); run `dvc repro`")
     for stage, out in outs:
         path = lock.parent / out["path"]
         if not path.exists():
             raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
-        if _md5(path) != out["md5"]:
+        if md5_of(path) != out["md5"]:
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     return f"{len(outs)} outputs as DVC recorded them"
-
-
-def _md5(path: Path) -> str:
-    """As DVC notes it: of a file's bytes, or of the list of a folder's files."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        listed = [{"md5": _md5(file), "relpath": file.relative_to(path).as_posix()} for file in files]
-        return hashlib.md5(json.dumps(listed, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 from pipeline.archive.archive import open_archive
 from pipeline.base import console
-from pipeline.base.files import read_json, write_json
-from pipeline.leaderboard.provenance import md5_of
+from pipeline.base.files import md5_of, read_json, write_json
 from pipeline.leaderboard.site import Site, UnansweredError
 
 PIECE = 1 << 16  # bytes; of the last one before a break nothing is kept

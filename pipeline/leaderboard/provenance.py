@@ -41,12 +41,6 @@ def git_bytes(folder: Path, *words: str) -> bytes | None:
     return done.stdout
 
 
-def md5_of(path: Path) -> str:
-    """The file's MD5, by which DVC and Google's storage know it."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "md5").hexdigest()
-
-
 def project_root(path: Path) -> Path:
     """The DVC project that `path` lies in; the folder of `path` where there is none."""
     folder = path.resolve().parent

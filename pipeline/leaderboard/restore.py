@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.files import md5_of
 from pipeline.base.yamls import read_yaml
 from pipeline.leaderboard.ledger import Entry
-from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name, md5_of
+from pipeline.leaderboard.provenance import CLEAN, git, git_bytes, lock_name
 from pipeline.submission.difference import first_difference
 
 STAGE = "submit"
