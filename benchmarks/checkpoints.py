@@ -42,14 +42,16 @@ def train(
     """Seconds of a fold with averaging, the largest state there is."""
     seed_torch("first weights", 0)
     rows = np.arange(args.images)
-    model = Normalised(create_model("resnet9", num_classes=NUM_CLASSES, width=args.width), (0.5,) * 3, (0.25,) * 3)
+    model = Normalised(
+        create_model("resnet9", num_classes=NUM_CLASSES, options={"width": args.width}), (0.5,) * 3, (0.25,) * 3
+    )
     data = FoldData(
         fold="0", store=store, train_rows=rows, valid_rows=rows[:64], targets=rows % NUM_CLASSES,
         target_kind="single_label", num_classes=NUM_CLASSES,
     )  # fmt: skip
     train = TrainParams(
         seed=0, epochs=args.epochs, batch_size=128, optimizer="adamw", peak_lr=0.003, momentum=0.9, weight_decay=0.01,
-        warmup=0.2, label_smoothing=0.1, ema_decay=0.99, flip_tta=False, valid_every=args.epochs,
+        warmup=0.2, label_smoothing=0.1, ema_decay=0.99, tta="none", valid_every=args.epochs,
     )  # fmt: skip
     augment = AugmentParams(crop_padding=0, crop_fill="zeros", flip=True, cutout=0, policy="none")
     compute = Compute(device=device, dtype=autocast_dtype("auto", device))

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.training.augment import Augmentation, cut_out, shift_and_flip
+from pipeline.training.augment import Augmentation, alternating, cut_out, shift_and_flip
 
 
 @pytest.fixture
@@ -57,6 +57,24 @@ def test_flips_are_half(images):
     many = images[:1].expand(4000, -1, -1, -1).contiguous()
     flipped = (Augmentation(flip=True)(many, 0) == images[0].flip(1)).all(dim=3).all(dim=2).all(dim=1)
     assert abs(float(flipped.float().mean()) - 0.5) < 0.04
+
+
+def test_alternating_flips_turn_every_image_every_epoch():
+    """Whatever the order of an epoch; half of the images are mirrored in each."""
+    orders = [np.random.default_rng(epoch).permutation(1000) for epoch in (1, 2, 3)]
+    key = {"seed": 0, "fold": 1}
+    mirrored = [alternating(order, **key, epoch=epoch)[np.argsort(order)] for epoch, order in enumerate(orders, 1)]
+    assert np.array_equal(mirrored[0], ~mirrored[1])
+    assert np.array_equal(mirrored[0], mirrored[2])
+    assert 450 < mirrored[0].sum() < 550
+    assert not np.array_equal(mirrored[0], alternating(np.arange(1000), seed=0, fold=2, epoch=1))
+
+
+def test_images_are_mirrored_by_their_position_in_the_epoch(images):
+    mirrored = np.arange(200) % 3 == 0
+    got = Augmentation(mirrored=mirrored)(images, chunk=1, first=100)
+    for image, mirror, out in zip(images, mirrored[100:160], got, strict=True):
+        assert torch.equal(out, image.flip(1) if mirror else image)
 
 
 def test_everything_off_changes_nothing(images):

@@ -53,7 +53,7 @@ OTHER = {
     },
     "train": {
         "seed": 1, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,
-        "weight_decay": 0.001, "warmup": 0.3, "label_smoothing": 0.2, "ema_decay": 0.5, "flip_tta": True,
+        "weight_decay": 0.001, "warmup": 0.3, "label_smoothing": 0.2, "ema_decay": 0.5, "tta": "mirror",
         "valid_every": 1, "clip_norm": 1.0, "fit_memory": True,
     },
     "compute": {"device": "cpu", "precision": "fp32", "compile": True},

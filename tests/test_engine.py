@@ -15,7 +15,7 @@ from pipeline.loop.batches import Batches
 from pipeline.loop.engine import Mode, Stepper, run_model
 from pipeline.loop.epoch_meter import EpochMeter, NonFiniteLossError
 from pipeline.loop.objective import CrossEntropy
-from pipeline.models.networks import MirrorAveraged, Normalised
+from pipeline.models.networks import Normalised, predictor
 from pipeline.models.resnet9 import ResNet9
 from pipeline.training import augment, autoaugment, mixing
 from pipeline.training.mixing import Mixed, Mixing
@@ -176,11 +176,17 @@ def test_bfloat16_autocast_gives_float32_probabilities_near_the_float32_ones(sto
     assert np.abs(rough.probs - exact.probs).max() < 0.05
 
 
-def test_mirror_averaging_is_the_mean_of_the_two_probabilities(store, model):
+def test_each_way_of_averaging_views_is_the_mean_of_their_probabilities(store, model):
     straight = run_model(model, batches(store, 20), Mode.VALID, device=CPU)
     mirrored = run_model(model, batches(store.flip(2), 20), Mode.VALID, device=CPU)
-    both = run_model(MirrorAveraged(model, CrossEntropy()), batches(store, 20), Mode.VALID, device=CPU)
+    both = run_model(predictor(model, CrossEntropy(), "mirror"), batches(store, 20), Mode.VALID, device=CPU)
     assert np.abs(both.probs - (straight.probs + mirrored.probs) / 2).max() < 1e-6
+    padded = np.pad(store.numpy(), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    views = [torch.from_numpy(moved.copy()) for moved in (padded[:, :-2, :-2], padded[:, 2:, 2:])]
+    moved = [run_model(model, batches(v, 20), Mode.VALID, device=CPU).probs for x in views for v in (x, x.flip(2))]
+    all_views = run_model(predictor(model, CrossEntropy(), "mirror_shift"), batches(store, 20), Mode.VALID, device=CPU)
+    assert np.abs(all_views.probs - (both.probs + sum(moved) / 4) / 2).max() < 1e-6
+    assert predictor(model, CrossEntropy(), "none") is model
 
 
 @pytest.mark.parametrize("mode", list(Mode))

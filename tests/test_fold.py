@@ -38,7 +38,7 @@ def outputs(place):
     [
         {"train": {}, "augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
         {
-            "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True},
+            "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror"},
             "augment": {"mixup": 0.4, "cutmix": 1.0},
         },
     ],

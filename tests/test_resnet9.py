@@ -6,6 +6,8 @@ import torch
 from torch import nn
 
 import pipeline.models.timm_models  # noqa: F401  (registers resnet9)
+from pipeline.base.params import ModelParams, parse_section
+from pipeline.models.layers import Pool
 from pipeline.models.networks import Normalised, create_model
 from pipeline.models.resnet9 import LOGIT_SCALE, Residual, ResNet9
 
@@ -55,7 +57,7 @@ def test_pooling_before_relu_changes_no_bit_of_logits_or_gradients(dtype):
     for number, part in enumerate(relu_first.features):
         if isinstance(part, nn.Sequential) and len(part) == 4:
             conv, norm, pool, relu = part
-            assert (type(pool), type(relu)) == (nn.MaxPool2d, nn.ReLU)
+            assert (type(pool), type(relu)) == (Pool, nn.ReLU)
             relu_first.features[number] = nn.Sequential(conv, norm, relu, pool)
     relu_first.load_state_dict(ours.state_dict())
     for got, expected in zip(computed(ours), computed(relu_first), strict=True):
@@ -73,7 +75,7 @@ def test_timm_creates_it():
 
 
 def test_any_timm_model_is_built_with_its_options():
-    model = create_model("resnet10t", num_classes=4, width=64, options={"drop_rate": 0.25})
+    model = create_model("resnet10t", num_classes=4, options={"drop_rate": 0.25})
     assert model(torch.randn(2, 3, 64, 64)).shape == (2, 4)
     assert model.drop_rate == 0.25
 
@@ -82,21 +84,27 @@ def test_any_timm_model_is_built_with_its_options():
     ("settings", "message"),
     [
         ({"name": "resnet9", "pretrained": True}, "resnet9 has no pretrained weights; set it to false"),
-        ({"name": "resnet9", "options": {"depth": 3}}, "resnet9 takes none"),
+        ({"name": "airbench", "options": ["depth=3"]}, "airbench takes none"),
+        (
+            {"name": "resnet10t", "activation": "gelu"},
+            "model.activation is for resnet9 and airbench only, not for resnet10t",
+        ),
         ({"name": "resnet18x"}, r"model.name is 'resnet18x', which timm .* does not know; close: .*'resnet18'"),
-        ({"name": "resnet10t", "options": {"no_such": 1}}, r"model.options is .*no_such.*does not take"),
+        ({"name": "resnet10t", "options": ["no_such=1"]}, r"model.options is .*no_such.*does not take"),
     ],
 )
 def test_what_cannot_be_built_says_why(settings, message):
     with pytest.raises(ValueError, match=message):
-        create_model(**({"num_classes": 3, "width": 8} | settings))
+        found = {"name": "resnet9", "width": 8, "pretrained": False, "options": []} | settings
+        params = parse_section(found, "model", ModelParams)
+        create_model(params.name, num_classes=3, options=params.network_options)
 
 
 def test_weights_that_cannot_be_had_name_the_model_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at the import
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match="weights of resnet10t cannot be had .*set model.pretrained to false"):
-        create_model("resnet10t", num_classes=3, width=8, pretrained=True)
+        create_model("resnet10t", num_classes=3, options={}, pretrained=True)
 
 
 def test_normalised_centres_uint8_pixels():

@@ -19,8 +19,13 @@ FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0
 RECIPES = {
     "sgd": {"augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
     "adamw with averaging, mixed": {
-        "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True, "clip_norm": 1.0},
+        "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror", "clip_norm": 1.0},
         "augment": {"policy": "autoaugment", "mixup": 0.4, "cutmix": 1.0},
+    },
+    "airbench with muon": {
+        "model": {"name": "airbench", "whitening": True, "activation": "gelu", "init": "dirac", "norm_scale": "fixed"},
+        "train": {"optimizer": "muon", "bias_lr": 8.0, "start_side": 8, "tta": "mirror_shift"},
+        "augment": {"flip": "alternating", "cutout": 3},
     },
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": ["drop_rate=0.4", "drop_path_rate=0.2"]},
@@ -28,7 +33,7 @@ RECIPES = {
         "compute": {"precision": "fp32"},  # in bfloat16 oneDNN gives this network other bytes (or NaN) at every run
     },
 }
-NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "timm with dropout": 6}
+NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "airbench with muon": 12, "timm with dropout": 6}
 
 
 class KilledError(BaseException):

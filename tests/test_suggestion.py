@@ -56,7 +56,7 @@ def test_a_wider_network_leaves_enough_epochs():
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
     for classes in (tuple("0123456789"), ("a", "b", "c"), ("turn left", "turn_right")):
         recipe, _ = suggested(classes=classes)
-        assert not recipe["augment"]["flip"] and not recipe["train"]["flip_tta"]
+        assert not recipe["augment"]["flip"] and recipe["train"]["tta"] == "none"
     assert suggested(classes=("0", "1", "2"))[0]["augment"]["flip"], "codes, not digits"
 
 

@@ -21,7 +21,10 @@ from typing import Any
 from pipeline.base.yamls import read_yaml
 
 SAME = "same"
-RENAMED = {"images.size": "side"}  # DVC leaves keys called `size` and `nfiles` out of its run-cache key
+ALTERNATING = "alternating"
+OWN_NETWORKS = ("resnet9", "airbench")  # they need torch alone
+# DVC leaves keys called `size` and `nfiles` out of its run-cache key
+RENAMED = {"images.size": "side", "train.flip_tta": "tta (true is mirror, false is none)"}
 
 
 def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
@@ -111,16 +114,43 @@ class SplitParams:
 class ModelParams:
     """Section `model`: the network."""
 
-    name: str  # `resnet9`, or any model of timm
-    width: int = between(8, 128)  # of resnet9: channels after its first convolution; time grows with about its square
+    name: str  # `resnet9`, `airbench`, or any model of timm
+    # of resnet9 and airbench: channels after the first trained convolution; time grows with about its square
+    width: int = between(8, 128)
     pretrained: bool  # start from timm's weights (in the Hugging Face cache, or to be downloaded)
     # further keyword arguments for `timm.create_model`, such as `[drop_rate=0.2, img_size=96]`: texts, as the keys
     # of a mapping may be ones that DVC leaves out. A value is read as YAML; one with `{`, `[` or a comma needs quotes
     options: tuple[str, ...]
+    # of resnet9 and airbench: a first layer computed from the training images and frozen, which makes the principal
+    # directions of their 2x2 patches equally strong (Page 2019; Jordan 2024)
+    whitening: bool = False
+    activation: str = one_of("relu", "gelu", "silu", "celu", default="relu")  # of these two; celu with alpha 0.3
+    # of resnet9 and airbench: `dirac` convolutions begin by passing their channels on (Jordan 2024)
+    init: str = one_of("default", "dirac", default="default")
+    # of resnet9 and airbench: `fixed` keeps the batch norms' scales at 1 and trains their shifts alone (Page 2019)
+    norm_scale: str = one_of("trained", "fixed", default="trained")
 
     def __post_init__(self) -> None:
         if len(self.keywords) < len(self.options):
             raise ValueError(f"model.options is {list(self.options)}: a key is there twice; delete one")
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """What the network takes beside its number of classes. Raises ValueError for what it does not have."""
+        ours = ("whitening", "activation", "init", "norm_scale")
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        asked = [key for key in ours if getattr(self, key) != defaults[key]]
+        if self.name not in OWN_NETWORKS:
+            if asked:
+                raise ValueError(f"model.{asked[0]} is for {' and '.join(OWN_NETWORKS)} only, not for {self.name}")
+            return self.keywords
+        if self.pretrained:
+            raise ValueError(f"model.pretrained is true, but {self.name} has no pretrained weights; set it to false")
+        if self.options:
+            raise ValueError(
+                f"model.options is {self.keywords}, but {self.name} takes none; set it to [] (its width is model.width)"
+            )
+        return {key: getattr(self, key) for key in ("width", *ours)}
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -143,13 +173,18 @@ class AugmentParams:
 
     crop_padding: int = between(0, 64)  # pixels on each side before a random crop of side S; 0 = off
     crop_fill: str = one_of("reflect", "zeros")  # what the padding holds
-    flip: bool  # mirror left-right, half of the time
+    # mirror left-right: true, half of the time; `alternating`, each image in every other epoch (Jordan 2024)
+    flip: bool | str
     cutout: int = between(0, 4096)  # side of a blanked square in pixels; 0 = off
     policy: str = one_of("none", "autoaugment", "trivialaugment")  # drawn for each image; AutoAugment's is CIFAR-10's
     # alpha of Beta(alpha, alpha), from which a batch draws the share of its own images (Zhang 2018); the rest is
     # another image of the batch, labels in the same shares. Training accuracy then is against the larger share; 0 = off
     mixup: float = between(0.0, 100.0, default=0.0)
     cutmix: float = between(0.0, 100.0, default=0.0)  # the same (Yun 2019); with both on, one of them for each batch
+
+    def __post_init__(self) -> None:
+        if isinstance(self.flip, str) and self.flip != ALTERNATING:
+            raise ValueError(f"augment.flip is {self.flip!r}; allowed: true, false, {ALTERNATING}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,13 +201,20 @@ class TrainParams:
     warmup: float = between(0.0, 0.9)  # share of the steps in which the learning rate rises
     label_smoothing: float = between(0.0, 0.9)  # in training only
     ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
-    flip_tta: bool  # predict with the mean over an image and its mirror image, held out and test alike
+    # views of an image whose mean probability is predicted, held out and test alike: `mirror` adds the mirror image,
+    # `mirror_shift` also both moved by a pixel up and left, and down and right (2 and 6 passes)
+    tta: str = one_of("none", "mirror", "mirror_shift")
     valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
     # longer gradients are scaled down to this L2 norm, and the history has the norms as they were; 0 = off
     clip_norm: float = between(0.0, 1e6, default=0.0)
     # a batch that does not fit into memory is computed in 2, 4, … parts, with the gradient of the whole to rounding
     # (but batch norm sees the parts alone), instead of stopping the fold with the size that fits
     fit_memory: bool = False
+    # images begin at this side in pixels and grow in steps of 4 to their own, which the last third of the epochs has
+    # (progressive resizing, Howard 2018); 0 = off
+    start_side: int = between(0, 4096, default=0)
+    # rate of the batch norms' shifts as a multiple of the others' (Page 2019), with sgd, adamw and muon
+    bias_lr: float = between(1e-3, 1e3, default=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

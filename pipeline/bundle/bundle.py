@@ -21,6 +21,7 @@ from typing import Any
 from pipeline.archive.archive import open_archive
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of, table_bytes, whole_file
 from pipeline.base.params import (
+    OWN_NETWORKS,
     CompetitionParams,
     ComputeParams,
     ImagesParams,
@@ -39,7 +40,6 @@ ENTRY = "pipeline.bundle.offline"
 PREDICT, MANIFEST, SETTINGS, REQUIREMENTS = "predict.py", "MANIFEST.json", "settings.json", "requirements.txt"
 DATE = (1980, 1, 1, 0, 0, 0)
 MODE = 0o100644 << 16  # a plain file that everybody reads
-OWN_NETWORK = "resnet9"  # the one that needs torch alone
 TIMM = "pipeline.models.timm_models"  # imported where a network is timm's
 SCRIPT = f'''"""Make the submission: python predict.py --images FOLDER_OR_ARCHIVE --sample sample_submission.csv"""
 
@@ -198,7 +198,7 @@ def requirements(cards: Sequence[Mapping[str, Any]]) -> list[str]:
     What modules import inside functions (scikit-learn for metrics, py7zr for .7z) is not needed to predict.
     """
     modules = reached_modules(ENTRY, everywhere=False)
-    if any(card["architecture"] != OWN_NETWORK for card in cards):
+    if any(card["architecture"] not in OWN_NETWORKS for card in cards):
         modules |= reached_modules(TIMM, everywhere=False)
     tops = {name.split(".")[0] for path in modules.values() for name in imported_names(path, everywhere=False)}
     owners = importlib.metadata.packages_distributions()

@@ -30,7 +30,7 @@ DEMO_RECIPE: dict[str, dict[str, Any]] = {
     "model": {"name": "resnet9", "width": 16},
     "augment": {"crop_padding": 1, "crop_fill": "zeros", "flip": False, "cutout": 0, "policy": "none"},
     "train": {
-        "epochs": 8, "batch_size": 64, "optimizer": "sgd", "peak_lr": 0.1, "label_smoothing": 0.1, "flip_tta": False,
+        "epochs": 8, "batch_size": 64, "optimizer": "sgd", "peak_lr": 0.1, "label_smoothing": 0.1, "tta": "none",
         "valid_every": 4,
     },
 }  # fmt: skip
@@ -71,7 +71,7 @@ def suggested_recipe(
             "optimizer": "sgd",
             "peak_lr": 0.03 if small else 0.1,
             "label_smoothing": 0.0 if several or metric == "log_loss" else 0.1,
-            "flip_tta": flip,
+            "tta": "mirror" if flip else "none",
             "valid_every": max(1, epochs // 4),
         },
     }

@@ -22,7 +22,8 @@ COUNTED_BYTES = 4 << 20  # of pixels counted at once; bincount takes eight times
 RESIDENT_SHARE = 0.5  # of the free device memory that the store may take
 
 # ((n, S, S, 3) uint8, number of the first chunk in them, images of each chunk) -> the same shape
-Transform = Callable[[Tensor, int, Sequence[int]], Tensor]
+# images, the number of their first chunk, images of each chunk, position of the first image in the pass
+Transform = Callable[[Tensor, int, Sequence[int], int], Tensor]
 
 
 class _Part(NamedTuple):
@@ -112,7 +113,7 @@ class Batches:
         return self.rows[part.ends[0] : part.ends[-1]]
 
     def _transformed(self, images: Tensor, part: _Part) -> Tensor:
-        return images if self.transform is None else self.transform(images, part.chunk, part.sizes)
+        return images if self.transform is None else self.transform(images, part.chunk, part.sizes, part.ends[0])
 
     def _fetch(self, part: _Part) -> Tensor:
         """Images of a store in memory or on disk, for CUDA in pinned memory. Runs in a thread."""

@@ -15,7 +15,7 @@ from pipeline.loop.device import memory_format
 from pipeline.loop.objective import num_outputs
 from pipeline.models.networks import Normalised, create_model
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,15 +24,14 @@ class ModelCard:
 
     fold: str
     architecture: str
-    width: int
-    options: dict[str, Any]
+    options: dict[str, Any]  # what `create_model` takes beside
     target_kind: str
     classes: tuple[str, ...]  # classes[class_index] == label
     image_size: int  # pixels
     mean: tuple[float, ...]  # per channel, 0-to-1 scale
     std: tuple[float, ...]
     prior: tuple[float, ...]  # share of its training images that have each class: the answer where no image is seen
-    flip_tta: bool  # predict with the mean over the image and its mirror image
+    tta: str  # views of an image whose mean probability is the prediction: none, mirror or mirror_shift
     params: dict[str, Any]  # the sections it was trained with, the fold's overrides applied
     data_fingerprint: str  # sha256 over schema, tables and folds
     code_fingerprint: str  # sha256 over the modules that took part
@@ -61,7 +60,7 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
             f"together, or one is damaged; run `dvc repro -f -s train@{card.fold}`"
         )
     outputs = num_outputs(card.target_kind, len(card.classes))
-    network = create_model(card.architecture, num_classes=outputs, width=card.width, options=card.options)
+    network = create_model(card.architecture, num_classes=outputs, options=card.options)
     try:
         state = load_file(weights)
         network.load_state_dict(state)

@@ -5,34 +5,32 @@ import os
 import shutil
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from pipeline.loop.device import Compute, autocast_dtype, set_tf32
 from pipeline.loop.objective import Objective
+from pipeline.models.airbench import Airbench
+from pipeline.models.layers import whitening_images, whitening_of
 from pipeline.models.resnet9 import ResNet9
 
+OWN_NETWORKS: dict[str, type[nn.Module]] = {"resnet9": ResNet9, "airbench": Airbench}
 CXX_COMPILERS = ("g++", "clang++")
 C_COMPILERS = ("gcc", "clang")  # those that triton looks for
 
 
-def create_model(
-    name: str, *, num_classes: int, width: int, pretrained: bool = False, options: dict[str, Any] | None = None
-) -> nn.Module:
-    """`resnet9` of this `width`, or any model that timm knows (`options` go to `timm.create_model`).
+def create_model(name: str, *, num_classes: int, pretrained: bool = False, options: dict[str, Any]) -> nn.Module:
+    """A network of ours by its constructor's `options`, or any model that timm knows (for `timm.create_model`).
 
     Raises ValueError, with the way out, for a name timm does not know, options the model does not take, and
     pretrained weights that cannot be had.
     """
-    if name != "resnet9":
+    if name not in OWN_NETWORKS:
         from pipeline.models.timm_models import create_timm_model  # timm and torchvision take seconds to import
 
-        return create_timm_model(name, num_classes=num_classes, pretrained=pretrained, options=options or {})
-    if pretrained:
-        raise ValueError("model.pretrained is true, but resnet9 has no pretrained weights; set it to false")
-    if options:
-        raise ValueError(f"model.options is {options}, but resnet9 takes none; set it to [] (its width is model.width)")
-    return ResNet9(num_classes=num_classes, width=width)
+        return create_timm_model(name, num_classes=num_classes, pretrained=pretrained, options=options)
+    return OWN_NETWORKS[name](num_classes=num_classes, **options)
 
 
 def bf16_sound_on_cpu(name: str, image_size: int) -> bool:
@@ -40,9 +38,10 @@ def bf16_sound_on_cpu(name: str, image_size: int) -> bool:
 
     torch 2.14.1's weight gradient of a strided 3x3 convolution on a 1x1 map reads memory that nobody wrote: NaN, or
     worse, some number (seen in 58 of 60 trials of timm's test_resnet at 12 px, none from 24 px on, none in float32).
-    ResNet9 has no such convolution (none in 36 settings of 8 to 16 px); timm's networks have, 32 times smaller maps.
+    Our networks have no such convolution (none in 36 settings of ResNet9 of 8 to 16 px); timm's have, 32 times smaller
+    maps.
     """
-    return name == "resnet9" or image_size >= 32
+    return name in OWN_NETWORKS or image_size >= 32
 
 
 def compute_for(architecture: str, image_size: int, *, device: torch.device, precision: str, compiled: bool) -> Compute:
@@ -104,15 +103,53 @@ def _missing_compiler(device: torch.device) -> str:
     return "" if found else f"a {language} compiler ({names[0]})"
 
 
-class MirrorAveraged(nn.Module):
-    """Test-time augmentation: the mean of the probabilities of an image and of its left-right mirror image."""
+def whiten_first_layer(model: Normalised, store: np.ndarray, rows: np.ndarray) -> None:
+    """Compute the whitening layer, where there is one, from these rows of `store` (N, S, S, 3) uint8."""
+    layer = whitening_of(model.network)
+    if layer is not None:
+        images = torch.from_numpy(whitening_images(store, rows)).permute(0, 3, 1, 2)
+        layer.whiten(images.float() * model.scale + model.shift)
 
-    def __init__(self, network: nn.Module, objective: Objective) -> None:
+
+class TestTimeAveraged(nn.Module):
+    """Test-time augmentation: the mean of an image's probabilities over some views of it.
+
+    tta `mirror`: the image and its left-right mirror image. `mirror_shift`: these, and both moved by one pixel up and
+    left, and down and right (edges reflected); the unmoved count for half (airbench94, Jordan 2024).
+    """
+
+    __test__ = False  # not a test, whatever pytest takes its name for
+
+    def __init__(self, network: nn.Module, objective: Objective, tta: str) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
+        self.tta = tta
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean of the two."""
-        both = [self.network(images), self.network(images.flip(3))]
-        return self.objective.mean(torch.stack([logits.float() for logits in both]))
+        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean."""
+        mirrored = self._both(images)
+        if self.tta == "mirror":
+            return self.objective.mean(mirrored)
+        moved = [self._both(_moved(images, by)) for by in (1, -1)]
+        return self.objective.mean(torch.cat([mirrored, mirrored, *moved]))
+
+    def _both(self, images: Tensor) -> Tensor:
+        """(2, B, num_outputs)."""
+        return torch.stack([self.network(view).float() for view in (images, images.flip(3))])
+
+
+def _moved(images: Tensor, by: int) -> Tensor:
+    """Down and right by `by` pixels; what comes in is the mirror image of the edge, its pixel not repeated."""
+    rows, columns = (_reflected(size, by, images.device) for size in images.shape[2:])
+    return images.index_select(2, rows).index_select(3, columns)
+
+
+def _reflected(size: int, by: int, device: torch.device) -> Tensor:
+    positions = (torch.arange(size, device=device) - by).abs()
+    return torch.minimum(positions, 2 * (size - 1) - positions)
+
+
+def predictor(network: nn.Module, objective: Objective, tta: str) -> nn.Module:
+    """The network as it predicts: alone, or averaged over the views that `tta` asks for."""
+    return network if tta == "none" else TestTimeAveraged(network, objective, tta)

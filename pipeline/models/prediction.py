@@ -9,7 +9,7 @@ from pipeline.loop.engine import Mode, run_model
 from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.objective import objective_for
 from pipeline.models.checkpoint import ModelCard, on_device
-from pipeline.models.networks import MirrorAveraged, Normalised, compile_forward, compute_for
+from pipeline.models.networks import Normalised, compile_forward, compute_for, predictor
 
 
 def predict_store(
@@ -33,11 +33,16 @@ def predict_store(
     if compiled:
         compile_forward(network, device=device)
     objective = objective_for(card.target_kind)
-    predictor = MirrorAveraged(network, objective) if card.flip_tta else network
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)
     meter = EpochMeter(f"fold {card.fold} test")
     outcome = run_model(
-        predictor, batches, Mode.TEST, device=device, dtype=compute.dtype, objective=objective, meter=meter
+        predictor(network, objective, card.tta),
+        batches,
+        Mode.TEST,
+        device=device,
+        dtype=compute.dtype,
+        objective=objective,
+        meter=meter,
     )
     assert outcome.probs is not None
     outcome.probs[unseen] = card.prior

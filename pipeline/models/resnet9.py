@@ -2,30 +2,18 @@
 
 from torch import Tensor, nn
 
+from pipeline.models.layers import WHITENED_TIMES, Whitening, conv_bn, start
+
 LOGIT_SCALE = 0.125  # Page's choice: a linear layer on unscaled maxima starts with logits that saturate
-
-
-def conv_bn(in_channels: int, out_channels: int, *, pool: bool = False) -> nn.Sequential:
-    """3x3 convolution, batch norm, a 2x2 max pool if `pool`, and ReLU.
-
-    ReLU after the pool gives what the pool after ReLU would, gradients too, bit for bit, on a quarter of the pixels.
-    """
-    layers = [
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        *([nn.MaxPool2d(2)] if pool else []),
-        nn.ReLU(inplace=True),
-    ]
-    return nn.Sequential(*layers)
 
 
 class Residual(nn.Module):
     """x + two `conv_bn` of x."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, activation: str = "relu") -> None:
         super().__init__()
-        self.first = conv_bn(channels, channels)
-        self.second = conv_bn(channels, channels)
+        self.first = conv_bn(channels, channels, activation=activation)
+        self.second = conv_bn(channels, channels, activation=activation)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, H, W) -> (B, C, H, W)."""
@@ -35,23 +23,36 @@ class Residual(nn.Module):
 class ResNet9(nn.Module):
     """3 -> w, w -> 2w pool, residual, 2w -> 4w pool, 4w -> 8w pool, residual, global max pool, scaled linear.
 
-    Takes (B, in_chans, H, W) floats, H and W at least 8 (three pools), gives (B, num_classes) logits.
+    Takes (B, in_chans, H, W) floats, H and W at least 8 (three pools), gives (B, num_classes) logits. With
+    `whitening` that layer comes first (see `layers`), and its output is one pixel lower and narrower.
     `forward_features`, `forward_head`, `get_classifier` and `reset_classifier` are timm's interface.
     """
 
-    def __init__(self, num_classes: int = 10, in_chans: int = 3, width: int = 64) -> None:
+    def __init__(
+        self,
+        num_classes: int = 10,
+        in_chans: int = 3,
+        width: int = 64,
+        *,
+        whitening: bool = False,
+        activation: str = "relu",
+        init: str = "default",
+        norm_scale: str = "trained",
+    ) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.num_features = self.head_hidden_size = 8 * width
         self.features = nn.Sequential(
-            conv_bn(in_chans, width),
-            conv_bn(width, 2 * width, pool=True),
-            Residual(2 * width),
-            conv_bn(2 * width, 4 * width, pool=True),
-            conv_bn(4 * width, 8 * width, pool=True),
-            Residual(8 * width),
+            *([Whitening(in_chans, activation)] if whitening else []),
+            conv_bn(WHITENED_TIMES * in_chans if whitening else in_chans, width, activation=activation),
+            conv_bn(width, 2 * width, pool=True, activation=activation),
+            Residual(2 * width, activation),
+            conv_bn(2 * width, 4 * width, pool=True, activation=activation),
+            conv_bn(4 * width, 8 * width, pool=True, activation=activation),
+            Residual(8 * width, activation),
         )
         self.head = nn.Linear(self.num_features, num_classes, bias=False)
+        start(self, init=init, norm_scale=norm_scale)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, 8 width, H // 8, W // 8)."""

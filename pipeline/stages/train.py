@@ -48,7 +48,13 @@ from pipeline.loop.memory import out_of_memory_said, step_bytes
 from pipeline.loop.objective import num_outputs
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import ModelCard, write_checkpoint
-from pipeline.models.networks import Normalised, compute_for, create_model, pretrained_constants
+from pipeline.models.networks import (
+    Normalised,
+    compute_for,
+    create_model,
+    pretrained_constants,
+    whiten_first_layer,
+)
 from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
 from pipeline.training.resume import ResumeCheckpoints
 
@@ -188,14 +194,14 @@ def _create(recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train
     seed_torch("first weights", recipe.train.seed, int(fold))
     network = _network(recipe.model, target, pretrained=recipe.model.pretrained)
     constants = pretrained_constants(network) if recipe.model.pretrained else channel_statistics(store, train_rows)
-    return Normalised(network, *constants)
+    model = Normalised(network, *constants)
+    whiten_first_layer(model, store, train_rows)
+    return model
 
 
 def _network(params: ModelParams, target: Target, *, pretrained: bool) -> nn.Module:
     outputs = num_outputs(target.kind, len(target.classes))
-    return create_model(
-        params.name, num_classes=outputs, width=params.width, pretrained=pretrained, options=params.keywords
-    )
+    return create_model(params.name, num_classes=outputs, pretrained=pretrained, options=params.network_options)
 
 
 def _card(
@@ -205,15 +211,14 @@ def _card(
     return ModelCard(
         fold=fold,
         architecture=recipe.model.name,
-        width=recipe.model.width,
-        options=recipe.model.keywords,
+        options=recipe.model.network_options,
         target_kind=target.kind,
         classes=target.classes,
         image_size=size,
         mean=model.mean,
         std=model.std,
         prior=tuple(prior.tolist()),
-        flip_tta=recipe.train.flip_tta,
+        tta=recipe.train.tta,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),

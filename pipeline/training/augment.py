@@ -21,6 +21,7 @@ class Augmentation:
 
     crop_padding: pixels added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
     (the image goes on as in a mirror, edge pixel not repeated) or `zeros`. flip: left-right, half of the time.
+    mirrored: (images of the epoch,) bool, in their order: which are mirrored; instead of `flip`, which draws it.
     cutout: side in pixels of the square filled with `fill`, its centre anywhere in the image (DeVries and Taylor
     2017), 0 = off. policy: `none`, `autoaugment` or `trivialaugment`.
     """
@@ -31,6 +32,7 @@ class Augmentation:
         crop_padding: int = 0,
         crop_fill: str = "reflect",
         flip: bool = False,
+        mirrored: np.ndarray | None = None,
         cutout: int = 0,
         policy: str = "none",
         fill: tuple[int, ...] = (0, 0, 0),
@@ -39,15 +41,17 @@ class Augmentation:
         self.crop_padding = crop_padding
         self.crop_fill = crop_fill
         self.flip = flip
+        self.mirrored = mirrored
         self.cutout = cutout
         self.policy = policy
         self.fill = fill
         self.key = key
 
-    def __call__(self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None) -> Tensor:
+    def __call__(self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None, first: int = 0) -> Tensor:
         """images (n, S, S, 3) uint8 -> the same shape; `chunk` numbers the chunks within the epoch.
 
-        sizes: images of each chunk, of which `chunk` is the first, where `images` are those of several.
+        sizes: images of each chunk, of which `chunk` is the first, where `images` are those of several. first: the
+        position of the first image in the epoch.
         """
         size = images.shape[1]
         drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
@@ -55,7 +59,8 @@ class Augmentation:
         if draws.policy is not None:
             images = autoaugment.apply_policy(images, self.policy, draws.policy)
         if draws.offsets is not None and draws.mirrored is not None:
-            images = shift_and_flip(images, draws.offsets, draws.mirrored, fill=self.crop_fill)
+            mirrored = draws.mirrored if self.mirrored is None else self.mirrored[first : first + len(images)]
+            images = shift_and_flip(images, draws.offsets, mirrored, fill=self.crop_fill)
         if draws.centres is not None:
             images = cut_out(images, draws.centres, self.cutout, self.fill)
         return images
@@ -65,7 +70,7 @@ class Augmentation:
         policy = offsets = mirrored = centres = None
         if self.policy != "none":
             policy = autoaugment.draw_policy(self.policy, num_images, draws)
-        if self.crop_padding or self.flip:
+        if self.crop_padding or self.flip or self.mirrored is not None:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
             mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
         if self.cutout:
@@ -86,6 +91,16 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """One field of several chunks' draws, as of one chunk; it is off in all of them or in none."""
     on = [part for part in parts if part is not None]
     return np.concatenate(on) if on else None
+
+
+def alternating(order: np.ndarray, *, seed: int, fold: int, epoch: int) -> np.ndarray:
+    """(n,) bool, in this order: which images are mirrored in this epoch: half of them, the others in the next.
+
+    order: (n,) a permutation of range(n). Every image is seen as it is and mirrored in turn (Jordan 2024), where
+    chance would show a quarter of them the same way three times running.
+    """
+    at_first = streams.draws("alternating flip", seed, fold).random(len(order)) < 0.5
+    return at_first[order] ^ bool(epoch % 2)
 
 
 def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:

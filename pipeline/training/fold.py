@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from pipeline.base.params import AugmentParams, TrainParams
+from pipeline.base.params import ALTERNATING, AugmentParams, TrainParams
 from pipeline.loop.batches import Batches, epoch_order
 from pipeline.loop.device import Compute
 from pipeline.loop.engine import BatchSource, Mode, Stepper, run_model
@@ -17,10 +17,11 @@ from pipeline.loop.memory import MicroBatches
 from pipeline.loop.objective import objective_for
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
-from pipeline.models.networks import MirrorAveraged, Normalised, compile_forward
-from pipeline.training.augment import Augmentation
+from pipeline.models.networks import Normalised, compile_forward, predictor
+from pipeline.training.augment import Augmentation, alternating
 from pipeline.training.mixing import Mixed, Mixing
 from pipeline.training.optimisation import AveragedWeights, create_optimizer, one_cycle
+from pipeline.training.progressive import Resized, epoch_side
 from pipeline.training.resume import ResumeCheckpoints, TrainState
 
 
@@ -96,8 +97,8 @@ def train_fold(
         trained = one_pass(state.network, batches, Mode.TRAIN, stepper=stepper, meter=state.meter)
         validated = None
         if epoch == train.epochs:
-            predictor = MirrorAveraged(state.kept, objective) if train.flip_tta else state.kept
-            validated = held_out = one_pass(predictor, valid, Mode.VALID, meter=EpochMeter(f"{title} held out"))
+            final = predictor(state.kept, objective, train.tta)
+            validated = held_out = one_pass(final, valid, Mode.VALID, meter=EpochMeter(f"{title} held out"))
         elif epoch % train.valid_every == 0:
             validated = one_pass(state.kept, valid, Mode.VALID, meter=EpochMeter(f"{title} valid"))
         record = _record(data.fold, epoch, stepper.learning_rate, trained, validated)
@@ -110,7 +111,7 @@ def train_fold(
 def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute: Compute) -> TrainState:
     optimizer = create_optimizer(
         network, train.optimizer, peak_lr=train.peak_lr, momentum=train.momentum, weight_decay=train.weight_decay,
-        fused=compute.device.type != "mps",
+        bias_lr=train.bias_lr, fused=compute.device.type != "mps",
     )  # fmt: skip
     steps_per_epoch = Batches(
         data.store, data.train_rows, None, batch_size=train.batch_size, device=compute.device, pairs=True
@@ -144,18 +145,22 @@ def _train_batches(
 ) -> BatchSource:
     """The epoch at work, from its next step on."""
     key = (train.seed, int(data.fold), state.epoch)
+    order = epoch_order(len(data.train_rows), seed=key[0], fold=key[1], epoch=key[2])
+    rows = data.train_rows[order]
     transform = Augmentation(
-        crop_padding=augment.crop_padding, crop_fill=augment.crop_fill, flip=augment.flip, cutout=augment.cutout,
-        policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean), key=key,
+        crop_padding=augment.crop_padding, crop_fill=augment.crop_fill, flip=augment.flip is True,
+        mirrored=alternating(order, seed=key[0], fold=key[1], epoch=key[2]) if augment.flip == ALTERNATING else None,
+        cutout=augment.cutout, policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean),
+        key=key,
     )  # fmt: skip
-    rows = data.train_rows[epoch_order(len(data.train_rows), seed=train.seed, fold=int(data.fold), epoch=state.epoch)]
     batches = Batches(
         data.store, rows, data.targets[rows], batch_size=train.batch_size, device=state.device, transform=transform,
         pairs=True, skip=state.meter.num_steps,
     )  # fmt: skip
-    if not (augment.mixup or augment.cutmix):
-        return batches
-    return Mixed(batches, Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key))
+    mixing = Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key)
+    mixed = Mixed(batches, mixing) if mixing.alphas else batches
+    side = epoch_side(state.epoch, train.epochs, start=train.start_side, full=data.store.shape[1])
+    return mixed if side == data.store.shape[1] else Resized(mixed, side)
 
 
 def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:

@@ -1,5 +1,7 @@
 """Optimiser, schedule and averaged weights, by name."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -7,26 +9,54 @@ FIRST_SHARE = 1 / 25  # of the peak, at the first step of the warm-up
 
 
 def create_optimizer(
-    model: nn.Module, name: str, *, peak_lr: float, momentum: float, weight_decay: float, fused: bool
+    model: nn.Module,
+    name: str,
+    *,
+    peak_lr: float,
+    momentum: float,
+    weight_decay: float,
+    fused: bool,
+    bias_lr: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """`sgd` (Nesterov), `adamw`, or any name timm knows.
+    """`sgd` (Nesterov), `adamw`, `muon`, or any name timm knows.
 
     Weight decay leaves biases and norms alone: parameters of one dimension or fewer (Goyal et al. 2017, section 3).
-    `fused` uses torch's one-kernel step for the first two.
+    `fused` uses torch's one-kernel step for the first two. bias_lr: multiple of the rate for the batch norms' shifts
+    (Page 2019; 64 in airbench94), of the first three.
     """
-    if name not in ("sgd", "adamw"):
+    if name not in ("sgd", "adamw", "muon"):
         from pipeline.models.timm_models import create_timm_optimizer
 
         return create_timm_optimizer(model, name, lr=peak_lr, weight_decay=weight_decay, momentum=momentum)
+    shifts = {id(module.bias) for module in model.modules() if bias_lr != 1.0 and isinstance(module, nn.BatchNorm2d)}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
+    others = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in others if id(parameter) not in shifts], "weight_decay": 0.0},
+        {
+            "params": [parameter for parameter in others if id(parameter) in shifts],
+            "weight_decay": 0.0,
+            "lr": peak_lr * bias_lr,
+        },
     ]
     groups = [group for group in groups if group["params"]]
+    if name == "muon":
+        return _muon(groups, peak_lr=peak_lr, momentum=momentum)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=peak_lr, fused=fused)
     return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+
+def _muon(groups: list[dict[str, Any]], *, peak_lr: float, momentum: float) -> torch.optim.Optimizer:
+    """Muon (Jordan et al. 2024) for convolutions; the last layer and one-dimensional parameters by AdamW."""
+    from timm.optim import Muon
+
+    convolutions = [weight for weight in groups[0]["params"] if weight.ndim > 2]
+    rest = [weight for weight in groups[0]["params"] if weight.ndim <= 2]
+    split = [groups[0] | {"params": convolutions}, groups[0] | {"params": rest, "use_fallback": True}]
+    split += [group | {"use_fallback": True} for group in groups[1:]]
+    return Muon([g for g in split if g["params"]], lr=peak_lr, momentum=momentum, nesterov=True)
 
 
 def one_cycle(

@@ -1,0 +1,179 @@
+"""What each ingredient of a recipe gives: one fold of an ingested competition, trained with and without it.
+
+    dvc repro split && python -m benchmarks.ingredients --rows table.yaml --seeds 0 1 2
+
+The params file is the recipe that all rows start from; a row changes keys of it. Every row is trained once a seed on
+the same fold. `pflop` is what training takes, 3 forward passes' multiplications and additions an image, so that rows
+can be had at equal compute whatever the machine. A gain is the mean over seeds of the difference to the first row with
+the same seed, with its standard error. Results are added to `--log` as they come; rows and seeds that it has are not
+trained again.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.base import allocator
+
+if __name__ == "__main__":
+    allocator.restart()  # before torch is imported
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.base.params import AugmentParams, ModelParams, TrainParams, load_section, parse_section
+from pipeline.base.yamls import read_yaml
+from pipeline.competition.schema import read_folds, read_target, read_train_labels, target_array
+from pipeline.competition.store import read_store
+from pipeline.loop.batches import channel_statistics
+from pipeline.loop.device import device_named
+from pipeline.loop.epoch_meter import Outcome
+from pipeline.loop.objective import num_outputs
+from pipeline.loop.streams import seed_torch
+from pipeline.models.networks import Normalised, compute_for, create_model, whiten_first_layer
+from pipeline.scoring.metrics import mean_and_standard_error
+from pipeline.training.fold import EpochRecord, FoldData, train_fold
+from pipeline.training.progressive import epoch_side
+
+SECTIONS: dict[str, Any] = {"model": ModelParams, "augment": AugmentParams, "train": TrainParams}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ingredients", description=__doc__)
+    parser.add_argument("--project", type=Path, default=Path(), help="where `dvc repro split` was run")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), help="the recipe that rows change")
+    parser.add_argument("--rows", type=Path, help="YAML: a mapping of a row's name to {section.key: value}")
+    parser.add_argument("--row", nargs="*", action="append", default=[], metavar="KEY=VALUE", help="a row")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--fold", default="0")
+    parser.add_argument("--images", type=int, help="train on so many of the fold's images only")
+    parser.add_argument("--log", type=Path, default=Path("ingredients.jsonl"))
+    args = parser.parse_args()
+    allocator.keep_freed_memory()
+    rows = read_yaml(args.rows.read_text()) if args.rows else {}
+    rows |= {" ".join(row) or "base": dict(_key_value(part) for part in row) for row in args.row}
+    data = _data(args.project, args.fold, args.images)
+    done = _read(args.log)
+    for seed in args.seeds:
+        for name, changes in rows.items():
+            recipe = _recipe(args.params, changes | {"train.seed": seed})
+            key = json.dumps(
+                [args.fold, args.images, {name: dataclasses.asdict(part) for name, part in recipe.items()}]
+            )
+            if key not in done:
+                done[key] = {"row": name, "seed": seed} | _trained(data, recipe)
+                with args.log.open("a") as log:
+                    log.write(json.dumps({"key": key} | done[key]) + "\n")
+            done[key]["row"] = name
+            print(json.dumps({name: value for name, value in done[key].items() if name != "key"}), flush=True)
+            rows[name] = changes
+    _print_table(list(done.values()), list(rows), args.seeds)
+
+
+def _key_value(part: str) -> tuple[str, Any]:
+    key, _, value = part.partition("=")
+    return key, read_yaml(value)
+
+
+def _read(log: Path) -> dict[str, dict[str, Any]]:
+    lines = log.read_text().splitlines() if log.exists() else []
+    return {found["key"]: found for found in map(json.loads, lines)}
+
+
+def _recipe(params: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    recipe = {name: dataclasses.asdict(load_section(params, name, section)) for name, section in SECTIONS.items()}
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        recipe[section][name] = value
+    recipe["model"]["options"] = list(recipe["model"]["options"])  # as YAML gives it
+    return {name: parse_section(recipe[name], name, section) for name, section in SECTIONS.items()}
+
+
+def _data(project: Path, fold: str, images: int | None) -> tuple[FoldData, np.ndarray]:
+    data = project / "data"
+    target = read_target(data / "competition/target.json")
+    image_ids, labels = read_train_labels(data / "competition/train.csv")
+    store, _ = read_store(
+        data / "images/train.npy",
+        data / "images/train.json",
+        num_rows=len(image_ids),
+        table=data / "competition/train.csv",
+    )
+    folds = read_folds(data / "folds.csv", image_ids, data / "competition/train.csv")
+    held_out = folds.where(fold)
+    train_rows = np.flatnonzero(~held_out & ~folds.where(""))
+    if images:
+        train_rows = np.sort(np.random.default_rng(0).permutation(train_rows)[:images])
+    found = FoldData(
+        fold=fold, store=torch.from_numpy(store), train_rows=train_rows, valid_rows=np.flatnonzero(held_out),
+        targets=target_array(labels, target), target_kind=target.kind, num_classes=len(target.classes),
+    )  # fmt: skip
+    return found, store
+
+
+def _trained(data: tuple[FoldData, np.ndarray], recipe: dict[str, Any]) -> dict[str, Any]:
+    fold, store = data
+    seed_torch("first weights", recipe["train"].seed, int(fold.fold))
+    network = create_model(
+        recipe["model"].name, num_classes=num_outputs(fold.target_kind, fold.num_classes),
+        options=recipe["model"].network_options,
+    )  # fmt: skip
+    model = Normalised(network, *channel_statistics(store, fold.train_rows))
+    whiten_first_layer(model, store, fold.train_rows)
+    epochs, start, side = recipe["train"].epochs, recipe["train"].start_side, store.shape[1]
+    sides = [epoch_side(epoch, epochs, start=start, full=side) for epoch in range(1, epochs + 1)]
+    pflop = 3e-15 * sum(forward_flop(network, side) for side in sides) * len(fold.train_rows)
+    compute = compute_for(
+        recipe["model"].name, store.shape[1], device=device_named("auto"), precision="auto", compiled=False
+    )
+    started = time.perf_counter()
+    trained = train_fold(
+        model, fold, train=recipe["train"], augment=recipe["augment"], compute=compute, report=_say_epoch
+    )
+    seconds, last = time.perf_counter() - started, trained.history[-1]
+    return {
+        "accuracy": round(trained.held_out.accuracy or 0.0, 5), "loss": round(trained.held_out.loss or 0.0, 4),
+        "train_accuracy": round(last.train_accuracy, 4), "pflop": round(pflop, 4), "seconds": round(seconds, 1),
+    }  # fmt: skip
+
+
+def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
+    speed = trained.num_images / trained.seconds
+    print(
+        f"epoch {record.epoch}: training accuracy {record.train_accuracy:.4f}, {speed:,.0f} images/s", file=sys.stderr
+    )
+
+
+def forward_flop(network: nn.Module, side: int) -> int:
+    """Multiplications and additions of one image's forward pass; the network stays as it is."""
+    network.eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.zeros(1, 3, side, side))
+    return int(counter.get_total_flops())
+
+
+def _print_table(done: list[dict[str, Any]], rows: list[str], seeds: list[int]) -> None:
+    results = {(found["row"], found["seed"]): found for found in done}
+    print("\n| recipe | accuracy | gain | training accuracy | PFLOP | seconds |\n|---|---|---|---|---|---|")
+    for row in rows:
+        found = [results[row, seed] for seed in seeds]
+        gains = [a["accuracy"] - results[rows[0], seed]["accuracy"] for a, seed in zip(found, seeds, strict=True)]
+        columns = [mean_and_standard_error([a[name] for a in found]) for name in ("accuracy", "train_accuracy")]
+        gain = mean_and_standard_error(gains)
+        pflop, seconds = (np.mean([a[name] for a in found]) for name in ("pflop", "seconds"))
+        print(
+            f"| {row} | {columns[0][0]:.4f} ± {columns[0][1]:.4f} | {gain[0]:+.4f} ± {gain[1]:.4f} | "
+            f"{columns[1][0]:.4f} | {pflop:.3f} | {seconds:.0f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
