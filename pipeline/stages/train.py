@@ -214,6 +214,7 @@ def _card(
         std=model.std,
         prior=tuple(prior.tolist()),
         flip_tta=recipe.train.flip_tta,
+        loss=recipe.train.loss,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),
