@@ -22,13 +22,14 @@ RECIPES = {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "flip_tta": True, "clip_norm": 1.0},
         "augment": {"policy": "autoaugment", "mixup": 0.4, "cutmix": 1.0},
     },
+    "focal, weighed and sampled": {"train": {"loss": "focal", "class_weights": "balanced", "sampling": "sqrt"}},
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": ["drop_rate=0.4", "drop_path_rate=0.2"]},
         "train": {"optimizer": "lamb", "peak_lr": 0.0005, "epochs": 3},
         "compute": {"precision": "fp32"},  # in bfloat16 oneDNN gives this network other bytes (or NaN) at every run
     },
 }
-NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "timm with dropout": 6}
+NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "focal, weighed and sampled": 12, "timm with dropout": 6}
 
 
 class KilledError(BaseException):
