@@ -55,6 +55,7 @@ OTHER = {
         "seed": 1, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,
         "weight_decay": 0.001, "warmup": 0.3, "label_smoothing": 0.2, "ema_decay": 0.5, "tta": "mirror",
         "valid_every": 1, "clip_norm": 1.0, "fit_memory": True,
+        "loss": "focal", "focal_gamma": 1.0, "class_weights": "balanced", "sampling": "sqrt",
     },
     "compute": {"device": "cpu", "precision": "fp32", "compile": True},
     "infer": {"batch_size": 7, "device": "cpu", "precision": "fp32", "compile": True},

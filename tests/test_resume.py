@@ -27,13 +27,14 @@ RECIPES = {
         "train": {"optimizer": "muon", "bias_lr": 8.0, "start_side": 8, "tta": "mirror_shift"},
         "augment": {"flip": "alternating", "cutout": 3},
     },
+    "focal, weighed and sampled": {"train": {"loss": "focal", "class_weights": "balanced", "sampling": "sqrt"}},
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": ["drop_rate=0.4", "drop_path_rate=0.2"]},
         "train": {"optimizer": "lamb", "peak_lr": 0.0005, "epochs": 3},
         "compute": {"precision": "fp32"},  # in bfloat16 oneDNN gives this network other bytes (or NaN) at every run
     },
 }
-NUM_STEPS = {"sgd": 12, "adamw with averaging, mixed": 12, "airbench with muon": 12, "timm with dropout": 6}
+NUM_STEPS = {name: 6 if "timm" in name else 12 for name in RECIPES}
 
 
 class KilledError(BaseException):

@@ -215,6 +215,17 @@ class TrainParams:
     start_side: int = between(0, 4096, default=0)
     # rate of the batch norms' shifts as a multiple of the others' (Page 2019), with sgd, adamw and muon
     bias_lr: float = between(1e-3, 1e3, default=1.0)
+    # `auto`: cross-entropy; of several labels binary cross-entropy; of grades the continuation ratio. `focal` (Lin
+    # 2017; not of grades): what is answered well already counts less. `asymmetric` (Ridnik 2021; several labels): so
+    # of absent labels alone. `cumulative` (McCullagh 1980; grades): by thresholds on a score
+    loss: str = one_of("auto", "focal", "asymmetric", "cumulative", default="auto")
+    focal_gamma: float = between(0.0, 10.0, default=2.0)  # of `focal`; with 0 it is `auto`
+    # of the loss, in training only: an image counts by its class, on average 1. `balanced`: every class as much as any
+    # other; `sqrt`: as the root of its images. Of several labels: so for those with and those without each label
+    class_weights: str = one_of("none", "balanced", "sqrt", default="none")
+    # the same by drawing images of rare classes more often and others less, anew in each epoch, which has as many
+    # images as before; an image of several labels as its rarest one asks. `class_weights` make up for what is left
+    sampling: str = one_of("none", "balanced", "sqrt", default="none")
 
 
 @dataclass(frozen=True, kw_only=True)

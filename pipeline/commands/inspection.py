@@ -110,6 +110,7 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
 def _recipe(
     layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int
 ) -> tuple[dict[str, dict[str, Any]], float]:
+    sizes = [size for size in layout.class_sizes().values() if size]
     return suggested_recipe(
         num_train=len(layout.train_ids),
         side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_MAX,
@@ -118,6 +119,7 @@ def _recipe(
         several=not layout.target.exclusive,
         num_folds=num_folds,
         gpu=has_gpu(),
+        imbalance=max(sizes) / min(sizes) if sizes else 1.0,
     )
 
 

@@ -3,11 +3,20 @@
 import math
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 MIN_SHARE = 1e-12  # of a grade, to divide by
+ASYMMETRIC_GAMMA = 4.0  # of absent labels, and
+ASYMMETRIC_MARGIN = 0.05  # what their probability is lowered by: Ridnik et al. 2021, of MS-COCO
+LOSSES = {  # name -> the kinds of target it is for
+    "auto": ("single_label", "binary", "multi_label", "ordinal"),
+    "focal": ("single_label", "binary", "multi_label"),
+    "asymmetric": ("multi_label",),
+    "cumulative": ("ordinal",),
+}
 
 
 class Objective(Protocol):
@@ -26,11 +35,39 @@ class Objective(Protocol):
         """(n, B, num_outputs) -> (B, num_outputs): logits whose probabilities are the mean of the n."""
 
 
-def objective_for(target_kind: str, label_smoothing: float = 0.0) -> Objective:
-    """The objective of a target kind (`pipeline.competition.schema.TARGET_KINDS`)."""
+def objective_for(
+    target_kind: str,
+    label_smoothing: float = 0.0,
+    *,
+    loss: str = "auto",
+    focal_gamma: float = 2.0,
+    class_weights: np.ndarray | None = None,
+) -> Objective:
+    """The objective of a target kind (`pipeline.competition.schema.TARGET_KINDS`).
+
+    To read logits, kind and `loss` are enough; the rest is of training. class_weights: as `class_weights` of
+    `pipeline/training/balance.py` gives them. Whatever trains, a validation loss is the mean negative log likelihood of
+    the probabilities, of all images alike, so that it can be compared between recipes. Raises ValueError for a loss
+    that is not for this kind.
+    """
+    if target_kind not in LOSSES[loss]:
+        fitting = [name for name, kinds in LOSSES.items() if target_kind in kinds]
+        raise ValueError(
+            f"train.loss is {loss}, which is for targets that are {' or '.join(LOSSES[loss])}; this one is "
+            f"{target_kind}; allowed: {', '.join(fitting)}"
+        )
+    weights = None if class_weights is None else torch.from_numpy(class_weights)
     if target_kind == "multi_label":
-        return IndependentLabels(label_smoothing)
-    return Grades(label_smoothing) if target_kind == "ordinal" else CrossEntropy(label_smoothing)
+        if loss == "auto":
+            return IndependentLabels(label_smoothing, weights)
+        gammas = (focal_gamma, focal_gamma, 0.0) if loss == "focal" else (0.0, ASYMMETRIC_GAMMA, ASYMMETRIC_MARGIN)
+        return FocusedLabels(*gammas, label_smoothing=label_smoothing, weights=weights)
+    plain: Objective
+    if target_kind == "ordinal":
+        plain = CumulativeGrades(label_smoothing) if loss == "cumulative" else Grades(label_smoothing)
+    else:
+        plain = Focal(focal_gamma, label_smoothing) if loss == "focal" else CrossEntropy(label_smoothing)
+    return plain if weights is None else Weighted(plain, weights)
 
 
 def num_outputs(target_kind: str, num_classes: int) -> int:
@@ -66,20 +103,46 @@ class CrossEntropy:
         return torch.logsumexp(logits.log_softmax(dim=2), dim=0) - math.log(len(logits))
 
 
+class Focal(CrossEntropy):
+    """One of C classes: as `CrossEntropy`, but what is answered well already counts less.
+
+    Lin et al. 2017, over a softmax: each class's term -t log p is multiplied by (1 - p) ** gamma. Its probabilities are
+    flatter than the truth's shares (Charoenphakdee et al. 2021). targets as `CrossEntropy` takes them.
+    """
+
+    def __init__(self, gamma: float, label_smoothing: float = 0.0) -> None:
+        super().__init__(label_smoothing)
+        self.gamma = gamma
+
+    def losses(self, logits: Tensor, targets: Tensor, *, training: bool) -> Tensor:
+        """(B,) focal loss; of images that are not trained on, cross-entropy."""
+        if not training:
+            return super().losses(logits, targets, training=False)
+        log_probs = logits.log_softmax(dim=1)
+        soft = _spread(targets, logits.shape[1], self.label_smoothing)
+        return -(soft * _power(-torch.expm1(log_probs), self.gamma) * log_probs).sum(dim=1)
+
+
 class IndependentLabels:
     """C labels, each there or not: sigmoid, binary cross-entropy averaged over labels, 0.5.
 
     targets (B, C) float32 of 0 and 1 (of mixed images: between). Smoothing by e draws targets to e / 2 and 1 - e / 2,
-    in training only.
+    in training only, as do weights (2, C): of an absent and of a present label.
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    def __init__(self, label_smoothing: float = 0.0, weights: Tensor | None = None) -> None:
         self.label_smoothing = label_smoothing
+        self.weights = weights
 
     def losses(self, logits: Tensor, targets: Tensor, *, training: bool) -> Tensor:
         """(B,) mean over labels."""
-        soft = _smoothed(targets, self.label_smoothing if training else 0.0)
-        return F.binary_cross_entropy_with_logits(logits, soft, reduction="none").mean(dim=1)
+        if not training:
+            return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+        terms = self._terms(logits, _smoothed(targets, self.label_smoothing))
+        if self.weights is not None:
+            self.weights = self.weights.to(logits.device)
+            terms = terms * torch.lerp(self.weights[0], self.weights[1], targets)
+        return terms.mean(dim=1)
 
     def probs(self, logits: Tensor) -> Tensor:
         """(B, C) sigmoid."""
@@ -92,6 +155,35 @@ class IndependentLabels:
     def mean(self, logits: Tensor) -> Tensor:
         """(B, C) logit of the mean sigmoid, in terms that cannot round to 0 or 1."""
         return torch.logsumexp(F.logsigmoid(logits), dim=0) - torch.logsumexp(F.logsigmoid(-logits), dim=0)
+
+    def _terms(self, logits: Tensor, soft: Tensor) -> Tensor:
+        """(B, C) a label's loss; soft (B, C), 0 to 1."""
+        return F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+
+
+class FocusedLabels(IndependentLabels):
+    """C labels: as `IndependentLabels`, but what is answered well already counts less.
+
+    The term of a present label, -log p, is multiplied by (1 - p) ** present; that of an absent one, -log(1 - q), by
+    q ** absent, where q = max(p - margin, 0). With margin 0 and both alike it is the focal loss (Lin et al. 2017), else
+    the asymmetric one (Ridnik et al. 2021), averaged over labels where they sum.
+    """
+
+    def __init__(
+        self, present: float, absent: float, margin: float, *, label_smoothing: float = 0.0,
+        weights: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(label_smoothing, weights)
+        self.present, self.absent, self.margin = present, absent, margin
+
+    def _terms(self, logits: Tensor, soft: Tensor) -> Tensor:
+        log_there, log_not = F.logsigmoid(logits), F.logsigmoid(-logits)
+        there = soft * _power(log_not.exp(), self.present) * log_there
+        lowered = log_there.exp()
+        if self.margin:
+            lowered = (lowered - self.margin).clamp_min(0.0)
+            log_not = torch.log1p(-lowered)
+        return -there - (1.0 - soft) * _power(lowered, self.absent) * log_not
 
 
 class Grades:
@@ -138,9 +230,97 @@ class Grades:
         return reached + stayed
 
 
+class CumulativeGrades:
+    """K grades in order, by where an image's score lies among K - 1 thresholds.
+
+    The cumulative link model (McCullagh 1980): P(grade > k) = sigmoid(score - threshold k). Logit 0 is the score; the
+    softplus of each later logit is the distance between two neighbouring thresholds, whose mean is 0. So thresholds
+    cannot cross, whatever a network gives, and K - 1 logits say all: thresholds that are an image's own (McCullagh's
+    are common to all) need no weights outside the network, which its checkpoint, average, mirror image and bundle
+    would have to know. targets as `Grades` takes them; smoothing spreads over all grades.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = label_smoothing
+
+    def losses(self, logits: Tensor, targets: Tensor, *, training: bool) -> Tensor:
+        """(B,) negative log likelihood."""
+        soft = _spread(targets, logits.shape[1] + 1, self.label_smoothing if training else 0.0)
+        return -(soft * self._log_probs(logits)).sum(dim=1)
+
+    def probs(self, logits: Tensor) -> Tensor:
+        """(B, K): between two thresholds."""
+        return self._log_probs(logits).exp()
+
+    def correct(self, probs: Tensor, targets: Tensor) -> Tensor:
+        """(B,) the likeliest grade is the target (or the target's largest part)."""
+        return probs.argmax(dim=1) == _largest(targets)
+
+    def mean(self, logits: Tensor) -> Tensor:
+        """(B, K - 1) score and distances of the mean probabilities.
+
+        Of a grade between two thresholds, d apart, p = P(grade >= k) P(grade <= k) (1 - exp(-d)), and 1 - exp(-d) is
+        the sigmoid of its logit: exact where d is small, and where it is not, d itself is.
+        """
+        n, batch = logits.shape[:2]
+        log_probs = torch.logsumexp(self._log_probs(logits.flatten(0, 1)).unflatten(0, (n, batch)), dim=0)
+        log_probs = log_probs - math.log(n)
+        up_to = torch.logcumsumexp(log_probs, dim=1)
+        beyond = torch.logcumsumexp(log_probs.flip(1), dim=1).flip(1)
+        links = beyond[:, 1:] - up_to[:, :-1]
+        far = (links[:, :-1] - links[:, 1:]).clamp_min(1.0)
+        near = log_probs[:, 1:-1] - beyond[:, 1:-1] - up_to[:, 1:-1]
+        is_far = near > math.log(-math.expm1(-1.0))
+        near = torch.where(is_far, -1.0, near)
+        distances = torch.where(is_far, far + torch.log1p(-torch.exp(-far)), near - torch.log(-torch.expm1(near)))
+        return torch.cat([links.mean(dim=1, keepdim=True), distances], dim=1)
+
+    @staticmethod
+    def _log_probs(logits: Tensor) -> Tensor:
+        """(B, K): log P(grade >= k) + log P(grade <= k) + log(1 - exp(-d)), d between the thresholds around it."""
+        edge = logits.new_zeros(len(logits), 1)
+        thresholds = torch.cat([edge, F.softplus(logits[:, 1:]).cumsum(dim=1)], dim=1)
+        links = logits[:, :1] - (thresholds - thresholds.mean(dim=1, keepdim=True))
+        at_least = torch.cat([edge, F.logsigmoid(links)], dim=1)
+        at_most = torch.cat([F.logsigmoid(-links), edge], dim=1)
+        return at_least + at_most + torch.cat([edge, F.logsigmoid(logits[:, 1:]), edge], dim=1)
+
+
+class Weighted:
+    """An objective of exclusive classes in which an image counts as its class asks, in training only.
+
+    weights (C,) float32; a mixed image counts as its shares ask.
+    """
+
+    def __init__(self, plain: Objective, weights: Tensor) -> None:
+        self.plain, self.weights = plain, weights
+        self.probs, self.correct, self.mean = plain.probs, plain.correct, plain.mean
+
+    def losses(self, logits: Tensor, targets: Tensor, *, training: bool) -> Tensor:
+        """(B,) those of the plain objective, times the image's weight."""
+        plain = self.plain.losses(logits, targets, training=training)
+        if not training:
+            return plain
+        self.weights = self.weights.to(logits.device)
+        return plain * (self.weights[targets] if targets.ndim == 1 else targets @ self.weights)
+
+
 def _largest(targets: Tensor) -> Tensor:
     return targets.argmax(dim=1) if targets.ndim == 2 else targets
 
 
 def _smoothed(targets: Tensor, smoothing: float) -> Tensor:
     return targets * (1.0 - smoothing) + 0.5 * smoothing if smoothing else targets
+
+
+def _spread(targets: Tensor, num_classes: int, smoothing: float) -> Tensor:
+    """(B, C) float: `targets` as shares, `smoothing` of them spread over all classes, as F.cross_entropy does it."""
+    soft = F.one_hot(targets, num_classes).float() if targets.ndim == 1 else targets
+    return soft * (1.0 - smoothing) + smoothing / num_classes if smoothing else soft
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """base ** exponent, base from 0 to 1; below exponent 1 with a finite slope at 0."""
+    if not exponent:
+        return torch.ones_like(base)
+    return (base.clamp_min(MIN_SHARE) if exponent < 1 else base) ** exponent

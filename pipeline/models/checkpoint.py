@@ -39,6 +39,7 @@ class ModelCard:
     device: str
     precision: str
     threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
+    loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
     weights_sha256: str = ""
     version: int = VERSION
 

@@ -32,7 +32,7 @@ def predict_store(
     network = on_device(model, device)
     if compiled:
         compile_forward(network, device=device)
-    objective = objective_for(card.target_kind)
+    objective = objective_for(card.target_kind, loss=card.loss)
     batches = Batches(store, np.arange(len(store)), None, batch_size=batch_size, device=device)
     meter = EpochMeter(f"fold {card.fold} test")
     outcome = run_model(

@@ -219,6 +219,7 @@ def _card(
         std=model.std,
         prior=tuple(prior.tolist()),
         tta=recipe.train.tta,
+        loss=recipe.train.loss,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),

@@ -14,11 +14,12 @@ from pipeline.loop.device import Compute
 from pipeline.loop.engine import BatchSource, Mode, Stepper, run_model
 from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.memory import MicroBatches
-from pipeline.loop.objective import objective_for
+from pipeline.loop.objective import Objective, objective_for
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
 from pipeline.models.networks import Normalised, compile_forward, predictor
 from pipeline.training.augment import Augmentation, alternating
+from pipeline.training.balance import class_weights, drawn_order, expected_draws
 from pipeline.training.mixing import Mixed, Mixing
 from pipeline.training.optimisation import AveragedWeights, create_optimizer, one_cycle
 from pipeline.training.progressive import Resized, epoch_side
@@ -82,7 +83,7 @@ def train_fold(
     if checkpoints is not None:
         checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch)
     stepper = _stepper(state, checkpoints, train.clip_norm)
-    objective = objective_for(data.target_kind, train.label_smoothing)
+    objective = _objective(data, train)
     one_pass = functools.partial(run_model, device=compute.device, dtype=compute.dtype, objective=objective)
     valid = Batches(
         data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
@@ -145,7 +146,7 @@ def _train_batches(
 ) -> BatchSource:
     """The epoch at work, from its next step on."""
     key = (train.seed, int(data.fold), state.epoch)
-    order = epoch_order(len(data.train_rows), seed=key[0], fold=key[1], epoch=key[2])
+    order = _epoch_order(data, train, state.epoch)
     rows = data.train_rows[order]
     transform = Augmentation(
         crop_padding=augment.crop_padding, crop_fill=augment.crop_fill, flip=augment.flip is True,
@@ -161,6 +162,31 @@ def _train_batches(
     mixed = Mixed(batches, mixing) if mixing.alphas else batches
     side = epoch_side(state.epoch, train.epochs, start=train.start_side, full=data.store.shape[1])
     return mixed if side == data.store.shape[1] else Resized(mixed, side)
+
+
+def _objective(data: FoldData, train: TrainParams) -> Objective:
+    """With weights by the images to train on."""
+    weights = None
+    if train.class_weights != "none":
+        targets = data.targets[data.train_rows]
+        weights = class_weights(targets, data.num_classes, train.class_weights, draws=_draws(data, train))
+    return objective_for(
+        data.target_kind, train.label_smoothing, loss=train.loss, focal_gamma=train.focal_gamma, class_weights=weights
+    )
+
+
+def _epoch_order(data: FoldData, train: TrainParams, epoch: int) -> np.ndarray:
+    """Positions in `data.train_rows`, as many as there are."""
+    key = {"seed": train.seed, "fold": int(data.fold), "epoch": epoch}
+    draws = _draws(data, train)
+    return epoch_order(len(data.train_rows), **key) if draws is None else drawn_order(draws, **key)
+
+
+def _draws(data: FoldData, train: TrainParams) -> np.ndarray | None:
+    """How often each image to train on is drawn; None: once."""
+    if train.sampling == "none":
+        return None
+    return expected_draws(data.targets[data.train_rows], data.num_classes, train.sampling)
 
 
 def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:
