@@ -6,13 +6,19 @@ from pathlib import Path
 from pipeline.base import console
 from pipeline.commands import places
 from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
+from pipeline.commands.suggestion import BUDGETS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line."""
     parser.add_argument("raw", type=Path, help="archive or folder from the organiser")
     parser.add_argument("--write", action="store_true", help="fill section `competition` of the params file")
-    parser.add_argument("--recipe", action="store_true", help="write the suggested recipe too")
+    parser.add_argument(
+        "--recipe", action="store_true", help="measure this machine, and write the suggested recipe too"
+    )
+    parser.add_argument(
+        "--budget", choices=BUDGETS, default="10m", help="time that the recipe may take for all folds (default: 10m)"
+    )
     places.add_path(parser, "--params", places.PARAMS)
 
 
@@ -21,7 +27,9 @@ def run(args: argparse.Namespace) -> None:
     same = is_about(args.raw, args.params)
     other = "" if same else f"{args.params} still names another competition, which `dvc repro` would train; "
     try:
-        account = inspect_competition(args.raw, args.params)
+        demos = args.write and args.raw != places.DEMO and holds_demos_recipe(args.params)
+        with_recipe = args.recipe or demos
+        account = inspect_competition(args.raw, args.params, budget=args.budget, measure=with_recipe)
     except ValueError as error:
         if same or not args.raw.exists():
             raise
@@ -35,8 +43,6 @@ def run(args: argparse.Namespace) -> None:
     for line in account.lines:
         console.say(line)
     if args.write or args.recipe:
-        demos = args.raw != places.DEMO and holds_demos_recipe(args.params)
-        with_recipe = args.recipe or demos
         sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
         sections |= account.recipe if with_recipe else {}
         write_settings(args.params, args.raw, account.settings | account.needs.get("competition", {}), sections)

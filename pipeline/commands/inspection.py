@@ -9,11 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.archive.archive import Archive, open_archive
+from pipeline.base import console
 from pipeline.base.files import write_bytes
 from pipeline.base.params import CompetitionParams, SplitParams, load_params, load_section
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
-from pipeline.commands.suggestion import DEMO_RECIPE, has_gpu, suggested_recipe
+from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, has_gpu, suggested_recipe
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
@@ -24,6 +25,7 @@ from pipeline.scoring.metrics import metric_named
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
+MAX_PROBES = 4  # settings timed until the one suggested is among them
 DEMANDS = {
     "label": "one label a row",
     "score": "the probability of the positive class",
@@ -44,8 +46,10 @@ class Account:
     needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
 
 
-def inspect_competition(raw: Path, params: Path) -> Account:
+def inspect_competition(raw: Path, params: Path, *, budget: str = "10m", measure: bool = False) -> Account:
     """Read the competition at `raw` as ingest will, and say what was understood.
+
+    budget: of all folds together, a key of BUDGETS; measure: time some training steps for the recipe, some seconds.
 
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
@@ -57,8 +61,8 @@ def inspect_competition(raw: Path, params: Path) -> Account:
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    recipe, seconds = _recipe(layout, kinds, num_folds=num_folds)
-    lines += _recipe_lines(recipe, seconds)
+    recipe, seconds = _recipe(layout, kinds, params, num_folds=num_folds, budget=budget, measure=measure)
+    lines += _recipe_lines(recipe, seconds, budget, measured=measure)
     lines += [f"warning      {warning}" for warning in layout.warnings]
     add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
     allowed = own.allow if own else ()
@@ -108,29 +112,63 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
 
 
 def _recipe(
-    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int
+    layout: Layout,
+    kinds: Sequence[tuple[int, int, str, str]],
+    params: Path,
+    *,
+    num_folds: int,
+    budget: str,
+    measure: bool,
 ) -> tuple[dict[str, dict[str, Any]], float]:
     sizes = [size for size in layout.class_sizes().values() if size]
-    return suggested_recipe(
+    facts = Facts(
         num_train=len(layout.train_ids),
         side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_MAX,
         classes=layout.target.classes,
         metric=layout.metric,
         several=not layout.target.exclusive,
         num_folds=num_folds,
-        gpu=has_gpu(),
+        num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
+        gpu=has_gpu(),
+        budget_s=BUDGETS[budget],
     )
+    speed = Speed(gpu=facts.gpu)
+    found = suggested_recipe(facts, speed)
+    for _ in range(MAX_PROBES if measure else 0):
+        side, width = found[0]["images"]["side"], found[0]["model"]["width"]
+        if speed.measured(side, width):
+            break
+        speed.learn(side, width, _measured(found[0], params, layout, num_folds))
+        found = suggested_recipe(facts, speed)
+    return found
 
 
-def _recipe_lines(recipe: Mapping[str, Mapping[str, Any]], seconds: float) -> list[str]:
+def _measured(recipe: Mapping[str, Mapping[str, Any]], params: Path, layout: Layout, num_folds: int) -> float:
+    """Training images of a second on this machine, said."""
+    from pipeline.commands.probe import images_per_second  # torch takes seconds to import
+
+    side, width = recipe["images"]["side"], recipe["model"]["width"]
+    console.say(f"measuring    {recipe['model']['name']} of width {width} at {side} px …")
+    here = load_params(params)
+    sections = {name: {**here[name], **recipe.get(name, {})} for name in ("model", "augment", "train", "compute")}
+    target = layout.target
+    found = images_per_second(
+        sections, side=side, num_classes=len(target.classes), target_kind=target.kind, at_once=num_folds
+    )
+    console.say(f"             {found:,.0f} images/s in training, all cores at work")
+    return found
+
+
+def _recipe_lines(recipe: Mapping[str, Mapping[str, Any]], seconds: float, budget: str, *, measured: bool) -> list[str]:
     sections = [
         f"{section} " + ", ".join(f"{key} {_spelled(value)}" for key, value in keys.items())
         for section, keys in recipe.items()
     ]
     minutes = max(1, round(seconds / 60))
+    where = "as measured here" if measured else "on two fast cores (--recipe measures this machine and writes it)"
     return [
-        f"recipe       to start from (--recipe writes it), about {minutes} min for all folds on a fast machine:",
+        f"recipe       for {budget} (--budget), about {minutes} min for all folds {where}:",
         *(f"             {section}" for section in sections),
     ]
 
