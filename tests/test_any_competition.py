@@ -28,7 +28,7 @@ def test_from_zip_to_a_graded_submission(quick, capsys, layout, target, kind):
     quick.run("ingest")
     recognised = {path.name: path.read_bytes() for path in quick.path("data/competition").rglob("*") if path.is_file()}
 
-    command.main(["inspect", str(quick.raw), "--write", "--params", str(quick.path("params.yaml"))])
+    command.main(["inspect", str(quick.raw), "--write", "--no-probe", "--params", str(quick.path("params.yaml"))])
     out = capsys.readouterr().out
     assert f"target       {target}" in out and f"submission   {kind}" in out
     quick.params = yaml.safe_load(quick.path("params.yaml").read_text())

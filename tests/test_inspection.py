@@ -25,8 +25,8 @@ def raw(tmp_path):
     return write_zip(tmp_path / "animals.zip", competition_files())
 
 
-def inspect(raw, params, *flags):
-    command.main(["inspect", str(raw), "--params", str(params), *flags])
+def inspect(raw, params, *flags, probe=("--no-probe",)):
+    command.main(["inspect", str(raw), "--params", str(params), *flags, *probe])
     return yaml.safe_load(params.read_text())
 
 
@@ -37,10 +37,19 @@ def test_the_account_says_what_was_understood(raw, params, capsys):
     for line in (
         "files        ", "30 labelled, 9 to predict", "12x12 (39); PNG RGB", "images train/{id}.png", "target       single_label",
         "classes      3: a cat 10, bird 10, dog, large 10", "submission   label: one label a row; columns id, label",
-        "metric       accuracy (higher is better)", "recipe       to start from", "problems     none in tables and names",
+        "metric       accuracy (higher is better)", "recipe       for 10m (--budget), about 1 min", "problems     none in tables and names",
     ):  # fmt: skip
         assert line in out, line
     assert params.read_text() == before, "without --write nothing is written"
+
+
+def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys):
+    written = inspect(raw, params, "--recipe", "--budget", "1h", probe=())
+    out = capsys.readouterr().out
+    speed = re.search(r"measuring    airbench of width 64 at 12 px …\n +([\d,]+) images/s", out)
+    assert speed and int(speed.group(1).replace(",", "")) > 0
+    assert "recipe       for 1h (--budget), about 1 min for all folds as measured here" in out
+    assert written["model"]["name"] == "airbench" and written["train"]["optimizer"] == "muon"
 
 
 def test_problems_are_told_before_ingest_meets_them(raw, params, capsys):

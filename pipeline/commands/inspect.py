@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--budget", choices=BUDGETS, default="10m", help="time that the recipe may take for all folds (default: 10m)"
     )
+    parser.add_argument(
+        "--no-probe", action="store_true", help="take the speed of two fast cores instead of measuring this machine"
+    )
     places.add_path(parser, "--params", places.PARAMS)
 
 
@@ -29,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     try:
         demos = args.write and args.raw != places.DEMO and holds_demos_recipe(args.params)
         with_recipe = args.recipe or demos
-        account = inspect_competition(args.raw, args.params, budget=args.budget, measure=with_recipe)
+        account = inspect_competition(args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe)
     except ValueError as error:
         if same or not args.raw.exists():
             raise
