@@ -3,8 +3,10 @@
 A model is surer of images that it learnt from than of new ones. The doubt of one model about one image (1 - its
 largest probability) is compared between the images that it held out and the test images, which nobody learnt from:
 always single models, as the mean over folds is less sure than each of them. Test images may be harder, for all; so the
-member is compared with this run, whose folds `train` has checked, on the very same images: if it is surer than this run
-by one amount out of fold and by less on the test images, it has seen the former.
+member is compared with this run, whose folds `train` has checked, on the very same images. Three things must come
+together, as each alone also happens to honest members: the member's surety beside this run falls from held-out to test
+images beyond noise; its doubt grows by a higher ratio than this run's (where images are harder, a weak member's grows
+more, but not by a higher ratio); and a third or more of what it was surer by is gone (a strong member keeps most).
 """
 
 from collections.abc import Mapping
@@ -15,9 +17,9 @@ import numpy as np
 
 from pipeline.scoring.fold_predictions import read_predictions
 
-MARGIN = 4.0  # standard errors; honest members exceed it 3 times in 100,000
-RATIO = 1.5  # and the doubt grows from held-out to test images 1.5 times as much as this run's: a shift of the images
-# moves strong and weak members apart, but not the weak one by the higher ratio nor the strong one by more
+MARGIN = 4.0  # standard errors; honest members exceed it 3 times in 100,000 where test images are like the others
+RATIO = 1.5  # of the growth of the member's doubt to that of this run's
+KEPT = 2 / 3  # of what it is surer by out of fold, on the test images
 LEAST = 1e-6  # doubts below count as this, so that a ratio is finite
 
 
@@ -63,7 +65,8 @@ def leak(name: str, held_out: Doubts, test: Doubts) -> str | None:
         max(on_test, LEAST) / max(out_of_fold, LEAST)
         for on_test, out_of_fold in ((test.member, held_out.member), (test.own, held_out.own))
     ]
-    if excess <= MARGIN * error or ratios[0] <= RATIO * ratios[1]:
+    keeps_most = held_out.surer > 0 and test.surer >= KEPT * held_out.surer
+    if excess <= MARGIN * error or ratios[0] <= RATIO * ratios[1] or keeps_most:
         return None
     return (
         f"member {name} seems to have seen the images that it should have held out: its models' doubt (1 - largest "

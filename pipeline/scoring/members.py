@@ -192,7 +192,7 @@ def refuse_other_folds(name: str, found: Mapping[str, str], asked: Mapping[str, 
     )
     if strange or missing:
         raise ValueError(
-            f"member {name} held out {len(found)} images, this run {len(asked)}: {len(missing)} are missing there "
+            f"member {name} held out {len(found)} images, this run {len(asked)}: {len(missing)} are missing there"
             f" {missing[:NUM_SHOWN]}, {len(strange)} are not here {strange[:NUM_SHOWN]}; train it on these images"
         )
     odd = [image for image, fold in asked.items() if found[image] != fold]
