@@ -18,6 +18,7 @@ COMMANDS = {  # name, which is its module's in `commands` -> what it does
     "download": "fetch a competition's zip and put it into params.yaml",
     "ledger": "the ledger of submissions: table, plot, noise, which two to choose",
     "restore": "a past submission's code and artefacts in a worktree; its CSV again",
+    "blend": "add past runs to this one's submission, list or remove them",
     "bundle": "one zip that makes the submission again, offline",
 }
 

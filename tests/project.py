@@ -25,7 +25,8 @@ class Project:
             check=True,
         )
         for name in listed.stdout.split("\n"):
-            if name and not name.startswith(("data/", "dvc.lock")) and (ROOT / name).is_file():
+            kept = name == "data/members/.gitkeep" or not name.startswith(("data/", "dvc.lock"))
+            if name and kept and (ROOT / name).is_file():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
         write_zip(root / "raw.zip", competition_files())

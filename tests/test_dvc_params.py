@@ -29,6 +29,7 @@ INFERRED = {"infer@0", "infer@1"}
 GOVERNED = {  # section -> the stages that read it
     "competition": {"ingest"}, "images": {"decode_train"}, "split": {"split"}, "model": TRAINED, "augment": TRAINED,
     "train": TRAINED, "compute": TRAINED | INFERRED, "infer": INFERRED,
+    "blend": {"evaluate", "submit"},
 }  # fmt: skip
 GOVERNED_TOO = {
     "allow": {"audit"},
@@ -59,6 +60,7 @@ OTHER = {
     },
     "compute": {"device": "cpu", "precision": "fp32", "compile": True},
     "infer": {"batch_size": 7, "device": "cpu", "precision": "fp32", "compile": True},
+    "blend": {"members": ["other"], "how": "mean"},
 }  # fmt: skip
 KEYS = [(section, key) for section, keys in OTHER.items() for key in keys]
 # DVC keeps no run with outputs out of its cache (cache: false), except metrics and plots: results that git holds, and

@@ -114,6 +114,7 @@ TABLE = [
     ("a file beside the images", with_files(an_idle_file), {"ingest"}, set()),
     ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", *INFER, "submit"}, set()),
     ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", *INFER, "submit"}, set()),
+    ("blend.how", set_param("blend", "how", "mean"), {"evaluate"}, {"submit"}),
     ("folds.'1'.seed", with_fold_seed, {"train@1", "infer@1", *SCORED}, set()),
     ("infer.batch_size", set_param("infer", "batch_size", 3), set(INFER), {"submit"}),
     ("infer.precision", set_param("infer", "precision", "fp32"), set(INFER), {"submit"}),

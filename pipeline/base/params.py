@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import json
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import Any
 from pipeline.base.yamls import read_yaml
 
 SAME = "same"
+MEMBER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a blend: a folder's name
 ALTERNATING = "alternating"
 OWN_NETWORKS = ("resnet9", "airbench")  # they need torch alone
 # DVC leaves keys called `size` and `nfiles` out of its run-cache key
@@ -259,6 +261,23 @@ class InferParams:
         return dataclasses.replace(trained, **{name: value for name, value in said.items() if value != SAME})
 
 
+@dataclass(frozen=True, kw_only=True)
+class BlendParams:
+    """Section `blend`: past runs whose probabilities join this one's: see [Blend](blend.md)."""
+
+    # names of members in `data/members`, which `python -m pipeline blend add` writes here; none: this run alone
+    members: tuple[str, ...] = ()
+    # `auto`: the mean of probabilities, unless weights or ranks gain more than their gain's standard error
+    how: str = one_of("auto", "mean", "rank", "weights", default="auto")
+
+    def __post_init__(self) -> None:
+        odd = [name for name in self.members if not re.fullmatch(MEMBER_NAME, name)]
+        if odd or len(set(self.members)) < len(self.members):
+            raise ValueError(
+                f"blend.members is {list(self.members)}; allowed: each name once, of letters, digits, - and _"
+            )
+
+
 Section = typing.TypeVar(
     "Section",
     CompetitionParams,
@@ -269,12 +288,14 @@ Section = typing.TypeVar(
     TrainParams,
     ComputeParams,
     InferParams,
+    BlendParams,
 )
 
 
 SECTIONS: dict[str, Any] = {
     "competition": CompetitionParams, "images": ImagesParams, "split": SplitParams, "model": ModelParams,
     "augment": AugmentParams, "train": TrainParams, "compute": ComputeParams, "infer": InferParams,
+    "blend": BlendParams,
 }  # fmt: skip
 
 
@@ -312,7 +333,9 @@ def load_section(path: Path, name: str, section: type[Section]) -> Section:
     """Section `name` of the params file at `path`."""
     params = load_params(path)
     if name not in params:
-        raise ValueError(f"{path} has no section `{name}`; found {sorted(map(str, params))}")
+        optional = all(item.default is not dataclasses.MISSING for item in dataclasses.fields(section))
+        remedy = f"; write `{name}: {{}}` for the defaults" if optional else ""
+        raise ValueError(f"{path} has no section `{name}`; found {sorted(map(str, params))}{remedy}")
     try:
         return parse_section(params[name], name, section)
     except ValueError as error:

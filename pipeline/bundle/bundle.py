@@ -22,6 +22,7 @@ from pipeline.archive.archive import open_archive
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of, table_bytes, whole_file
 from pipeline.base.params import (
     OWN_NETWORKS,
+    BlendParams,
     CompetitionParams,
     ComputeParams,
     ImagesParams,
@@ -32,6 +33,7 @@ from pipeline.base.params import (
 from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
 from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
+from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
 from pipeline.tables.table_files import read_tables
@@ -79,12 +81,14 @@ def write_bundle(
     known: tuple[Path, Path, Path],
     submission: Path,
     receipt: Path,
+    blend: Path,
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
     models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
-    known: ingest's test.csv and test_images.csv, and decode_test's test.csv. Raises ValueError where the submission is
-    not its receipt's, or weights are not their card's.
+    known: ingest's test.csv and test_images.csv, and decode_test's test.csv; blend: evaluate's blend.json. Raises
+    ValueError where the submission is not its receipt's, weights are not their card's, or a member of a blend is in it,
+    of which probabilities are here and no models.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -92,6 +96,7 @@ def write_bundle(
     if described != submission_sha256:
         raise ValueError(f"{submission} is not the file that {receipt} describes; run `dvc repro` and bundle again")
     read_schema(records["schema.json"])  # that of another version would only stop the bundle when it runs
+    _refuse_members(blend, load_section(params, "blend", BlendParams).members)
     folds = load_folds(params)
     cards = _checked_cards(models, folds)
     files: dict[str, Path | bytes] = {
@@ -109,6 +114,18 @@ def write_bundle(
     }
     _write_zip(out, files | {MANIFEST: _json(manifest)})
     return manifest
+
+
+def _refuse_members(blend: Path, members: Sequence[str]) -> None:
+    """Raise ValueError if the submission is a blend with other runs: their models are not here to pack."""
+    weights = read_blend(blend, members)[0].weights
+    modelless = [name for name, weight in weights.items() if weight and name != OWN]
+    if modelless:
+        raise ValueError(
+            f"the submission is a blend, and the models of {len(modelless)} of its members are not here, only what "
+            f"they predicted: {', '.join(modelless)}; a bundle predicts with models: bundle each run by itself, or "
+            "take the members out (`python -m pipeline blend remove NAME`) and run `dvc repro`"
+        )
 
 
 def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:

@@ -23,7 +23,7 @@ from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import device_named
 from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.prediction import predict_store
-from pipeline.scoring.fold_predictions import written_submission
+from pipeline.scoring.fold_predictions import ensemble, written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
@@ -56,7 +56,9 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
             store = _decoded(archive, members, scratch, read_format(home / "format.json"), settings.fit)
         where = args.device or settings.device
         files = _predictions(home, store, image_ids, unseen, scratch, settings, device=where)
-        content, _ = written_submission(files, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
+        target = schema.target
+        probs = ensemble(files, image_ids, len(target.classes), exclusive=target.exclusive)
+        content, _ = written_submission(probs, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
     findings = check_submission(content, plain, schema)
     refuse(findings, str(args.out))
     write_bytes(args.out, content)

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--format", places.FORMAT)
     places.add_path(parser, "--seen", places.SEEN, "from decode_test")
     places.add_path(parser, "--decision", places.RUN["decision"])
+    places.add_path(parser, "--blend", places.RUN["blend"])
     places.add_path(parser, "--submission", places.RUN["submission"], "its own CSV")
     places.add_path(parser, "--receipt", places.RUN["receipt"])
     parser.set_defaults(action=_write)
@@ -45,6 +46,7 @@ def _write(args: argparse.Namespace) -> None:
         known=(args.competition / "test.csv", args.competition / "test_images.csv", args.seen),
         submission=args.submission,
         receipt=args.receipt,
+        blend=args.blend,
     )
     size = args.out.stat().st_size / 1e6
     console.say(f"{args.out}: {len(manifest['files'])} files, {size:,.1f} MB; next: python -m pipeline bundle verify")

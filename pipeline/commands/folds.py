@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import allocator, console
-from pipeline.base.params import ComputeParams, ModelParams, check_params, load_section
+from pipeline.base.params import OWN_NETWORKS, ComputeParams, ModelParams, TrainParams, check_params, load_section
 from pipeline.commands import places
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
@@ -40,11 +40,13 @@ def run(args: argparse.Namespace) -> None:
     check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
     refuse_copied_metric()
     model = load_section(places.PARAMS, "model", ModelParams)
+    train = load_section(places.PARAMS, "train", TrainParams)
+    torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay
     run_folds(
         jobs=args.jobs,
         device=load_section(places.PARAMS, "compute", ComputeParams).device,
         logs=args.logs,
-        preload=() if model.name == "resnet9" else ("timm",),
+        preload=() if torch_alone else ("timm",),
     )
 
 

@@ -32,7 +32,9 @@ def run(args: argparse.Namespace) -> None:
     try:
         demos = args.write and args.raw != places.DEMO and holds_demos_recipe(args.params)
         with_recipe = args.recipe or demos
-        account = inspect_competition(args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe)
+        account = inspect_competition(
+            args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe
+        )
     except ValueError as error:
         if same or not args.raw.exists():
             raise

@@ -24,6 +24,8 @@ RUN = {  # what `verify` checks
     "models": MODELS,
     "oof": Path("data/oof"),
     "test": Path("data/test"),
+    "members": Path("data/members"),
+    "blend": Path("data/report/blend.json"),
     "decision": Path("data/report/decision.json"),
     "submission": Path("submissions/submission.csv"),
     "receipt": Path("submissions/receipt.json"),

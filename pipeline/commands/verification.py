@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.files import fold_files, made_by, md5_of, read_json, sha256_of
-from pipeline.base.params import load_folds
+from pipeline.base.params import BlendParams, load_folds, load_section
 from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_metric import refuse_copied_metric
 from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
+from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
 from pipeline.scoring.decision import choose_decision, read_decision
 from pipeline.scoring.fold_predictions import gather_oof, written_submission
+from pipeline.scoring.members import Common, blended_test, read_member_oof
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,8 @@ class Places:
     models: Path
     oof: Path
     test: Path
+    members: Path
+    blend: Path
     decision: Path
     submission: Path
     receipt: Path
@@ -62,8 +66,19 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     oof_files = fold_files(places.oof, ".npz", folds)
     oof = gather_oof(oof_files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     yield "out of fold", f"{len(oof):,} predictions, each by the model that never saw the image"
+    asked = load_section(places.params, "blend", BlendParams)
+    blend, _ = read_blend(places.blend, asked.members)
+    common = Common(target=target, fold_of=dealt.fold_of)
+    members = {name: read_member_oof(places.members, name, common) for name in asked.members}
+    chosen = choose_blend(dealt.truth, {OWN: oof, **members}, dealt.held_by, schema, asked.how)
+    if blend != chosen.blend:
+        raise ValueError(f"{places.blend} is not what the out-of-fold predictions give; run `dvc repro -f -s evaluate`")
+    oof = chosen.oof
+    if blend.how != ALONE:
+        yield "blend", f"by {blend.how} of {len(blend.weights)}, as the out-of-fold predictions give it"
     test_files = fold_files(places.test, ".npz", folds)
-    due, _ = written_submission(test_files, test_ids, asked=schema, sample=places.sample, decision=places.decision)
+    probs = blended_test(test_files, places.members, blend, test_ids, target)
+    due, _ = written_submission(probs, test_ids, asked=schema, sample=places.sample, decision=places.decision)
     yield "test", f"{len(test_ids):,} images predicted by {len(folds)} models"
 
     if read_decision(places.decision) != choose_decision(dealt.truth, oof, target, schema.metric, dealt.held_by):

@@ -128,7 +128,14 @@ def _fetch(root: Path, folder: Path, lock: Mapping[str, Any]) -> list[str]:
     cache = _dvc(root, "cache", "dir").stdout.strip()
     _run(folder, "config", "--local", "cache.dir", cache)
     _dvc(folder, "checkout", "--force")  # brings what it can and fails over the rest, which is looked at here
-    return [path for path in _written_paths(lock) if not (folder / path).exists()]
+    return [path for path in (*_written_paths(lock), *_added_paths(lock, folder)) if not (folder / path).exists()]
+
+
+def _added_paths(lock: Mapping[str, Any], folder: Path) -> list[str]:
+    """What lies in folders that the stage reads and was put there by `dvc add`: members of a blend."""
+    added = [note for path in _paths(lock[STAGE], "deps") for note in sorted((folder / path).glob("*.dvc"))]
+    outs = [(note, out) for note in added for out in _paths(read_yaml(note.read_text(encoding="utf-8")), "outs")]
+    return [(note.parent / out).relative_to(folder).as_posix() for note, out in outs]
 
 
 def _is_read(path: str, stage: Mapping[str, Any]) -> bool:

@@ -90,15 +90,14 @@ def ensemble(
 
 
 def written_submission(
-    files: Mapping[str, Path], image_ids: Sequence[str], *, asked: Asked, sample: Path, decision: Path
+    probs: np.ndarray, image_ids: Sequence[str], *, asked: Asked, sample: Path, decision: Path
 ) -> tuple[bytes, Answers]:
-    """(the submission's bytes, its answers): the mean of the folds' probabilities, decided, in the sample's rows.
+    """(the submission's bytes, its answers): the probabilities (N, C), decided, in the sample's rows.
 
-    files: fold -> what infer wrote; sample, decision: what ingest and evaluate wrote. Raises ValueError with the stage
+    probs: of `ensemble`, or blended; sample, decision: what ingest and evaluate wrote. Raises ValueError with the stage
     to run again.
     """
     target = asked.target
-    probs = ensemble(files, image_ids, len(target.classes), exclusive=target.exclusive)
     chosen = read_decision(decision)
     with made_by("-s evaluate", decision):
         decided = decide(probs, target, chosen)

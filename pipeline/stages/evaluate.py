@@ -1,7 +1,7 @@
 """Reads the out-of-fold predictions of all folds. Writes scores, decision, curves, confusion and the worst mistakes.
 
-Stops unless every training image has exactly one out-of-fold prediction. The score is the competition's metric of the
-predictions written in the submission's format and read back.
+Stops unless every training image has exactly one out-of-fold prediction. Members of a blend join this run's. The score
+is the competition's metric of the predictions written in the submission's format and read back.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pipeline.base.files import (
     write_json,
     write_table,
 )
-from pipeline.base.params import load_folds
+from pipeline.base.params import BlendParams, load_folds, load_section
 from pipeline.competition.schema import (
     PER_CLASS_COLUMNS,
     Schema,
@@ -32,8 +32,10 @@ from pipeline.competition.schema import (
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
+from pipeline.scoring.blend import OWN, account_lines, choose_blend, write_blend
 from pipeline.scoring.decision import choose_decision, cross_fitted, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
+from pipeline.scoring.members import Common, doubts_out_of_fold, read_member_oof
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
 from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
@@ -49,19 +51,21 @@ BESIDE = {True: ("accuracy", "macro_f1", "log_loss"), False: ("element_accuracy"
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.evaluate", description=__doc__)
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml (section folds)")
+    parser.add_argument("--params", type=Path, required=True, help="params.yaml (sections folds, blend)")
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
     parser.add_argument("--train-images", type=Path, required=True, help=".npy from decode_train")
     parser.add_argument("--description", type=Path, required=True, help="JSON from decode_train")
     parser.add_argument("--oof", type=Path, required=True, help="folder of out-of-fold predictions, a file a fold")
+    parser.add_argument("--members", type=Path, required=True, help="folder of the members of a blend, one each")
     parser.add_argument("--history", type=Path, required=True, help="folder of histories, a file a fold")
     parser.add_argument("--seconds", type=Path, required=True, help="folder of the seconds that folds took; untracked")
     parser.add_argument("--metrics", type=Path, required=True, help="JSON to write: the score that counts")
     parser.add_argument("--scores", type=Path, required=True, help="JSON to write: all scores, also by fold")
     parser.add_argument("--total-seconds", type=Path, required=True, help="JSON to write: of all folds; untracked")
     parser.add_argument("--decision", type=Path, required=True, help="JSON to write: how probabilities become labels")
+    parser.add_argument("--blend", type=Path, required=True, help="JSON to write: how the members are mixed, and why")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV to write: a row a class")
     parser.add_argument("--curves", type=Path, required=True, help="CSV to write: a row an epoch and fold")
     parser.add_argument("--curves-figure", type=Path, required=True, help="PNG to write")
@@ -79,7 +83,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         store = store[dealt.rows]
 
     files = fold_files(args.oof, ".npz", folds)
-    oof = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
+    own = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
+    blend, common = load_section(args.params, "blend", BlendParams), Common(target=target, fold_of=dealt.fold_of)
+    probs_of = {OWN: own} | {name: read_member_oof(args.members, name, common) for name in blend.members}
+    chosen = choose_blend(truth, probs_of, held_by, schema, blend.how)
+    oof = chosen.oof
     decision = choose_decision(truth, oof, target, schema.metric, held_by)
     decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
@@ -90,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_json(args.metrics, {"oof_score": scores["oof"]["score"], "standard_error": error})
     write_json(args.scores, scores)
     _sum_seconds(args.seconds, args.total_seconds, files)
+    write_blend(args.blend, chosen, doubts_out_of_fold(probs_of, target))
     write_decision(args.decision, decision)
     per_class = _per_class(counts, target.classes)
     write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
@@ -104,6 +113,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     mistakes = drawn("mistakes", lambda: _mistakes(truth, decided, oof, store, target, image_ids))
     write_bytes(args.mistakes_figure, mistakes)
     _say(scores, schema)
+    for line in account_lines(chosen, schema):
+        console.say(line)
 
 
 def _sum_seconds(folder: Path, out: Path, oof: Mapping[str, Path]) -> None:

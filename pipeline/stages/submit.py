@@ -1,8 +1,8 @@
 """Reads the test predictions of all folds and the sample submission. Writes the submission and its receipt.
 
-Mean of the folds' probabilities, the decision that evaluate chose (argmax, unless the metric gains by another), the
-organiser's spelling, the sample's rows; refused unless the contract holds. A copy stays under submissions/archive,
-named by its content: a later run overwrites nothing.
+Mean of the folds' probabilities, blended with the members' as evaluate chose, the decision that evaluate chose (argmax,
+unless the metric gains by another), the organiser's spelling, the sample's rows; refused unless the contract holds. A
+copy stays under submissions/archive, named by its content: a later run overwrites nothing.
 """
 
 import argparse
@@ -14,9 +14,11 @@ from typing import Any
 
 from pipeline.base import console
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of, write_bytes, write_json
-from pipeline.base.params import load_folds, load_params
+from pipeline.base.params import BlendParams, load_folds, load_params, load_section
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
+from pipeline.scoring.blend import Blend, read_blend
 from pipeline.scoring.fold_predictions import read_oof_counts, written_submission
+from pipeline.scoring.members import blended_test, leaks, read_card
 from pipeline.submission.answers import predicted_counts
 from pipeline.submission.contract import check_submission, parse_table, refuse
 
@@ -24,14 +26,18 @@ from pipeline.submission.contract import check_submission, parse_table, refuse
 def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.stages.submit", description=__doc__)
-    parser.add_argument("--params", type=Path, required=True, help="params.yaml (section folds; all go to the receipt)")
+    parser.add_argument(
+        "--params", type=Path, required=True, help="params.yaml (sections folds, blend; all to the receipt)"
+    )
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
     parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
+    parser.add_argument("--members", type=Path, required=True, help="folder of the members of a blend, one each")
     parser.add_argument("--cards", type=Path, required=True, help="folder of the folds' models: how they were trained")
     parser.add_argument("--scores", type=Path, required=True, help="JSON from evaluate: those for the receipt")
+    parser.add_argument("--blend", type=Path, required=True, help="JSON from evaluate: how the members are mixed")
     parser.add_argument("--decision", type=Path, required=True, help="JSON from evaluate: how labels are decided")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV from evaluate: what to expect")
     parser.add_argument("--lock", type=Path, required=True, help="dvc.lock, whose sha256 goes to the receipt")
@@ -45,20 +51,27 @@ def main(argv: Sequence[str] | None = None) -> None:
     unseen = read_unseen(args.seen, len(image_ids), args.test_table)
 
     files = fold_files(args.test, ".npz", folds)
-    content, answers = written_submission(files, image_ids, asked=schema, sample=args.sample, decision=args.decision)
+    members = load_section(args.params, "blend", BlendParams).members
+    blend, doubts = read_blend(args.blend, members)
+    probs = blended_test(files, args.members, blend, image_ids, schema.target)
+    leaky = leaks(files, args.members, doubts, image_ids, unseen, schema.target)
+    content, answers = written_submission(probs, image_ids, asked=schema, sample=args.sample, decision=args.decision)
     known = {"oof_counts": read_oof_counts(args.per_class), "unseen": image_ids.take(unseen)}
     findings = check_submission(content, args.sample.read_bytes(), schema, **known)
     refuse(findings, str(args.out))
 
-    receipt = _receipt(args, content, schema, predicted_counts(answers, schema.target), list(map(str, findings)))
+    warnings = [*map(str, findings), *(f"WARN  {sentence}" for sentence in leaky)]
+    receipt = _receipt(args, content, schema, predicted_counts(answers, schema.target), warnings)
     receipt |= {"predicted_by_prior": list(known["unseen"]), "threads": _threads(args.cards, folds)}
+    if members:
+        receipt["blend"] = _members(blend, args.members)
     name = hashlib.sha256(content).hexdigest()[:12]
     write_bytes(args.archive / f"{name}.csv", content)
     write_json(args.archive / f"{name}.json", receipt)
     write_bytes(args.out, content)
     write_json(args.receipt, receipt)
-    for finding in findings:
-        console.say(str(finding))
+    for warning in warnings:
+        console.say(warning)
     console.say(f"{args.out}: {len(image_ids):,} rows, passed the contract; copy in {args.archive / name}.csv")
 
 
@@ -69,6 +82,13 @@ def _threads(cards: Path, folds: Sequence[str]) -> dict[str, int]:
         with made_by(f"-s train@{fold}", path):
             found[fold] = read_json(path)["threads"]
     return found
+
+
+def _members(blend: Blend, folder: Path) -> dict[str, Any]:
+    """What went into the blend: of this run its weight, of each member its card as well."""
+    cards = {name: read_card(folder, name) for name in blend.weights if (folder / name).is_dir()}
+    weights = {name: {"weight": weight, **cards.get(name, {})} for name, weight in blend.weights.items()}
+    return {"how": blend.how, "members": weights}
 
 
 def _receipt(
