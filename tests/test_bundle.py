@@ -20,7 +20,7 @@ from pipeline.bundle.modules import reached_modules
 
 def bundled(place, out, *more):
     paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition", "--format", "data/images/format.json", "--seen", "data/images/test.csv",
-             "--decision", "data/report/decision.json", "--submission", "submissions/submission.csv",
+             "--decision", "data/report/decision.json", "--blend", "data/report/blend.json", "--submission", "submissions/submission.csv",
              "--receipt", "submissions/receipt.json", "--format", "data/images/format.json",
              "--seen", "data/images/test.csv")  # fmt: skip
     words = [word if word.startswith("--") else str(place.path(word)) for word in paths]

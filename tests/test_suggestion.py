@@ -94,12 +94,12 @@ def test_labels_are_not_smoothed_where_probabilities_are_scored():
     assert suggested(several=True, metric="mean_column_auc")[0]["train"]["label_smoothing"] == 0
 
 
-def test_rare_classes_count_for_more_only_where_the_metric_asks_for_each_class_alike_and_it_was_measured():
-    def weights(**changes):
-        return suggested(**changes)[0]["train"]["class_weights"]
+def test_rare_classes_are_drawn_more_often_only_where_the_metric_asks_for_each_class_alike_and_it_was_measured():
+    def sampling(**changes):
+        return suggested(**changes)[0]["train"]["sampling"]
 
     for metric in ("macro_f1", "balanced_accuracy"):
-        assert weights(metric=metric, imbalance=10.0) == weights(metric=metric, imbalance=300.0) == "sqrt"
-        assert weights(metric=metric, imbalance=9.0) == weights(metric=metric) == "none"
-        assert weights(metric=metric, imbalance=50.0, several=True) == "none"
-    assert weights(metric="accuracy", imbalance=50.0) == weights(metric="log_loss", imbalance=50.0) == "none"
+        assert sampling(metric=metric, imbalance=10.0) == sampling(metric=metric, imbalance=300.0) == "balanced"
+        assert sampling(metric=metric, imbalance=9.0) == sampling(metric=metric) == "none"
+        assert sampling(metric=metric, imbalance=50.0, several=True) == "none"
+    assert sampling(metric="accuracy", imbalance=50.0) == sampling(metric="log_loss", imbalance=50.0) == "none"
