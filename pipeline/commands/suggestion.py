@@ -10,8 +10,10 @@ from typing import Any
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 BUDGETS = {"10m": 600.0, "1h": 3600.0, "3h": 3 * 3600.0, "overnight": 8 * 3600.0}  # seconds, of all folds together
-# images/s in training at width 64 and 32 px on two cores with AMX, before `probe` measured this machine
-CPU_SPEED = 1000.0
+# ms that an image of 32 px takes in training on a core with AMX: for each pair of channels, each channel, and itself;
+# with nothing beside it, so that `probe` tries what may fit before what surely does
+PAIR_MS, CHANNEL_MS, IMAGE_MS = 2.1e-4, 0.0136, 0.1
+CORES = 2
 GPU_FACTOR = 60.0  # what one H100 is taken for before the probe
 FOLD_S = 6.0  # of a fold: its two processes' start
 VIEWS = 6  # of an image when predicting
@@ -19,7 +21,7 @@ SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = (64, 48, 32, 24, 16)
 MIN_EPOCHS, ENOUGH_EPOCHS, MAX_EPOCHS = 6, 16, 50
-ENOUGH_IMAGES, MAX_IMAGES = 400_000, 1_000_000  # seen in all epochs, before the network is made wider, and at most
+ENOUGH_IMAGES, MAX_IMAGES = 300_000, 1_000_000  # seen in all epochs, before the network is made wider, and at most
 BATCH_SIZES = (512, 256, 128, 64, 32)
 ENOUGH_STEPS = 40  # an epoch, for the largest of these batches that leaves so many
 LEARNS_FAST = {"whitening": True, "activation": "silu", "init": "dirac", "norm_scale": "fixed"}
@@ -51,8 +53,8 @@ class Speed:
 
     def __call__(self, side: int, width: int) -> float:
         """Of images of `side` pixels, by the network of `width`."""
-        known = CPU_SPEED * (64 / width) * (32 / side) ** 2
-        return self._measured.get((side, width), known * self._factor)
+        one_ms = (PAIR_MS * width**2 + CHANNEL_MS * width + IMAGE_MS) * (side / 32) ** 2
+        return self._measured.get((side, width), 1000 * CORES / one_ms * self._factor)
 
     def measured(self, side: int, width: int) -> bool:
         """Whether this machine's is known."""
