@@ -35,14 +35,14 @@ class Convolution(nn.Conv2d):
             x.device.type == "cpu"
             and torch.is_grad_enabled()
             and torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") is torch.bfloat16
             and x.shape[2] * x.shape[3] <= SMALL_MAP
             and not torch.compiler.is_compiling()
         )
         if not slow:
             return super().forward(x)
-        dtype = torch.get_autocast_dtype("cpu")
         with torch.autocast("cpu", enabled=False):
-            return _SmallMaps.apply(x.to(dtype), self.weight.to(dtype))
+            return _SmallMaps.apply(x.bfloat16(), self.weight.bfloat16())
 
 
 class _SmallMaps(torch.autograd.Function):
@@ -63,9 +63,14 @@ class _SmallMaps(torch.autograd.Function):
                 gradient, x, weight, [0], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, asked
             )[0]
         if ctx.needs_input_grad[1]:
-            product = gradient.transpose(0, 1).reshape(len(weight), -1) @ _patches(x)
-            of_weight = product.view(len(weight), 3, 3, -1).permute(0, 3, 1, 2)
+            of_weight = weight_gradient(gradient, x)
         return of_x, of_weight
+
+
+def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+    """(out, in, 3, 3) of `conv2d` with padding 1, by the gradient (B, out, H, W) of its output and its input x."""
+    product = gradient.transpose(0, 1).flatten(1) @ _patches(x)
+    return product.view(len(product), 3, 3, -1).permute(0, 3, 1, 2)
 
 
 def _patches(x: Tensor) -> Tensor:

@@ -42,21 +42,31 @@ def create_optimizer(
     ]
     groups = [group for group in groups if group["params"]]
     if name == "muon":
-        return _muon(groups, peak_lr=peak_lr, momentum=momentum)
+        return _muon(groups, _classifier(model), peak_lr=peak_lr, momentum=momentum)
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=peak_lr, fused=fused)
     return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
 
 
-def _muon(groups: list[dict[str, Any]], *, peak_lr: float, momentum: float) -> torch.optim.Optimizer:
-    """Muon (Jordan et al. 2024) for convolutions; the last layer and one-dimensional parameters by AdamW."""
+def _classifier(model: nn.Module) -> set[int]:
+    """The ids of the last layer's weights, by timm's interface, which ours have too; empty where there is none."""
+    found: Any = getattr(getattr(model, "network", model), "get_classifier", tuple)()
+    heads = found if isinstance(found, tuple | list) else [found]
+    return {id(weight) for head in heads for weight in head.parameters()}
+
+
+def _muon(
+    groups: list[dict[str, Any]], classifier: set[int], *, peak_lr: float, momentum: float
+) -> torch.optim.Optimizer:
+    """Muon (Jordan et al. 2024) for inner weights; the last layer and one-dimensional parameters by AdamW."""
     from timm.optim import Muon
 
-    convolutions = [weight for weight in groups[0]["params"] if weight.ndim > 2]
-    rest = [weight for weight in groups[0]["params"] if weight.ndim <= 2]
-    split = [groups[0] | {"params": convolutions}, groups[0] | {"params": rest, "use_fallback": True}]
-    split += [group | {"use_fallback": True} for group in groups[1:]]
-    return Muon([g for g in split if g["params"]], lr=peak_lr, momentum=momentum, nesterov=True)
+    split = []
+    for group in groups:
+        inner = [weight for weight in group["params"] if weight.ndim > 1 and id(weight) not in classifier]
+        outer = [weight for weight in group["params"] if weight.ndim <= 1 or id(weight) in classifier]
+        split += [group | {"params": inner}, group | {"params": outer, "use_fallback": True}]
+    return Muon([group for group in split if group["params"]], lr=peak_lr, momentum=momentum, nesterov=True)
 
 
 def one_cycle(
