@@ -26,6 +26,7 @@ from pipeline.scoring.metrics import metric_named
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
 NUM_CLASSES_SHOWN = 12
 MAX_PROBES = 4  # settings timed until the one suggested is among them
+SURELY = 0.1  # of the budget: what is thought to take less is not measured
 DEMANDS = {
     "label": "one label a row",
     "score": "the probability of the positive class",
@@ -61,8 +62,13 @@ def inspect_competition(raw: Path, params: Path, *, budget: str = "10m", measure
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    recipe, seconds = _recipe(layout, kinds, params, num_folds=num_folds, budget=budget, measure=measure)
-    lines += _recipe_lines(recipe, seconds, budget, measured=measure)
+    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget)
+    speed = Speed(gpu=facts.gpu)
+    if measure:
+        _measure(facts, speed, params, layout)
+    recipe, seconds = suggested_recipe(facts, speed)
+    at = (recipe["images"]["side"], recipe["model"]["width"])
+    lines += _recipe_lines(recipe, seconds, budget, measured=speed.measured(*at))
     lines += [f"warning      {warning}" for warning in layout.warnings]
     add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
     allowed = own.allow if own else ()
@@ -111,17 +117,9 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
     return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
 
 
-def _recipe(
-    layout: Layout,
-    kinds: Sequence[tuple[int, int, str, str]],
-    params: Path,
-    *,
-    num_folds: int,
-    budget: str,
-    measure: bool,
-) -> tuple[dict[str, dict[str, Any]], float]:
+def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str) -> Facts:
     sizes = [size for size in layout.class_sizes().values() if size]
-    facts = Facts(
+    return Facts(
         num_train=len(layout.train_ids),
         side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_MAX,
         classes=layout.target.classes,
@@ -133,15 +131,16 @@ def _recipe(
         gpu=has_gpu(),
         budget_s=BUDGETS[budget],
     )
-    speed = Speed(gpu=facts.gpu)
-    found = suggested_recipe(facts, speed)
-    for _ in range(MAX_PROBES if measure else 0):
-        side, width = found[0]["images"]["side"], found[0]["model"]["width"]
-        if speed.measured(side, width):
-            break
-        speed.learn(side, width, _measured(found[0], params, layout, num_folds))
-        found = suggested_recipe(facts, speed)
-    return found
+
+
+def _measure(facts: Facts, speed: Speed, params: Path, layout: Layout) -> None:
+    """Time what is suggested until it is what was timed; nothing where the budget is far away."""
+    for _ in range(MAX_PROBES):
+        recipe, seconds = suggested_recipe(facts, speed)
+        at = (recipe["images"]["side"], recipe["model"]["width"])
+        if speed.measured(*at) or seconds < SURELY * facts.budget_s:
+            return
+        speed.learn(*at, _measured(recipe, params, layout, facts.num_folds))
 
 
 def _measured(recipe: Mapping[str, Mapping[str, Any]], params: Path, layout: Layout, num_folds: int) -> float:
@@ -166,7 +165,11 @@ def _recipe_lines(recipe: Mapping[str, Mapping[str, Any]], seconds: float, budge
         for section, keys in recipe.items()
     ]
     minutes = max(1, round(seconds / 60))
-    where = "as measured here" if measured else "on two fast cores (--recipe measures this machine and writes it)"
+    where = (
+        "as measured here"
+        if measured
+        else "on two fast cores (--recipe writes it, measured on this machine where it may not fit)"
+    )
     return [
         f"recipe       for {budget} (--budget), about {minutes} min for all folds {where}:",
         *(f"             {section}" for section in sections),
