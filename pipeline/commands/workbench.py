@@ -189,8 +189,7 @@ def _suspects(found: Run, out: Path) -> Iterator[str]:
     yield f"{len(suspects):,} of {truth.size:,} {of}, {_percent(share)}: {table}, {page}"
     seen = estimate(trial(truth, found.oof, held_by, target))
     yield (
-        f"of {TRIAL_SHARE:.0%} made wrong for trial {_percent(seen)} are found, at best: the models did not learn "
-        "from these"
+        f"of {TRIAL_SHARE:.0%} made wrong for trial, {_percent(seen)} are found (the models did not learn from these)"
     )
     if suspects:
         yield f"the training data is as it was; {WHAT_TO_DO}"

@@ -92,15 +92,17 @@ def shares(mask: np.ndarray, held_by: np.ndarray) -> list[float]:
 def trial(truth: np.ndarray, probs: np.ndarray, held_by: np.ndarray, target: Target) -> list[float]:
     """The share that is found, in each fold, of `TRIAL_SHARE` of its labels (at least one) made wrong for trial.
 
-    Drawn always in the same way. The models did not learn from these wrong labels, so this is at best: labels that
-    are wrong in the table have also taught the models.
+    Drawn always in the same way, among all labels: those that are not suspect are the ones that the models agree with,
+    and would be found too easily. To be read beside the share of all labels that is suspect: where nothing is known,
+    both are the same. The models did not learn from these wrong labels, as they did from those in the table.
     """
     generator = np.random.default_rng(0)
     planted = np.zeros(truth.shape, dtype=bool)
     for fold in np.unique(held_by):
-        places = np.flatnonzero((held_by == fold) if target.exclusive else np.repeat(held_by == fold, truth.shape[1]))
+        own = held_by == fold
+        places = np.argwhere(own if target.exclusive else np.broadcast_to(own[:, None], truth.shape))
         number = max(1, round(TRIAL_SHARE * len(places)))
-        planted.ravel()[generator.choice(places, size=number, replace=False)] = True
+        planted[tuple(generator.choice(places, size=number, replace=False).T)] = True
     steps = generator.integers(1, max(len(target.classes), 2), size=truth.shape)
     wrong = (truth + steps) % len(target.classes) if target.exclusive else 1 - truth
     found = suspect_mask(np.where(planted, wrong, truth), probs, target) & planted
