@@ -145,8 +145,9 @@ def _temperature(found: Run, scores: Sequence[float]) -> Iterator[str]:
     best = calibration.fit_temperature(truth, found.oof, target)
     tempered = calibration.temper(truth, found.oof, held_by, target, metric)
     at_end = best in (calibration.LOWEST, calibration.HIGHEST)
+    error = jackknife_error(tempered.temperatures)
     yield (
-        f"{_shown(Estimate(best, jackknife_error(tempered.temperatures)))} by log loss; below 1 it sharpens"
+        f"{_shown(Estimate(best, error))} by log loss; below 1 it sharpens; no stage applies it"
         f"{'; this is the end of its range: no best value was found' if at_end else ''}"
     )
     before, after = (calibration.log_losses(truth, probs, held_by, target) for probs in (found.oof, tempered.probs))
@@ -162,7 +163,7 @@ def _decision(found: Run, scores: Sequence[float]) -> Iterator[str]:
     target, metric = found.schema.target, found.schema.metric
     chosen = choose_decision(found.dealt.truth, found.oof, target, metric, found.dealt.held_by)
     plain = "the likeliest class" if target.exclusive else "labels from 0.5 on"
-    yield f"{_in_words(chosen) or plain}, against {plain}"
+    yield f"{_in_words(chosen) or plain}, as evaluate chose and submit applies it, against {plain}"
     before = found.scores(found.oof, decide(found.oof, target, Decision()))
     yield _gained(metric, before, scores, metric_gain(before, scores, metric))
 
