@@ -18,7 +18,7 @@ FLOORS = (  # from the ground up; rooms of one floor do not know each other
     ("competition", "archive", "loop", "report"),
     ("tables", "models", "submission", "split", "audit"),
     ("scoring", "training", "images"),
-    ("layout", "bundle"),
+    ("layout", "bundle", "workbench"),
     ("stages", "leaderboard"),
     ("commands",),
 )

@@ -33,6 +33,7 @@ RUN = {  # what `verify` checks
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
+WORKBENCH = Path("data/workbench")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 

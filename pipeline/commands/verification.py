@@ -1,7 +1,7 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,9 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     num_unread = dealt.num_rows - len(dealt.rows)
     unread = f", {num_unread:,} that cannot be read in none" if num_unread else ""
     yield "folds", f"each image in one of {len(folds)}{unread}"
+    data = (places.target, places.train_table, places.folds, places.train_description)
     for fold in folds:
-        _weights(places, fold)
+        check_weights(places.models, fold, data)
     yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
 
     oof_files = fold_files(places.oof, ".npz", folds)
@@ -95,9 +96,12 @@ def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
     return f"{store.num_images:,} images of {store.size} px, sha256 as decode_{images.stem} noted it"
 
 
-def _weights(places: Places, fold: str) -> None:
-    """The card belongs to the weights, and to the target, table, folds and store that are there now."""
-    stage, path, beside = f"-s train@{fold}", places.models / f"{fold}.safetensors", places.models / f"{fold}.json"
+def check_weights(models: Path, fold: str, data: Sequence[Path]) -> None:
+    """Raise ValueError unless the card of `fold` belongs to its weights, and to the `data` that is there now.
+
+    data: target.json, train.csv, folds.csv and the store's description, in this order.
+    """
+    stage, path, beside = f"-s train@{fold}", models / f"{fold}.safetensors", models / f"{fold}.json"
     with made_by(stage, beside):
         card = read_json(beside)
         if not isinstance(card, dict) or card.get("fold") != fold:
@@ -106,7 +110,6 @@ def _weights(places: Places, fold: str) -> None:
         found = sha256_of(path)
         if found != card.get("weights_sha256"):
             raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card")
-        data = (places.target, places.train_table, places.folds, places.train_description)
         if sha256_of(*data) != card.get("data_fingerprint"):
             raise ValueError(f"{path} was trained on another target, train table, folds or store than are there now")
 
