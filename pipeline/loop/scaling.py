@@ -12,7 +12,7 @@ DOUBLED_AFTER = 2_000  # steps taken in a row
 class LossScaler:
     """Multiplies the loss, divides the gradients, and leaves a step out where they overflowed.
 
-    Micikevicius et al. 2018, "Mixed precision training", section 3.2, by torch's GradScaler: the scale halves whenever a
+    Micikevicius et al. 2018, "Mixed precision training", section 3.2, by torch's GradScaler: the scale halves when a
     gradient is not finite, and doubles after DOUBLED_AFTER steps without. None of it waits for the device, but `step`
     with an optimiser that is not fused: it asks once a step whether to go.
     """
