@@ -236,8 +236,9 @@ class ComputeParams:
 
     device: str  # `auto` (CUDA, else MPS, else the CPU), `cpu`, `cuda`, `cuda:1`, `mps`
     # `auto`: bf16 where the hardware multiplies it (CUDA 8.0 up; CPUs with AVX512_BF16 or AMX, for timm models from
-    # 32 px on), else `tf32`: float32, in which CUDA may multiply as TF32; `fp32` is float32 throughout
-    precision: str = one_of("auto", "bf16", "tf32", "fp32")
+    # 32 px on), fp16 on older GPUs that are fast at it (T4, V100, P100), else `tf32`: float32, in which CUDA may
+    # multiply as TF32; `fp32` is float32 throughout. `fp16` scales the loss; on a CPU it takes many times as long
+    precision: str = one_of("auto", "bf16", "fp16", "tf32", "fp32")
     # the network by `torch.compile`, anew in each stage; weights, names and resuming stay as they are
     compile: bool = False
 
@@ -248,7 +249,7 @@ class InferParams:
 
     batch_size: int = between(1, 65_536)  # of test images; results do not depend on it
     device: str = SAME  # `same`: as section `compute` says for training
-    precision: str = one_of(SAME, "auto", "bf16", "tf32", "fp32", default=SAME)  # likewise
+    precision: str = one_of(SAME, "auto", "bf16", "fp16", "tf32", "fp32", default=SAME)  # likewise
     compile: bool | str = SAME  # likewise: `same`, true or false
 
     def __post_init__(self) -> None:

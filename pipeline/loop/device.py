@@ -32,17 +32,31 @@ def device_named(name: str) -> torch.device:
 def autocast_dtype(precision: str, device: torch.device, *, bf16_sound: bool = True) -> torch.dtype | None:
     """The dtype to autocast to, None for plain float32.
 
-    `fp32` and `tf32` (see `set_tf32`) are float32. `auto` is bfloat16 where the hardware multiplies it natively: CUDA
-    from compute capability 8.0, CPUs with AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is
-    slower than float32), if `bf16_sound` (see `models.bf16_sound_on_cpu`).
+    `fp32` and `tf32` (see `set_tf32`) are float32. `auto` is what the hardware multiplies fastest: on CUDA see
+    `cuda_dtype`; bfloat16 on CPUs with AVX512_BF16 or AMX (1.9 to 2.2 times float32 there; emulated elsewhere it is
+    slower than float32), if `bf16_sound` (see `models.bf16_sound_on_cpu`). float16 trains with a LossScaler. On CPUs
+    it is there for tests: a step of ResNet9 took 45 times as long as in float32 (32 images of 32 px, one thread).
     """
     if precision in ("fp32", "tf32"):
         return None
-    if precision == "bf16":
-        return torch.bfloat16
+    if precision in ("bf16", "fp16"):
+        return torch.bfloat16 if precision == "bf16" else torch.float16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else None
+        return cuda_dtype(torch.cuda.get_device_capability(device))
     return torch.bfloat16 if device.type == "cpu" and bf16_sound and _cpu_multiplies_bf16() else None
+
+
+def cuda_dtype(capability: tuple[int, int]) -> torch.dtype | None:
+    """What `auto` computes in on a GPU of this compute capability; None is float32.
+
+    bfloat16 from 8.0 on. float16 where it is multiplied faster than float32 and bfloat16 is emulated: by the tensor
+    cores of 7.x (V100, T4), and on 6.0 (P100) at twice the rate. 16-bit against 32-bit results a clock of a
+    multiprocessor, by the table of arithmetic throughput in NVIDIA's CUDA C++ Programming Guide: 128 and 64 on 6.0 and
+    7.x, 2 and 128 on 6.1 (GTX 10, P4, P40), none before 5.3.
+    """
+    if capability >= (8, 0):
+        return torch.bfloat16
+    return torch.float16 if capability == (6, 0) or capability >= (7, 0) else None
 
 
 def _cpu_multiplies_bf16() -> bool:
@@ -80,6 +94,16 @@ def set_tf32(precision: str, device: torch.device) -> None:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
+
+
+def set_cudnn_benchmark(device: torch.device, *, constant_shapes: bool) -> None:
+    """Whether cuDNN tries its algorithms at the first batch of each shape, and keeps the fastest.
+
+    Every shape costs a search, and which algorithm wins may change from run to run, and with it the rounding: results
+    on CUDA are equal to the bit in no case (see docs/interrupted.md). On other devices nothing is set.
+    """
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = constant_shapes
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -5,6 +5,7 @@ It grew out of a tutorial's `run_model(model, loader, loss_fn, optimizer, is_tra
 
 import contextlib
 import itertools
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -18,6 +19,7 @@ from pipeline.loop.device import random_state, set_random_state, to_device
 from pipeline.loop.epoch_meter import BatchResults, EpochMeter, Outcome
 from pipeline.loop.memory import MicroBatches, has_batch_norm
 from pipeline.loop.objective import CrossEntropy, Objective
+from pipeline.loop.scaling import LossScaler
 
 
 class Mode(Enum):
@@ -46,22 +48,41 @@ class Stepper:
     after_step: Callable[[], None] | None = None
     clip_norm: float = 0.0  # the gradient is scaled down to this L2 norm; 0 = never
     micro_batches: MicroBatches | None = None  # for a batch that does not fit into memory; None: that is an error
+    scaler: LossScaler | None = None  # for float16
 
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def step(self, norms: list[Tensor]) -> None:
-        """By the gradients that are there; when clipping, their norm goes to `norms` first."""
+    def step(self, meter: EpochMeter) -> None:
+        """By the gradients that are there; when clipping, their norm goes to the meter first.
+
+        A step that the scaler leaves out moves no weight and no moment. All else goes on as if it had been taken, for
+        the schedule ends at zero after so many batches, and to ask would be to wait for the device; averaged weights
+        take the same weights in once more, as in timm's train.py.
+        """
         if self.clip_norm:
+            if self.scaler is not None:
+                self.scaler.unscale(self.optimizer)
             weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
-            norms.append(nn.utils.clip_grad_norm_(weights, self.clip_norm))
-        self.optimizer.step()
+            meter.norms.append(nn.utils.clip_grad_norm_(weights, self.clip_norm))
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            meter.scales.append(self.scaler.step(self.optimizer))
         if self.schedule is not None:
-            self.schedule.step()
+            self._move_schedule(self.schedule)
         if self.after_step is not None:
             self.after_step()
+
+    def _move_schedule(self, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
+        if self.scaler is None or schedule.last_epoch > 0:
+            schedule.step()
+            return
+        with warnings.catch_warnings():  # torch warns where the very first step was left out
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            schedule.step()
 
 
 def run_model(
@@ -94,7 +115,7 @@ def run_model(
     micro_batches = (stepper.micro_batches if stepper else None) or MicroBatches(may_cut=not training)
     forward = _Forward(
         model, objective or CrossEntropy(), micro_batches, 2 if training and has_batch_norm(model) else 1,
-        training, device, dtype, meter.title,
+        training, device, dtype, meter.title, stepper.scaler if stepper else None,
     )  # fmt: skip
 
     model.train(training)
@@ -111,7 +132,7 @@ def run_model(
             if device.type == "cpu":
                 meter.check()  # no wait there, and the rest of a lost epoch is saved
             if stepper is not None:
-                stepper.step(meter.norms)
+                stepper.step(meter)
 
             if bar.update(len(images)) and targets is not None:
                 meter.check()
@@ -131,6 +152,7 @@ class _Forward:
     device: torch.device
     dtype: torch.dtype | None
     title: str
+    scaler: LossScaler | None
 
     def __call__(self, images: Tensor, targets: Tensor | None) -> BatchResults:
         return self.micro_batches.compute(
@@ -181,7 +203,7 @@ class _Forward:
         losses = self.objective.losses(logits, targets, training=self.training)
         if self.training:
             mean = losses.mean() if len(losses) == batch_size else losses.sum() / batch_size
-            mean.backward()
+            (mean if self.scaler is None else self.scaler.scale(mean)).backward()
         return BatchResults(probs, losses.detach(), self.objective.correct(probs, targets))
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LEAST_SCALE = 1.0  # of the loss; torch's GradScaler: "if the scale falls below 1 […] something is likely wrong"
+
 
 class NonFiniteLossError(ValueError):
-    """A loss became NaN or inf: where, and what usually helps."""
+    """A loss, gradients whatever their scale, or probabilities became NaN or inf: where, and what usually helps."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Outcome:
     loss: float | None  # mean over images; None in TEST
     accuracy: float | None  # share of images (of several labels: of labels) right, as scikit-learn's; None in TEST
     probs: np.ndarray | None  # (N, C) float32; None in TRAIN
-    gradient_norm_mean: float | None = None  # over steps, before clipping; None without clipping
+    gradient_norm_mean: float | None = None  # over steps taken, before clipping; None without clipping
     gradient_norm_max: float | None = None
 
 
@@ -49,6 +51,7 @@ class EpochMeter:
         self.probs: list[Tensor] = []
         self.rates: list[float | None] = []
         self.norms: list[Tensor] = []  # one () a step, if gradients are clipped
+        self.scales: list[Tensor] = []  # of the loss after each step, () on the device, if it is scaled
         self.num_checked = 0  # steps
 
     @property
@@ -67,7 +70,7 @@ class EpochMeter:
             self.rates.append(rate)
 
     def check(self) -> None:
-        """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf."""
+        """Raise NonFiniteLossError for the first step, not yet checked, with a NaN or inf, or a scale under 1."""
         fresh = self.losses[self.num_checked :]
         if fresh and not bool(torch.cat(fresh).isfinite().all()):
             sound = [bool(losses.isfinite().all()) for losses in fresh]
@@ -81,6 +84,13 @@ class EpochMeter:
                 "Lower train.peak_lr, set train.clip_norm, or set compute.precision to fp32"
             )
         self.num_checked = len(self.losses)
+        if self.scales and bool(self.scales[-1] < LEAST_SCALE):
+            step = next(step for step, scale in enumerate(self.scales) if bool(scale < LEAST_SCALE))
+            raise NonFiniteLossError(
+                f"{self.title or 'run_model'}: gradients are not finite at step {step + 1}, though the loss was "
+                "no longer scaled up for float16; nothing was written. Lower train.peak_lr, or set compute.precision "
+                "to fp32"
+            )
 
     def means(self) -> dict[str, float]:
         """Loss and accuracy over the images so far, summed in float64."""
@@ -95,7 +105,13 @@ class EpochMeter:
             self.check()
         means = self.means() if self.losses else {}
         probs = torch.cat(self.probs).cpu().numpy() if self.probs else None
-        norms = torch.stack(self.norms).cpu().double() if self.norms else None
+        if probs is not None and not np.isfinite(probs).all():
+            wrong = int((~np.isfinite(probs)).any(axis=1).sum())
+            raise NonFiniteLossError(
+                f"{self.title or 'run_model'}: probabilities of {wrong} of {len(probs)} images are not finite; nothing "
+                "was written. Set infer.precision to fp32"
+            )
+        norms = self._norms()
         return Outcome(
             num_images=self.num_images,
             seconds=time.perf_counter() - self.started,
@@ -105,6 +121,14 @@ class EpochMeter:
             gradient_norm_mean=None if norms is None else float(norms.mean()),
             gradient_norm_max=None if norms is None else float(norms.max()),
         )
+
+    def _norms(self) -> Tensor | None:
+        """(n,) float64: of steps that a scaled loss left out there is none."""
+        if not self.norms:
+            return None
+        norms = torch.stack(self.norms).cpu().double()
+        taken = norms[norms.isfinite()] if self.scales else norms
+        return taken if len(taken) else None
 
     def state_dict(self) -> dict[str, Any]:
         """All of a TRAIN pass so far. Raises NonFiniteLossError: a lost pass is not worth keeping."""
@@ -116,6 +140,7 @@ class EpochMeter:
             "losses": torch.cat(self.losses),
             "correct": torch.cat(self.correct),
             "norms": torch.stack(self.norms) if self.norms else None,
+            "scales": torch.stack(self.scales) if self.scales else None,
         }
 
     @classmethod
@@ -128,4 +153,5 @@ class EpochMeter:
         meter.correct = list(state["correct"].split(state["sizes"]))
         meter.rates = state["rates"]
         meter.norms = [] if state["norms"] is None else list(state["norms"])
+        meter.scales = [] if state["scales"] is None else list(state["scales"])
         return meter

@@ -84,8 +84,8 @@ class Normalised(nn.Module):
 def compile_forward(*models: nn.Module, device: torch.device) -> None:
     """From its next call on, each computes by `torch.compile`; modules, weights and their names stay as they are.
 
-    The first batch of each size and mode then takes as long as compiling does. Raises ValueError where what torch
-    compiles with is missing.
+    The first batch then takes as long as compiling does, the first of another size once more, which serves all sizes,
+    and so the first that is predicted. Raises ValueError where what torch compiles with is missing.
     """
     missing = _missing_compiler(device)
     if missing:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from pipeline.loop.batches import Batches
+from pipeline.loop.device import set_cudnn_benchmark
 from pipeline.loop.engine import Mode, run_model
 from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.objective import objective_for
@@ -29,6 +30,7 @@ def predict_store(
     the classes are the answer.
     """
     compute = compute_for(card.architecture, card.image_size, device=device, precision=precision, compiled=compiled)
+    set_cudnn_benchmark(device, constant_shapes=False)  # one pass seldom earns a search
     network = on_device(model, device)
     if compiled:
         compile_forward(network, device=device)

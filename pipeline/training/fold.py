@@ -6,22 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from pipeline.base.params import ALTERNATING, AugmentParams, TrainParams
 from pipeline.loop.batches import Batches, epoch_order
-from pipeline.loop.device import Compute
+from pipeline.loop.device import Compute, set_cudnn_benchmark
 from pipeline.loop.engine import BatchSource, Mode, Stepper, run_model
 from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.memory import MicroBatches
 from pipeline.loop.objective import Objective, objective_for
+from pipeline.loop.scaling import LossScaler
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
 from pipeline.models.networks import Normalised, compile_forward, predictor
 from pipeline.training.augment import Augmentation, alternating
 from pipeline.training.balance import class_weights, drawn_order, expected_draws
 from pipeline.training.mixing import Mixed, Mixing
-from pipeline.training.optimisation import AveragedWeights, create_optimizer, one_cycle
+from pipeline.training.optimisation import AveragedWeights, create_optimizer, fill_momentum, one_cycle
 from pipeline.training.progressive import Resized, epoch_side
 from pipeline.training.resume import ResumeCheckpoints, TrainState
 
@@ -79,6 +81,7 @@ def train_fold(
     the same bytes. With `checkpoints` it goes on where an earlier run of the same fold was cut short.
     Raises NonFiniteLossError and OutOfMemoryError.
     """
+    set_cudnn_benchmark(compute.device, constant_shapes=train.start_side == 0)
     state = _first_state(on_device(model, compute.device), data, train, compute)
     if checkpoints is not None:
         checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch)
@@ -125,7 +128,10 @@ def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute
         micro_batches=MicroBatches(may_cut=train.fit_memory),
         device=compute.device,
         steps_per_epoch=steps_per_epoch,
+        scaler=LossScaler(compute.device) if compute.dtype is torch.float16 else None,
     )
+    if state.scaler is not None:
+        fill_momentum(optimizer)
     if compute.compiled:
         compile_forward(*{network, state.kept}, device=compute.device)
     return state
@@ -138,7 +144,7 @@ def _stepper(state: TrainState, checkpoints: ResumeCheckpoints | None, clip_norm
         if checkpoints is not None and checkpoints.due():
             checkpoints.save(state)
 
-    return Stepper(state.optimizer, state.schedule, after_step, clip_norm, state.micro_batches)
+    return Stepper(state.optimizer, state.schedule, after_step, clip_norm, state.micro_batches, state.scaler)
 
 
 def _train_batches(

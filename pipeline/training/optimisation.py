@@ -48,6 +48,18 @@ def create_optimizer(
     return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
 
 
+def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Let torch's fused SGD begin from a momentum of zeros, which gives the first step it takes anyway.
+
+    By itself it makes room for it at the first step, and when that one is left out (float16's overflow) the room holds
+    whatever was in memory there (torch 2.14's _fused_sgd; LibreYOLO's pull request 771 trained to NaN by it).
+    """
+    for group in optimizer.param_groups:
+        if isinstance(optimizer, torch.optim.SGD) and group["momentum"] and group["fused"]:
+            for weight in group["params"]:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+
+
 def _classifier(model: nn.Module) -> set[int]:
     """The ids of the last layer's weights, by timm's interface, which ours have too; empty where there is none."""
     found: Any = getattr(getattr(model, "network", model), "get_classifier", tuple)()

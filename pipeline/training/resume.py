@@ -22,6 +22,7 @@ from pipeline.base.files import code_fingerprint, write_bytes
 from pipeline.loop.device import random_state, set_random_state
 from pipeline.loop.epoch_meter import EpochMeter
 from pipeline.loop.memory import MicroBatches
+from pipeline.loop.scaling import LossScaler
 from pipeline.training.optimisation import AveragedWeights
 
 SUFFIX = ".pt"
@@ -45,6 +46,7 @@ class TrainState:
     micro_batches: MicroBatches
     device: torch.device
     steps_per_epoch: int
+    scaler: LossScaler | None = None  # for float16
     epoch: int = 1  # the one at work
     meter: EpochMeter = field(default_factory=EpochMeter)  # of that epoch
     history: list[dict[str, Any]] = field(default_factory=list)  # of the epochs before it
@@ -56,7 +58,7 @@ class TrainState:
 
     @property
     def step(self) -> int:
-        """Optimiser steps taken since the fold began."""
+        """Batches that were trained on since the fold began."""
         return (self.epoch - 1) * self.steps_per_epoch + self.meter.num_steps
 
     def end_epoch(self, record: dict[str, Any]) -> None:
@@ -85,6 +87,7 @@ class TrainState:
             "groups": [_without_weights(group) for group in self.optimizer.param_groups],
             "optimizer": [self.optimizer.state.get(weight, {}) for weight in _weights(self.optimizer)],
             "schedule": self.schedule.state_dict(),
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -102,6 +105,8 @@ class TrainState:
         for weight, values in zip(_weights(self.optimizer), saved["optimizer"], strict=True):
             self.optimizer.state[weight] = values
         self.schedule.load_state_dict(saved["schedule"])
+        if self.scaler is not None:
+            self.scaler.load_state_dict(saved["scaler"])
         set_random_state(saved["random"], self.device)
 
 
