@@ -56,6 +56,15 @@ def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys, mo
     assert written["model"]["name"] == "airbench" and written["train"]["optimizer"] == "muon"
 
 
+def test_a_machine_that_cannot_be_measured_gets_a_recipe_and_is_told(raw, params, capsys, monkeypatch):
+    monkeypatch.setattr(inspection, "SURELY", 0.0)
+    params.write_text(params.read_text().replace("device: auto ", "device: cuda:7 ", 1))
+    inspect(raw, params, "--recipe", probe=())
+    out = capsys.readouterr().out
+    assert re.search(r"not measured \(.*cuda:7.*\); the recipe is for two fast cores", out)
+    assert "on two fast cores" in out
+
+
 def test_problems_are_told_before_ingest_meets_them(raw, params, capsys):
     files = competition_files()
     del files["train/004.png"]

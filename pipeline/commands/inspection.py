@@ -120,7 +120,7 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
 def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str) -> Facts:
     sizes = [size for size in layout.class_sizes().values() if size]
     return Facts(
-        num_train=len(layout.train_ids),
+        num_train=max(1, len(layout.train_ids)),
         side=int(statistics.median(min(kind[:2]) for kind in kinds)) if kinds else AUTO_MAX,
         classes=layout.target.classes,
         metric=layout.metric,
@@ -134,13 +134,17 @@ def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_fo
 
 
 def _measure(facts: Facts, speed: Speed, params: Path, layout: Layout) -> None:
-    """Time what is suggested until it is what was timed; nothing where the budget is far away."""
+    """Time what is suggested until it is what was timed; nothing where the budget is far away, or nothing can be."""
     for _ in range(MAX_PROBES):
         recipe, seconds = suggested_recipe(facts, speed)
         at = (recipe["images"]["side"], recipe["model"]["width"])
         if speed.measured(*at) or seconds < SURELY * facts.budget_s:
             return
-        speed.learn(*at, _measured(recipe, params, layout, facts.num_folds))
+        try:
+            speed.learn(*at, _measured(recipe, params, layout, facts.num_folds))
+        except (OSError, RuntimeError, ValueError) as error:  # memory, a device that is not there
+            console.say(f"             not measured ({error}); the recipe is for two fast cores")
+            return
 
 
 def _measured(recipe: Mapping[str, Mapping[str, Any]], params: Path, layout: Layout, num_folds: int) -> float:
