@@ -39,7 +39,7 @@ def test_images_come_in_channels_last_order_without_a_copy(store):
 def test_transforms_get_many_images_at_once_and_numbered(store):
     calls = []
 
-    def transform(images, chunk, sizes):
+    def transform(images, chunk, sizes, first):
         calls.append((chunk, len(images)))
         return 255 - images
 
@@ -106,7 +106,7 @@ def test_a_transform_may_run_in_the_thread_before_images_are_sent(store):
     """As for MPS."""
     names = []
 
-    def transform(images, chunk, sizes):
+    def transform(images, chunk, sizes, first):
         names.append(threading.current_thread().name)
         return images + chunk
 

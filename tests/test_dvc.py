@@ -41,7 +41,7 @@ def test_git_sees_only_the_small_results(project):
         ["git", "status", "--porcelain", "-uall"], cwd=project.root, capture_output=True, text=True, check=True
     )
     new = {line[3:] for line in status.stdout.splitlines()}
-    results = ("metrics.json", "scores.json", "seconds.json", "decision.json", "per_class.csv", "curves.csv", "confusion.csv")  # fmt: skip
+    results = ("metrics.json", "scores.json", "seconds.json", "decision.json", "per_class.csv", "curves.csv", "confusion.csv", "blend.json")  # fmt: skip
     assert new == {"dvc.lock", *(f"data/report/{name}" for name in results)}
 
 

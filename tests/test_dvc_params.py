@@ -47,7 +47,10 @@ OTHER = {
     },
     "images": {"side": 16, "fit": "pad"},
     "split": {"num_folds": 3, "seed": 1, "group": "site", "time": "day", "fold_column": "mine", "small_classes": "allow"},
-    "model": {"name": "test_resnet", "width": 9, "pretrained": True, "options": ["drop_rate=0.1"]},
+    "model": {
+        "name": "test_resnet", "width": 9, "pretrained": True, "options": ["drop_rate=0.1"], "whitening": True,
+        "activation": "gelu", "init": "dirac", "norm_scale": "fixed",
+    },
     "augment": {
         "crop_padding": 2, "crop_fill": "reflect", "flip": True, "cutout": 3, "policy": "autoaugment", "mixup": 0.2,
         "cutmix": 0.5,
@@ -55,7 +58,7 @@ OTHER = {
     "train": {
         "seed": 1, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,
         "weight_decay": 0.001, "warmup": 0.3, "label_smoothing": 0.2, "ema_decay": 0.5, "tta": "mirror",
-        "valid_every": 1, "clip_norm": 1.0, "fit_memory": True,
+        "valid_every": 1, "clip_norm": 1.0, "fit_memory": True, "start_side": 8, "bias_lr": 2.0,
         "loss": "focal", "focal_gamma": 1.0, "class_weights": "balanced", "sampling": "sqrt",
     },
     "compute": {"device": "cpu", "precision": "fp32", "compile": True},
@@ -306,8 +309,9 @@ def test_two_checkouts_may_share_a_cache(project, tmp_path):
     shutil.copytree(
         project.root, other, ignore=shutil.ignore_patterns("data", "submissions", "cache", "tmp", "site", "dvc.lock")
     )
-    for name in ("data", "submissions"):
-        (other / name).mkdir()
+    for name in ("data/members", "submissions"):
+        (other / name).mkdir(parents=True)
+    (other / "data/members/.gitkeep").touch()
     (other / ".dvc/config.local").write_text(f"[cache]\n    dir = {project.root / '.dvc/cache'}\n")
     mine = project.root
     project.root = other

@@ -181,7 +181,7 @@ class _Floats(nn.Module):
 def test_batches_that_start_late_are_those_they_would_have_been(skip):
     chunks = []
 
-    def transform(images, chunk, sizes):
+    def transform(images, chunk, sizes, first):
         chunks.append(chunk)
         return images + chunk
 

@@ -33,4 +33,6 @@ def test_every_use_in_the_code_has_its_own_name_and_no_stream_has_another_source
             if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in MAKERS:
                 assert isinstance(node.args[0], ast.Constant), f"{name}: a use's name must stand in the code"
                 uses.append(node.args[0].value)
-    assert sorted(uses) == ["augmentation", "epoch", "first weights", "mixing", "order"]
+    assert sorted(uses) == [
+        "alternating flip", "augmentation", "epoch", "first weights", "mixing", "order", "sampling",
+    ]  # fmt: skip

@@ -193,8 +193,8 @@ FOREIGN = {
     "a tensor missing": (without_head, {}, ["does not fit resnet9", "head.weight", "data/models/0.json"]),
     "a tensor too many": (with_more, {}, ["does not fit resnet9", "more.weight"]),
     "another shape": (wider_head, {}, ["does not fit resnet9", "7", "3"]),
-    "another width": (nothing, {"width": 16}, ["does not fit resnet9"]),
-    "another architecture": (nothing, {"architecture": "resnet10t"}, ["does not fit resnet10t"]),
+    "another width": (nothing, {"options": {"width": 16}}, ["does not fit resnet9"]),
+    "another architecture": (nothing, {"architecture": "resnet10t", "options": {}}, ["does not fit resnet10t"]),
     "an architecture nobody knows": (nothing, {"architecture": "no_such"}, ["no_such"]),
     "other classes": (
         nothing, {"classes": ["a", "b", "c"]}, ["was trained on", "'a', 'b', 'c'", "'a cat', 'bird', 'dog, large'"],
