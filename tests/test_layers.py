@@ -10,6 +10,7 @@ from pipeline.models.airbench import Airbench
 from pipeline.models.layers import Convolution, Pool, Whitening, start, whitening_images
 from pipeline.models.networks import Normalised, whiten_first_layer
 from pipeline.models.resnet9 import ResNet9
+from pipeline.training.optimisation import create_optimizer
 
 LEARNS_FAST = {"whitening": True, "activation": "gelu", "init": "dirac", "norm_scale": "fixed"}
 
@@ -101,6 +102,18 @@ def test_a_small_maps_convolution_has_conv2ds_output_and_gradients(side, order):
         assert (got - want).norm() <= 1.3 * (theirs - want).norm() + 1e-4 * want.norm()
         assert (got - want).norm() < 0.01 * want.norm()
     assert all(torch.equal(a, b) for a, b in zip(computed(ours, torch.float32), exact, strict=True))
+
+
+@pytest.mark.parametrize("network", [Airbench, ResNet9])
+def test_muon_steps_convolutions_and_leaves_the_classifier_and_shifts_to_adamw(network):
+    model = Normalised(network(width=8), (0.5,) * 3, (0.25,) * 3)
+    settings = {"peak_lr": 0.05, "momentum": 0.6, "weight_decay": 0.02, "fused": False}
+    optimizer = create_optimizer(model, "muon", **settings)
+    by_muon = {id(w) for group in optimizer.param_groups if not group.get("use_fallback") for w in group["params"]}
+    convolutions = {id(m.weight) for m in model.modules() if isinstance(m, Convolution)}
+    assert by_muon == convolutions
+    held = {id(w) for group in optimizer.param_groups for w in group["params"]}
+    assert held == {id(w) for w in model.parameters() if w.requires_grad}
 
 
 def test_a_pool_leaves_one_pixel_and_is_torchs_otherwise():

@@ -2,14 +2,14 @@
 
 import itertools
 
-from torch import Tensor, nn
+from torch import nn
 
-from pipeline.models.layers import WHITENED_TIMES, Whitening, conv_bn, start
+from pipeline.models.layers import WHITENED_TIMES, OwnNetwork, Whitening, conv_bn, start
 
 LOGIT_SCALE = 1 / 9  # airbench94's
 
 
-class Airbench(nn.Module):
+class Airbench(OwnNetwork):
     """Whitening, then w, 4w and 4w channels by two convolutions each, the first pooled; global max pool, scaled linear.
 
     airbench94 is width 64 with whitening, GELU, `dirac` and norms of fixed scale; a 3x3 max pool before its linear
@@ -27,9 +27,6 @@ class Airbench(nn.Module):
         init: str = "dirac",
         norm_scale: str = "fixed",
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = 4 * width
         channels = (WHITENED_TIMES * in_chans if whitening else in_chans, width, 4 * width, 4 * width)
         groups = [
             nn.Sequential(
@@ -37,19 +34,6 @@ class Airbench(nn.Module):
             )
             for before, after in itertools.pairwise(channels)
         ]
-        self.features = nn.Sequential(*([Whitening(in_chans, activation)] if whitening else []), *groups)
-        self.head = nn.Linear(self.num_features, num_classes, bias=False)
+        features = nn.Sequential(*([Whitening(in_chans, activation)] if whitening else []), *groups)
+        super().__init__(features, 4 * width, num_classes, LOGIT_SCALE)
         start(self, init=init, norm_scale=norm_scale)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, in_chans, H, W) -> (B, 4 width, about H // 8, W // 8)."""
-        return self.features(images)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, 4 width, h, w) -> (B, num_classes), or the pooled (B, 4 width) if `pre_logits`."""
-        pooled = features.amax(dim=(2, 3))
-        return pooled if pre_logits else self.head(pooled) * LOGIT_SCALE
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, in_chans, H, W) -> (B, num_classes) logits."""
-        return self.forward_head(self.forward_features(images))

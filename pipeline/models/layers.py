@@ -134,6 +134,39 @@ def conv_bn(in_channels: int, out_channels: int, *, pool: bool = False, activati
     return nn.Sequential(*layers)
 
 
+class OwnNetwork(nn.Module):
+    """Features, global max pool, scaled linear layer without bias; the methods are timm's interface."""
+
+    def __init__(self, features: nn.Module, num_features: int, num_classes: int, logit_scale: float) -> None:
+        super().__init__()
+        self.num_classes, self.logit_scale = num_classes, logit_scale
+        self.num_features = self.head_hidden_size = num_features
+        self.features = features
+        self.head = nn.Linear(num_features, num_classes, bias=False)
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        """(B, in_chans, H, W) -> (B, num_features, about H // 8, W // 8)."""
+        return self.features(images)
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """(B, num_features, h, w) -> (B, num_classes), or the pooled (B, num_features) if `pre_logits`."""
+        pooled = features.amax(dim=(2, 3))
+        return pooled if pre_logits else self.head(pooled) * self.logit_scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, in_chans, H, W) -> (B, num_classes) logits."""
+        return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self) -> nn.Module:
+        """The last layer."""
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new last layer for `num_classes`."""
+        self.num_classes = num_classes
+        self.head = nn.Linear(self.num_features, num_classes, bias=False)
+
+
 def start(network: nn.Module, *, init: str, norm_scale: str) -> None:
     """First weights and what is trained of a network of ours.
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from pipeline.models.layers import WHITENED_TIMES, Whitening, conv_bn, start
+from pipeline.models.layers import WHITENED_TIMES, OwnNetwork, Whitening, conv_bn, start
 
 LOGIT_SCALE = 0.125  # Page's choice: a linear layer on unscaled maxima starts with logits that saturate
 
@@ -20,12 +20,11 @@ class Residual(nn.Module):
         return x + self.second(self.first(x))
 
 
-class ResNet9(nn.Module):
+class ResNet9(OwnNetwork):
     """3 -> w, w -> 2w pool, residual, 2w -> 4w pool, 4w -> 8w pool, residual, global max pool, scaled linear.
 
     Takes (B, in_chans, H, W) floats, H and W at least 8 (three pools), gives (B, num_classes) logits. With
     `whitening` that layer comes first (see `layers`), and its output is one pixel lower and narrower.
-    `forward_features`, `forward_head`, `get_classifier` and `reset_classifier` are timm's interface.
     """
 
     def __init__(
@@ -39,10 +38,7 @@ class ResNet9(nn.Module):
         init: str = "default",
         norm_scale: str = "trained",
     ) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.num_features = self.head_hidden_size = 8 * width
-        self.features = nn.Sequential(
+        features = nn.Sequential(
             *([Whitening(in_chans, activation)] if whitening else []),
             conv_bn(WHITENED_TIMES * in_chans if whitening else in_chans, width, activation=activation),
             conv_bn(width, 2 * width, pool=True, activation=activation),
@@ -51,27 +47,5 @@ class ResNet9(nn.Module):
             conv_bn(4 * width, 8 * width, pool=True, activation=activation),
             Residual(8 * width, activation),
         )
-        self.head = nn.Linear(self.num_features, num_classes, bias=False)
+        super().__init__(features, 8 * width, num_classes, LOGIT_SCALE)
         start(self, init=init, norm_scale=norm_scale)
-
-    def forward_features(self, images: Tensor) -> Tensor:
-        """(B, in_chans, H, W) -> (B, 8 width, H // 8, W // 8)."""
-        return self.features(images)
-
-    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, 8 width, h, w) -> (B, num_classes), or the pooled (B, 8 width) if `pre_logits`."""
-        pooled = features.amax(dim=(2, 3))
-        return pooled if pre_logits else self.head(pooled) * LOGIT_SCALE
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, in_chans, H, W) -> (B, num_classes) logits."""
-        return self.forward_head(self.forward_features(images))
-
-    def get_classifier(self) -> nn.Module:
-        """The last layer."""
-        return self.head
-
-    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new last layer for `num_classes`."""
-        self.num_classes = num_classes
-        self.head = nn.Linear(self.num_features, num_classes, bias=False)
