@@ -9,6 +9,7 @@ from pipeline.base import console
 
 COMMANDS = {  # name, which is its module's in `commands` -> what it does
     "inspect": "say what is understood of a competition's archive or folder; --write puts it into params.yaml",
+    "weights": "pretrained weights from elsewhere as a folder for model.weights; check those of params.yaml",
     "folds": "train and infer all stale folds side by side; DVC is told of each",
     "repro": "`dvc repro` with one line a stage and its seconds; the whole output goes to a log",
     "summary": "cross-validation score, submission, and its score where a solution is at hand",

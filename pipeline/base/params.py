@@ -26,7 +26,10 @@ MEMBER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a blend: a folder's name
 ALTERNATING = "alternating"
 OWN_NETWORKS = ("resnet9", "airbench")  # they need torch alone
 # DVC leaves keys called `size` and `nfiles` out of its run-cache key
-RENAMED = {"images.size": "side", "train.flip_tta": "tta (true is mirror, false is none)"}
+RENAMED = {
+    "images.size": "side", "train.flip_tta": "tta (true is mirror, false is none)",
+    "model.pretrained": "weights (true is hub, false is none)",
+}  # fmt: skip
 
 
 def between(low: float, high: float, default: Any = dataclasses.MISSING) -> Any:
@@ -119,10 +122,18 @@ class ModelParams:
     name: str  # `resnet9`, `airbench`, or any model of timm
     # of resnet9 and airbench: channels after the first trained convolution; time grows with about its square
     width: int = between(8, 128)
-    pretrained: bool  # start from timm's weights (in the Hugging Face cache, or to be downloaded)
     # further keyword arguments for `timm.create_model`, such as `[drop_rate=0.2, img_size=96]`: texts, as the keys
     # of a mapping may be ones that DVC leaves out. A value is read as YAML; one with `{`, `[` or a comma needs quotes
     options: tuple[str, ...]
+    # of timm's networks: pretrained weights to begin with: `none`; `hub` (timm's own, from the Hugging Face cache or
+    # downloaded); a file (.safetensors, .pth, .pt, .bin, .npz), or a folder that holds one with its config.json
+    weights: str = "none"
+    # the mean and standard deviation of the images that the weights were trained with: `auto`, from the config beside
+    # them; `imagenet`; `half` (both 0.5); or six numbers from 0 to 1, the means of red, green, blue and the deviations
+    normalisation: str = "auto"
+    # with weights: the network stays as it is, and each fold fits a linear classifier to its features; of `train` then
+    # only `tta`, `loss`, `focal_gamma` and `class_weights` count, and of `augment` nothing
+    frozen: bool = False
     # of resnet9 and airbench: a first layer computed from the training images and frozen, which makes the principal
     # directions of their 2x2 patches equally strong (Page 2019; Jordan 2024)
     whitening: bool = False
@@ -139,6 +150,8 @@ class ModelParams:
     @property
     def network_options(self) -> dict[str, Any]:
         """What the network takes beside its number of classes. Raises ValueError for what it does not have."""
+        if self.frozen and self.weights == "none":
+            raise ValueError("model.frozen is true, but model.weights is none; name weights, or set frozen to false")
         ours = ("whitening", "activation", "init", "norm_scale")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         asked = [key for key in ours if getattr(self, key) != defaults[key]]
@@ -146,8 +159,10 @@ class ModelParams:
             if asked:
                 raise ValueError(f"model.{asked[0]} is for {' and '.join(OWN_NETWORKS)} only, not for {self.name}")
             return self.keywords
-        if self.pretrained:
-            raise ValueError(f"model.pretrained is true, but {self.name} has no pretrained weights; set it to false")
+        if self.weights != "none":
+            raise ValueError(
+                f"model.weights is {self.weights}, but {self.name} has no pretrained weights; set it to none"
+            )
         if self.options:
             raise ValueError(
                 f"model.options is {self.keywords}, but {self.name} takes none; set it to [] (its width is model.width)"

@@ -30,9 +30,10 @@ from pipeline.base.params import (
     load_folds,
     load_section,
 )
-from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
+from pipeline.bundle.contents import KNOWN_COLUMNS, WEIGHTS, WEIGHTS_CARD, Settings
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
 from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
+from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
@@ -82,11 +83,13 @@ def write_bundle(
     submission: Path,
     receipt: Path,
     blend: Path,
+    weights: tuple[Path, Path],
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
     models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
-    known: ingest's test.csv and test_images.csv, and decode_test's test.csv; blend: evaluate's blend.json. Raises
+    known: ingest's test.csv and test_images.csv, and decode_test's test.csv; blend: evaluate's blend.json; weights:
+    safetensors and card that stage `weights` wrote, which go along where features of theirs are classified. Raises
     ValueError where the submission is not its receipt's, weights are not their card's, or a member of a blend is in it,
     of which probabilities are here and no models.
     """
@@ -106,6 +109,7 @@ def write_bundle(
         **records,
         "test.csv": _known_test_images(*known),
         **{f"models/{path.name}": path for path in sorted(models.iterdir()) if path.name.split(".")[0] in folds},
+        **(_backbone(*weights, cards) if cards[0].get("features") else {}),
         **_code(),
     }
     manifest = {
@@ -114,6 +118,17 @@ def write_bundle(
     }
     _write_zip(out, files | {MANIFEST: _json(manifest)})
     return manifest
+
+
+def _backbone(weights: Path, card: Path, cards: Sequence[Mapping[str, Any]]) -> dict[str, Path | bytes]:
+    """The frozen network's weights. Raises ValueError where the folds were trained with others."""
+    sha256 = sha256_of(weights)
+    odd = [found["fold"] for found in cards if found["backbone_sha256"] != sha256]
+    if odd or read_card(card).weights_sha256 != sha256:
+        raise ValueError(
+            f"{weights}: folds {odd} were trained with other weights, or the card is another's; `dvc repro`"
+        )
+    return {WEIGHTS: weights, WEIGHTS_CARD: card}
 
 
 def _refuse_members(blend: Path, members: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+WEIGHTS, WEIGHTS_CARD = "weights/weights.safetensors", "weights/card.json"  # of frozen features
 KNOWN_COLUMNS = ("image_id", "path")  # of test.csv; path: '' where ingest or decoding saw no image
 
 

@@ -10,19 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
 from pipeline.base.files import read_json, read_table, write_arrays, write_bytes
 from pipeline.base.texts import Texts
-from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
+from pipeline.bundle.contents import KNOWN_COLUMNS, WEIGHTS, WEIGHTS_CARD, Settings
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import device_named
-from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.prediction import predict_store
+from pipeline.models.checkpoint import ModelCard, read_checkpoint
+from pipeline.models.networks import OnFeatures, compute_for
+from pipeline.models.prediction import predict_features, predict_store
+from pipeline.models.weights_card import read_card
 from pipeline.scoring.fold_predictions import ensemble, written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
@@ -147,13 +151,36 @@ def _predictions(
     """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
     where = device_named(device)
     pixels = store_tensor(store, where)
-    files = {}
+    files, features = {}, None
     for fold in settings.folds:
         model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
-        probs, _ = predict_store(
-            model, card, pixels, unseen, batch_size=settings.batch_size, device=where,
-            precision=settings.precision,
-        )  # fmt: skip
+        if isinstance(model, OnFeatures):
+            if features is None:
+                features = _features(home, card, pixels, scratch, settings, where)
+            probs = predict_features(model, card, features, unseen)
+        else:
+            probs, _ = predict_store(
+                model, card, pixels, unseen, batch_size=settings.batch_size, device=where,
+                precision=settings.precision,
+            )  # fmt: skip
         files[fold] = scratch / f"{fold}.npz"
         write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": probs})
     return files
+
+
+def _features(
+    home: Path, card: ModelCard, pixels: Tensor, scratch: Path, settings: Settings, device: torch.device
+) -> np.ndarray:
+    """What embed_test makes of the images, (N, width) float32."""
+    from pipeline.models.features import embed_store, feature_network
+
+    weights = read_card(home / WEIGHTS_CARD)
+    if weights.weights_sha256 != card.backbone_sha256:
+        raise ValueError(f"{home / WEIGHTS} are not the weights that fold {card.fold} was trained with; bundle again")
+    network = feature_network(card.architecture, card.options, home / WEIGHTS, weights, card.tta)
+    compute = compute_for(
+        card.architecture, card.image_size, device=device, precision=settings.precision, compiled=False
+    )
+    out = scratch / "features.npy"
+    embed_store(network, pixels, out, scratch / "pieces", compute=compute, ingredients={}, title="features")
+    return np.load(out)

@@ -47,6 +47,7 @@ def _write(args: argparse.Namespace) -> None:
         submission=args.submission,
         receipt=args.receipt,
         blend=args.blend,
+        weights=places.WEIGHTS,
     )
     size = args.out.stat().st_size / 1e6
     console.say(f"{args.out}: {len(manifest['files'])} files, {size:,.1f} MB; next: python -m pipeline bundle verify")

@@ -30,6 +30,7 @@ RUN = {  # what `verify` checks
     "submission": Path("submissions/submission.csv"),
     "receipt": Path("submissions/receipt.json"),
 }
+WEIGHTS = Path("data/weights/weights.safetensors"), Path("data/weights/card.json")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")

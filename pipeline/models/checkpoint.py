@@ -13,7 +13,7 @@ from torch import nn
 from pipeline.base.files import made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.loop.device import memory_format
 from pipeline.loop.objective import num_outputs
-from pipeline.models.networks import Normalised, create_model
+from pipeline.models.networks import Normalised, OnFeatures, create_model
 
 VERSION = 4
 
@@ -40,18 +40,20 @@ class ModelCard:
     precision: str
     threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
     loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
+    features: int = 0  # of a linear classifier on frozen features: how many it takes; 0: a network for images
+    backbone_sha256: str = ""  # of the safetensors that make them
     weights_sha256: str = ""
     version: int = VERSION
 
 
-def write_checkpoint(model: Normalised, card: ModelCard, weights: Path, description: Path) -> None:
+def write_checkpoint(model: Normalised | OnFeatures, card: ModelCard, weights: Path, description: Path) -> None:
     """Weights to `weights` (safetensors, float32, contiguous), the card with their sha256 to `description`."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
     write_bytes(weights, save(state))
     write_json(description, dataclasses.replace(card, weights_sha256=sha256_of(weights)))
 
 
-def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, ModelCard]:
+def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised | OnFeatures, ModelCard]:
     """The model as it was written, on the CPU. Raises ValueError for damage, mismatch and non-finite weights."""
     card = _read_card(description)
     found = sha256_of(weights)
@@ -61,7 +63,11 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
             f"together, or one is damaged; run `dvc repro -f -s train@{card.fold}`"
         )
     outputs = num_outputs(card.target_kind, len(card.classes))
-    network = create_model(card.architecture, num_classes=outputs, options=card.options)
+    network: nn.Module
+    if card.features:
+        network = nn.Linear(card.features, outputs)
+    else:
+        network = create_model(card.architecture, num_classes=outputs, options=card.options)
     try:
         state = load_file(weights)
         network.load_state_dict(state)
@@ -72,7 +78,7 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
     ]
     if spoilt:
         raise ValueError(f"{weights}: {len(spoilt)} tensors hold NaN or inf, first {spoilt[:3]}; train the fold again")
-    return Normalised(network, card.mean, card.std), card
+    return OnFeatures(network) if isinstance(network, nn.Linear) else Normalised(network, card.mean, card.std), card
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:

@@ -20,16 +20,15 @@ CXX_COMPILERS = ("g++", "clang++")
 C_COMPILERS = ("gcc", "clang")  # those that triton looks for
 
 
-def create_model(name: str, *, num_classes: int, pretrained: bool = False, options: dict[str, Any]) -> nn.Module:
+def create_model(name: str, *, num_classes: int, options: dict[str, Any]) -> nn.Module:
     """A network of ours by its constructor's `options`, or any model that timm knows (for `timm.create_model`).
 
-    Raises ValueError, with the way out, for a name timm does not know, options the model does not take, and
-    pretrained weights that cannot be had.
+    Raises ValueError, with the way out, for a name timm does not know and options the model does not take.
     """
     if name not in OWN_NETWORKS:
         from pipeline.models.timm_models import create_timm_model  # timm and torchvision take seconds to import
 
-        return create_timm_model(name, num_classes=num_classes, pretrained=pretrained, options=options)
+        return create_timm_model(name, num_classes=num_classes, options=options)
     return OWN_NETWORKS[name](num_classes=num_classes, **options)
 
 
@@ -49,13 +48,6 @@ def compute_for(architecture: str, image_size: int, *, device: torch.device, pre
     set_tf32(precision, device)
     dtype = autocast_dtype(precision, device, bf16_sound=bf16_sound_on_cpu(architecture, image_size))
     return Compute(device=device, dtype=dtype, compiled=compiled)
-
-
-def pretrained_constants(network: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std), 0-to-1 scale, that a timm network's pretrained weights expect."""
-    from pipeline.models.timm_models import input_constants
-
-    return input_constants(network)
 
 
 class Normalised(nn.Module):
@@ -79,6 +71,18 @@ class Normalised(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) uint8 -> (B, num_classes) logits."""
         return self.network(images.to(self.scale.dtype) * self.scale + self.shift)
+
+
+class OnFeatures(nn.Module):
+    """A linear classifier for features that another network, which stays as it is, makes of images."""
+
+    def __init__(self, network: nn.Linear) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, width) float32 -> (B, num_outputs) logits."""
+        return self.network(features)
 
 
 def compile_forward(*models: nn.Module, device: torch.device) -> None:

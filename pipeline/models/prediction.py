@@ -10,7 +10,21 @@ from pipeline.loop.engine import Mode, run_model
 from pipeline.loop.epoch_meter import EpochMeter, Outcome
 from pipeline.loop.objective import objective_for
 from pipeline.models.checkpoint import ModelCard, on_device
-from pipeline.models.networks import Normalised, compile_forward, compute_for, predictor
+from pipeline.models.networks import Normalised, OnFeatures, compile_forward, compute_for, predictor
+
+ROWS = 65_536  # of features that are mapped from disk, at once
+
+
+def predict_features(model: OnFeatures, card: ModelCard, features: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """Probabilities (N, C) float32 for every row of `features` (N, width) float32; unseen: as of `predict_store`."""
+    objective = objective_for(card.target_kind, loss=card.loss)
+    with torch.no_grad():
+        parts = [
+            objective.probs(model(torch.from_numpy(features[at : at + ROWS]))) for at in range(0, len(features), ROWS)
+        ]
+    probs = torch.cat(parts).numpy()
+    probs[unseen] = card.prior
+    return probs
 
 
 def predict_store(

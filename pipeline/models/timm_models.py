@@ -31,29 +31,33 @@ def resnet9(pretrained: bool = False, **kwargs: Any) -> ResNet9:
     return build_model_with_cfg(ResNet9, "resnet9", pretrained, **kwargs)
 
 
-def create_timm_model(name: str, *, num_classes: int, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """Any timm model. Raises ValueError with the way out; see `models.create_model`."""
+def create_timm_model(name: str, *, num_classes: int | None, hub: bool = False, options: dict[str, Any]) -> nn.Module:
+    """Any timm model; num_classes None: as many as timm's weights have; hub: with these.
+
+    Raises ValueError, with the way out, for a name timm does not know, options the model does not take, and weights
+    that cannot be had.
+    """
     if not timm.is_model(name):
         close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5, cutoff=0.5)
         raise ValueError(f"model.name is {name!r}, which timm {timm.__version__} does not know; close: {close}")
+    classes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
     try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
+        return timm.create_model(name, pretrained=hub, **classes, **options)
     except TypeError as error:
         raise ValueError(f"model.options is {options}, which {name} does not take: {error}") from error
     except Exception as error:  # the hub's client raises what its HTTP library raises
-        if not pretrained:
+        if not hub:
             raise
         raise ValueError(
-            f"the pretrained weights of {name} cannot be had ({type(error).__name__}: {str(error).splitlines()[0]}); "
-            "set model.pretrained to false, or connect once so that the weights lie in the Hugging Face cache, or name "
-            "a file of them: model.options: ['pretrained_cfg_overlay={file: path/to/weights.safetensors}']"
+            f"the weights of {name} cannot be had from the hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}); connect once so that they lie whole in the Hugging Face cache, or name a "
+            "file or folder of them in model.weights (docs/weights.md), or set it to none"
         ) from error
 
 
-def input_constants(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) on the 0-to-1 scale that a timm model's pretrained weights were trained with."""
-    config = timm.data.resolve_model_data_config(model)
-    return tuple(config["mean"]), tuple(config["std"])
+def config_of(network: nn.Module) -> dict[str, Any]:
+    """What timm knows of the weights that a network of its own was made for: mean, std, input_size, interpolation."""
+    return dict(network.pretrained_cfg)  # type: ignore[arg-type]  # a mapping
 
 
 def create_timm_optimizer(model: nn.Module, name: str, **settings: Any) -> torch.optim.Optimizer:

@@ -22,7 +22,9 @@ from pipeline.competition.store import read_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import device_named
 from pipeline.models.checkpoint import read_checkpoint
-from pipeline.models.prediction import predict_store
+from pipeline.models.features import read_features
+from pipeline.models.networks import OnFeatures
+from pipeline.models.prediction import predict_features, predict_store
 
 NUM_SHOWN = 6  # classes in a message
 
@@ -36,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-images", type=Path, required=True, help=".npy from decode_test")
     parser.add_argument("--description", type=Path, required=True, help="JSON from decode_test")
     parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
+    parser.add_argument("--features", type=Path, required=True, help=".npy from embed_test")
+    parser.add_argument("--features-description", type=Path, required=True, help="JSON from embed_test")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors from train")
     parser.add_argument("--card", type=Path, required=True, help="model.json from train")
     parser.add_argument("--out", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
@@ -55,13 +59,22 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{args.card} was trained on {_described(card.target_kind, card.classes, card.image_size)}; the "
             f"competition has {_described(*asked)}; run `dvc repro -f -s train@{card.fold}`"
         )
-    probs, outcome = predict_store(
-        model, card, store_tensor(store, device), unseen, batch_size=params.batch_size, device=device,
-        precision=compute.precision, compiled=compute.compile,
-    )  # fmt: skip
+    if isinstance(model, OnFeatures):
+        features, described = read_features(args.features, args.features_description, num_rows=len(image_ids))
+        if (described.weights_sha256, described.width) != (card.backbone_sha256, card.features):
+            raise ValueError(
+                f"{args.features} was computed with other weights than {args.card} was trained on; run "
+                f"`dvc repro -f -s embed_test`, then `dvc repro train@{card.fold}`"
+            )
+        probs, speed = predict_features(model, card, features, unseen), ""
+    else:
+        probs, outcome = predict_store(
+            model, card, store_tensor(store, device), unseen, batch_size=params.batch_size, device=device,
+            precision=compute.precision, compiled=compute.compile,
+        )  # fmt: skip
+        speed = f", {outcome.num_images / outcome.seconds:,.0f} images/s"
     write_arrays(args.out, {"image_ids": np.array(list(image_ids)), "probs": probs})
-    speed = outcome.num_images / outcome.seconds
-    console.say(f"fold {card.fold}: {outcome.num_images:,} test images predicted, {speed:,.0f} images/s")
+    console.say(f"fold {card.fold}: {len(probs):,} test images predicted{speed}")
 
 
 def _described(kind: str, classes: Sequence[str], size: int) -> str:

@@ -48,14 +48,17 @@ from pipeline.loop.memory import out_of_memory_said, step_bytes
 from pipeline.loop.objective import num_outputs
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import ModelCard, write_checkpoint
+from pipeline.models.features import read_features
 from pipeline.models.networks import (
     Normalised,
     compute_for,
     create_model,
-    pretrained_constants,
     whiten_first_layer,
 )
+from pipeline.models.pretrained import Constants, load_backbone
+from pipeline.models.weights_card import NONE, WeightsCard, read_card
 from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
+from pipeline.training.linear_head import train_head
 from pipeline.training.resume import ResumeCheckpoints
 
 
@@ -63,7 +66,9 @@ def device_bytes(argv: Sequence[str]) -> int:
     """About what the stage with these arguments keeps in a GPU's memory; CUDA's own part is left out."""
     args = _parsed(argv)
     recipe, stored = _read_recipe(args.params, args.fold), read_description(args.description)
-    network = _network(recipe.model, read_target(args.target), pretrained=False)
+    if recipe.model.frozen:
+        return read_features(args.features, args.features_description, num_rows=stored.num_images)[0].nbytes
+    network = _network(recipe.model, read_target(args.target))
     step = step_bytes(network, batch_size=recipe.train.batch_size, size=stored.size)
     return step + stored.num_images * 3 * stored.size**2
 
@@ -79,6 +84,10 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
     parser.add_argument("--train-images", type=Path, required=True, help=".npy from decode_train")
     parser.add_argument("--description", type=Path, required=True, help="JSON from decode_train")
+    parser.add_argument("--pretrained", type=Path, required=True, help="safetensors from weights")
+    parser.add_argument("--pretrained-card", type=Path, required=True, help="JSON from weights")
+    parser.add_argument("--features", type=Path, required=True, help=".npy from embed_train")
+    parser.add_argument("--features-description", type=Path, required=True, help="JSON from embed_train")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors to write")
     parser.add_argument("--card", type=Path, required=True, help="model.json to write")
     parser.add_argument("--oof", type=Path, required=True, help=".npz to write: image_ids, probs (N, C)")
@@ -101,21 +110,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     image_ids, labels = read_train_labels(args.train_table)
     with made_by("ingest", args.train_table):
         targets = target_array(labels, target)
-    train_rows, valid_rows = _split_rows(args.folds, image_ids, args.train_table, args.fold)
+    fold_of_row = read_folds(args.folds, image_ids, args.train_table)
+    train_rows, valid_rows = _split_rows(fold_of_row, args.folds, args.fold)
     held_out_ids = np.array(list(image_ids.take(valid_rows)))
     store, stored = read_store(args.train_images, args.description, num_rows=len(image_ids), table=args.train_table)
     del image_ids, labels  # of a million images they are most of what this process would hold
     images = _images_of_classes(targets[train_rows], len(target.classes))
     _check_classes(images, len(train_rows), target, args.fold)
 
-    model = _create(recipe, args.fold, target, store, train_rows)
+    pretrained = read_card(args.pretrained_card)
+    features, described = read_features(
+        args.features, args.features_description, num_rows=len(store) if recipe.model.frozen else 0
+    )
     compute = compute_for(
         recipe.model.name, stored.size, device=device, precision=recipe.compute.precision,
         compiled=recipe.compute.compile,
     )  # fmt: skip
     ingredients: dict[str, Any] = {  # what determines the result beside code and versions; the card repeats it
         "params": dataclasses.asdict(recipe),
-        "data_fingerprint": sha256_of(args.target, args.train_table, args.folds, args.description),
+        "data_fingerprint": sha256_of(
+            args.target,
+            args.train_table,
+            args.folds,
+            args.description,
+            args.pretrained_card,
+            args.features_description,
+        ),
         "device": device.type,
         "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
     }
@@ -125,11 +145,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             fold=args.fold, store=store_tensor(store, device), train_rows=train_rows, valid_rows=valid_rows,
             targets=targets, target_kind=target.kind, num_classes=len(target.classes),
         )  # fmt: skip
-        trained = train_fold(
-            model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
-            checkpoints=checkpoints,
-        )  # fmt: skip
-    card = _card(args.fold, recipe, target, stored.size, model, images / len(train_rows), ingredients)
+        if recipe.model.frozen:
+            constants = pretrained.mean, pretrained.std
+            trained = train_head(data, features, np.array(list(fold_of_row)), train=recipe.train, device=device)
+        else:
+            model = _create(recipe, args.fold, target, store, train_rows, (args.pretrained, pretrained))
+            constants = model.mean, model.std
+            trained = train_fold(
+                model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
+                checkpoints=checkpoints,
+            )  # fmt: skip
+    backbone = {"features": described.width, "backbone_sha256": described.weights_sha256}
+    card = _card(args.fold, recipe, target, stored.size, constants, images / len(train_rows), ingredients | backbone)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
@@ -157,9 +184,8 @@ def _read_recipe(params: Path, fold: str) -> _Recipe:
     )
 
 
-def _split_rows(folds: Path, image_ids: Texts, table: Path, fold: str) -> tuple[np.ndarray, np.ndarray]:
-    """(rows to train on, rows held out), looked up in the table that split wrote."""
-    fold_of_row = read_folds(folds, image_ids, table)
+def _split_rows(fold_of_row: Texts, folds: Path, fold: str) -> tuple[np.ndarray, np.ndarray]:
+    """(rows to train on, rows held out) of the table at `folds`."""
     held_out = fold_of_row.where(fold)
     if not held_out.any():
         raise ValueError(
@@ -189,23 +215,29 @@ def _check_classes(images: np.ndarray, num_images: int, target: Target, fold: st
         )
 
 
-def _create(recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray) -> Normalised:
+def _create(
+    recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray,
+    pretrained: tuple[Path, WeightsCard],
+) -> Normalised:  # fmt: skip
     """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
     seed_torch("first weights", recipe.train.seed, int(fold))
-    network = _network(recipe.model, target, pretrained=recipe.model.pretrained)
-    constants = pretrained_constants(network) if recipe.model.pretrained else channel_statistics(store, train_rows)
-    model = Normalised(network, *constants)
-    whiten_first_layer(model, store, train_rows)
-    return model
+    network = _network(recipe.model, target)
+    weights, card = pretrained
+    if card.source == NONE:
+        model = Normalised(network, *channel_statistics(store, train_rows))
+        whiten_first_layer(model, store, train_rows)
+        return model
+    load_backbone(network, weights, card)
+    return Normalised(network, card.mean, card.std)
 
 
-def _network(params: ModelParams, target: Target, *, pretrained: bool) -> nn.Module:
+def _network(params: ModelParams, target: Target) -> nn.Module:
     outputs = num_outputs(target.kind, len(target.classes))
-    return create_model(params.name, num_classes=outputs, pretrained=pretrained, options=params.network_options)
+    return create_model(params.name, num_classes=outputs, options=params.network_options)
 
 
 def _card(
-    fold: str, recipe: _Recipe, target: Target, size: int, model: Normalised, prior: np.ndarray,
+    fold: str, recipe: _Recipe, target: Target, size: int, constants: Constants, prior: np.ndarray,
     ingredients: dict[str, Any],
 ) -> ModelCard:  # fmt: skip
     return ModelCard(
@@ -215,8 +247,8 @@ def _card(
         target_kind=target.kind,
         classes=target.classes,
         image_size=size,
-        mean=model.mean,
-        std=model.std,
+        mean=constants[0],
+        std=constants[1],
         prior=tuple(prior.tolist()),
         tta=recipe.train.tta,
         loss=recipe.train.loss,

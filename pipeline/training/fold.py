@@ -19,7 +19,7 @@ from pipeline.loop.objective import Objective, objective_for
 from pipeline.loop.scaling import LossScaler
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
-from pipeline.models.networks import Normalised, compile_forward, predictor
+from pipeline.models.networks import Normalised, OnFeatures, compile_forward, predictor
 from pipeline.training.augment import Augmentation, alternating
 from pipeline.training.balance import class_weights, drawn_order, expected_draws
 from pipeline.training.mixing import Mixed, Mixing
@@ -60,7 +60,7 @@ class EpochRecord:
 class TrainedFold:
     """What train_fold gives."""
 
-    model: Normalised  # on the CPU; the averaged weights where there are any
+    model: Normalised | OnFeatures  # on the CPU; the averaged weights where there are any
     history: list[EpochRecord]
     held_out: Outcome  # of the images held out, predicted as the test set will be
 
@@ -86,7 +86,7 @@ def train_fold(
     if checkpoints is not None:
         checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch)
     stepper = _stepper(state, checkpoints, train.clip_norm)
-    objective = _objective(data, train)
+    objective = objective_of(data, train)
     one_pass = functools.partial(run_model, device=compute.device, dtype=compute.dtype, objective=objective)
     valid = Batches(
         data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
@@ -170,8 +170,8 @@ def _train_batches(
     return mixed if side == data.store.shape[1] else Resized(mixed, side)
 
 
-def _objective(data: FoldData, train: TrainParams) -> Objective:
-    """With weights by the images to train on."""
+def objective_of(data: FoldData, train: TrainParams) -> Objective:
+    """What the fold's target and `train` ask for, with class weights by the images to train on."""
     weights = None
     if train.class_weights != "none":
         targets = data.targets[data.train_rows]
