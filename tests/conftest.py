@@ -114,8 +114,8 @@ class Workplace:
         importlib.import_module(f"pipeline.stages.{stage}").main(self.words(stage, **items))
 
     def run_data(self):
-        """The stages before split: the competition is read, decoded and looked at."""
-        for stage in ("ingest", "decode_train", "decode_test", "audit"):
+        """The stages before split, and what of weights is ready before it: read, decoded and looked at."""
+        for stage in ("ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test"):
             self.run(stage)
 
     def run_all(self):

@@ -348,7 +348,8 @@ def resolve(
     console.say(f"images as the weights expect them: mean {mean}, deviation {std} ({constants_from})")
     files = source.files if source else ()
     card = WeightsCard(
-        source=named, source_sha256=sha256_of(*files) if files else "", architecture=name, num_tensors=len(tensors),
+        source=named, source_sha256=sha256_of(*files) if files else "", architecture=name, options=options,
+        normalisation=normalisation, num_tensors=len(tensors),
         mean=mean, std=std, constants_from=constants_from, image_size=_side(config),
         interpolation=str(config.get("interpolation", "")), weights_sha256=sha256_of(out),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Reads pretrained weights and the training store. Writes every image's features, where `model.frozen` asks for them."""
+"""Reads pretrained weights and the training store. Writes every image's features, where `model.frozen` asks."""
 
 from collections.abc import Sequence
 
