@@ -1,5 +1,6 @@
 """Frozen features: what a pretrained network makes of images, and the linear classifier that each fold fits to them."""
 
+import csv
 import json
 
 import numpy as np

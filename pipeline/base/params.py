@@ -134,6 +134,11 @@ class ModelParams:
     # with weights: the network stays as it is, and each fold fits a linear classifier to its features; of `train` then
     # only `tta`, `loss`, `focal_gamma` and `class_weights` count, and of `augment` nothing
     frozen: bool = False
+    # with weights: the classifier begins as the linear one fitted to the features, and all of the network is trained
+    # (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features")
+    head_first: bool = False
+    # of timm's networks: a step keeps less in memory and computes activations twice, about a third slower
+    checkpointing: bool = False
     # of resnet9 and airbench: a first layer computed from the training images and frozen, which makes the principal
     # directions of their 2x2 patches equally strong (Page 2019; Jordan 2024)
     whitening: bool = False
@@ -150,8 +155,11 @@ class ModelParams:
     @property
     def network_options(self) -> dict[str, Any]:
         """What the network takes beside its number of classes. Raises ValueError for what it does not have."""
-        if self.frozen and self.weights == "none":
-            raise ValueError("model.frozen is true, but model.weights is none; name weights, or set frozen to false")
+        for key in ("frozen", "head_first"):
+            if getattr(self, key) and self.weights == "none":
+                raise ValueError(f"model.{key} is true, but model.weights is none; name weights, or set {key} to false")
+        if self.checkpointing and self.name in OWN_NETWORKS:
+            raise ValueError(f"model.checkpointing is true, which is for timm's networks, not for {self.name}")
         ours = ("whitening", "activation", "init", "norm_scale")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         asked = [key for key in ours if getattr(self, key) != defaults[key]]
@@ -230,6 +238,11 @@ class TrainParams:
     # images begin at this side in pixels and grow in steps of 4 to their own, which the last third of the epochs has
     # (progressive resizing, Howard 2018); 0 = off
     start_side: int = between(0, 4096, default=0)
+    # rate of each block of a timm network as a multiple of that of the block behind it, with sgd and adamw: early
+    # layers of a network with weights move less (Howard and Ruder 2018); 1 = off
+    layer_decay: float = between(0.1, 1.0, default=1.0)
+    # batch norms keep the statistics that the weights came with, as small batches cannot give better ones
+    freeze_norms: bool = False
     # rate of the batch norms' shifts as a multiple of the others' (Page 2019), with sgd, adamw and muon
     bias_lr: float = between(1e-3, 1e3, default=1.0)
     # `auto`: cross-entropy; of several labels binary cross-entropy; of grades the continuation ratio. `focal` (Lin

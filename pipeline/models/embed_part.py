@@ -29,10 +29,11 @@ def run_part(stage: str, about: str | None, argv: Sequence[str] | None) -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for pieces; untracked, emptied on success")
     args = parser.parse_args(argv)
     model = load_section(args.params, "model", ModelParams)
-    if not model.frozen:
+    model.network_options  # noqa: B018  (raises for what does not go together)
+    if model.frozen or model.head_first:
+        _embed(args, model, load_section(args.params, "train", TrainParams).tta)
+    else:
         _write_none(args)
-        return
-    _embed(args, model)
 
 
 def _write_none(args: argparse.Namespace) -> None:
@@ -42,14 +43,13 @@ def _write_none(args: argparse.Namespace) -> None:
     write_json(args.features_description, found)
 
 
-def _embed(args: argparse.Namespace, model: ModelParams) -> None:
+def _embed(args: argparse.Namespace, model: ModelParams, tta: str) -> None:
     from pipeline.loop.batches import store_tensor
     from pipeline.loop.device import device_named
     from pipeline.models.features import embed_store, feature_network, write_features
     from pipeline.models.networks import compute_for
 
     allocator.keep_freed_memory()
-    tta = load_section(args.params, "train", TrainParams).tta
     params = load_section(args.params, "compute", ComputeParams)
     stored, card = read_description(args.description), read_card(args.pretrained_card)
     store, _ = read_store(args.images, args.description, num_rows=stored.num_images, table=args.images)

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import types
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,25 @@ def _missing_compiler(device: torch.device) -> str:
     language, variable, names = ("C", "CC", C_COMPILERS) if device.type == "cuda" else ("C++", "CXX", CXX_COMPILERS)
     found = any(map(shutil.which, filter(None, (os.environ.get(variable), *names))))
     return "" if found else f"a {language} compiler ({names[0]})"
+
+
+def keep_statistics(network: nn.Module) -> None:
+    """From now on batch norms normalise by the statistics they have, in training too; their scale and shift move."""
+    for module in network.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+            module.train = types.MethodType(lambda self, mode=True: self, module)  # type: ignore[method-assign]
+
+
+def begin_with_head(network: nn.Module, head: nn.Linear) -> None:
+    """Give the classifier the weights of `head`. Raises ValueError where it is not one linear layer of that width."""
+    found = network.get_classifier() if hasattr(network, "get_classifier") else None  # type: ignore[operator]
+    if not isinstance(found, nn.Linear) or found.weight.shape != head.weight.shape or found.bias is None:
+        raise ValueError(
+            f"train.head_first is true, but the classifier of this network, {found}, is not one linear layer of "
+            f"{head.in_features} features; set it to false"
+        )
+    found.load_state_dict(head.state_dict())
 
 
 def whiten_first_layer(model: Normalised, store: np.ndarray, rows: np.ndarray) -> None:

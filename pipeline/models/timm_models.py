@@ -60,6 +60,23 @@ def config_of(network: nn.Module) -> dict[str, Any]:
     return dict(network.pretrained_cfg)  # type: ignore[arg-type]  # a mapping
 
 
+def layer_groups(model: nn.Module, *, peak_lr: float, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+    """Groups of a timm network's parameters whose rate falls by `layer_decay` from each block to the one before it.
+
+    By timm's list of an architecture's blocks. Biases, norms and what the network itself excludes have no decay.
+    """
+    from timm.optim import param_groups_layer_decay
+
+    excluded = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()  # type: ignore[operator]
+    groups = param_groups_layer_decay(
+        model, weight_decay=weight_decay, no_weight_decay_list=excluded, layer_decay=layer_decay
+    )
+    for group in groups:
+        group["lr"] = peak_lr * group.pop("lr_scale")
+        del group["param_names"]
+    return groups
+
+
 def create_timm_optimizer(model: nn.Module, name: str, **settings: Any) -> torch.optim.Optimizer:
     """Any optimiser that timm knows, weight decay kept off biases and norms."""
     from timm.optim import create_optimizer_v2, list_optimizers

@@ -51,14 +51,16 @@ from pipeline.models.checkpoint import ModelCard, write_checkpoint
 from pipeline.models.features import read_features
 from pipeline.models.networks import (
     Normalised,
+    begin_with_head,
     compute_for,
     create_model,
+    keep_statistics,
     whiten_first_layer,
 )
 from pipeline.models.pretrained import Constants, load_backbone
 from pipeline.models.weights_card import NONE, WeightsCard, read_card
 from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
-from pipeline.training.linear_head import train_head
+from pipeline.training.linear_head import fold_head, trained_head
 from pipeline.training.resume import ResumeCheckpoints
 
 
@@ -120,7 +122,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     pretrained = read_card(args.pretrained_card)
     features, described = read_features(
-        args.features, args.features_description, num_rows=len(store) if recipe.model.frozen else 0
+        args.features,
+        args.features_description,
+        num_rows=len(store) if recipe.model.frozen or recipe.model.head_first else 0,
     )
     compute = compute_for(
         recipe.model.name, stored.size, device=device, precision=recipe.compute.precision,
@@ -145,18 +149,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             fold=args.fold, store=store_tensor(store, device), train_rows=train_rows, valid_rows=valid_rows,
             targets=targets, target_kind=target.kind, num_classes=len(target.classes),
         )  # fmt: skip
-        if recipe.model.frozen:
+        head = None
+        if len(features):
+            head = fold_head(data, features, np.array(list(fold_of_row)), train=recipe.train, device=device)
+        if head is not None and recipe.model.frozen:
             constants = pretrained.mean, pretrained.std
-            trained = train_head(data, features, np.array(list(fold_of_row)), train=recipe.train, device=device)
+            trained = trained_head(head, data, features, train=recipe.train, device=device)
         else:
             model = _create(recipe, args.fold, target, store, train_rows, (args.pretrained, pretrained))
+            if head is not None:
+                begin_with_head(model.network, head)
+            if recipe.train.freeze_norms:
+                keep_statistics(model.network)
             constants = model.mean, model.std
             trained = train_fold(
                 model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
                 checkpoints=checkpoints,
             )  # fmt: skip
-    backbone = {"features": described.width, "backbone_sha256": described.weights_sha256}
-    card = _card(args.fold, recipe, target, stored.size, constants, images / len(train_rows), ingredients | backbone)
+    frozen = {"features": described.width, "backbone_sha256": described.weights_sha256} if recipe.model.frozen else {}
+    card = _card(args.fold, recipe, target, stored.size, constants, images / len(train_rows), ingredients | frozen)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
@@ -233,7 +244,10 @@ def _create(
 
 def _network(params: ModelParams, target: Target) -> nn.Module:
     outputs = num_outputs(target.kind, len(target.classes))
-    return create_model(params.name, num_classes=outputs, options=params.network_options)
+    network = create_model(params.name, num_classes=outputs, options=params.network_options)
+    if params.checkpointing:
+        network.set_grad_checkpointing(True)  # type: ignore[operator]  # timm's
+    return network
 
 
 def _card(

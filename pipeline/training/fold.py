@@ -115,7 +115,7 @@ def train_fold(
 def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute: Compute) -> TrainState:
     optimizer = create_optimizer(
         network, train.optimizer, peak_lr=train.peak_lr, momentum=train.momentum, weight_decay=train.weight_decay,
-        bias_lr=train.bias_lr, fused=compute.device.type != "mps",
+        bias_lr=train.bias_lr, layer_decay=train.layer_decay, fused=compute.device.type != "mps",
     )  # fmt: skip
     steps_per_epoch = Batches(
         data.store, data.train_rows, None, batch_size=train.batch_size, device=compute.device, pairs=True

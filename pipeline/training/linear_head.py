@@ -22,34 +22,43 @@ PATIENCE = 2  # strengths in a row that do worse on the first inner fold: weaker
 LEAST_STD = 1e-6  # of a feature; those that do not vary count for nothing
 
 
-def train_head(
+def fold_head(
     data: FoldData, features: np.ndarray, folds: np.ndarray, *, train: TrainParams, device: torch.device
-) -> TrainedFold:
-    """As `train_fold`, but for the features (N, width) float32 of the store's images, which stay as they are.
+) -> nn.Linear:
+    """The linear classifier of a fold, on the CPU, for the features (N, width) float32 of the store's images.
 
     folds: (N,) the fold of each image, by which the strength of the penalty is chosen. Of `train` the loss and the
     class weights count.
     """
-    plain = dataclasses.replace(train, label_smoothing=0.0)
-    objective = objective_of(data, plain)
-    rows, held = data.train_rows, data.valid_rows
-    outputs = num_outputs(data.target_kind, data.num_classes)
-    started = time.perf_counter()
+    rows = data.train_rows
     layer, strength = fit_head(
         torch.from_numpy(features[rows]).to(device), torch.from_numpy(data.targets[rows]).to(device),
-        _inner_folds(folds[rows]), objective, outputs,
+        _inner_folds(folds[rows]), _objective(data, train), num_outputs(data.target_kind, data.num_classes),
     )  # fmt: skip
     console.say(f"fold {data.fold}: L2 penalty {strength:g}, chosen within the training part")
+    return layer.cpu()
+
+
+def trained_head(
+    layer: nn.Linear, data: FoldData, features: np.ndarray, *, train: TrainParams, device: torch.device
+) -> TrainedFold:
+    """What `train_fold` gives, for a fold whose network stays as it is: an epoch, and the images held out."""
+    started, objective = time.perf_counter(), _objective(data, train)
     with torch.no_grad():
         (loss, accuracy, _), (valid_loss, valid_accuracy, probs) = (
-            _measured(layer, features[part], data.targets[part], objective, device) for part in (rows, held)
+            _measured(layer.to(device), features[part], data.targets[part], objective, device)
+            for part in (data.train_rows, data.valid_rows)
         )
     record = EpochRecord(
         fold=data.fold, epoch=1, learning_rate=0.0, train_loss=loss, train_accuracy=accuracy, valid_loss=valid_loss,
         valid_accuracy=valid_accuracy,
     )  # fmt: skip
-    outcome = Outcome(len(held), time.perf_counter() - started, valid_loss, valid_accuracy, probs)
+    outcome = Outcome(len(data.valid_rows), time.perf_counter() - started, valid_loss, valid_accuracy, probs)
     return TrainedFold(OnFeatures(layer.cpu()), [record], outcome)
+
+
+def _objective(data: FoldData, train: TrainParams) -> Objective:
+    return objective_of(data, dataclasses.replace(train, label_smoothing=0.0))
 
 
 def _inner_folds(folds: np.ndarray) -> list[np.ndarray]:

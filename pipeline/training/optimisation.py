@@ -17,13 +17,25 @@ def create_optimizer(
     weight_decay: float,
     fused: bool,
     bias_lr: float = 1.0,
+    layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
     """`sgd` (Nesterov), `adamw`, `muon`, or any name timm knows.
 
     Weight decay leaves biases and norms alone: parameters of one dimension or fewer (Goyal et al. 2017, section 3).
     `fused` uses torch's one-kernel step for the first two. bias_lr: multiple of the rate for the batch norms' shifts
-    (Page 2019; 64 in airbench94), of the first three.
+    (Page 2019; 64 in airbench94), of the first three. layer_decay: of timm's networks, with the first two. Raises
+    ValueError where it is asked for with another optimiser or network.
     """
+    if layer_decay != 1.0:
+        return _by_layer(
+            model,
+            name,
+            peak_lr=peak_lr,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            layer_decay=layer_decay,
+            fused=fused,
+        )
     if name not in ("sgd", "adamw", "muon"):
         from pipeline.models.timm_models import create_timm_optimizer
 
@@ -43,9 +55,36 @@ def create_optimizer(
     groups = [group for group in groups if group["params"]]
     if name == "muon":
         return _muon(groups, _classifier(model), peak_lr=peak_lr, momentum=momentum)
+    return _plain(groups, name, peak_lr=peak_lr, momentum=momentum, fused=fused)
+
+
+def _plain(
+    groups: list[dict[str, Any]], name: str, *, peak_lr: float, momentum: float, fused: bool
+) -> torch.optim.Optimizer:
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=peak_lr, fused=fused)
     return torch.optim.SGD(groups, lr=peak_lr, momentum=momentum, nesterov=momentum > 0, fused=fused)
+
+
+def _by_layer(
+    model: nn.Module,
+    name: str,
+    *,
+    peak_lr: float,
+    momentum: float,
+    weight_decay: float,
+    layer_decay: float,
+    fused: bool,
+) -> torch.optim.Optimizer:
+    network: Any = getattr(model, "network", model)
+    if name not in ("sgd", "adamw") or not hasattr(network, "group_matcher"):
+        raise ValueError(
+            f"train.layer_decay is {layer_decay}, which is for networks of timm's with sgd or adamw; set it to 1"
+        )
+    from pipeline.models.timm_models import layer_groups
+
+    groups = layer_groups(network, peak_lr=peak_lr, weight_decay=weight_decay, layer_decay=layer_decay)
+    return _plain(groups, name, peak_lr=peak_lr, momentum=momentum, fused=fused)
 
 
 def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
