@@ -73,7 +73,7 @@ def layer_groups(model: nn.Module, *, peak_lr: float, weight_decay: float, layer
     )
     for group in groups:
         group["lr"] = peak_lr * group.pop("lr_scale")
-        del group["param_names"]
+        group.pop("param_names", None)  # of other versions of timm
     return groups
 
 
