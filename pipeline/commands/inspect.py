@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-probe", action="store_true", help="take the speed of two fast cores instead of measuring this machine"
     )
+    parser.add_argument(
+        "--weights", help="suggest a recipe that begins with these: hub (of model.name), or a file or folder"
+    )
     places.add_path(parser, "--params", places.PARAMS)
 
 
@@ -33,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
         demos = args.write and args.raw != places.DEMO and holds_demos_recipe(args.params)
         with_recipe = args.recipe or demos
         account = inspect_competition(
-            args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe
+            args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe, weights=args.weights
         )
     except ValueError as error:
         if same or not args.raw.exists():
@@ -47,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
         ) from error
     for line in account.lines:
         console.say(line)
+    if args.weights and not with_recipe:
+        console.say("note         --recipe writes this recipe, with model.weights, to the params file")
     if args.write or args.recipe:
         sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
         sections |= account.recipe if with_recipe else {}

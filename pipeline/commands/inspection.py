@@ -11,16 +11,17 @@ from typing import Any
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import console
 from pipeline.base.files import write_bytes
-from pipeline.base.params import CompetitionParams, SplitParams, load_params, load_section
+from pipeline.base.params import OWN_NETWORKS, CompetitionParams, ModelParams, SplitParams, load_params, load_section
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
-from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, has_gpu, suggested_recipe
+from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, Weights, has_gpu, suggested_recipe
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
 from pipeline.images.store_writer import AUTO_MAX
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
+from pipeline.models.weights_card import HUB, NONE
 from pipeline.scoring.metrics import metric_named
 
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
@@ -47,10 +48,13 @@ class Account:
     needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
 
 
-def inspect_competition(raw: Path, params: Path, *, budget: str = "10m", measure: bool = False) -> Account:
+def inspect_competition(
+    raw: Path, params: Path, *, budget: str = "10m", measure: bool = False, weights: str | None = None
+) -> Account:
     """Read the competition at `raw` as ingest will, and say what was understood.
 
-    budget: of all folds together, a key of BUDGETS; measure: time some training steps for the recipe, some seconds.
+    budget: of all folds together, a key of BUDGETS; measure: time some training steps for the recipe, some seconds;
+    weights: pretrained ones to begin with, as model.weights has them; None: those of params.yaml.
 
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
@@ -62,12 +66,13 @@ def inspect_competition(raw: Path, params: Path, *, budget: str = "10m", measure
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget)
+    given = _weights(load_section(params, "model", ModelParams), weights)
+    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
     speed = Speed(gpu=facts.gpu)
     if measure:
         _measure(facts, speed, params, layout)
     recipe, seconds = suggested_recipe(facts, speed)
-    at = (recipe["images"]["side"], recipe["model"]["width"])
+    at = (recipe["images"]["side"], recipe["model"].get("width", 0))
     lines += _recipe_lines(recipe, seconds, budget, measured=speed.measured(*at))
     lines += [f"warning      {warning}" for warning in layout.warnings]
     add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
@@ -117,7 +122,29 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
     return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
 
 
-def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str) -> Facts:
+def _weights(model: ModelParams, named: str | None) -> Weights | None:
+    """The pretrained weights to suggest a recipe for. Raises ValueError where nothing says whose they are."""
+    source = model.weights if named is None else named
+    if source == NONE:
+        return None
+    if source == HUB:
+        architecture, side = model.name, 0
+    else:
+        from pipeline.models.pretrained import find_source, trained_as  # torch takes seconds to import
+
+        architecture, side = trained_as(find_source(source))
+    name = architecture or model.name
+    if name in OWN_NETWORKS:
+        raise ValueError(
+            f"nothing says of which network the weights {source} are: model.name is {name}, which has none; set "
+            "model.name to timm's name of it"
+        )
+    return Weights(source, name, side)
+
+
+def _facts(
+    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str, weights: Weights | None
+) -> Facts:
     sizes = [size for size in layout.class_sizes().values() if size]
     return Facts(
         num_train=max(1, len(layout.train_ids)),
@@ -129,6 +156,7 @@ def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_fo
         num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
         gpu=has_gpu(),
+        weights=weights,
         budget_s=BUDGETS[budget],
     )
 
@@ -137,7 +165,7 @@ def _measure(facts: Facts, speed: Speed, params: Path, layout: Layout) -> None:
     """Time what is suggested until it is what was timed; nothing where the budget is far away, or nothing can be."""
     for _ in range(MAX_PROBES):
         recipe, seconds = suggested_recipe(facts, speed)
-        at = (recipe["images"]["side"], recipe["model"]["width"])
+        at = (recipe["images"]["side"], recipe["model"].get("width", 0))
         if speed.measured(*at) or seconds < SURELY * facts.budget_s:
             return
         try:
@@ -151,8 +179,8 @@ def _measured(recipe: Mapping[str, Mapping[str, Any]], params: Path, layout: Lay
     """Training images of a second on this machine, said."""
     from pipeline.commands.probe import images_per_second  # torch takes seconds to import
 
-    side, width = recipe["images"]["side"], recipe["model"]["width"]
-    console.say(f"measuring    {recipe['model']['name']} of width {width} at {side} px …")
+    side, width = recipe["images"]["side"], recipe["model"].get("width")
+    console.say(f"measuring    {recipe['model']['name']}{f' of width {width}' if width else ''} at {side} px …")
     here = load_params(params)
     sections = {name: {**here[name], **recipe.get(name, {})} for name in ("model", "augment", "train", "compute")}
     target = layout.target

@@ -25,7 +25,22 @@ ENOUGH_IMAGES, MAX_IMAGES = 300_000, 1_000_000  # seen in all epochs, before the
 BATCH_SIZES = (512, 256, 128, 64, 32)
 ENOUGH_STEPS = 40  # an epoch, for the largest of these batches that leaves so many
 LEARNS_FAST = {"whitening": True, "activation": "silu", "init": "dirac", "norm_scale": "fixed"}
-STEPS = {"optimizer": "muon", "peak_lr": 0.05, "momentum": 0.6, "weight_decay": 0.02, "warmup": 0.2}
+STEPS = {
+    "optimizer": "muon", "peak_lr": 0.05, "momentum": 0.6, "weight_decay": 0.02, "warmup": 0.2, "layer_decay": 1.0,
+    "freeze_norms": False,
+}  # fmt: skip
+# with pretrained weights; of WEIGHTS_MS as above, for EfficientNet-Lite0 and networks of its size
+WEIGHTS_MS = 2.5
+WEIGHTS_SIDE = 224  # where nothing says what they were trained with
+WEIGHTS_SIDES = (384, 336, 288, 256, 224, 192, 160, 128, 96)
+LEAST_SIDE = 128  # for fewer epochs on larger images: below, features of networks made for 224 px suffer
+TUNED_EPOCHS = (4, 10)  # at least, else the network stays as it is and a linear classifier is fitted; and at most
+# 244 photographs of insects, 160 px, out of fold: frozen 0.926; these steps are in docs/weights.md with what they gave
+TUNING = {
+    "optimizer": "adamw", "peak_lr": 0.0005, "momentum": 0.9, "weight_decay": 0.05, "warmup": 0.2, "layer_decay": 0.8,
+    "freeze_norms": True,
+}  # fmt: skip
+OWN_LAYERS_OFF = {"whitening": False, "activation": "relu", "init": "default", "norm_scale": "trained"}
 # images of the largest class for one of the smallest, from which on rare classes are drawn more often where the metric
 # asks for every class alike. Digits with 10 and 50 to 1, macro F1: 0.652, 0.450 as they are; 0.975, 0.933 drawn alike;
 # 0.971, 0.677 with weights `sqrt`. Below 10, and for other metrics and targets, nothing is suggested: not measured, or
@@ -52,8 +67,9 @@ class Speed:
         self._measured: dict[tuple[int, int], float] = {}
 
     def __call__(self, side: int, width: int) -> float:
-        """Of images of `side` pixels, by the network of `width`."""
-        one_ms = (PAIR_MS * width**2 + CHANNEL_MS * width + IMAGE_MS) * (side / 32) ** 2
+        """Of images of `side` pixels, by the network of `width`; 0: by one with pretrained weights."""
+        own_ms = PAIR_MS * width**2 + CHANNEL_MS * width + IMAGE_MS
+        one_ms = (own_ms if width else WEIGHTS_MS) * (side / 32) ** 2
         return self._measured.get((side, width), 1000 * CORES / one_ms * self._factor)
 
     def measured(self, side: int, width: int) -> bool:
@@ -64,6 +80,15 @@ class Speed:
         """What was measured stands for its own side and width, and in proportion for all others."""
         self._factor *= images_per_second / self(side, width)
         self._measured[(side, width)] = images_per_second
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Pretrained weights to begin with."""
+
+    source: str  # as model.weights names them
+    architecture: str
+    side: int  # pixels of the images they were trained with; 0 = not known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,15 +104,50 @@ class Facts:
     num_test: int = 0  # images to predict
     imbalance: float = 1.0  # images of the largest class for one of the smallest
     gpu: bool = False
+    weights: Weights | None = None
     budget_s: float = BUDGETS["10m"]  # for all folds together
 
 
 def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, Any]], float]:
     """(section -> key -> value for params.yaml, estimated seconds for all folds, predicting included)."""
+    if facts.weights is not None:
+        return _from_weights(facts, facts.weights, speed)
     size, width = _affordable(facts, speed)
     epochs = min(max(_epochs_within(facts, speed, size, width), MIN_EPOCHS), _most_epochs(facts))
     sections = _sections(facts, size, width, epochs)
     return sections, _seconds(facts, speed(size, width), epochs)
+
+
+def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[str, dict[str, Any]], float]:
+    """Fine-tuning where the budget leaves enough epochs of it, else a linear classifier on frozen features."""
+    most = weights.side or WEIGHTS_SIDE
+    above = [size for size in WEIGHTS_SIDES if facts.side <= size < most]
+    largest = min(above, default=most)
+    sizes = [largest, *(size for size in WEIGHTS_SIDES if LEAST_SIDE <= size < largest)]
+    fewest, enough = TUNED_EPOCHS
+    size = next((size for size in sizes if _epochs_within(facts, speed, size, 0) >= fewest), None)
+    epochs = 0 if size is None else min(_epochs_within(facts, speed, size, 0), enough)
+    size = size or largest
+    flip = not _one_sided(facts.classes)
+    unsmoothed = facts.several or facts.metric == "log_loss"
+    sections: dict[str, dict[str, Any]] = {
+        "images": {"side": size},
+        "model": {
+            "name": weights.architecture, "weights": weights.source, "frozen": not epochs, "head_first": bool(epochs),
+            **OWN_LAYERS_OFF,
+        },
+        "augment": {
+            "crop_padding": size // 16, "crop_fill": "reflect", "flip": "alternating" if flip else False, "cutout": 0,
+            "policy": "none",
+        },
+        "train": {
+            "epochs": epochs or 1, "batch_size": 32 if facts.num_train < ENOUGH_STEPS * 64 else 64, **TUNING,
+            "label_smoothing": 0.0 if unsmoothed else 0.1, "tta": "mirror" if flip else "none",
+            "valid_every": epochs or 1,
+        },
+    }  # fmt: skip
+    embedded = 2 * (facts.num_train + facts.num_test) / 3 / speed(size, 0)
+    return sections, embedded + (_seconds(facts, speed(size, 0), epochs) if epochs else FOLD_S * facts.num_folds)
 
 
 def _affordable(facts: Facts, speed: Speed) -> tuple[int, int]:

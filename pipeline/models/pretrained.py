@@ -293,6 +293,12 @@ def _checked(constants: Constants, where: str) -> Constants:
     return constants
 
 
+def trained_as(source: Source) -> tuple[str, int]:
+    """(timm's name of the network, side of its images in pixels) as said beside the weights; '' and 0 for not said."""
+    names = [found["architecture"] for found in source.described.values() if "architecture" in found]
+    return str(names[0]) if names else "", _side(_described(source))
+
+
 def refuse_other_architecture(source: Source, name: str) -> None:
     """Raise ValueError where what lies beside the weights names another network than `name`."""
     for path, found in source.described.items():

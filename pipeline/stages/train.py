@@ -144,6 +144,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
     }
     checkpoints = ResumeCheckpoints(args.scratch, args.fold, ingredients)
+    if recipe.train.freeze_norms and pretrained.source == NONE:
+        raise ValueError(
+            "train.freeze_norms is true, but model.weights is none: there are no statistics to keep; set it to false"
+        )
     with out_of_memory_said(f"fold {args.fold}"):
         data = FoldData(
             fold=args.fold, store=store_tensor(store, device), train_rows=train_rows, valid_rows=valid_rows,
