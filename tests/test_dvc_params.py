@@ -48,7 +48,8 @@ OTHER = {
     "images": {"side": 16, "fit": "pad"},
     "split": {"num_folds": 3, "seed": 1, "group": "site", "time": "day", "fold_column": "mine", "small_classes": "allow"},
     "model": {
-        "name": "test_resnet", "width": 9, "pretrained": True, "options": ["drop_rate=0.1"], "whitening": True,
+        "name": "test_resnet", "width": 9, "options": ["drop_rate=0.1"], "whitening": True,
+        "weights": "hub", "normalisation": "half", "frozen": True, "head_first": True, "checkpointing": True,
         "activation": "gelu", "init": "dirac", "norm_scale": "fixed",
     },
     "augment": {
@@ -70,7 +71,7 @@ KEYS = [(section, key) for section, keys in OTHER.items() for key in keys]
 # the link to a user's own metric; both stages take seconds
 NEVER_CACHED = {"evaluate", "ingest"}
 NOT_RUN = {  # only whether they are stale is looked at: what they ask for is not at hand, or takes long
-    ("split", "num_folds"), ("model", "name"), ("model", "pretrained"), ("model", "options"), ("compute", "compile"),
+    ("split", "num_folds"), ("model", "name"), ("model", "weights"), ("model", "frozen"), ("model", "head_first"), ("model", "checkpointing"), ("model", "options"), ("compute", "compile"),
     ("infer", "compile"),
 }  # fmt: skip
 

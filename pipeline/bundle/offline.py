@@ -183,4 +183,4 @@ def _features(
     )
     out = scratch / "features.npy"
     embed_store(network, pixels, out, scratch / "pieces", compute=compute, ingredients={}, title="features")
-    return np.load(out)
+    return np.load(out, allow_pickle=False)

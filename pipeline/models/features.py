@@ -119,13 +119,13 @@ def _of_rows(network: nn.Module, store: Tensor, rows: np.ndarray, compute: Compu
 
 
 def _joined(pieces: list[Path], num_images: int, out: Path) -> int:
-    width = np.load(pieces[0], mmap_mode="r").shape[1] if pieces else 0
+    width = np.load(pieces[0], mmap_mode="r", allow_pickle=False).shape[1] if pieces else 0
     with whole_file(out) as part, part.open("wb") as handle:
         np.lib.format.write_array_header_1_0(
             handle, {"descr": "<f4", "fortran_order": False, "shape": (num_images, width)}
         )
         for path in pieces:
-            handle.write(np.load(path).tobytes())
+            handle.write(np.load(path, allow_pickle=False).tobytes())
     return width
 
 

@@ -1,0 +1,91 @@
+"""Pretrained weights under the real `dvc`: what a replaced file makes stale, and what a machine without it has."""
+
+import json
+import shutil
+
+import pytest
+import timm
+import torch
+from project import Project
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.slow
+
+NAME = "test_resnet"
+AFTER = ["train@0", "train@1", "infer@0", "infer@1"]
+CONFIG = {"architecture": NAME, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+
+
+def begun(root, **model):
+    project = Project(root)
+    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+    project.params["model"] |= {"name": NAME, "weights": "given"} | model
+    project.params["images"]["side"] = 32
+    project.save()
+    (root / "given").mkdir()
+    torch.manual_seed(3)
+    save_file(timm.create_model(NAME).state_dict(), root / "given/model.safetensors")
+    (root / "given/config.json").write_text(json.dumps(CONFIG))
+    project.ran()
+    return project
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    return begun(tmp_path_factory.mktemp("tuned"))
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    return begun(tmp_path_factory.mktemp("frozen"), frozen=True)
+
+
+def change_a_byte(path):
+    """The last byte of the last tensor, which is no part of the classifier's in either file's order of names."""
+    content = bytearray(path.read_bytes())
+    header = int.from_bytes(content[:8], "little")
+    spans = json.loads(content[8 : 8 + header])
+    start = 8 + header + spans["conv1.weight" if "conv1.weight" in spans else sorted(spans)[0]]["data_offsets"][0]
+    content[start] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_one_byte_of_the_file_retrains_what_follows_and_nothing_else(tuned):
+    change_a_byte(tuned.root / "given/model.safetensors")
+    ran = tuned.ran()
+    assert ran[0] == "weights" and {*AFTER} <= set(ran)
+    assert set(ran) <= {"weights", "embed_train", "embed_test", *AFTER, "evaluate", "submit"}
+    assert "up to date" in tuned.dvc("status")
+    assert tuned.ran() == []
+
+
+def test_frozen_features_are_computed_again(frozen):
+    change_a_byte(frozen.root / "given/model.safetensors")
+    ran = frozen.ran()
+    assert ran[:3] == ["weights", "embed_train", "embed_test"] and {*AFTER} <= set(ran)
+
+
+def test_epochs_do_not_compute_features_again(frozen):
+    frozen.params["train"]["epochs"] += 1
+    frozen.save()
+    assert not {"weights", "embed_train", "embed_test"} & set(frozen.ran())
+
+
+def test_a_machine_without_the_file_goes_on_with_what_was_resolved(tuned):
+    shutil.move(tuned.root / "given", tuned.root / "elsewhere")
+    shutil.rmtree(tuned.root / "data/weights/source")  # DVC keeps it out of its cache, so that a clone has none
+    tuned.params["train"]["epochs"] += 1
+    tuned.save()
+    assert {*AFTER} <= set(tuned.ran())
+    shutil.move(tuned.root / "elsewhere", tuned.root / "given")
+
+
+def test_the_bundle_of_frozen_features_makes_the_submission_again(frozen):
+    frozen.pipeline("bundle")
+    assert "identical" in frozen.pipeline("bundle", "verify")
+
+
+def test_the_bundle_of_a_tuned_network_makes_the_submission_again(tuned):
+    tuned.ran()
+    tuned.pipeline("bundle")
+    assert "identical" in tuned.pipeline("bundle", "verify")
