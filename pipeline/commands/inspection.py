@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import console
 from pipeline.base.files import write_bytes
-from pipeline.base.params import CompetitionParams, SplitParams, load_params, load_section
+from pipeline.base.params import CompetitionParams, SplitParams, TrainParams, load_params, load_section
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, has_gpu, suggested_recipe
@@ -62,7 +62,8 @@ def inspect_competition(raw: Path, params: Path, *, budget: str = "10m", measure
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget)
+    seeds = load_section(params, "train", TrainParams).seeds
+    facts = _facts(layout, kinds, num_folds=num_folds, seeds=seeds, budget=budget)
     speed = Speed(gpu=facts.gpu)
     if measure:
         _measure(facts, speed, params, layout)
@@ -117,7 +118,9 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
     return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
 
 
-def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str) -> Facts:
+def _facts(
+    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, seeds: int, budget: str
+) -> Facts:
     sizes = [size for size in layout.class_sizes().values() if size]
     return Facts(
         num_train=max(1, len(layout.train_ids)),
@@ -126,6 +129,7 @@ def _facts(layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_fo
         metric=layout.metric,
         several=not layout.target.exclusive,
         num_folds=num_folds,
+        seeds=seeds,
         num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
         gpu=has_gpu(),

@@ -12,8 +12,8 @@ from torch import nn
 
 from pipeline.base.files import made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.loop.device import memory_format
-from pipeline.loop.objective import num_outputs
-from pipeline.models.networks import Normalised, create_model
+from pipeline.loop.objective import num_outputs, objective_for
+from pipeline.models.networks import Normalised, create_model, together
 
 VERSION = 4
 
@@ -40,6 +40,7 @@ class ModelCard:
     precision: str
     threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
     loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
+    networks: int = 1  # whose mean probability is the prediction; likewise
     weights_sha256: str = ""
     version: int = VERSION
 
@@ -61,12 +62,16 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised, Model
             f"together, or one is damaged; run `dvc repro -f -s train@{card.fold}`"
         )
     outputs = num_outputs(card.target_kind, len(card.classes))
-    network = create_model(card.architecture, num_classes=outputs, options=card.options)
+    networks = [
+        create_model(card.architecture, num_classes=outputs, options=card.options) for _ in range(card.networks)
+    ]
+    network = together(networks, objective_for(card.target_kind, loss=card.loss))
     try:
         state = load_file(weights)
         network.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{weights} does not fit {card.architecture} of {description}: {error}") from error
+        several = f"{card.networks} networks of " if card.networks > 1 else ""
+        raise ValueError(f"{weights} does not fit {several}{card.architecture} of {description}: {error}") from error
     spoilt = [
         name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())
     ]

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,23 @@ def whiten_first_layer(model: Normalised, store: np.ndarray, rows: np.ndarray) -
     if layer is not None:
         images = torch.from_numpy(whitening_images(store, rows)).permute(0, 3, 1, 2)
         layer.whiten(images.float() * model.scale + model.shift)
+
+
+class Ensemble(nn.ModuleList):
+    """Networks whose mean probability is the prediction; weights are named `0.…`, `1.…`, network by network."""
+
+    def __init__(self, networks: Sequence[nn.Module], objective: Objective) -> None:
+        super().__init__(networks)
+        self.objective = objective
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean."""
+        return self.objective.mean(torch.stack([network(images).float() for network in self]))
+
+
+def together(networks: Sequence[nn.Module], objective: Objective) -> nn.Module:
+    """The only one, or an Ensemble of them."""
+    return networks[0] if len(networks) == 1 else Ensemble(networks, objective)
 
 
 class TestTimeAveraged(nn.Module):

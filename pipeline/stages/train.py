@@ -1,11 +1,13 @@
-"""Reads labels, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
-probabilities, a history row an epoch, and metrics.
+"""Reads labels, folds and the train store. Trains one fold; writes its weights (of all its networks), model
+card, out-of-fold probabilities, a history row an epoch, and metrics.
 
 A fold that was killed goes on at its last saved step, and gives the same bytes.
 """
 
 import argparse
 import dataclasses
+import functools
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,8 +57,8 @@ from pipeline.models.networks import (
     pretrained_constants,
     whiten_first_layer,
 )
-from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
-from pipeline.training.resume import ResumeCheckpoints
+from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_networks
+from pipeline.training.resume import ResumeCheckpoints, network_title
 
 
 def device_bytes(argv: Sequence[str]) -> int:
@@ -108,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = _images_of_classes(targets[train_rows], len(target.classes))
     _check_classes(images, len(train_rows), target, args.fold)
 
-    model = _create(recipe, args.fold, target, store, train_rows)
+    def create(seed: int) -> Normalised:
+        return _create(recipe, args.fold, seed, target, store, train_rows)
+
     compute = compute_for(
         recipe.model.name, stored.size, device=device, precision=recipe.compute.precision,
         compiled=recipe.compute.compile,
@@ -125,11 +129,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             fold=args.fold, store=store_tensor(store, device), train_rows=train_rows, valid_rows=valid_rows,
             targets=targets, target_kind=target.kind, num_classes=len(target.classes),
         )  # fmt: skip
-        trained = train_fold(
-            model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
-            checkpoints=checkpoints,
+        trained = train_networks(
+            create, data, train=recipe.train, augment=recipe.augment, compute=compute,
+            report=functools.partial(_say_epoch, recipe.train.seeds), checkpoints=checkpoints,
         )  # fmt: skip
-    card = _card(args.fold, recipe, target, stored.size, model, images / len(train_rows), ingredients)
+    card = _card(args.fold, recipe, target, stored.size, trained.model, images / len(train_rows), ingredients)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
@@ -189,9 +193,11 @@ def _check_classes(images: np.ndarray, num_images: int, target: Target, fold: st
         )
 
 
-def _create(recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray) -> Normalised:
+def _create(
+    recipe: _Recipe, fold: str, seed: int, target: Target, store: np.ndarray, train_rows: np.ndarray
+) -> Normalised:
     """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
-    seed_torch("first weights", recipe.train.seed, int(fold))
+    seed_torch("first weights", seed, int(fold))
     network = _network(recipe.model, target, pretrained=recipe.model.pretrained)
     constants = pretrained_constants(network) if recipe.model.pretrained else channel_statistics(store, train_rows)
     model = Normalised(network, *constants)
@@ -220,6 +226,7 @@ def _card(
         prior=tuple(prior.tolist()),
         tta=recipe.train.tta,
         loss=recipe.train.loss,
+        networks=recipe.train.seeds,
         code_fingerprint=code_fingerprint(),
         torch_version=torch.__version__,
         threads=torch.get_num_threads(),
@@ -227,12 +234,13 @@ def _card(
     )
 
 
-def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
+def _say_epoch(networks: int, record: EpochRecord, trained: Outcome) -> None:
     valid = ""
     if record.valid_accuracy is not None:
         valid = f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}"
+    title = network_title(record.fold, record.network, networks)
     console.say(
-        f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
+        f"{title} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
         f"train_accuracy {record.train_accuracy:.4f}{valid}, {trained.num_images / trained.seconds:,.0f} images/s"
     )
 
@@ -244,12 +252,12 @@ def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, imag
     write_arrays(args.oof, {"image_ids": image_ids, "probs": held_out.probs})
     columns = [item.name for item in dataclasses.fields(EpochRecord)]
     write_table(args.history, columns, map(dataclasses.astuple, trained.history))
-    last = trained.history[-1]
+    last = [record for record in trained.history if record.epoch == trained.history[-1].epoch]  # of each network
     write_json(
         args.metrics,
         {
-            "train_loss": last.train_loss,
-            "train_accuracy": last.train_accuracy,
+            "train_loss": statistics.fmean(record.train_loss for record in last),
+            "train_accuracy": statistics.fmean(record.train_accuracy for record in last),
             "valid_loss": held_out.loss,
             "valid_accuracy": held_out.accuracy,
         },
