@@ -57,7 +57,7 @@ OTHER = {
         "cutmix": 0.5,
     },
     "train": {
-        "seed": 1, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,
+        "seed": 1, "seeds": 2, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,
         "weight_decay": 0.001, "warmup": 0.3, "label_smoothing": 0.2, "ema_decay": 0.5, "tta": "mirror",
         "valid_every": 1, "clip_norm": 1.0, "fit_memory": True, "start_side": 8, "bias_lr": 2.0,
         "loss": "focal", "focal_gamma": 1.0, "class_weights": "balanced", "sampling": "sqrt",

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -106,6 +107,30 @@ def test_a_fold_cut_short_at_any_step_ends_with_the_same_bytes(ready, monkeypatc
         assert outputs(ready) == ready.whole, f"after step {step}"
         assert f"fold 0: resumed at step {step} of {num_steps}\n" in capsys.readouterr().out
         assert states(ready) == [], "removed on success"
+
+
+def test_a_fold_cut_short_in_any_of_its_networks_goes_on_in_that_one(tmp_path, monkeypatch, capsys):
+    train = {"seeds": 3, "optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror"}
+    place = made_ready(tmp_path, {"train": train, "augment": {"mixup": 0.4}})
+    for step in (5, 12, 13, 24, 31, 36):
+        cut_short(place, monkeypatch, after=step)
+        capsys.readouterr()
+        torch.manual_seed(99)
+        place.run("train", key="0")
+        assert outputs(place) == place.whole, f"after step {step}"
+        said = re.findall(r"fold 0 network (\d)/3: resumed at step (\d+) of 12\n", capsys.readouterr().out)
+        steps = [(str(network), str(min(12, step - 12 * (network - 1)))) for network in (1, 2, 3)]
+        assert said == [(network, at) for network, at in steps if int(at) > 0]
+        assert states(place) == [], "of all networks, removed on success"
+
+
+def test_a_network_that_is_trained_is_saved_however_short_its_training_was(tmp_path, monkeypatch, capsys):
+    place = made_ready(tmp_path, {"train": {"seeds": 2}})
+    monkeypatch.setattr(resume, "MIN_INTERVAL_S", 1e9)
+    cut_short(place, monkeypatch, after=1)
+    place.run("train", key="0")
+    assert "fold 0 network 1/2: resumed at step 12 of 12\nfold 0 network 1/2 epoch 6:" in capsys.readouterr().out
+    assert outputs(place) == place.whole
 
 
 def test_compiling_without_a_compiler_stops_with_the_way_out(tmp_path, monkeypatch):
@@ -265,7 +290,7 @@ def test_what_lay_on_another_card_is_read_onto_the_device_there_is(tmp_path, mon
         patched.setattr(torch.serialization, "location_tag", lambda storage: "cuda:63")
         torch.save({"weight": torch.arange(3.0)}, content)
     digest = hashlib.sha256(content.getvalue()).hexdigest()[: resume.DIGITS]
-    path = tmp_path / f"0-fingerprint-000000001-{digest}{resume.SUFFIX}"
+    path = tmp_path / f"0-fingerprint-1-000000001-{digest}{resume.SUFFIX}"
     path.write_bytes(content.getvalue())
     assert resume._read(path, torch.device("cpu"))["weight"].tolist() == [0.0, 1.0, 2.0]
 
@@ -285,7 +310,7 @@ def test_two_generations_are_kept(plain, monkeypatch):
     assert len(states(plain)) == 1
     plain.path("data/scratch").joinpath("0-stale-000000001-0.pt").touch()
     cut_short(plain, monkeypatch, after=6)
-    assert [path.name.split("-")[2] for path in states(plain)] == ["000000006", "000000007"]
+    assert [path.name.split("-")[3] for path in states(plain)] == ["000000006", "000000007"]
 
 
 def test_saving_waits_33_times_what_the_last_save_cost(plain, monkeypatch):

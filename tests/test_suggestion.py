@@ -36,6 +36,16 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
     assert small["images"]["side"] > large["images"]["side"]
 
 
+def test_networks_of_a_fold_share_its_budget():
+    one, _ = suggested(num_train=20_000, side=32)
+    three, seconds = suggested(num_train=20_000, side=32, seeds=3)
+    assert seconds <= BUDGETS["10m"]
+    assert (
+        2 * three["train"]["epochs"] * three["model"]["width"] ** 2
+        < one["train"]["epochs"] * one["model"]["width"] ** 2
+    )
+
+
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("num_folds", [2, 5, 20])
 @pytest.mark.parametrize("side", [8, 32, 100, 2000])

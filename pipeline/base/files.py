@@ -184,9 +184,9 @@ def read_cells(path: Path, lines: Iterable[Sequence[str]], width: int, keep: Seq
 
 
 def read_history(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of a history CSV: `fold` as text, `epoch` as int, the rest as float, None for an empty cell."""
+    """The rows of a history CSV: `fold` as text, `network`, `epoch` as int, the rest as float, None for empty cells."""
     table = read_table(path, columns)
-    kinds = {name: {"fold": str, "epoch": int}.get(name, float) for name in columns}
+    kinds = {name: {"fold": str, "network": int, "epoch": int}.get(name, float) for name in columns}
     try:
         return [
             {name: kinds[name](cell) if cell else None for name, cell in zip(columns, cells, strict=True)}

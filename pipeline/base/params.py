@@ -217,6 +217,9 @@ class TrainParams:
     """Section `train`: how a fold is trained. A fold's own mapping under `folds` may override any of these."""
 
     seed: int = between(0, 2**32 - 1)  # with fold and epoch, the source of every random number
+    # networks that a fold trains, one after the other, with `seed`, `seed` + 1, …: the mean of their probabilities is
+    # what is predicted, held out and test alike
+    seeds: int = between(1, 100, default=1)
     epochs: int = between(1, 100_000)  # passes over the training images
     batch_size: int = between(2, 65_536)  # batches are as even as they can be, none larger, no image left out
     optimizer: str  # `sgd` (Nesterov), `adamw`, or any name timm knows

@@ -11,7 +11,15 @@ from typing import Any
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import console
 from pipeline.base.files import write_bytes
-from pipeline.base.params import OWN_NETWORKS, CompetitionParams, ModelParams, SplitParams, load_params, load_section
+from pipeline.base.params import (
+    OWN_NETWORKS,
+    CompetitionParams,
+    ModelParams,
+    SplitParams,
+    TrainParams,
+    load_params,
+    load_section,
+)
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, Weights, has_gpu, suggested_recipe
@@ -66,8 +74,9 @@ def inspect_competition(
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
+    seeds = load_section(params, "train", TrainParams).seeds
     given = _weights(params, weights)
-    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
+    facts = _facts(layout, kinds, num_folds=num_folds, seeds=seeds, budget=budget, weights=given)
     speed = Speed(gpu=facts.gpu)
     if measure:
         _measure(facts, speed, params, layout)
@@ -145,7 +154,13 @@ def _weights(params: Path, named: str | None) -> Weights | None:
 
 
 def _facts(
-    layout: Layout, kinds: Sequence[tuple[int, int, str, str]], *, num_folds: int, budget: str, weights: Weights | None
+    layout: Layout,
+    kinds: Sequence[tuple[int, int, str, str]],
+    *,
+    num_folds: int,
+    seeds: int,
+    budget: str,
+    weights: Weights | None,
 ) -> Facts:
     sizes = [size for size in layout.class_sizes().values() if size]
     return Facts(
@@ -155,6 +170,7 @@ def _facts(
         metric=layout.metric,
         several=not layout.target.exclusive,
         num_folds=num_folds,
+        seeds=seeds,
         num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
         gpu=has_gpu(),

@@ -101,6 +101,7 @@ class Facts:
     metric: str
     several: bool  # more than one label an image
     num_folds: int
+    seeds: int = 1  # networks that a fold trains
     num_test: int = 0  # images to predict
     imbalance: float = 1.0  # images of the largest class for one of the smallest
     gpu: bool = False
@@ -182,10 +183,13 @@ def _epochs_within(facts: Facts, speed: Speed, size: int, width: int) -> int:
 
 
 def _seconds(facts: Facts, images_per_second: float, epochs: int) -> float:
-    """All folds' training, predicting (a third of training, for each view) and starting."""
+    """All folds' training, predicting (a third of training, for each view) and starting.
+
+    Held-out images are predicted by each of a fold's networks alone, and if there are several by all together.
+    """
     trained = facts.num_train * (facts.num_folds - 1) * epochs
-    predicted = VIEWS * (facts.num_train + facts.num_test * facts.num_folds)
-    return (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
+    predicted = VIEWS * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
+    return facts.seeds * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
 
 
 def has_gpu() -> bool:

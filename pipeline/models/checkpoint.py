@@ -12,8 +12,8 @@ from torch import nn
 
 from pipeline.base.files import made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.loop.device import memory_format
-from pipeline.loop.objective import num_outputs
-from pipeline.models.networks import Normalised, OnFeatures, create_model
+from pipeline.loop.objective import num_outputs, objective_for
+from pipeline.models.networks import Normalised, OnFeatures, create_model, together
 
 VERSION = 4
 
@@ -42,6 +42,7 @@ class ModelCard:
     loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
     features: int = 0  # of a linear classifier on frozen features: how many it takes; 0: a network for images
     backbone_sha256: str = ""  # of the safetensors that make them
+    networks: int = 1  # whose mean probability is the prediction; likewise
     weights_sha256: str = ""
     version: int = VERSION
 
@@ -67,18 +68,23 @@ def read_checkpoint(weights: Path, description: Path) -> tuple[Normalised | OnFe
     if card.features:
         network = nn.Linear(card.features, outputs)
     else:
-        network = create_model(card.architecture, num_classes=outputs, options=card.options)
+        networks = [
+            create_model(card.architecture, num_classes=outputs, options=card.options) for _ in range(card.networks)
+        ]
+        network = together(networks, objective_for(card.target_kind, loss=card.loss))
     try:
         state = load_file(weights)
         network.load_state_dict(state)
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{weights} does not fit {card.architecture} of {description}: {error}") from error
+        several = f"{card.networks} networks of " if card.networks > 1 else ""
+        raise ValueError(f"{weights} does not fit {several}{card.architecture} of {description}: {error}") from error
     spoilt = [
         name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())
     ]
     if spoilt:
         raise ValueError(f"{weights}: {len(spoilt)} tensors hold NaN or inf, first {spoilt[:3]}; train the fold again")
-    return OnFeatures(network) if isinstance(network, nn.Linear) else Normalised(network, card.mean, card.std), card
+    kind = OnFeatures if isinstance(network, nn.Linear) else Normalised
+    return kind(network, card.mean, card.std), card  # type: ignore[arg-type]  # the right one of the two
 
 
 def on_device(model: nn.Module, device: torch.device) -> nn.Module:

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import shutil
 import types
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,9 @@ class Normalised(nn.Module):
 class OnFeatures(nn.Module):
     """A linear classifier for features that another network, which stays as it is, makes of images."""
 
-    def __init__(self, network: nn.Linear) -> None:
+    def __init__(self, network: nn.Linear, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.mean, self.std = network, mean, std  # the latter two of the images, for the other network
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, width) float32 -> (B, num_outputs) logits."""
@@ -133,6 +134,23 @@ def whiten_first_layer(model: Normalised, store: np.ndarray, rows: np.ndarray) -
     if layer is not None:
         images = torch.from_numpy(whitening_images(store, rows)).permute(0, 3, 1, 2)
         layer.whiten(images.float() * model.scale + model.shift)
+
+
+class Ensemble(nn.ModuleList):
+    """Networks whose mean probability is the prediction; weights are named `0.…`, `1.…`, network by network."""
+
+    def __init__(self, networks: Sequence[nn.Module], objective: Objective) -> None:
+        super().__init__(networks)
+        self.objective = objective
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean."""
+        return self.objective.mean(torch.stack([network(images).float() for network in self]))
+
+
+def together(networks: Sequence[nn.Module], objective: Objective) -> nn.Module:
+    """The only one, or an Ensemble of them."""
+    return networks[0] if len(networks) == 1 else Ensemble(networks, objective)
 
 
 class TestTimeAveraged(nn.Module):

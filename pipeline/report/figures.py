@@ -42,16 +42,22 @@ def _blank(words: str) -> bytes:
 
 
 def curves_figure(epochs_of: Mapping[str, Sequence[Mapping[str, float | None]]]) -> bytes:
-    """Loss and accuracy by epoch, one colour a fold: training dashed, held out solid.
+    """Loss and accuracy by epoch, one colour a fold, a line for each of its networks: training dashed, held out solid.
 
-    epochs_of: fold -> rows with epoch, train_loss, train_accuracy, valid_loss, valid_accuracy (None = not looked).
+    epochs_of: fold -> rows with network, epoch, train_loss, train_accuracy, valid_loss, valid_accuracy (None = not
+    looked).
     """
     figure, axes = _new_figure(1, 2, (11, 4))
-    for number, (fold, rows) in enumerate(epochs_of.items()):
+    lines = [
+        (number, fold, network, [row for row in rows if row["network"] == network])
+        for number, (fold, rows) in enumerate(epochs_of.items())
+        for network in dict.fromkeys(row["network"] for row in rows)
+    ]
+    for number, fold, network, rows in lines:
         for axis, kind in zip(axes, ("loss", "accuracy"), strict=True):
             for part, style in (("train", "--"), ("valid", "-")):
                 points = [(row["epoch"], row[f"{part}_{kind}"]) for row in rows if row[f"{part}_{kind}"] is not None]
-                label = f"fold {fold}" if part == "valid" else None
+                label = f"fold {fold}" if part == "valid" and network == 1 else None
                 marker = "o" if part == "valid" else ""
                 axis.plot(
                     *zip(*points, strict=True), style, marker=marker, markersize=3, color=f"C{number % 10}", label=label

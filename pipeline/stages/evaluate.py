@@ -42,7 +42,7 @@ from pipeline.submission.contract import through_the_writer
 
 NUM_MISTAKES = 24
 CURVE_COLUMNS = (
-    "fold", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
+    "fold", "network", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
     "gradient_norm_mean", "gradient_norm_max",
 )  # fmt: skip
 BESIDE = {True: ("accuracy", "macro_f1", "log_loss"), False: ("element_accuracy", "macro_f1", "log_loss")}  # exclusive?
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--decision", type=Path, required=True, help="JSON to write: how probabilities become labels")
     parser.add_argument("--blend", type=Path, required=True, help="JSON to write: how the members are mixed, and why")
     parser.add_argument("--per-class", type=Path, required=True, help="CSV to write: a row a class")
-    parser.add_argument("--curves", type=Path, required=True, help="CSV to write: a row an epoch and fold")
+    parser.add_argument("--curves", type=Path, required=True, help="CSV to write: a row an epoch and network")
     parser.add_argument("--curves-figure", type=Path, required=True, help="PNG to write")
     parser.add_argument("--confusion", type=Path, required=True, help="CSV to write: true, predicted, images")
     parser.add_argument("--confusion-figure", type=Path, required=True, help="PNG to write")

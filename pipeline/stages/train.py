@@ -1,11 +1,13 @@
-"""Reads labels, folds and the train store. Trains one fold; writes its weights, model card, out-of-fold
-probabilities, a history row an epoch, and metrics.
+"""Reads labels, folds and the train store. Trains one fold; writes its weights (of all its networks), model
+card, out-of-fold probabilities, a history row an epoch, and metrics.
 
 A fold that was killed goes on at its last saved step, and gives the same bytes.
 """
 
 import argparse
 import dataclasses
+import functools
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,17 +53,18 @@ from pipeline.models.checkpoint import ModelCard, write_checkpoint
 from pipeline.models.features import read_features
 from pipeline.models.networks import (
     Normalised,
+    OnFeatures,
     begin_with_head,
     compute_for,
     create_model,
     keep_statistics,
     whiten_first_layer,
 )
-from pipeline.models.pretrained import Constants, load_backbone
+from pipeline.models.pretrained import load_backbone
 from pipeline.models.weights_card import NONE, WeightsCard, read_card
-from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_fold
+from pipeline.training.fold import EpochRecord, FoldData, TrainedFold, train_networks
 from pipeline.training.linear_head import fold_head, trained_head
-from pipeline.training.resume import ResumeCheckpoints
+from pipeline.training.resume import ResumeCheckpoints, network_title
 
 
 def device_bytes(argv: Sequence[str]) -> int:
@@ -157,21 +160,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         if len(features):
             head = fold_head(data, features, np.array(list(fold_of_row)), train=recipe.train, device=device)
         if head is not None and recipe.model.frozen:
-            constants = pretrained.mean, pretrained.std
-            trained = trained_head(head, data, features, train=recipe.train, device=device)
+            on_features = OnFeatures(head, pretrained.mean, pretrained.std)
+            trained = trained_head(on_features, data, features, train=recipe.train, device=device)
         else:
-            model = _create(recipe, args.fold, target, store, train_rows, (args.pretrained, pretrained))
-            if head is not None:
-                begin_with_head(model.network, head)
-            if recipe.train.freeze_norms:
-                keep_statistics(model.network)
-            constants = model.mean, model.std
-            trained = train_fold(
-                model, data, train=recipe.train, augment=recipe.augment, compute=compute, report=_say_epoch,
-                checkpoints=checkpoints,
+            trained = train_networks(
+                lambda seed: _create(
+                    recipe, args.fold, seed, target, store, train_rows, (args.pretrained, pretrained), head
+                ),
+                data, train=recipe.train, augment=recipe.augment, compute=compute,
+                report=functools.partial(_say_epoch, recipe.train.seeds), checkpoints=checkpoints,
             )  # fmt: skip
-    frozen = {"features": described.width, "backbone_sha256": described.weights_sha256} if recipe.model.frozen else {}
-    card = _card(args.fold, recipe, target, stored.size, constants, images / len(train_rows), ingredients | frozen)
+    kind: dict[str, Any] = {"networks": recipe.train.seeds}
+    if recipe.model.frozen:
+        kind = {"features": described.width, "backbone_sha256": described.weights_sha256}
+    card = _card(args.fold, recipe, target, stored.size, trained.model, images / len(train_rows), ingredients | kind)
     _write(args, card, trained, held_out_ids)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     checkpoints.clear()
@@ -231,11 +233,11 @@ def _check_classes(images: np.ndarray, num_images: int, target: Target, fold: st
 
 
 def _create(
-    recipe: _Recipe, fold: str, target: Target, store: np.ndarray, train_rows: np.ndarray,
-    pretrained: tuple[Path, WeightsCard],
+    recipe: _Recipe, fold: str, seed: int, target: Target, store: np.ndarray, train_rows: np.ndarray,
+    pretrained: tuple[Path, WeightsCard], head: nn.Linear | None,
 ) -> Normalised:  # fmt: skip
     """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
-    seed_torch("first weights", recipe.train.seed, int(fold))
+    seed_torch("first weights", seed, int(fold))
     network = _network(recipe.model, target)
     weights, card = pretrained
     if card.source == NONE:
@@ -243,6 +245,10 @@ def _create(
         whiten_first_layer(model, store, train_rows)
         return model
     load_backbone(network, weights, card)
+    if head is not None:
+        begin_with_head(network, head)
+    if recipe.train.freeze_norms:
+        keep_statistics(network)
     return Normalised(network, card.mean, card.std)
 
 
@@ -255,7 +261,7 @@ def _network(params: ModelParams, target: Target) -> nn.Module:
 
 
 def _card(
-    fold: str, recipe: _Recipe, target: Target, size: int, constants: Constants, prior: np.ndarray,
+    fold: str, recipe: _Recipe, target: Target, size: int, model: Normalised | OnFeatures, prior: np.ndarray,
     ingredients: dict[str, Any],
 ) -> ModelCard:  # fmt: skip
     return ModelCard(
@@ -265,8 +271,8 @@ def _card(
         target_kind=target.kind,
         classes=target.classes,
         image_size=size,
-        mean=constants[0],
-        std=constants[1],
+        mean=model.mean,
+        std=model.std,
         prior=tuple(prior.tolist()),
         tta=recipe.train.tta,
         loss=recipe.train.loss,
@@ -277,12 +283,13 @@ def _card(
     )
 
 
-def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
+def _say_epoch(networks: int, record: EpochRecord, trained: Outcome) -> None:
     valid = ""
     if record.valid_accuracy is not None:
         valid = f", valid_loss {record.valid_loss:.4f}, valid_accuracy {record.valid_accuracy:.4f}"
+    title = network_title(record.fold, record.network, networks)
     console.say(
-        f"fold {record.fold} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
+        f"{title} epoch {record.epoch}: train_loss {record.train_loss:.4f}, "
         f"train_accuracy {record.train_accuracy:.4f}{valid}, {trained.num_images / trained.seconds:,.0f} images/s"
     )
 
@@ -294,12 +301,12 @@ def _write(args: argparse.Namespace, card: ModelCard, trained: TrainedFold, imag
     write_arrays(args.oof, {"image_ids": image_ids, "probs": held_out.probs})
     columns = [item.name for item in dataclasses.fields(EpochRecord)]
     write_table(args.history, columns, map(dataclasses.astuple, trained.history))
-    last = trained.history[-1]
+    last = [record for record in trained.history if record.epoch == trained.history[-1].epoch]  # of each network
     write_json(
         args.metrics,
         {
-            "train_loss": last.train_loss,
-            "train_accuracy": last.train_accuracy,
+            "train_loss": statistics.fmean(record.train_loss for record in last),
+            "train_accuracy": statistics.fmean(record.train_accuracy for record in last),
             "valid_loss": held_out.loss,
             "valid_accuracy": held_out.accuracy,
         },

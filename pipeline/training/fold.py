@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,13 +20,13 @@ from pipeline.loop.objective import Objective, objective_for
 from pipeline.loop.scaling import LossScaler
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
-from pipeline.models.networks import Normalised, OnFeatures, compile_forward, predictor
+from pipeline.models.networks import Ensemble, Normalised, OnFeatures, compile_forward, predictor
 from pipeline.training.augment import Augmentation, alternating
 from pipeline.training.balance import class_weights, drawn_order, expected_draws
 from pipeline.training.mixing import Mixed, Mixing
 from pipeline.training.optimisation import AveragedWeights, create_optimizer, fill_momentum, one_cycle
 from pipeline.training.progressive import Resized, epoch_side
-from pipeline.training.resume import ResumeCheckpoints, TrainState
+from pipeline.training.resume import ResumeCheckpoints, TrainState, network_title
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class EpochRecord:
     """One row of data/history/k.csv; losses are means over images, in nats."""
 
     fold: str
+    network: int  # from 1, of the `train.seeds` that the fold trains
     epoch: int  # from 1
     learning_rate: float  # at the epoch's last step
     train_loss: float  # with label smoothing, on augmented images, while weights move
@@ -58,11 +60,52 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """What train_fold gives."""
+    """What train_fold and train_networks give."""
 
     model: Normalised | OnFeatures  # on the CPU; the averaged weights where there are any
     history: list[EpochRecord]
     held_out: Outcome  # of the images held out, predicted as the test set will be
+
+
+def train_networks(
+    create: Callable[[int], Normalised],
+    data: FoldData,
+    *,
+    train: TrainParams,
+    augment: AugmentParams,
+    compute: Compute,
+    report: Callable[[EpochRecord, Outcome], None],
+    checkpoints: ResumeCheckpoints,
+) -> TrainedFold:
+    """`train.seeds` networks, each as `train_fold` trains it with its own seed, and what they predict together.
+
+    create(seed): a network with the first weights of that seed. Those that are trained wait on the CPU. The history has
+    the rows of all, one network after the other.
+    """
+    parts = []
+    for number in range(train.seeds):
+        one = dataclasses.replace(train, seed=train.seed + number)
+        parts.append(
+            train_fold(
+                create(one.seed), data, train=one, augment=augment, compute=compute, report=report,
+                checkpoints=checkpoints, network=1 + number,
+            )
+        )  # fmt: skip
+        gc.collect()  # what a GPU holds of it hangs in cycles, at least where weights are averaged
+    if train.seeds == 1:
+        return parts[0]
+    objective = objective_of(data, train)
+    model = Normalised(
+        Ensemble([part.model.network for part in parts], objective), parts[0].model.mean, parts[0].model.std
+    )
+    on_device(model, compute.device)
+    if compute.compiled:
+        compile_forward(model, device=compute.device)
+    held_out = run_model(
+        predictor(model, objective, train.tta), _valid_batches(data, train, compute), Mode.VALID, device=compute.device,
+        dtype=compute.dtype, objective=objective, meter=EpochMeter(f"fold {data.fold} held out"),
+    )  # fmt: skip
+    return TrainedFold(model.cpu(), [record for part in parts for record in part.history], held_out)
 
 
 def train_fold(
@@ -74,9 +117,11 @@ def train_fold(
     compute: Compute,
     report: Callable[[EpochRecord, Outcome], None],
     checkpoints: ResumeCheckpoints | None = None,
+    network: int = 1,
 ) -> TrainedFold:
     """Train for `train.epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
+    One network, by `train.seed` alone; network: which of the fold's it is called, from 1, of `train.seeds`.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
     the same bytes. With `checkpoints` it goes on where an earlier run of the same fold was cut short.
     Raises NonFiniteLossError and OutOfMemoryError.
@@ -84,16 +129,13 @@ def train_fold(
     set_cudnn_benchmark(compute.device, constant_shapes=train.start_side == 0)
     state = _first_state(on_device(model, compute.device), data, train, compute)
     if checkpoints is not None:
-        checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch)
+        checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch, network=network, networks=train.seeds)
     stepper = _stepper(state, checkpoints, train.clip_norm)
     objective = objective_of(data, train)
     one_pass = functools.partial(run_model, device=compute.device, dtype=compute.dtype, objective=objective)
-    valid = Batches(
-        data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
-        device=compute.device,
-    )  # fmt: skip
+    valid = _valid_batches(data, train, compute)
     for epoch in range(state.epoch, train.epochs + 1):
-        title = f"fold {data.fold} epoch {epoch}/{train.epochs}"
+        title = f"{network_title(data.fold, network, train.seeds)} epoch {epoch}/{train.epochs}"
         if state.meter.num_steps == 0:  # else the generator goes on from where it was
             seed_torch("epoch", train.seed, int(data.fold), epoch)
         state.meter.title = title
@@ -105,11 +147,18 @@ def train_fold(
             validated = held_out = one_pass(final, valid, Mode.VALID, meter=EpochMeter(f"{title} held out"))
         elif epoch % train.valid_every == 0:
             validated = one_pass(state.kept, valid, Mode.VALID, meter=EpochMeter(f"{title} valid"))
-        record = _record(data.fold, epoch, stepper.learning_rate, trained, validated)
+        record = _record(data.fold, network, epoch, stepper.learning_rate, trained, validated)
         state.end_epoch(dataclasses.asdict(record))
         report(record, trained)
     history = [EpochRecord(**record) for record in state.history]
     return TrainedFold(state.kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
+
+
+def _valid_batches(data: FoldData, train: TrainParams, compute: Compute) -> Batches:
+    return Batches(
+        data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
+        device=compute.device,
+    )  # fmt: skip
 
 
 def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute: Compute) -> TrainState:
@@ -141,7 +190,7 @@ def _stepper(state: TrainState, checkpoints: ResumeCheckpoints | None, clip_norm
     def after_step() -> None:
         if state.average is not None:
             state.average()
-        if checkpoints is not None and checkpoints.due():
+        if checkpoints is not None and checkpoints.due(state.step):
             checkpoints.save(state)
 
     return Stepper(state.optimizer, state.schedule, after_step, clip_norm, state.micro_batches, state.scaler)
@@ -195,10 +244,13 @@ def _draws(data: FoldData, train: TrainParams) -> np.ndarray | None:
     return expected_draws(data.targets[data.train_rows], data.num_classes, train.sampling)
 
 
-def _record(fold: str, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None) -> EpochRecord:
+def _record(
+    fold: str, network: int, epoch: int, learning_rate: float, trained: Outcome, validated: Outcome | None
+) -> EpochRecord:
     assert trained.loss is not None and trained.accuracy is not None
     return EpochRecord(
         fold=fold,
+        network=network,
         epoch=epoch,
         learning_rate=learning_rate,
         train_loss=trained.loss,

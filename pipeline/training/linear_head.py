@@ -40,21 +40,21 @@ def fold_head(
 
 
 def trained_head(
-    layer: nn.Linear, data: FoldData, features: np.ndarray, *, train: TrainParams, device: torch.device
+    model: OnFeatures, data: FoldData, features: np.ndarray, *, train: TrainParams, device: torch.device
 ) -> TrainedFold:
     """What `train_fold` gives, for a fold whose network stays as it is: an epoch, and the images held out."""
     started, objective = time.perf_counter(), _objective(data, train)
     with torch.no_grad():
         (loss, accuracy, _), (valid_loss, valid_accuracy, probs) = (
-            _measured(layer.to(device), features[part], data.targets[part], objective, device)
+            _measured(model.to(device), features[part], data.targets[part], objective, device)
             for part in (data.train_rows, data.valid_rows)
         )
     record = EpochRecord(
-        fold=data.fold, epoch=1, learning_rate=0.0, train_loss=loss, train_accuracy=accuracy, valid_loss=valid_loss,
-        valid_accuracy=valid_accuracy,
+        fold=data.fold, network=1, epoch=1, learning_rate=0.0, train_loss=loss, train_accuracy=accuracy,
+        valid_loss=valid_loss, valid_accuracy=valid_accuracy,
     )  # fmt: skip
     outcome = Outcome(len(data.valid_rows), time.perf_counter() - started, valid_loss, valid_accuracy, probs)
-    return TrainedFold(OnFeatures(layer.cpu()), [record], outcome)
+    return TrainedFold(model.cpu(), [record], outcome)
 
 
 def _objective(data: FoldData, train: TrainParams) -> Objective:
@@ -70,11 +70,11 @@ def _inner_folds(folds: np.ndarray) -> list[np.ndarray]:
 
 
 def _measured(
-    layer: nn.Linear, features: np.ndarray, targets: np.ndarray, objective: Objective, device: torch.device
+    model: OnFeatures, features: np.ndarray, targets: np.ndarray, objective: Objective, device: torch.device
 ) -> tuple[float, float, np.ndarray]:
     """(mean loss in nats, accuracy, probabilities (n, C) float32)."""
     truth = torch.from_numpy(targets).to(device)
-    logits = layer(torch.from_numpy(features).to(device))
+    logits = model(torch.from_numpy(features).to(device))
     probs = objective.probs(logits)
     loss = objective.losses(logits, truth, training=False).mean()
     return float(loss), float(objective.correct(probs, truth).float().mean()), probs.cpu().numpy()

@@ -2,7 +2,7 @@
 
 A checkpoint is what torch.save writes of the train state, in a scratch folder; it is read by torch's unpickler for
 tensors and plain values, which runs no code. Its name says whose it is:
-<fold>-<fingerprint of all that determines the result>-<step>-<sha256 of the file>.
+<fold>-<fingerprint of all that determines the result>-<network>-<step>-<sha256 of the file>.
 """
 
 import hashlib
@@ -110,8 +110,13 @@ class TrainState:
         set_random_state(saved["random"], self.device)
 
 
+def network_title(fold: str, network: int, networks: int) -> str:
+    """What messages call it; network: from 1, of `networks` that the fold trains."""
+    return f"fold {fold}" if networks == 1 else f"fold {fold} network {network}/{networks}"
+
+
 class ResumeCheckpoints:
-    """The checkpoints of one fold in `folder`, of this run and of earlier ones.
+    """The checkpoints of one fold in `folder`, of this run and of earlier ones, network by network.
 
     ingredients: what determines the result, as JSON, beside our code and the libraries' versions. Checkpoints of the
     fold with another fingerprint are of no use to anyone, and deleted.
@@ -121,34 +126,41 @@ class ResumeCheckpoints:
         self.folder = folder
         self.fold = fold
         self.ingredients = ingredients
+        self.network = 1
+        self.title = ""
         self.fingerprint = ""
         self.seconds = 0.0  # spent in saving
         self.num_saves = 0
         self._due_at = float("inf")
+        self._kept_step = -1
         self._complained = False
 
-    def resume(self, state: TrainState, *, num_steps: int) -> None:
-        """Bring `state` to the newest sound checkpoint, if there is one of this fingerprint, and say so."""
-        versions = {name: _version(name) for name in LIBRARIES}
-        found = json.dumps(self.ingredients | {"code": code_fingerprint(), "versions": versions}, sort_keys=True)
-        self.fingerprint = hashlib.sha256(found.encode()).hexdigest()[:DIGITS]
-        for path in self._paths():
+    def resume(self, state: TrainState, *, num_steps: int, network: int = 1, networks: int = 1) -> None:
+        """Bring `state` to the newest sound checkpoint, if there is one of this fingerprint, and say so.
+
+        From here on checkpoints are those of `network`, from 1. Of all but the last of `networks` the state after the
+        last step is saved, whenever that is: a run that is cut short in a later one goes on from there.
+        """
+        self.network, self.title = network, network_title(self.fold, network, networks)
+        self._kept_step = num_steps if network < networks else -1
+        self.fingerprint = self.fingerprint or self._found_fingerprint()
+        for path in self._paths_of_fold():
             if path.name.split("-")[1] != self.fingerprint or not path.name.endswith(SUFFIX):
                 path.unlink(missing_ok=True)
         for path in self._paths():
             try:
                 state.load_state_dict(_read(path, state.device))
             except ValueError as error:
-                console.say(f"fold {self.fold}: {error}; it is not used")
+                console.say(f"{self.title}: {error}; it is not used")
                 path.unlink(missing_ok=True)
                 continue
-            console.say(f"fold {self.fold}: resumed at step {state.step:,} of {num_steps:,}")
+            console.say(f"{self.title}: resumed at step {state.step:,} of {num_steps:,}")
             break
         self._wait(EXPECTED_S + state.num_bytes() / EXPECTED_RATE)
 
-    def due(self) -> bool:
-        """Whether enough time has passed since the last save."""
-        return time.perf_counter() >= self._due_at
+    def due(self, step: int = 0) -> bool:
+        """Whether enough time has passed since the last save, or `step` is the last of a network that others follow."""
+        return step == self._kept_step or time.perf_counter() >= self._due_at
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint. A failure costs nothing but that: it is said once, and training goes on."""
@@ -158,7 +170,7 @@ class ResumeCheckpoints:
             self._write(values)
         except Exception as error:  # a disk's, or whatever torch and pickle raise for an optimiser's odd values
             if not self._complained:
-                console.say(f"fold {self.fold}: the state to resume from cannot be saved ({error}); training goes on")
+                console.say(f"{self.title}: the state to resume from cannot be saved ({error}); training goes on")
             self._complained = True
         cost = time.perf_counter() - started
         self.seconds += cost
@@ -166,16 +178,21 @@ class ResumeCheckpoints:
         self._wait(cost)
 
     def clear(self) -> None:
-        """Delete the fold's checkpoints: its results are written."""
-        for path in self._paths():
+        """Delete the checkpoints of all the fold's networks: its results are written."""
+        for path in self._paths_of_fold():
             path.unlink(missing_ok=True)
+
+    def _found_fingerprint(self) -> str:
+        versions = {name: _version(name) for name in LIBRARIES}
+        found = json.dumps(self.ingredients | {"code": code_fingerprint(), "versions": versions}, sort_keys=True)
+        return hashlib.sha256(found.encode()).hexdigest()[:DIGITS]
 
     def _write(self, values: dict[str, Any]) -> None:
         buffer = io.BytesIO()
         torch.save(values, buffer)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest()[:DIGITS]
-        path = self.folder / f"{self.fold}-{self.fingerprint}-{values['step']:09d}-{digest}{SUFFIX}"
+        path = self.folder / f"{self._start}{values['step']:09d}-{digest}{SUFFIX}"
         write_bytes(path, content)
         try:
             _read(path, torch.device("cpu"))
@@ -188,15 +205,23 @@ class ResumeCheckpoints:
     def _wait(self, cost: float) -> None:
         self._due_at = time.perf_counter() + max(MIN_INTERVAL_S, TIMES_COST * cost)
 
+    @property
+    def _start(self) -> str:
+        """Of the names of the network's files."""
+        return f"{self.fold}-{self.fingerprint}-{self.network}-"
+
     def _paths(self) -> list[Path]:
-        """The fold's files in the folder, newest checkpoint first."""
-        return sorted(self.folder.glob(f"{self.fold}-*"), key=lambda path: path.name.split("-")[2:], reverse=True)
+        """The network's files in the folder, newest checkpoint first."""
+        return sorted(self.folder.glob(f"{self._start}*"), reverse=True)
+
+    def _paths_of_fold(self) -> list[Path]:
+        return list(self.folder.glob(f"{self.fold}-*"))
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     """What `_write` wrote, what lay on an accelerator on `device`. Raises ValueError for anything else."""
     content = path.read_bytes()
-    step, digest = path.name.removesuffix(SUFFIX).split("-")[2:]
+    step, digest = path.name.removesuffix(SUFFIX).split("-")[3:]
     damaged = f"the state at step {int(step):,} is damaged ({path}: "
     if hashlib.sha256(content).hexdigest()[:DIGITS] != digest:
         raise ValueError(f"{damaged}another sha256 than its name says)")

@@ -29,8 +29,8 @@ from tests.faults import commands
 
 RECIPES = {
     "sgd": {"augment": {"flip": True, "cutout": 3}},
-    "adamw, average, policy, mixup": {
-        "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0},
+    "adamw, average, policy, mixup, two networks": {
+        "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0, "seeds": 2},
         "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
     },
 }

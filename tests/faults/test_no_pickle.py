@@ -127,7 +127,7 @@ def test_a_pickle_as_state_to_resume_from_is_thrown_away(workplace, tmp_path, mo
         torch.save({"step": 3, "network": Trap(sprung)}, bare)
         shutil.copy(bare, workplace.path("kept"))
         digest = sha256_of(bare)[: resume.DIGITS] if honest else "0" * resume.DIGITS
-        written.append(bare.rename(scratch / f"0-{checkpoints.fingerprint}-000000003-{digest}{resume.SUFFIX}"))
+        written.append(bare.rename(scratch / f"0-{checkpoints.fingerprint}-1-000000003-{digest}{resume.SUFFIX}"))
 
     find, planted = resume.ResumeCheckpoints._paths, []
 
