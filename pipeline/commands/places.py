@@ -14,6 +14,7 @@ RUN = {  # what `verify` checks
     "target": COMPETITION / "target.json",
     "schema": COMPETITION / "schema.json",
     "train_table": COMPETITION / "train.csv",
+    "corrections": COMPETITION / "corrections.csv",
     "test_table": COMPETITION / "test.csv",
     "sample": COMPETITION / "sample_submission.csv",
     "train_images": IMAGES / "train.npy",
@@ -30,6 +31,7 @@ RUN = {  # what `verify` checks
     "submission": Path("submissions/submission.csv"),
     "receipt": Path("submissions/receipt.json"),
 }
+OWN_CORRECTIONS, GROUPS = COMPETITION / "corrections", Path("data/groups.csv")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
