@@ -52,6 +52,16 @@ def set_param(section, key, value):
     return change
 
 
+def with_corrections(*lines):
+    """A file of corrections, which the project has not had."""
+
+    def change(project):
+        (project.root / "mine.csv").write_text("\n".join(["image_id,label", *lines]) + "\n")
+        project.params["competition"]["corrections"] = "mine.csv"
+
+    return change
+
+
 def with_fold_seed(project):
     project.params["folds"]["1"] = {"seed": 5}
 
@@ -111,6 +121,8 @@ TABLE = [
     ("competition.sample", set_param("competition", "sample", "sample_submission.csv"), {"ingest"}, SCORED),
     ("competition.submission", set_param("competition", "submission", "label"), {"ingest"}, SCORED),
     ("competition.allow", set_param("competition", "allow", ["image without row"]), {"ingest", "audit"}, set()),
+    ("competition.corrections", with_corrections("004,bird"), {"ingest", *TRAIN, *INFER, *SCORED}, set()),
+    ("corrections that say what the organiser says", with_corrections("004,a cat"), {"ingest"}, set()),
     ("a file beside the images", with_files(an_idle_file), {"ingest"}, set()),
     ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", "embed_test", *INFER, "submit"}, set()),
     ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", "embed_test", *INFER, "submit"}, set()),
@@ -154,7 +166,23 @@ def test_an_edit_of_a_users_own_metric_scores_again(project, back):
     assert "verify" not in project.pipeline("verify")
     project.dvc("commit", "-f", "ingest")
     for command in ("repro", "folds", "check", "verify"):
-        assert "my_helper.py is a copy of your metric's file" in project.pipeline(command, fails=True)
+        assert "my_helper.py is a copy of your file" in project.pipeline(command, fails=True)
+    project.dvc("repro", "-f", "ingest")
+    assert "up to date" in project.dvc("status")
+
+
+def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(project, back):
+    with_corrections("004,bird", "005,")(project)
+    project.save()
+    ran = project.ran()
+    assert {"ingest", *TRAIN} <= set(ran) and not {"audit", "split", "decode_train"} & set(ran)
+    assert "verify" not in project.pipeline("verify")
+    (project.root / "mine.csv").write_text("image_id,label\n004,bird\n")
+    assert "your own file was edited since ingest read it" in project.pipeline("verify", fails=True)
+    assert {"ingest", *TRAIN} <= set(project.ran())
+    print("\n| a user's file of corrections edited | ingest, train@k, infer@k, evaluate, submit |")
+    project.dvc("commit", "-f", "ingest")
+    assert "corrections.csv is a copy of your file" in project.pipeline("folds", fails=True)
     project.dvc("repro", "-f", "ingest")
     assert "up to date" in project.dvc("status")
 

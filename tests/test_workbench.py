@@ -289,12 +289,17 @@ def write_run(root, name, *, number=600):
     ids, classes = [f"{row:04d}" for row in range(number)], np.array(target.classes)
     cells = classes[truth] if target.exclusive else [label_cell(classes[row > 0].tolist()) for row in truth]
     write_table(folder / "train.csv", TRAIN_COLUMNS, zip(ids, cells, strict=True))
+    write_table(folder / "corrections.csv", TRAIN_COLUMNS, ())
     write_table(root / "data/folds.csv", FOLDS_COLUMNS, zip(ids, held_by, strict=True))
     images = root / "data/images/train.npy"
     images.parent.mkdir()
     np.save(images, np.stack([image_of(row, 0, 8) for row in range(number)]))
     write_json(images.with_suffix(".json"), Store(num_images=number, size=8, sha256=sha256_of(images)))
-    data = [folder / "target.json", folder / "train.csv", root / "data/folds.csv", images.with_suffix(".json")]
+    data = [
+        *(folder / name for name in ("target.json", "train.csv", "corrections.csv")),
+        root / "data/folds.csv",
+        images.with_suffix(".json"),
+    ]
     (root / "data/models").mkdir()
     for fold in range(5):
         rows = np.flatnonzero(held_by == fold)

@@ -49,6 +49,9 @@ class CompetitionParams:
     raw: str  # path of the organiser's zip, tar, 7z or folder
     allow: tuple[str, ...] = ()  # kinds of problem that shall not stop `ingest` or `audit`: see below
     near_copies: str = one_of("group", "ignore", default="group")  # near-copies share a fold, or are not looked for
+    # a CSV `image_id,label` of labels corrected for training alone, an empty label: not trained on; or `none`. Held-out
+    # images are scored by the organiser's labels all the same: see [Workbench](workbench.md#corrections)
+    corrections: str = "none"
     encoding: str = "auto"  # of tables that are not UTF-8 or UTF-16: `cp949`, …, or `a.csv=cp949, b.csv=gb18030`
     header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header
     # height x width of an image that is a row of a table, such as `28x28`; `32x32x3`: the three colours of a pixel side

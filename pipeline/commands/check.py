@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
-from pipeline.commands.own_metric import refuse_copied_metric
+from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.scoring.fold_predictions import read_oof_counts
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the verdict. ValueError for a file that must not be sent."""
     content = content_of(args.submission)
     schema, sample = demands(args.competition)
-    refuse_copied_metric(args.competition / "metric")
+    refuse_copies(args.competition)
     earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in Ledger(args.ledger).submissions()}
     checks = verdict(content, sample, schema, earlier=earlier, **known_of(args, schema, args.competition))
     if args.json:

@@ -20,7 +20,7 @@ from pipeline.base.params import OWN_NETWORKS, ComputeParams, ModelParams, Train
 from pipeline.commands import places
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
-from pipeline.commands.own_metric import refuse_copied_metric
+from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.repro import reproduce
 
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
-    refuse_copied_metric()
+    refuse_copies()
     model = load_section(places.PARAMS, "model", ModelParams)
     train = load_section(places.PARAMS, "train", TrainParams)
     torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay

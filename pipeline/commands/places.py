@@ -14,6 +14,7 @@ RUN = {  # what `verify` checks
     "target": COMPETITION / "target.json",
     "schema": COMPETITION / "schema.json",
     "train_table": COMPETITION / "train.csv",
+    "corrections": COMPETITION / "corrections.csv",
     "test_table": COMPETITION / "test.csv",
     "sample": COMPETITION / "sample_submission.csv",
     "train_images": IMAGES / "train.npy",
@@ -31,6 +32,7 @@ RUN = {  # what `verify` checks
     "receipt": Path("submissions/receipt.json"),
 }
 WEIGHTS = Path("data/weights/weights.safetensors"), Path("data/weights/card.json")
+OWN_CORRECTIONS, GROUPS = COMPETITION / "corrections", Path("data/groups.csv")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")

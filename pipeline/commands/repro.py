@@ -17,7 +17,7 @@ from tqdm import tqdm
 from pipeline.base import console
 from pipeline.base.params import check_params
 from pipeline.commands import places
-from pipeline.commands.own_metric import refuse_copied_metric
+from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 
 # DVC, which ends when this process does
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage
-    refuse_copied_metric()
+    refuse_copies()
     options = [*(["--force"] if args.force else []), *(["--single-item"] if args.single_item else [])]
     reproduce([*options, *args.targets], args.logs / "repro.log")
 

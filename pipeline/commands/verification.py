@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.base.files import fold_files, made_by, md5_of, read_json, sha256_of
 from pipeline.base.params import BlendParams, load_folds, load_section
 from pipeline.base.yamls import read_yaml
-from pipeline.commands.own_metric import refuse_copied_metric
+from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
 from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
@@ -28,6 +28,7 @@ class Places:
     target: Path
     schema: Path
     train_table: Path
+    corrections: Path
     test_table: Path
     sample: Path
     train_images: Path
@@ -47,7 +48,7 @@ class Places:
 
 def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     """(what was checked, what was found) one by one; at the first damage ValueError with the stage to run again."""
-    refuse_copied_metric(places.metric)
+    refuse_copies(places.metric.parent)
     schema = read_schema(places.schema)
     target = schema.target
     folds = load_folds(places.params)
@@ -59,7 +60,7 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
     num_unread = dealt.num_rows - len(dealt.rows)
     unread = f", {num_unread:,} that cannot be read in none" if num_unread else ""
     yield "folds", f"each image in one of {len(folds)}{unread}"
-    data = (places.target, places.train_table, places.folds, places.train_description)
+    data = (places.target, places.train_table, places.corrections, places.folds, places.train_description)
     for fold in folds:
         check_weights(places.models, fold, data)
     yield "weights", f"{len(folds)} as their cards say, trained on these tables and folds"
@@ -99,7 +100,7 @@ def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
 def check_weights(models: Path, fold: str, data: Sequence[Path]) -> None:
     """Raise ValueError unless the card of `fold` belongs to its weights, and to the `data` that is there now.
 
-    data: target.json, train.csv, folds.csv and the store's description, in this order.
+    data: target.json, train.csv, corrections.csv, folds.csv and the store's description, in this order.
     """
     stage, path, beside = f"-s train@{fold}", models / f"{fold}.safetensors", models / f"{fold}.json"
     with made_by(stage, beside):
@@ -111,7 +112,9 @@ def check_weights(models: Path, fold: str, data: Sequence[Path]) -> None:
         if found != card.get("weights_sha256"):
             raise ValueError(f"{path} has sha256 {found[:12]}…, not the one in its card")
         if sha256_of(*data) != card.get("data_fingerprint"):
-            raise ValueError(f"{path} was trained on another target, train table, folds or store than are there now")
+            raise ValueError(
+                f"{path} was trained on another target, train table, corrections, folds or store than are there now"
+            )
 
 
 def _submission(places: Places, due: bytes) -> str:
@@ -142,5 +145,7 @@ def _recorded(lock: Path, metric: Path) -> str:
         if not path.exists():
             raise ValueError(f"{path}, which {stage} made, is not there; run `dvc repro {stage}`")
         if md5_of(path) != out["md5"]:
+            if stage == "ingest" and path.is_dir():
+                raise ValueError(f"your own file was edited since ingest read it ({path}); run `dvc repro`")
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     return f"{len(outs)} outputs as DVC recorded them"

@@ -1,7 +1,8 @@
 """What calibration, temperature and thresholds gain, and which labels are suspect: from out-of-fold predictions alone.
 
-Writes the suspect labels as a table and as a page; nothing that the stages read. A gain is fitted on the other folds
-and measured on the one held out; one that is not above its standard error over folds is none.
+Writes the suspect labels as a table and as a page, and with --write as a file to be edited; nothing that stages read. A
+gain is fitted on the other folds and measured on the one held out; one that is not above its standard error over folds
+is none.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from pipeline.base import console
 from pipeline.base.files import fold_files, write_bytes, write_table
 from pipeline.base.params import load_folds
 from pipeline.commands import places
-from pipeline.commands.own_metric import refuse_copied_metric
+from pipeline.commands.label_corrections import Learnt
+from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.verification import check_weights
 from pipeline.competition.class_findings import Finding, finding
 from pipeline.competition.schema import Dealt, Schema, read_dealt, read_schema
@@ -46,14 +48,14 @@ from pipeline.workbench.suspects import (
 )
 
 READS = (
-    "params", "metric", "target", "schema", "train_table", "train_images", "train_description", "folds", "models",
-    "oof",
+    "params", "metric", "target", "schema", "train_table", "corrections", "train_images", "train_description", "folds",
+    "models", "oof",
 )  # fmt: skip
 PICTURED = 96  # suspects on the page
 WHAT_TO_DO = (
-    "look at each: some are right and the models are wrong. Correct or remove the wrong ones in the organiser's files "
-    "(competition.raw may be the unpacked folder), then `python -m pipeline folds` and `dvc repro`. The labels that "
-    "images are scored by change with them: do not compare the new score with the old"
+    "look at each: some are right and the models are wrong. `python -m pipeline workbench --write FILE` makes a file "
+    "in which you correct the wrong ones, for training alone: the labels that images are scored by stay, so that the "
+    "new score can be compared with the old"
 )
 
 
@@ -63,6 +65,7 @@ class Run:
 
     schema: Schema
     dealt: Dealt
+    learnt: Learnt
     oof: np.ndarray  # (N, C) float32
     store: np.ndarray  # (all rows of the train table, S, S, 3) uint8
 
@@ -80,11 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line."""
     for name in READS:
         places.add_path(parser, f"--{name.replace('_', '-')}", places.RUN[name])
+    places.add_path(parser, "--groups", places.GROUPS)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="CSV of the suspect labels to make corrections of")
     places.add_path(parser, "--out", places.WORKBENCH, "folder to write suspects.csv and suspects.html to")
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the figures, section by section; write the suspects."""
+    if args.write and args.write.exists():
+        raise ValueError(f"{args.write} is there already and may hold your work: name another file, or delete it")
     found = _read(args)
     target, metric = found.schema.target, metric_named(found.schema.metric)
     better = "higher" if metric.higher_is_better else "lower"
@@ -95,12 +102,13 @@ def run(args: argparse.Namespace) -> None:
             f"{found.schema.metric}, {better} is better; ± is the standard error over folds"
         ],
     )
+    _say("corrections", found.learnt.said(args.train_table, args.groups))
     _say("calibration", _calibration(found))
     decided = cross_fitted(found.dealt.truth, found.oof, found.dealt.held_by, target, found.schema.metric)
     scores = found.scores(found.oof, decided)
     _say("temperature", _temperature(found, scores))
     _say("decision", _decision(found, scores))
-    _say("suspects", _suspects(found, args.out))
+    _say("suspects", _suspects(found, args.out, args.write))
 
 
 def _read(args: argparse.Namespace) -> Run:
@@ -108,16 +116,17 @@ def _read(args: argparse.Namespace) -> Run:
     missing = [path for path in (args.schema, args.train_table, args.folds, args.oof) if not path.exists()]
     if missing:
         raise ValueError(f"{missing[0]} is not there yet; run `python -m pipeline folds` first, then `dvc repro`")
-    refuse_copied_metric(args.metric)
+    refuse_copies(args.metric.parent)
     schema, folds = read_schema(args.schema), load_folds(args.params)
     target = schema.target
     dealt = read_dealt(args.train_table, args.folds, target, folds)
+    data = (args.target, args.train_table, args.corrections, args.folds, args.train_description)
     for fold in folds:
-        check_weights(args.models, fold, (args.target, args.train_table, args.folds, args.train_description))
+        check_weights(args.models, fold, data)
     files = fold_files(args.oof, ".npz", folds)
     oof = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
     store, _ = read_store(args.train_images, args.train_description, num_rows=dealt.num_rows, table=args.train_table)
-    return Run(schema, dealt, oof, store)
+    return Run(schema, dealt, Learnt.read(args.train_table, args.corrections), oof, store)
 
 
 def _calibration(found: Run) -> Iterator[str]:
@@ -179,7 +188,8 @@ def _in_words(chosen: Decision) -> str:
     return f"cuts {numbers}{rest}" if cuts else least.removeprefix("; ")
 
 
-def _suspects(found: Run, out: Path) -> Iterator[str]:
+def _suspects(found: Run, out: Path, corrections: Path | None) -> Iterator[str]:
+    """out: folder for the table and the page; corrections: file to write for the user to edit."""
     target, truth, held_by = found.schema.target, found.dealt.truth, found.dealt.held_by
     suspects = find_suspects(truth, found.oof, target)
     table, page = out / "suspects.csv", out / "suspects.html"
@@ -192,7 +202,9 @@ def _suspects(found: Run, out: Path) -> Iterator[str]:
     yield (
         f"of {TRIAL_SHARE:.0%} made wrong for trial, {_percent(seen)} are found (the models did not learn from these)"
     )
-    if suspects:
+    if corrections:
+        yield found.learnt.write(corrections, suspects, found.dealt.rows.tolist())
+    elif suspects:
         yield f"the training data is as it was; {WHAT_TO_DO}"
 
 

@@ -164,6 +164,23 @@ def read_train_table(path: Path, groups: Path) -> tuple[TrainTable, Texts, np.nd
     return TrainTable(image_ids.take(rows), labels.take(rows), groups_of.take(rows)), image_ids, rows
 
 
+def read_corrections(path: Path, image_ids: Sequence[str], labels: Sequence[str]) -> dict[int, str]:
+    """Row of the train table -> its corrected `label` cell, '' for an image that shall not be trained on.
+
+    path: data/competition/corrections.csv; image_ids, labels: what `read_train_labels` gives.
+    Raises ValueError where it corrects an image that is not there, or says what the train table says.
+    """
+    corrected, cells = _read(path, "ingest", TRAIN_COLUMNS)
+    cell_of = dict(zip(corrected, cells, strict=True))
+    rows = {row: cell_of[image_id] for row, image_id in enumerate(image_ids) if image_id in cell_of} if cell_of else {}
+    with made_by("ingest", path):
+        if not len(rows) == len(cell_of) == len(corrected) or any(labels[row] == cell for row, cell in rows.items()):
+            raise ValueError(
+                f"{path} does not belong to the train table: {len(corrected)} rows correct {len(rows)} of its"
+            )
+    return rows
+
+
 def read_test_ids(path: Path) -> Texts:
     """The image ids of data/competition/test.csv: row i is row i of the test store."""
     return _read(path, "ingest", TEST_COLUMNS)[0]

@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,10 +31,13 @@ from pipeline.competition.schema import (
     write_target,
 )
 from pipeline.layout.context import Overrides
+from pipeline.layout.corrections import Corrections, read_corrections
 from pipeline.layout.layout import ALLOWABLE, Layout, read_layout
 from pipeline.scoring.metrics import metric_sources
+from pipeline.tables.table import NONE
 
-OURS = "ours.txt", "The metric is one of ours. Of a metric of your own, here are links to its files.\n"
+OUR_METRIC = "The metric is one of ours. Of a metric of your own, here are links to its files.\n"
+NO_CORRECTIONS = "No labels are corrected. Of a file of corrections, here is a link to it.\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,6 +51,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--train-table", type=Path, required=True, help="CSV to write: labelled images")
     parser.add_argument("--train-columns", type=Path, required=True, help="CSV to write: the organiser's own columns")
     parser.add_argument("--train-list", type=Path, required=True, help="CSV to write: path and fingerprint of each")
+    parser.add_argument("--corrections", type=Path, required=True, help="CSV to write: labels corrected for training")
+    parser.add_argument(
+        "--corrections-file", type=Path, required=True, help="folder to write: a link to the user's file"
+    )
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--test-list", type=Path, required=True, help="CSV to write: path and fingerprint of each")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
@@ -66,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         allocator.return_freed_memory()
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)
+        corrections = _corrections(competition.corrections, layout)
         with tqdm(desc="fingerprints", unit=" images", disable=None) as bar:
             _write_list(args.train_list, layout.train_members, archive, bar)
             _write_list(args.test_list, layout.test_members, archive, bar)
@@ -76,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_table(args.test_table, TEST_COLUMNS, zip(layout.test_ids, strict=True))
     write_bytes(args.sample, layout.sample)
     write_target(args.target, layout.target)
-    _link_metric(args.metric, layout.metric)
+    write_table(args.corrections, TRAIN_COLUMNS, corrections.cell_of.items())
+    _link(args.corrections_file, {"corrections.csv": corrections.path} if corrections.path else {}, NO_CORRECTIONS)
+    metric = {f"{module}.py": source for module, source in metric_sources(layout.metric).items()}
+    _link(args.metric, metric, OUR_METRIC)
     said = {"recognised": layout.notes, "warnings": layout.warnings, "allowed_problems": problems.counts()}
     write_json(args.recognised, said)
     write_schema(args.schema, Schema(target=layout.target, submission=layout.submission, metric=layout.metric))
@@ -99,16 +110,23 @@ def _write_list(path: Path, members: Texts, archive: Archive, bar: tqdm) -> None
     write_table(path, IMAGES_COLUMNS, rows())
 
 
-def _link_metric(folder: Path, metric: str) -> None:
-    """Fill `folder` with links to the files of a user's own metric, so that DVC sees when one is edited."""
+def _corrections(path: str, layout: Layout) -> Corrections:
+    if path == NONE:
+        return Corrections(None, {}, 0)
+    found = read_corrections(Path(path), layout)
+    console.say(str(found))
+    return found
+
+
+def _link(folder: Path, sources: Mapping[str, Path], without: str) -> None:
+    """Fill `folder` with links to a user's own files, so that DVC sees when one is edited; `without`: a text else."""
     if folder.is_dir():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    sources = metric_sources(metric)
-    for module, source in sources.items():
-        (folder / f"{module}.py").symlink_to(os.path.relpath(source, folder.resolve()))
+    for name, source in sources.items():
+        (folder / name).symlink_to(os.path.relpath(source, folder.resolve()))
     if not sources:
-        write_bytes(folder / OURS[0], OURS[1].encode())
+        write_bytes(folder / "none.txt", without.encode())
 
 
 def _warn_of_unread(decoded: Sequence[Path]) -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,14 @@ from pipeline.base.params import (
     load_train,
 )
 from pipeline.base.texts import Texts
-from pipeline.competition.schema import Target, read_folds, read_target, read_train_labels, target_array
+from pipeline.competition.schema import (
+    Target,
+    read_corrections,
+    read_folds,
+    read_target,
+    read_train_labels,
+    target_array,
+)
 from pipeline.competition.store import read_description, read_store
 from pipeline.loop.batches import channel_statistics, store_tensor
 from pipeline.loop.device import device_named
@@ -86,6 +93,9 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--target", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--train-table", type=Path, required=True, help="CSV of labelled images")
+    parser.add_argument(
+        "--corrections", type=Path, required=True, help="CSV from ingest: labels corrected for training"
+    )
     parser.add_argument("--folds", type=Path, required=True, help="CSV from split")
     parser.add_argument("--train-images", type=Path, required=True, help=".npy from decode_train")
     parser.add_argument("--description", type=Path, required=True, help="JSON from decode_train")
@@ -117,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         targets = target_array(labels, target)
     fold_of_row = read_folds(args.folds, image_ids, args.train_table)
     train_rows, valid_rows = _split_rows(fold_of_row, args.folds, args.fold)
+    train_rows = _correct(targets, train_rows, read_corrections(args.corrections, image_ids, labels), target, args.fold)
     held_out_ids = np.array(list(image_ids.take(valid_rows)))
     store, stored = read_store(args.train_images, args.description, num_rows=len(image_ids), table=args.train_table)
     del image_ids, labels  # of a million images they are most of what this process would hold
@@ -138,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "data_fingerprint": sha256_of(
             args.target,
             args.train_table,
+            args.corrections,
             args.folds,
             args.description,
             args.pretrained_card,
@@ -209,6 +221,25 @@ def _split_rows(fold_of_row: Texts, folds: Path, fold: str) -> tuple[np.ndarray,
             f"{folds} has no image of fold {fold}, only of {list(fold_of_row.distinct())}; run `dvc repro -f split`"
         )
     return np.flatnonzero(~held_out & ~fold_of_row.where("")), np.flatnonzero(held_out)
+
+
+def _correct(
+    targets: np.ndarray, train_rows: np.ndarray, corrections: Mapping[int, str], target: Target, fold: str
+) -> np.ndarray:
+    """Write corrected labels into the rows of `targets` that are trained on; the rows to train on less those left out.
+
+    Rows that are held out, or in no fold, keep the organiser's label whatever the user's file says.
+    """
+    learnt = {row: corrections[row] for row in train_rows.tolist() if row in corrections} if corrections else {}
+    relabelled = {row: cell for row, cell in learnt.items() if cell}
+    if relabelled:
+        targets[list(relabelled)] = target_array(list(relabelled.values()), target)
+    if learnt:
+        console.say(
+            f"fold {fold}: {len(relabelled):,} labels corrected and {len(learnt) - len(relabelled):,} images left out "
+            "in training; what it holds out keeps the organiser's labels"
+        )
+    return train_rows[~np.isin(train_rows, [row for row, cell in learnt.items() if not cell])]
 
 
 def _images_of_classes(targets: np.ndarray, num_classes: int) -> np.ndarray:

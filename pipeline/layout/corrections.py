@@ -1,0 +1,103 @@
+"""A user's own corrections of training labels: a CSV of ids and labels, checked and spelt as train.csv has them."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.competition.lists import split_list
+from pipeline.competition.problems import Problems
+from pipeline.competition.schema import TRAIN_COLUMNS, Target, label_cell
+from pipeline.layout.layout import Layout
+from pipeline.tables.table import NONE
+
+NUM_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What shall be learnt instead of the organiser's labels."""
+
+    path: Path | None  # the user's file
+    cell_of: dict[str, str]  # image id -> `label` cell of train.csv, '' for one that shall not be trained on
+    unchanged: int  # rows that say what the organiser says
+
+    def __str__(self) -> str:
+        left_out = sum(cell == "" for cell in self.cell_of.values())
+        return (
+            f"{self.path}: {len(self.cell_of) - left_out:,} labels corrected and {left_out:,} images left out, in "
+            f"training alone; {self.unchanged:,} rows are as the organiser has them"
+        )
+
+
+def read_corrections(path: Path, layout: Layout) -> Corrections:
+    """The corrections in the CSV at `path`: `image_id,label`, then columns of the user's own, which are not read.
+
+    A label is spelt as a class is; several as the organiser's cell has them, or as a JSON list, `[]` for none.
+    Raises ValueError for another header, and for rows that lack cells, ids and classes that are not there, and two
+    labels for one id: for all of them at once.
+    """
+    problems, rows = Problems(), _rows(path)
+    label_of = dict(zip(layout.train_ids, layout.train_labels, strict=True))
+    cell_of: dict[str, str] = {}
+    for number, row in rows:
+        if len(row) < len(TRAIN_COLUMNS):
+            problems.add(
+                "row that lacks cells", f"line {number}", "write image_id,label; to leave an image out: image_id,"
+            )
+            continue
+        image_id, text = row[0], row[1].strip()
+        cell = _cell(text, layout, problems) if text else ""
+        if image_id not in label_of:
+            known = f"ids are as the organiser's train table has them, such as {layout.train_ids[0]}"
+            problems.add("unknown id", image_id, f"{known}; a spreadsheet may have cut leading zeros off")
+        elif cell_of.setdefault(image_id, cell) != cell:
+            problems.add("two labels for one id", image_id, "keep one row of each id")
+    problems.stop(str(path))
+    changed = {image_id: cell for image_id, cell in cell_of.items() if cell != label_of[image_id]}
+    return Corrections(path, changed, len(cell_of) - len(changed))
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """(line, cells) below the header, empty lines left out."""
+    if not path.is_file():
+        raise ValueError(f"competition.corrections is {path}, which is no file; write its path, or none")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as handle:
+            lines = csv.reader(handle, strict=True)
+            header = next(lines, [])
+            rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV in UTF-8 ({error}); save it as one") from error
+    if tuple(header[: len(TRAIN_COLUMNS)]) != TRAIN_COLUMNS:
+        wanted = ",".join(TRAIN_COLUMNS)
+        raise ValueError(f"{path} has the columns {header[:NUM_SHOWN]}; the first must be {wanted}, parted by a comma")
+    return rows
+
+
+def _cell(text: str, layout: Layout, problems: Problems) -> str:
+    """The `label` cell of train.csv that `text` means; classes that are not there are noted as problems."""
+    target, mark = layout.target, str(layout.settings.get("delimiter", NONE))
+    labels = [text] if target.exclusive else _several(text, "" if mark == NONE else mark)
+    for label in labels:
+        if label not in target.classes:
+            problems.add("unknown class", label, _known(target))
+    if target.exclusive:
+        return text
+    order = {label: place for place, label in enumerate(target.classes)}
+    return label_cell(sorted(set(labels) & order.keys(), key=order.__getitem__))
+
+
+def _several(text: str, mark: str) -> Sequence[str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    return list(map(str, found)) if isinstance(found, list) else split_list(text, mark)
+
+
+def _known(target: Target) -> str:
+    several = "" if target.exclusive else "; several labels stand as the organiser has them, or as a JSON list"
+    more = ", …" if len(target.classes) > NUM_SHOWN else ""
+    return f"there are {len(target.classes)}: {', '.join(target.classes[:NUM_SHOWN])}{more}{several}"
