@@ -241,3 +241,11 @@ def test_frozen_without_weights_is_refused(workplace):
 def test_nothing_frozen_writes_nothing(workplace):
     workplace.run_data()
     assert np.load(workplace.path("data/features/train.npy")).shape == (0, 0)
+
+
+def test_views_of_one_fold_alone_are_refused(place):
+    place.run_data()
+    place.run("split")
+    place.params["folds"]["0"] = {"tta": "none"}
+    with pytest.raises(ValueError, match=r"folds.0.tta is none, train.tta mirror"):
+        place.run("train", key="0")

@@ -134,6 +134,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     images = _images_of_classes(targets[train_rows], len(target.classes))
     _check_classes(images, len(train_rows), target, args.fold)
 
+    shared = load_section(args.params, "train", TrainParams).tta
+    if recipe.model.frozen and recipe.train.tta != shared:
+        raise ValueError(
+            f"folds.{args.fold}.tta is {recipe.train.tta}, train.tta {shared}: frozen features are the mean over its views, "
+            "computed once for all folds; take it out of the fold"
+        )
     pretrained = read_card(args.pretrained_card)
     features, described = read_features(
         args.features,
