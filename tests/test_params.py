@@ -43,7 +43,12 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
 @pytest.mark.parametrize(
     ("section", "key", "value", "message"),
     [
-        ("train", "epoch", 3, "train.epoch (= 3) is not known; did you mean epochs? allowed: ['seed', 'seeds', 'epochs'"),
+        (
+            "train",
+            "epoch",
+            3,
+            "train.epoch (= 3) is not known; did you mean epochs? allowed: ['seed', 'seeds', 'epochs'",
+        ),
         ("train", "epochs", 0, "train.epochs is 0; allowed: an integer from 1 to 100000"),
         ("train", "epochs", 2.5, "train.epochs is 2.5; allowed: an integer from 1"),
         ("train", "epochs", True, "train.epochs is True; allowed: an integer"),

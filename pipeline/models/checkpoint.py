@@ -41,6 +41,8 @@ class ModelCard:
     threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
     loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
     networks: int = 1  # whose mean probability is the prediction; likewise
+    num_pseudo: int = 0  # test images that it was trained on beside the labelled ones, by a teacher's answers
+    pseudo_fingerprint: str = ""  # sha256 of the file with these, if there are any
     weights_sha256: str = ""
     version: int = VERSION
 
