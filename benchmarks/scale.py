@@ -24,7 +24,7 @@ from benchmarks.made_up import write_competition
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 0.02
-MEASURED = ("ingest", "decode_train", "decode_test", "audit", "split", "train", "infer", "evaluate", "submit")
+MEASURED = ("ingest", "decode_train", "decode_test", "audit", "split", "teach", "train", "infer", "evaluate", "submit")
 MB = 1_000_000
 
 
@@ -105,7 +105,7 @@ def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[st
     for stage in stages:
         found[stage] = measured(first[stage], folder)
         print(f"  {num_images:>9,} {stage:12}{found[stage][0]:9.1f} s{found[stage][1]:9.0f} MB", file=sys.stderr)
-        if stage in ("train", "infer") and "evaluate" in stages:
+        if stage in ("teach", "train", "infer") and "evaluate" in stages:
             measured(second[stage], folder)
     return found
 

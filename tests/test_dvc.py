@@ -23,7 +23,7 @@ def project(tmp_path_factory):
             "decode_test",
             "audit",
             "split",
-            *(f"{stage}@{fold}" for stage in ("train", "infer") for fold in "012"),
+            *(f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "012"),
             "evaluate",
             "submit",
         ]

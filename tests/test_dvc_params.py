@@ -24,11 +24,13 @@ from pipeline.base.yamls import read_yaml
 
 pytestmark = pytest.mark.slow
 
+TAUGHT = {"teach@0", "teach@1"}
 TRAINED = {"train@0", "train@1"}
 INFERRED = {"infer@0", "infer@1"}
 GOVERNED = {  # section -> the stages that read it
-    "competition": {"ingest"}, "images": {"decode_train"}, "split": {"split"}, "model": TRAINED, "augment": TRAINED,
-    "train": TRAINED, "compute": TRAINED | INFERRED, "infer": INFERRED,
+    "competition": {"ingest"}, "images": {"decode_train"}, "split": {"split"}, "model": TAUGHT | TRAINED,
+    "augment": TAUGHT | TRAINED, "train": TAUGHT | TRAINED, "pseudo": TAUGHT,
+    "compute": TAUGHT | TRAINED | INFERRED, "infer": INFERRED,
     "blend": {"evaluate", "submit"},
 }  # fmt: skip
 GOVERNED_TOO = {
@@ -62,6 +64,7 @@ OTHER = {
         "valid_every": 1, "clip_norm": 1.0, "fit_memory": True, "start_side": 8, "bias_lr": 2.0,
         "loss": "focal", "focal_gamma": 1.0, "class_weights": "balanced", "sampling": "sqrt",
     },
+    "pseudo": {"confidence": 0.5},
     "compute": {"device": "cpu", "precision": "fp32", "compile": True},
     "infer": {"batch_size": 7, "device": "cpu", "precision": "fp32", "compile": True},
     "blend": {"members": ["other"], "how": "mean"},
@@ -206,7 +209,7 @@ def test_each_of_a_folds_overrides_makes_stale_that_fold_alone(project):
         project.set(folds={fold: {key: value}})
         now = project.keys()
         changed = {name for name in now if now[name][1] != project.first_keys[name][1]}
-        assert changed == {f"train@{fold}", "evaluate", "submit"}, key
+        assert changed == {f"teach@{fold}", f"train@{fold}", "evaluate", "submit"}, key
 
 
 SEEN = {  # key -> what a file says of its new value

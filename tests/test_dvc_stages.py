@@ -15,7 +15,7 @@ from project import Project
 pytestmark = pytest.mark.slow
 
 FOLDS = ("0", "1", "2")
-TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("train", "infer"))
+TEACH, TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("teach", "train", "infer"))
 SCORED = {"evaluate", "submit"}
 EDITED = ("raw.zip", "my_metric.py", "my_helper.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
 METRIC = "from my_helper import VALUE\n\ndef score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
@@ -121,20 +121,21 @@ TABLE = [
     ("competition.sample", set_param("competition", "sample", "sample_submission.csv"), {"ingest"}, SCORED),
     ("competition.submission", set_param("competition", "submission", "label"), {"ingest"}, SCORED),
     ("competition.allow", set_param("competition", "allow", ["image without row"]), {"ingest", "audit"}, set()),
-    ("competition.corrections", with_corrections("004,bird"), {"ingest", *TRAIN, *INFER, *SCORED}, set()),
+    ("competition.corrections", with_corrections("004,bird"), {"ingest", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
     ("corrections that say what the organiser says", with_corrections("004,a cat"), {"ingest"}, set()),
     ("a file beside the images", with_files(an_idle_file), {"ingest"}, set()),
-    ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", "embed_test", *INFER, "submit"}, set()),
-    ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", "embed_test", *INFER, "submit"}, set()),
+    ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, "submit"}, set()),
+    ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, "submit"}, set()),
     ("blend.how", set_param("blend", "how", "mean"), {"evaluate"}, {"submit"}),
-    ("folds.'1'.seed", with_fold_seed, {"train@1", "infer@1", *SCORED}, set()),
+    ("folds.'1'.seed", with_fold_seed, {"teach@1", "train@1", "infer@1", *SCORED}, set()),
+    ("pseudo.confidence", set_param("pseudo", "confidence", 0.1), {*TEACH, *TRAIN, *INFER, *SCORED}, set()),
     ("infer.batch_size", set_param("infer", "batch_size", 3), set(INFER), {"submit"}),
     ("infer.precision", set_param("infer", "precision", "fp32"), set(INFER), {"submit"}),
-    ("split.seed", set_param("split", "seed", 9), {"split", *TRAIN, *INFER, *SCORED}, set()),
-    ("images.side", set_param("images", "side", 16), {"decode_train", "decode_test", "audit", "embed_train", "embed_test", *TRAIN, *INFER, *SCORED}, {"split"}),
-    ("a training label corrected", with_files(a_label_corrected), {"ingest", "audit", "split", *TRAIN, *INFER, *SCORED}, set()),
-    ("a training image replaced", with_files(a_training_image_replaced), {"ingest", "decode_train", "audit", "embed_train", *TRAIN, *INFER, *SCORED}, {"split"}),
-    ("the augmentation's code edited", edited("pipeline/training/augment.py"), set(TRAIN), {*INFER, *SCORED}),
+    ("split.seed", set_param("split", "seed", 9), {"split", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
+    ("images.side", set_param("images", "side", 16), {"decode_train", "decode_test", "audit", "embed_train", "embed_test", *TEACH, *TRAIN, *INFER, *SCORED}, {"split"}),
+    ("a training label corrected", with_files(a_label_corrected), {"ingest", "audit", "split", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
+    ("a training image replaced", with_files(a_training_image_replaced), {"ingest", "decode_train", "audit", "embed_train", *TEACH, *TRAIN, *INFER, *SCORED}, {"split"}),
+    ("the augmentation's code edited", edited("pipeline/training/augment.py"), {*TEACH, *TRAIN}, {*INFER, *SCORED}),
     ("the decoder's code edited", edited("pipeline/images/decode.py"), {"decode_train", "decode_test"}, set()),
 ]  # fmt: skip
 

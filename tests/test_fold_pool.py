@@ -145,7 +145,7 @@ def test_one_folds_override_trains_that_fold_alone_and_going_back_trains_none(pr
     assert trained(run_folds(project)) == {"train@1", "infer@1"}
     change(project, fold_1={})
     output = run_folds(project)
-    assert re.findall("(.+): was run before", output) == ["train@1", "infer@1"]
+    assert re.findall("(.+): was run before", output) == ["teach@1", "train@1", "infer@1"]
     assert "epoch" not in output
     assert lock_bytes(project) == before
 
@@ -170,8 +170,9 @@ def test_a_fold_that_fails_names_itself_and_leaves_the_other_recorded(project):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_an_interruption_records_nothing_unfinished_and_leaves_no_worker(project, number):
-    before, cached = lock_bytes(project), cache_of(project)
     change(project, seed=4, epochs=100_000)
+    project.dvc("repro", "teach")
+    before, cached = lock_bytes(project), cache_of(project)
     run = start_folds(project)
     run.send_signal(number)
     output = run.communicate(timeout=30)[0]
@@ -204,8 +205,9 @@ def test_a_stage_ends_when_the_dvc_that_started_it_is_killed(project, shell):
 
 @pytest.mark.slow
 def test_params_edited_while_folds_train_are_not_recorded_with_the_old_weights(project):
-    before = lock_bytes(project)
     change(project, seed=5, epochs=100)
+    project.dvc("repro", "teach")
+    before = lock_bytes(project)
     run = start_folds(project)
     change(project, epochs=1)
     output = run.communicate(timeout=60)[0]

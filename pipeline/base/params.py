@@ -265,6 +265,16 @@ class TrainParams:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PseudoParams:
+    """Section `pseudo`: test images that a fold learns from: see [Recipes](recipes.md#pseudo-labels)."""
+
+    # `teach` first trains a network as the fold asks, and the test images of which its highest probability (of several
+    # labels: each label's, or that of its absence) is at least this join the fold's training images, with the teacher's
+    # probabilities as labels; 0 = off. It doubles the time and more
+    confidence: float = between(0.0, 1.0, default=0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ComputeParams:
     """Section `compute`: where, and in what precision."""
 
@@ -321,6 +331,7 @@ Section = typing.TypeVar(
     ModelParams,
     AugmentParams,
     TrainParams,
+    PseudoParams,
     ComputeParams,
     InferParams,
     BlendParams,
@@ -329,8 +340,8 @@ Section = typing.TypeVar(
 
 SECTIONS: dict[str, Any] = {
     "competition": CompetitionParams, "images": ImagesParams, "split": SplitParams, "model": ModelParams,
-    "augment": AugmentParams, "train": TrainParams, "compute": ComputeParams, "infer": InferParams,
-    "blend": BlendParams,
+    "augment": AugmentParams, "train": TrainParams, "pseudo": PseudoParams, "compute": ComputeParams,
+    "infer": InferParams, "blend": BlendParams,
 }  # fmt: skip
 
 

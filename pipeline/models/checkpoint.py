@@ -43,6 +43,8 @@ class ModelCard:
     features: int = 0  # of a linear classifier on frozen features: how many it takes; 0: a network for images
     backbone_sha256: str = ""  # of the safetensors that make them
     networks: int = 1  # whose mean probability is the prediction; likewise
+    num_pseudo: int = 0  # test images that it was trained on beside the labelled ones, by a teacher's answers
+    pseudo_fingerprint: str = ""  # sha256 of the file with these, if there are any
     weights_sha256: str = ""
     version: int = VERSION
 

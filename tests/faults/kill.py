@@ -34,7 +34,7 @@ RECIPES = {
         "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
     },
 }
-BEFORE_FOLDS = ("ingest", "decode_train", "decode_test", "audit", "split")
+BEFORE_FOLDS = ("ingest", "decode_train", "decode_test", "audit", "split", "teach")
 STAGES = (*BEFORE_FOLDS, "train", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
 PRELOAD = ("torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "timm.utils", "sklearn.metrics",
            "matplotlib.pyplot", "sklearn.model_selection")  # fmt: skip
@@ -88,7 +88,7 @@ class Project(Workplace):
         os.dup2(log, 2)
         for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == "pipeline"]:
             del sys.modules[name]
-        if words[0].endswith("train"):
+        if words[0].endswith(("teach", "train")):
             resume = importlib.import_module("pipeline.training.resume")
             resume.MIN_INTERVAL_S = resume.TIMES_COST = 0.0  # a state at every step
         if fsync:
