@@ -113,7 +113,7 @@ def test_weights_and_draws_come_from_the_images_to_train_on_alone(targets):
     other[::3] = other[::3][::-1] * 0
     train = TrainParams(**TRAIN, class_weights="balanced", sampling="sqrt")
     one, two = (data_with(labels, train_rows) for labels in (targets, other))
-    assert np.array_equal(fold_module._objective(one, train).weights, fold_module._objective(two, train).weights)
+    assert np.array_equal(fold_module.objective_of(one, train).weights, fold_module.objective_of(two, train).weights)
     orders = [fold_module._epoch_order(data, train, 1) for data in (one, two)]
     assert np.array_equal(*orders) and orders[0].max() < len(train_rows)
 
@@ -121,5 +121,5 @@ def test_weights_and_draws_come_from_the_images_to_train_on_alone(targets):
 def test_off_means_off():
     train = TrainParams(**TRAIN)
     data = data_with(TAIL, np.arange(100))
-    assert type(fold_module._objective(data, train)).__name__ == "CrossEntropy"
+    assert type(fold_module.objective_of(data, train)).__name__ == "CrossEntropy"
     assert sorted(fold_module._epoch_order(data, train, 1)) == list(range(100))

@@ -254,13 +254,13 @@ class TestStage:
         place.run_data()
         place.run("split")
         place.run("train", key="0")
-        before = json.loads(place.path("data/models/0.json").read_text())["data_fingerprint"]
+        before = json.loads(place.path("data/models/0.json").read_text())["pretrained_fingerprint"]
         state = state_of(network())
         state[next(iter(state))].view(-1)[0] += 1e-3
         save_file(state, file)
         place.run("weights")
         place.run("train", key="0")
-        assert json.loads(place.path("data/models/0.json").read_text())["data_fingerprint"] != before
+        assert json.loads(place.path("data/models/0.json").read_text())["pretrained_fingerprint"] != before
 
     def test_what_was_resolved_is_kept_where_the_file_is_gone(self, place, file, capsys):
         place.run("weights")

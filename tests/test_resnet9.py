@@ -5,11 +5,11 @@ import timm
 import torch
 from torch import nn
 
-import pipeline.models.timm_models  # noqa: F401  (registers resnet9)
 from pipeline.base.params import ModelParams, parse_section
 from pipeline.models.layers import Pool
 from pipeline.models.networks import Normalised, create_model
 from pipeline.models.resnet9 import LOGIT_SCALE, Residual, ResNet9
+from pipeline.models.timm_models import create_timm_model  # it registers resnet9
 
 
 @pytest.mark.parametrize("size", [8, 9, 31, 32, 100])
@@ -83,7 +83,7 @@ def test_any_timm_model_is_built_with_its_options():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"name": "resnet9", "pretrained": True}, "resnet9 has no pretrained weights; set it to false"),
+        ({"name": "resnet9", "weights": "hub"}, "resnet9 has no pretrained weights; set it to none"),
         ({"name": "airbench", "options": ["depth=3"]}, "airbench takes none"),
         (
             {"name": "resnet10t", "activation": "gelu"},
@@ -95,7 +95,7 @@ def test_any_timm_model_is_built_with_its_options():
 )
 def test_what_cannot_be_built_says_why(settings, message):
     with pytest.raises(ValueError, match=message):
-        found = {"name": "resnet9", "width": 8, "pretrained": False, "options": []} | settings
+        found = {"name": "resnet9", "width": 8, "options": []} | settings
         params = parse_section(found, "model", ModelParams)
         create_model(params.name, num_classes=3, options=params.network_options)
 
@@ -103,8 +103,8 @@ def test_what_cannot_be_built_says_why(settings, message):
 def test_weights_that_cannot_be_had_name_the_model_and_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the variable is read at the import
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ValueError, match="weights of resnet10t cannot be had .*set model.pretrained to false"):
-        create_model("resnet10t", num_classes=3, options={}, pretrained=True)
+    with pytest.raises(ValueError, match="weights of resnet10t cannot be had .*name a file"):
+        create_timm_model("resnet10t", num_classes=3, options={}, hub=True)
 
 
 def test_normalised_centres_uint8_pixels():

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
@@ -23,10 +21,10 @@ from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
 from pipeline.loop.batches import store_tensor
 from pipeline.loop.device import device_named
-from pipeline.models.checkpoint import ModelCard, read_checkpoint
-from pipeline.models.networks import OnFeatures, compute_for
+from pipeline.models.checkpoint import read_checkpoint
+from pipeline.models.features import features_of
+from pipeline.models.networks import OnFeatures
 from pipeline.models.prediction import predict_features, predict_store
-from pipeline.models.weights_card import read_card
 from pipeline.scoring.fold_predictions import ensemble, written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
@@ -156,7 +154,10 @@ def _predictions(
         model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
         if isinstance(model, OnFeatures):
             if features is None:
-                features = _features(home, card, pixels, scratch, settings, where)
+                features = features_of(
+                    pixels, card, home / WEIGHTS, home / WEIGHTS_CARD, scratch, device=where,
+                    precision=settings.precision,
+                )  # fmt: skip
             probs = predict_features(model, card, features, unseen)
         else:
             probs, _ = predict_store(
@@ -166,21 +167,3 @@ def _predictions(
         files[fold] = scratch / f"{fold}.npz"
         write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": probs})
     return files
-
-
-def _features(
-    home: Path, card: ModelCard, pixels: Tensor, scratch: Path, settings: Settings, device: torch.device
-) -> np.ndarray:
-    """What embed_test makes of the images, (N, width) float32."""
-    from pipeline.models.features import embed_store, feature_network
-
-    weights = read_card(home / WEIGHTS_CARD)
-    if weights.weights_sha256 != card.backbone_sha256:
-        raise ValueError(f"{home / WEIGHTS} are not the weights that fold {card.fold} was trained with; bundle again")
-    network = feature_network(card.architecture, card.options, home / WEIGHTS, weights, card.tta)
-    compute = compute_for(
-        card.architecture, card.image_size, device=device, precision=settings.precision, compiled=False
-    )
-    out = scratch / "features.npy"
-    embed_store(network, pixels, out, scratch / "pieces", compute=compute, ingredients={}, title="features")
-    return np.load(out, allow_pickle=False)

@@ -62,8 +62,8 @@ def _embed(args: argparse.Namespace, model: ModelParams, tta: str) -> None:
     network = feature_network(model.name, model.network_options, args.pretrained, card, tta)
     part = args.features.stem
     width = embed_store(
-        network, store_tensor(store, device), args.features, args.scratch, compute=compute, ingredients=ingredients,
-        title=f"features {part}",
+        network, store_tensor(store, device), args.features, args.scratch / f"embed_{part}", compute=compute,
+        ingredients=ingredients, title=f"features {part}",
     )  # fmt: skip
     write_features(args.features, args.features_description, stored.num_images, width, card.weights_sha256)
     console.say(f"{stored.num_images:,} {part} images, {width:,} features each")

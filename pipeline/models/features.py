@@ -18,10 +18,10 @@ from pipeline.loop.batches import Batches
 from pipeline.loop.device import Compute
 from pipeline.loop.engine import Mode, run_model
 from pipeline.loop.epoch_meter import EpochMeter
-from pipeline.models.checkpoint import on_device
-from pipeline.models.networks import Normalised, create_model, predictor
+from pipeline.models.checkpoint import ModelCard, on_device
+from pipeline.models.networks import Normalised, compute_for, create_model, predictor
 from pipeline.models.pretrained import load_backbone
-from pipeline.models.weights_card import WeightsCard
+from pipeline.models.weights_card import WeightsCard, read_card
 
 PIECE_IMAGES = 2048  # of a file of its own until all are there: what a kill costs at most, and what is in memory
 BATCH_PIXELS = 64 * 224 * 224  # that a network for large images takes at once on a laptop
@@ -148,3 +148,20 @@ def read_features(path: Path, description: Path, *, num_rows: int) -> tuple[np.n
             raise ValueError(f"{path} holds {found.shape}, must be ({num_rows}, {described.width})")
     refuse_altered(path, described.sha256, stage=stage)
     return found, described
+
+
+def features_of(
+    store: Tensor, model: ModelCard, weights: Path, card: Path, scratch: Path, *, device: torch.device, precision: str
+) -> np.ndarray:
+    """(N, width) float32 of the images of `store`, as the fold of `model` was trained on; what embed_test would write.
+
+    weights, card: of stage `weights`. Raises ValueError where they are not those that the fold was trained with.
+    """
+    described = read_card(card)
+    if described.weights_sha256 != model.backbone_sha256:
+        raise ValueError(f"{weights} are not the weights that fold {model.fold} was trained with; bundle again")
+    network = feature_network(model.architecture, model.options, weights, described, model.tta)
+    compute = compute_for(model.architecture, model.image_size, device=device, precision=precision, compiled=False)
+    out = scratch / "features.npy"
+    embed_store(network, store, out, scratch / "pieces", compute=compute, ingredients={}, title="features")
+    return np.load(out, allow_pickle=False)

@@ -99,14 +99,9 @@ def run_fold(fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseu
     ingredients: dict[str, Any] = {  # what determines the result beside code and versions; the card repeats it
         "params": dataclasses.asdict(recipe),
         "data_fingerprint": sha256_of(
-            files.target,
-            files.train_table,
-            files.corrections,
-            files.folds,
-            files.description,
-            files.pretrained_card,
-            files.features_description,
+            files.target, files.train_table, files.corrections, files.folds, files.description
         ),
+        "pretrained_fingerprint": sha256_of(files.pretrained_card, files.features_description),
         "device": device.type,
         "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
     }
