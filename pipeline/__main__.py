@@ -14,6 +14,7 @@ COMMANDS = {  # name, which is its module's in `commands` -> what it does
     "repro": "`dvc repro` with one line a stage and its seconds; the whole output goes to a log",
     "summary": "cross-validation score, submission, and its score where a solution is at hand",
     "workbench": "what calibration, temperature and thresholds gain, and suspect labels; from out-of-fold alone",
+    "leak": "how much the score would be flattered if groups straddled the folds; trains one fold once more",
     "check": "check a submission file against the sample submission and the training labels",
     "verify": "check a finished run from end to end; at damage, exit code 2 and the stage to run again",
     "upload": "check a submission, send it once, wait for its score, write it down",

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection, process
 from pathlib import Path
@@ -24,8 +24,10 @@ from tqdm import tqdm
 from pipeline.base import console
 from pipeline.commands.fold_record import Record, command_of
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
+from pipeline.commands.time_left import TimeLeft
 
 POLL_S = 0.1
+SAY_EVERY_S = 60.0  # where there is no terminal
 COMMAND = "> "  # before a command in a log, as DVC writes it
 GRACE_S = 10.0  # for a worker to clean up in, before it is killed
 
@@ -99,11 +101,13 @@ class Pool:
                 self._screen.show(fold)
                 if ended:
                     self._go_on(fold)
+            self._screen.tick()
 
     def _begin(self, fold: Fold) -> None:
         changed = self._record.changed_since(fold.stages[0])
         if changed:
             self._refuse(fold, changed)
+            self._screen.left.end(fold.name)
             return
         taken = {other.slot for other in self._running}
         fold.slot = next(slot for slot in itertools.count() if slot not in taken)
@@ -112,6 +116,7 @@ class Pool:
         fold.unread = log.open("rb")
         self._running.append(fold)
         self._start(fold)
+        self._screen.begin(fold)
 
     def _start(self, fold: Fold) -> None:
         stage, log = fold.stages[0], self._logs / f"{fold.name}.log"
@@ -163,10 +168,16 @@ class Pool:
 
 
 class Screen:
-    """A line for each stage that has ended, and for a warning; on a terminal also one for each that runs, and a bar."""
+    """A line for each stage that has ended, and for a warning; on a terminal also one for each that runs, and a bar.
 
-    def __init__(self, num_folds: int) -> None:
-        self._bar = tqdm(total=num_folds, desc="folds", disable=None, leave=False)
+    How long it will take stands beside the bar, elsewhere in a line a minute. epochs: fold -> how many it trains for;
+    growing: later ones take longer.
+    """
+
+    def __init__(self, epochs: Mapping[str, int], *, growing: bool = False) -> None:
+        self._bar = tqdm(total=len(epochs), desc="folds", disable=None, leave=False)
+        self.left, self._growing, self._num_done = TimeLeft(epochs), growing, 0
+        self._next_line = time.monotonic() + SAY_EVERY_S
         self._lines: dict[int, tqdm] = {}  # by slot
 
     def show(self, fold: Fold) -> None:
@@ -175,6 +186,7 @@ class Screen:
         stage = fold.stages[0].addressing
         while (line := fold.unread.readline()).endswith(b"\n"):
             text = line.decode(errors="replace").rstrip()
+            self.left.read(fold.name, text, time.monotonic())
             if is_warning(text):
                 say_above(self._bar, f"{stage}: {text}")
             else:
@@ -184,12 +196,29 @@ class Screen:
             running = stage_line(stage, time.monotonic() - fold.since, fold.last_line)
             self._line(fold).set_description_str(cut_to_terminal(running))
 
+    def begin(self, fold: Fold) -> None:
+        """Its first stage has been started."""
+        self.left.begin(fold.name, fold.since)
+
+    def tick(self) -> None:
+        """How long it will still take: beside the bar, or now and then as a line."""
+        now = time.monotonic()
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self.left.said(now, growing=self._growing), refresh=False)
+        elif now >= self._next_line:
+            self._next_line = now + SAY_EVERY_S
+            console.say(
+                f"folds: {self._num_done} of {self._bar.total} done, {self.left.said(now, growing=self._growing)}"
+            )
+
     def keep(self, fold: Fold) -> None:
         """The line of a stage that has ended well."""
         say_above(self._bar, stage_line(fold.stages[0].addressing, time.monotonic() - fold.since, fold.last_line))
 
     def done(self, fold: Fold) -> None:
         """One fold fewer to come."""
+        self.left.end(fold.name)
+        self._num_done += 1
         self._bar.update()
         if not self._bar.disable:
             self._line(fold).set_description_str("")

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base import allocator, console
-from pipeline.base.params import OWN_NETWORKS, ComputeParams, ModelParams, TrainParams, check_params, load_section
+from pipeline.base.params import (
+    OWN_NETWORKS,
+    ComputeParams,
+    ModelParams,
+    TrainParams,
+    check_params,
+    load_section,
+    load_train,
+)
 from pipeline.commands import places
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
@@ -126,8 +134,14 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             width = min(len(folds), jobs or num_on_accelerators(room, console.num_cores()) or console.num_cores())
             for fold in folds:
                 fold.threads = max(1, console.num_cores() // width)
+            recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
+            epochs = {
+                fold.name: recipe.epochs if _is_trained(fold) else 0
+                for fold, recipe in zip(folds, recipes, strict=True)
+            }
+            screen = Screen(epochs, growing=any(recipe.start_side for recipe in recipes))
             devices = _visible_devices(len(room)) if device in ("auto", "cuda") else []
-            with Pool(record, context, screen=Screen(len(folds)), devices=devices, logs=logs) as pool:
+            with Pool(record, context, screen=screen, devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not jobs and not room)
             return pool.failures
         except KeyboardInterrupt:
@@ -136,6 +150,11 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
         finally:
             with undisturbed():
                 record.write()
+
+
+def _is_trained(fold: Fold) -> bool:
+    """Whether its next stage trains, not only infers."""
+    return command_of(fold.stages[0])[0].endswith(".train")
 
 
 def num_on_accelerators(room: Sequence[int], num_cores: int) -> int:

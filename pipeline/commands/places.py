@@ -37,6 +37,7 @@ FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
 WORKBENCH = Path("data/workbench")
+LEAK, SECONDS, TRAIN_COLUMNS = WORKBENCH / "leak", Path("data/seconds"), COMPETITION / "train_columns.csv"
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     """Print the figures, section by section; write the suspects."""
     if args.write and args.write.exists():
         raise ValueError(f"{args.write} is there already and may hold your work: name another file, or delete it")
-    found = _read(args)
+    found = read_run(args)
     target, metric = found.schema.target, metric_named(found.schema.metric)
     better = "higher" if metric.higher_is_better else "lower"
     _say(
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
     _say("suspects", _suspects(found, args.out, args.write))
 
 
-def _read(args: argparse.Namespace) -> Run:
+def read_run(args: argparse.Namespace) -> Run:
     """The run's files. ValueError where there are none, or where they do not belong together."""
     missing = [path for path in (args.schema, args.train_table, args.folds, args.oof) if not path.exists()]
     if missing:

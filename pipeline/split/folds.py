@@ -66,6 +66,11 @@ def deal_rows(train: TrainTable, columns: Mapping[str, Texts], params: SplitPara
     return Deal(dealt, method, warnings + _lacking_classes(label_sets, dealt, num_folds))
 
 
+def image_groups(train: TrainTable, columns: Mapping[str, Texts], params: SplitParams) -> np.ndarray:
+    """(N,) int64 group numbers by which `deal_rows` keeps images together: copies, merged with what `params` name."""
+    return merged_groups(train.groups, _group_cells(params.group, columns, train, params.num_folds))
+
+
 def deal_folds(
     labels: Sequence[str],
     groups: Sequence[Hashable] | np.ndarray,
