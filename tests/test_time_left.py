@@ -101,3 +101,16 @@ def test_without_a_terminal_a_line_a_minute(monkeypatch, capsys):
     assert len(lines) == 2, "at 60 s and at 120 s"
     assert lines[0].startswith("folds: 0 of 2 done, about 3 min left, until ")
     assert lines[1].startswith("folds: 0 of 2 done, about 2 min left, until ")
+
+
+def test_networks_of_a_fold_follow_each_other():
+    left = TimeLeft({"0": 8})  # two networks of four epochs
+    left.begin("0", 0.0)
+    for network, epoch, now in ((1, 4, 40.0), (2, 1, 50.0)):
+        left.read("0", f"fold 0 network {network}/2 epoch {epoch}: train_loss 0.5", now)
+    assert left.seconds(50.0) == pytest.approx(30.0)
+    left = TimeLeft({"0": 8})
+    left.begin("0", 0.0)
+    left.read("0", "fold 0 network 2/2: resumed at step 500 of 1,000", 1.0)
+    left.read("0", "fold 0 network 2/2 epoch 3: train_loss 0.5", 11.0)
+    assert left.seconds(11.0) == pytest.approx(11.0)

@@ -20,6 +20,7 @@ from pipeline.base.params import (
     OWN_NETWORKS,
     ComputeParams,
     ModelParams,
+    PseudoParams,
     TrainParams,
     check_params,
     load_section,
@@ -135,11 +136,14 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             for fold in folds:
                 fold.threads = max(1, console.num_cores() // width)
             recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
+            frozen = load_section(places.PARAMS, "model", ModelParams).frozen
+            taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
             epochs = {
-                fold.name: recipe.epochs if _is_trained(fold) else 0
+                fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
                 for fold, recipe in zip(folds, recipes, strict=True)
             }
-            screen = Screen(epochs, growing=any(recipe.start_side for recipe in recipes))
+            growing = taught or any(recipe.start_side for recipe in recipes)
+            screen = Screen(epochs, growing=growing)
             devices = _visible_devices(len(room)) if device in ("auto", "cuda") else []
             with Pool(record, context, screen=screen, devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not jobs and not room)

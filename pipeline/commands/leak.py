@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base import console
-from pipeline.base.files import read_json, write_table
+from pipeline.base.files import read_json, write_arrays, write_table
 from pipeline.base.params import SplitParams, load_folds, load_section
 from pipeline.base.texts import Texts
 from pipeline.commands import places
@@ -22,7 +22,7 @@ from pipeline.scoring.decision import choose_decision
 from pipeline.scoring.fold_predictions import gather_oof
 from pipeline.split.folds import NONE, deal_rows, image_groups
 from pipeline.split.train_columns import read_train_columns
-from pipeline.stages import train
+from pipeline.stages import teach, train
 from pipeline.workbench.flattery import flattery
 
 SURE = 2  # standard errors
@@ -85,11 +85,14 @@ def _duration(seconds: Path) -> str:
 
 def _trained(args: argparse.Namespace, fold: str, fold_of: dict[str, str], found: Run) -> np.ndarray:
     """(M, C) float32: what the fold's model, trained on this deal, says of what it holds out, in the deal's order."""
-    folds, oof = args.out / "folds.csv", args.out / f"{fold}.npz"
+    folds, oof, pseudo = args.out / "folds.csv", args.out / f"{fold}.npz", args.out / "pseudo.npz"
+    write_arrays(pseudo, teach.NONE)  # a teacher of the run's folds saw labels that this deal holds out
     write_table(folds, FOLDS_COLUMNS, ((name, fold_of.get(name, "")) for name in found.learnt.image_ids))
     paths = {
         "params": args.params, "target": args.target, "train-table": args.train_table, "corrections": args.corrections,
         "folds": folds, "train-images": args.train_images, "description": args.train_description,
+        "pretrained": places.WEIGHTS[0], "pretrained-card": places.WEIGHTS[1], "features": places.FEATURES[0],
+        "features-description": places.FEATURES[1], "pseudo": pseudo,
         "weights": args.out / f"{fold}.safetensors", "card": args.out / f"{fold}.json", "oof": oof,
         "history": args.out / f"{fold}.csv", "metrics": args.out / "metrics.json",
         "seconds": args.out / "seconds.json", "scratch": args.out / "scratch",

@@ -33,6 +33,7 @@ RUN = {  # what `verify` checks
 }
 WEIGHTS = Path("data/weights/weights.safetensors"), Path("data/weights/card.json")
 OWN_CORRECTIONS, GROUPS = COMPETITION / "corrections", Path("data/groups.csv")
+FEATURES = Path("data/features/train.npy"), Path("data/features/train.json")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")

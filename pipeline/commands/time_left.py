@@ -9,15 +9,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-EPOCH = re.compile(r"fold \S+ epoch (\d+): ")  # as train says that one has ended
-RESUMED = re.compile(r"fold \S+: resumed at step ([\d,]+) of ([\d,]+)")
+EPOCH = re.compile(r"fold \S+(?: network (\d+)/(\d+))? epoch (\d+): ")  # as train says that one has ended
+RESUMED = re.compile(r"fold \S+(?: network (\d+)/(\d+))?: resumed at step ([\d,]+) of ([\d,]+)")
 
 
 @dataclass
 class Progress:
     """How far a fold has come; shares are of its epochs, 0 to 1."""
 
-    epochs: int
+    epochs: int  # of all its networks
     began: float  # seconds of a clock
     first: float = 0.0  # share that was done when it began: an earlier run's
     share: float = 0.0
@@ -26,10 +26,11 @@ class Progress:
     def read(self, line: str, now: float) -> None:
         """Take in a line that the fold has written."""
         if found := RESUMED.match(line):
-            step, steps = (int(number.replace(",", "")) for number in found.groups())
-            self.first = self.share = step / steps
+            number, networks, step, steps = (int((text or "1").replace(",", "")) for text in found.groups())
+            self.first = self.share = (number - 1 + step / steps) / networks
         elif found := EPOCH.match(line):
-            self.share, self.at = int(found[1]) / self.epochs, now
+            number, networks, epoch = (int(text or "1") for text in found.groups())
+            self.share, self.at = (number - 1) / networks + epoch / self.epochs, now
 
     @property
     def pace(self) -> float | None:
