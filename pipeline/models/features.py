@@ -100,8 +100,8 @@ def embed_store(
             with whole_file(path) as part, part.open("wb") as handle:
                 np.save(handle, found)
     width = _joined(pieces, len(store), out)
-    if folder.is_dir():
-        shutil.rmtree(folder)
+    if scratch.is_dir():
+        shutil.rmtree(scratch)
     return width
 
 
