@@ -143,7 +143,8 @@ def trained(
     whiten_first_layer(model, store, fold.train_rows)
     epochs, start, side = recipe["train"].epochs, recipe["train"].start_side, store.shape[1]
     sides = [epoch_side(epoch, epochs, start=start, full=side) for epoch in range(1, epochs + 1)]
-    pflop = 3e-15 * sum(forward_flop(network, side) for side in sides) * len(fold.train_rows)
+    flop = {side: forward_flop(network, side) for side in set(sides)}
+    pflop = 3e-15 * sum(flop[side] for side in sides) * len(fold.train_rows)
     compute = compute_for(
         recipe["model"].name, store.shape[1], device=device_named("auto"), precision="auto", compiled=False
     )
