@@ -38,7 +38,7 @@ from pipeline.images.decode import decode_image
 from pipeline.training.fold import FoldData
 
 SHIPPED = Path(__file__).resolve().parents[2] / "params.yaml"
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
 MANY = 100_000
 MEASURED_S = 5.0  # of CPU time, at least
 NUM_LOOKED_AT = 200  # images whose size is read
@@ -144,7 +144,7 @@ def _timm(images: Path, side: int, *, bf16: bool = False) -> tuple[Train, int]:
     from timm.scheduler import create_scheduler_v2
 
     batch_size, cpu = 128, torch.device("cpu")
-    warmup = 5 / 300  # of all epochs, as of the script's
+    warmup: Any = 5 / 300  # of all epochs, as of the script's
     num_classes = len(list((images / "train").iterdir()))
     autocast = partial(torch.autocast, "cpu", dtype=torch.bfloat16, enabled=bf16)
 
@@ -153,7 +153,7 @@ def _timm(images: Path, side: int, *, bf16: bool = False) -> tuple[Train, int]:
         found = create_loader(
             dataset, input_size=(3, side, side), batch_size=batch_size, is_training=count is not None, device=cpu,
             num_workers=0, persistent_workers=False, interpolation="random" if count else "bicubic", crop_pct=0.95,
-            **IMAGENET,
+            mean=MEAN, std=STD,
         )  # fmt: skip
         if count is not None and count < len(dataset):
             _draw(found.loader, count)
@@ -281,7 +281,7 @@ def _lightning(images: Path, side: int, *, bf16: bool = False) -> tuple[Train, i
     from torchvision import datasets, models, transforms
 
     batch_size = 64  # the tutorial's without a GPU
-    ready = [transforms.ToTensor(), transforms.Normalize(**IMAGENET)]
+    ready = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     sized = [transforms.Resize((side, side))] if side != own_side(images) else []
     light = [transforms.RandomCrop(side, padding=side // 8), transforms.RandomHorizontalFlip()]
     train = datasets.ImageFolder(str(images / "train"), transforms.Compose([*sized, *light, *ready]))
