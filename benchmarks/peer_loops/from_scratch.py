@@ -76,7 +76,8 @@ def main() -> None:
     else:
         side = args.side or own_side(args.images)
         found = _peer(PEERS[args.contender](args.images, side), args.images, args.budget, side)
-    print(json.dumps(found | {"wall_s": round(time.time() - started, 1)}), flush=True)
+    line = json.dumps(found | {"wall_s": round(time.time() - started, 1)})
+    print(f"\n{line}", flush=True)  # fastai's progress bar ends no line
 
 
 def _peer(train: tuple[Train, int], images: Path, budget_s: float, side: int) -> dict[str, Any]:
