@@ -160,6 +160,18 @@ def leaks(
     return [sentence for sentence in sentences if sentence is not None]
 
 
+def refuse_another_run(name: str, test: Path, members: Path, folds: Sequence[str], target: Target) -> None:
+    """Raise ValueError unless the files in `test`, one of each fold, predict what the member did when it was added."""
+    image_ids, probs = _mean(name, _files_of(name, test, sorted(folds)), target)
+    kept, _ = read_member_test(members, name, image_ids, target)
+    num_other = int((probs != kept).any(axis=1).sum())
+    if num_other:
+        raise ValueError(
+            f"{test} predicts {num_other} of {len(probs)} test images otherwise than when the member was added: that "
+            f"run is another now; `{COMMAND} remove {name}` and add it again"
+        )
+
+
 def refuse_other_classes(name: str, found: Target, asked: Target) -> None:
     """Raise ValueError unless both have the same classes in the same order, exclusive in both or in none."""
     there, here = found.classes, asked.classes
