@@ -213,7 +213,8 @@ def refuse_other_folds(name: str, found: Mapping[str, str], asked: Mapping[str, 
         raise ValueError(
             f"member {name} was trained on other folds: {len(odd)} of {len(asked)} images are held out by another "
             f"fold, first {first}; its predictions of them come from models that saw what this run holds out; train it "
-            "again on these folds (data/folds.csv; `split` deals them), or leave it out"
+            "again on these folds (data/folds.csv; `split` deals them, otherwise where another images.side finds other "
+            "near-copies: docs/blend.md), or leave it out"
         )
 
 
