@@ -104,7 +104,7 @@ def write_bundle(
     cards = _checked_cards(models, folds)
     files: dict[str, Path | bytes] = {
         PREDICT: SCRIPT.encode(),
-        SETTINGS: _json(dataclasses.asdict(_settings(params, folds))),
+        SETTINGS: _json(dataclasses.asdict(_settings(params, folds, frozen=bool(cards[0].get("features"))))),
         REQUIREMENTS: "".join(f"{line}\n" for line in requirements(cards)).encode(),
         **records,
         "test.csv": _known_test_images(*known),
@@ -170,10 +170,12 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str]) -> Settings:
+def _settings(params: Path, folds: Sequence[str], *, frozen: bool) -> Settings:
+    """frozen: features are computed where and as section `compute` says, whatever `infer` does."""
     competition = load_section(params, "competition", CompetitionParams)
     infer = load_section(params, "infer", InferParams)
-    compute = infer.compute(load_section(params, "compute", ComputeParams))
+    compute = load_section(params, "compute", ComputeParams)
+    compute = compute if frozen else infer.compute(compute)
     return Settings(
         folds=list(folds),
         encoding=competition.encoding,
