@@ -321,8 +321,33 @@ class TestImport:
         assert not (tmp_path / "out").exists()
 
     def test_earlier_weights_are_not_replaced(self, tmp_path, file):
-        with pytest.raises(ValueError, match="holds model.safetensors already"):
+        with pytest.raises(ValueError, match="holds model.safetensors and config.json already"):
             self.imported(file, file.parent)
+
+    def test_the_classifier_comes_along_under_a_wrappers_prefix(self, tmp_path):
+        path, out = tmp_path / "other.pth", tmp_path / "out"
+        torch.save({"module." + name: value for name, value in state_of(network()).items()}, path)
+        self.imported(path, out, "--normalisation", "half")
+        assert_equal(load_file(out / "model.safetensors"), state_of(network()))
+
+    def test_no_picture_is_classified_by_a_classifier_that_is_random(self, tmp_path, capsys):
+        path, picture = tmp_path / "other.pth", tmp_path / "picture.png"
+        torch.save(state_of(network(7)), path)
+        picture.write_bytes(encoded(image_of(0, 0)))
+        self.imported(path, tmp_path / "out", "--normalisation", "half", "--pictures", str(picture))
+        said = capsys.readouterr().out
+        assert f"no classifier of {path} fits" in said and "picture.png: classes" not in said
+
+    def test_what_lies_beside_the_weights_goes_along(self, tmp_path, file):
+        self.imported(file, tmp_path / "out")
+        found = json.loads((tmp_path / "out/config.json").read_text())["pretrained_cfg"]
+        assert (found["input_size"], found["std"]) == ([3, 160, 160], [0.25] * 3)
+
+    def test_an_earlier_config_is_not_replaced(self, tmp_path, file):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/config.json").write_text("mine")
+        with pytest.raises(ValueError, match="holds config.json already"):
+            self.imported(file, tmp_path / "out")
 
     def test_pictures_are_classified_by_the_imported_network(self, tmp_path, file, capsys):
         picture = tmp_path / "picture.png"
@@ -332,3 +357,121 @@ class TestImport:
             network(), CONFIG | {"pretrained_cfg": {**CONFIG["pretrained_cfg"], "std": [0.5] * 3}}, picture
         )
         assert f"{picture}: classes {int(np.argmax(shares))} ({shares.max():.3f})" in capsys.readouterr().out
+
+
+class TestDownloads:
+    """What lies in the place of weights, or is not quite them."""
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".bin"])
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (b"", "is empty"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "git-LFS's pointer"),
+            (b"\n<!DOCTYPE html><html></html>", "is a web page, not weights"),
+        ],
+    )
+    def test_what_is_no_file_of_weights_is_called_what_it_is(self, tmp_path, suffix, content, said):
+        path = tmp_path / f"model{suffix}"
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=said):
+            resolved(tmp_path, path, normalisation="half")
+
+    def test_safetensors_are_read_under_another_name(self, tmp_path, file):
+        shutil.copy(file, tmp_path / "pytorch_model.bin")
+        found, _ = resolved(tmp_path, tmp_path / "pytorch_model.bin", normalisation="half")
+        assert_equal(found, backbone_of(network()))
+
+    def test_a_tensor_beside_the_nest_does_not_hide_it(self, tmp_path):
+        path = tmp_path / "model.pth"
+        torch.save({"best_acc1": torch.tensor(71.3), "state_dict": state_of(network())}, path)
+        assert_equal(resolved(tmp_path, path, normalisation="half")[0], backbone_of(network()))
+
+    def test_tensors_that_share_memory_are_written_each_by_itself(self, tmp_path):
+        state, path = state_of(network()), tmp_path / "model.pth"
+        first, second = [name for name in state if name.endswith("running_mean") and len(state[name]) == 16][:2]
+        state[second] = state[first]
+        torch.save(state, path)
+        found, _ = resolved(tmp_path, path, normalisation="half")
+        assert torch.equal(found[second], state[first])
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda value: (value * 10).to(torch.int8),
+            lambda value: value.to(torch.complex64),
+            lambda value: value.to_sparse(),
+        ],
+    )
+    @pytest.mark.filterwarnings("ignore")
+    def test_quantised_and_sparse_weights_are_refused(self, tmp_path, change):
+        state, path = state_of(network()), tmp_path / "model.pth"
+        state["conv1.0.weight"] = change(state["conv1.0.weight"])
+        torch.save(state, path)
+        with pytest.raises(ValueError, match="quantised, sparse or no real numbers, first conv1.0.weight"):
+            resolved(tmp_path, path, normalisation="half")
+
+    def test_two_networks_are_not_mixed_where_prefixes_fall_together(self, tmp_path):
+        names, path = list(state_of(network())), tmp_path / "model.pth"
+        half = len(names) // 2
+        one, two = state_of(network(seed=1)), state_of(network(seed=2))
+        mixed = {f"model.{name}": one[name] for name in names[: half + 9]}
+        mixed |= {f"backbone.{name}": two[name] for name in names[half:]}
+        torch.save(mixed, path)
+        with pytest.raises(ValueError, match="missing .* not of test_resnet"):
+            resolved(tmp_path, path, normalisation="half")
+
+    @pytest.mark.parametrize(
+        ("described", "said"),
+        [
+            ({"mean": 0.5, "std": 0.5}, "must be three numbers each"),
+            ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": False}, "has do_normalize False"),
+            ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 1 / 127.5}, "has rescale_factor"),
+        ],
+    )
+    def test_constants_that_do_not_mean_what_they_seem_are_asked_for(self, tmp_path, file, described, said):
+        (file.parent / "config.json").write_text(json.dumps(described))
+        with pytest.raises(ValueError, match=said):
+            resolved(tmp_path, file.parent)
+
+    def test_huggingfaces_usual_scale_is_taken(self, tmp_path, file):
+        described = {"image_mean": [0.4] * 3, "image_std": [0.2] * 3, "rescale_factor": 0.00392156862745098}
+        (file.parent / "config.json").write_text(json.dumps(described | {"do_normalize": True, "do_rescale": True}))
+        assert resolved(tmp_path, file.parent)[1].mean == (0.4,) * 3
+
+    @pytest.mark.parametrize(
+        ("name", "options"), [("test_resnet.nope", {}), (NAME, {"global_pool": "nope"}), (NAME, {"output_stride": 3})]
+    )
+    def test_what_timm_cannot_make_is_one_line(self, tmp_path, file, name, options):
+        with pytest.raises(ValueError, match=f"timm cannot make {name} with model.options"):
+            resolved(tmp_path, file, name=name, options=options)
+
+    def test_what_is_of_another_network_does_not_hide_a_reading_without_it(self, tmp_path, file, monkeypatch):
+        state = state_of(network()) | {"relative_position_index": torch.zeros(3)}
+        save_file(state, file)
+        monkeypatch.setattr(
+            pretrained,
+            "_conversion",
+            lambda name: lambda found: {k: v for k, v in found.items() if "position" not in k},
+        )
+        assert_equal(resolved(tmp_path, file)[0], backbone_of(network()))
+
+
+@pytest.mark.parametrize("option", ["num_classes=5", "in_chans=1", "checkpoint_path=a.pth"])
+def test_options_that_are_not_the_users_are_refused(workplace, option):
+    workplace.params["model"] |= {"name": NAME, "options": [option]}
+    with pytest.raises(ValueError, match=f"model.options has {option.split('=')[0]}, which is not an option"):
+        workplace.run("weights")
+
+
+def test_check_says_that_what_was_read_before_is_kept(workplace, file, monkeypatch, capsys):
+    import argparse
+
+    workplace.params["model"] |= {"name": NAME, "weights": str(file.parent)}
+    workplace.run("weights")
+    shutil.rmtree(file.parent)
+    monkeypatch.chdir(workplace.root)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    command.run(parser.parse_args(["check"]))
+    assert "is no longer there; what was read from it before" in capsys.readouterr().out

@@ -25,6 +25,7 @@ SAME = "same"
 MEMBER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a blend: a folder's name
 ALTERNATING = "alternating"
 OWN_NETWORKS = ("resnet9", "airbench")  # they need torch alone
+NOT_OPTIONS = ("num_classes", "in_chans", "features_only", "pretrained", "checkpoint_path")  # of timm.create_model
 # DVC leaves keys called `size` and `nfiles` out of its run-cache key
 RENAMED = {
     "images.size": "side", "train.flip_tta": "tta (true is mirror, false is none)",
@@ -161,6 +162,11 @@ class ModelParams:
         for key in ("frozen", "head_first"):
             if getattr(self, key) and self.weights == "none":
                 raise ValueError(f"model.{key} is true, but model.weights is none; name weights, or set {key} to false")
+        if self.frozen and self.head_first:
+            raise ValueError(
+                "model.frozen and model.head_first are both true: a network stays as it is, or training of it begins "
+                "with the classifier; set one of them to false"
+            )
         if self.checkpointing and self.name in OWN_NETWORKS:
             raise ValueError(f"model.checkpointing is true, which is for timm's networks, not for {self.name}")
         ours = ("whitening", "activation", "init", "norm_scale")
@@ -169,6 +175,12 @@ class ModelParams:
         if self.name not in OWN_NETWORKS:
             if asked:
                 raise ValueError(f"model.{asked[0]} is for {' and '.join(OWN_NETWORKS)} only, not for {self.name}")
+            given = [key for key in self.keywords if key in NOT_OPTIONS]
+            if given:
+                raise ValueError(
+                    f"model.options has {given[0]}, which is not an option here: classes and channels are the "
+                    "competition's, weights are model.weights; take it out"
+                )
             return self.keywords
         if self.weights != "none":
             raise ValueError(

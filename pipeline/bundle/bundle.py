@@ -153,13 +153,14 @@ def packed(run: Run, folds: Sequence[str], *, reading: Path) -> Packed:
     read. Raises ValueError where weights are not their card's, or features were made by others.
     """
     cards = _checked_cards(run.models, folds)
+    frozen = bool(cards[0].get("features"))
     read_format(run.format)
     files: dict[str, Path | bytes] = {
-        SETTINGS: _json(dataclasses.asdict(_settings(run.params, folds, reading))),
+        SETTINGS: _json(dataclasses.asdict(_settings(run.params, folds, reading, frozen=frozen))),
         FORMAT: run.format,
         TEST: _known_test_images(*run.known),
         **{f"models/{path.name}": path for path in sorted(run.models.iterdir()) if path.name.split(".")[0] in folds},
-        **(_backbone(run.weights, cards) if cards[0].get("features") else {}),
+        **(_backbone(run.weights, cards) if frozen else {}),
     }
     return Packed(files=files, cards=cards)
 
@@ -203,10 +204,12 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str], reading: Path) -> Settings:
+def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
+    """frozen: features are computed where and as section `compute` says, whatever `infer` does."""
     competition = load_section(reading, "competition", CompetitionParams)
     infer = load_section(params, "infer", InferParams)
-    compute = infer.compute(load_section(params, "compute", ComputeParams))
+    compute = load_section(params, "compute", ComputeParams)
+    compute = compute if frozen else infer.compute(compute)
     return Settings(
         folds=list(folds),
         encoding=competition.encoding,

@@ -8,6 +8,7 @@ from pipeline.base import console
 from pipeline.base.params import ModelParams, load_section
 from pipeline.commands import places
 from pipeline.models.weights_card import NONE
+from pipeline.stages.weights import is_kept
 
 NUM_CLASSES_SHOWN = 5
 
@@ -53,10 +54,12 @@ def run(args: argparse.Namespace) -> None:
 def _import(args: argparse.Namespace) -> None:
     from pipeline.models import pretrained  # torch takes seconds to import
 
-    network, config = pretrained.import_weights(
+    network, config, with_classifier = pretrained.import_weights(
         args.source, args.architecture, args.out, in_order=args.in_order, normalisation=args.normalisation
     )
-    for picture in args.pictures:
+    if args.pictures and not with_classifier:
+        console.say(f"warning: no classifier of {args.source} fits, so that no picture can be classified")
+    for picture in args.pictures if with_classifier else ():
         shares = pretrained.class_shares(network, config, picture)
         best = shares.argsort()[::-1][:NUM_CLASSES_SHOWN].tolist()
         console.say(f"{picture}: classes " + ", ".join(f"{at} ({shares[at]:.3f})" for at in best))
@@ -67,8 +70,12 @@ def _check(args: argparse.Namespace) -> None:
     from pipeline.models.pretrained import resolve
 
     model = load_section(args.params, "model", ModelParams)
+    model.network_options  # noqa: B018  (raises for what does not go together)
     if model.weights == NONE:
         console.say(f"{args.params}: model.weights is none")
+        return
+    if is_kept(model, *places.WEIGHTS):
+        console.say(f"{model.weights} is no longer there; what was read from it before, {places.WEIGHTS[0]}, is kept")
         return
     with tempfile.TemporaryDirectory() as scratch:
         resolve(

@@ -47,7 +47,7 @@ def _embed(args: argparse.Namespace, model: ModelParams, tta: str) -> None:
     from pipeline.loop.batches import store_tensor
     from pipeline.loop.device import device_named
     from pipeline.models.features import embed_store, feature_network, write_features
-    from pipeline.models.networks import compute_for
+    from pipeline.models.networks import compute_for, refuse_side
 
     allocator.keep_freed_memory()
     params = load_section(args.params, "compute", ComputeParams)
@@ -56,10 +56,12 @@ def _embed(args: argparse.Namespace, model: ModelParams, tta: str) -> None:
     device = device_named(params.device)
     compute = compute_for(model.name, stored.size, device=device, precision=params.precision, compiled=params.compile)
     ingredients = {
-        "images": stored.sha256, "weights": card.weights_sha256, "mean": card.mean, "std": card.std, "tta": tta,
-        "device": device.type, "precision": str(compute.dtype),
+        "images": stored.sha256, "architecture": model.name, "options": model.network_options,
+        "weights": card.weights_sha256, "mean": card.mean, "std": card.std, "tta": tta, "device": device.type,
+        "precision": str(compute.dtype),
     }  # fmt: skip
     network = feature_network(model.name, model.network_options, args.pretrained, card, tta)
+    refuse_side(network, model.name, stored.size)
     part = args.features.stem
     width = embed_store(
         network, store_tensor(store, device), args.features, args.scratch / f"embed_{part}", compute=compute,

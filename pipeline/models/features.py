@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import json
 import shutil
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ class _Plain:
 def feature_network(name: str, options: dict[str, Any], weights: Path, card: WeightsCard, tta: str) -> nn.Module:
     """uint8 images (B, 3, H, W) -> features (B, width), the mean over the views that `tta` names."""
     network = create_model(name, num_classes=1, options=options)
+    asked = inspect.signature(network.forward_head).parameters if hasattr(network, "forward_head") else ()
+    if "pre_logits" not in asked:
+        raise ValueError(f"{name} does not give what it makes of an image before its classifier; take another network")
     load_backbone(network, weights, card)
     return predictor(Normalised(_Pooled(network), card.mean, card.std), _Plain(), tta)  # type: ignore[arg-type]
 
@@ -97,12 +101,23 @@ def embed_store(
             rows = np.arange(start, min(start + PIECE_IMAGES, len(store)))
             named = f"{title} {number}/{len(pieces)}" if len(pieces) > 1 else title
             found = _of_rows(network, store, rows, compute, named)
+            _refuse_overflow(found, rows, compute)
             with whole_file(path) as part, part.open("wb") as handle:
                 np.save(handle, found)
     width = _joined(pieces, len(store), out)
     if scratch.is_dir():
         shutil.rmtree(scratch)
     return width
+
+
+def _refuse_overflow(features: np.ndarray, rows: np.ndarray, compute: Compute) -> None:
+    """Raise ValueError for NaN and inf, which a classifier fitted to them would hide until it predicts."""
+    odd = rows[~np.isfinite(features).all(axis=1)]
+    if len(odd):
+        raise ValueError(
+            f"the features of {len(odd)} of {len(rows)} images are NaN or inf, first of row {odd[0]}, in "
+            f"{compute.dtype or torch.float32}; set compute.precision to fp32, or take other weights"
+        )
 
 
 def _of_rows(network: nn.Module, store: Tensor, rows: np.ndarray, compute: Compute, title: str) -> np.ndarray:

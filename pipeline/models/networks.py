@@ -109,6 +109,23 @@ def _missing_compiler(device: torch.device) -> str:
     return "" if found else f"a {language} compiler ({names[0]})"
 
 
+def refuse_side(network: nn.Module, name: str, side: int) -> None:
+    """Raise ValueError where a network of timm's does not take images of this side, found by one that is blank."""
+    if name in OWN_NETWORKS:
+        return
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, side, side))
+    except (AssertionError, RuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{name} does not take images of {side} px ({reason}); set images.side to what it is made for, or "
+            f"model.options: [img_size={side}] where it has that"
+        ) from error
+    network.train(training)
+
+
 def keep_statistics(network: nn.Module) -> None:
     """From now on batch norms normalise by the statistics they have, in training too; their scale and shift move."""
     for module in network.modules():
@@ -117,15 +134,36 @@ def keep_statistics(network: nn.Module) -> None:
             module.train = types.MethodType(lambda self, mode=True: self, module)  # type: ignore[method-assign]
 
 
-def begin_with_head(network: nn.Module, head: nn.Linear) -> None:
-    """Give the classifier the weights of `head`. Raises ValueError where it is not one linear layer of that width."""
+def begin_with_head(network: nn.Module, head: nn.Linear, side: int) -> None:
+    """Give the classifier the weights of `head`, fitted to features of images of `side` pixels.
+
+    Raises ValueError where it is not one linear layer of that width, or does not take the features as they are.
+    """
     found = network.get_classifier() if hasattr(network, "get_classifier") else None  # type: ignore[operator]
     if not isinstance(found, nn.Linear) or found.weight.shape != head.weight.shape or found.bias is None:
         raise ValueError(
-            f"train.head_first is true, but the classifier of this network, {found}, is not one linear layer of "
+            f"model.head_first is true, but the classifier of this network, {found}, is not one linear layer of "
             f"{head.in_features} features; set it to false"
         )
+    if not _takes_features(network, found, side):
+        raise ValueError(
+            "model.head_first is true, but between this network's features and its classifier stands another layer, "
+            "such as a norm; set it to false"
+        )
     found.load_state_dict(head.state_dict())
+
+
+def _takes_features(network: Any, classifier: nn.Module, side: int) -> bool:
+    """Whether what comes into the classifier are the features, by a striped image."""
+    taken: list[Tensor] = []
+    hook = classifier.register_forward_pre_hook(lambda _, given: taken.append(given[0]))
+    training, image = network.training, torch.linspace(-1, 1, 3 * side * side).sin().view(1, 3, side, side)
+    with torch.no_grad():
+        network.eval()(image)
+        features = network.forward_head(network.forward_features(image), pre_logits=True).flatten(1)
+    network.train(training)
+    hook.remove()
+    return len(taken) == 1 and taken[0].shape == features.shape and torch.allclose(taken[0], features, 1e-3, 1e-4)
 
 
 def whiten_first_layer(model: Normalised, store: np.ndarray, rows: np.ndarray) -> None:

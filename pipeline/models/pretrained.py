@@ -25,6 +25,8 @@ NESTS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model")  # what tr
 PREFIXES = ("module.", "model.", "backbone.", "timm_model.")  # of wrappers: DDP, Lightning, encoders, transformers
 HEADS = ("head", "head_dist", "fc", "classifier", "last_linear")  # where files have a classifier that is not used
 COUNTERS = ("num_batches_tracked",)  # of batch norms; some files lack them, and nothing but a momentum of None asks
+LFS_POINTER = b"version https://git-lfs"  # the first bytes of what git leaves where its LFS is not installed
+RESCALE_TOLERANCE = 0.01
 NUM_SHOWN = 3
 Constants = tuple[tuple[float, ...], tuple[float, ...]]
 NORMALISATIONS: dict[str, Constants] = {
@@ -70,7 +72,7 @@ def _file_of(folder: Path) -> Path:
     for name in NAMED:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
     if len(found) != 1:
         names = [path.name for path in found]
         raise ValueError(
@@ -94,8 +96,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
     .npz files are not read here: only networks know their layout.
     """
+    with path.open("rb") as handle:
+        start = handle.read(len(LFS_POINTER))
+    _refuse_other_kind(path, start)
     try:
-        if path.suffix == ".safetensors":
+        if start[8:9] == b"{":  # safetensors, whatever its name: the header's length, and the header
             from safetensors.torch import load_file
 
             return load_file(path), []
@@ -111,15 +116,28 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             f"{path} cannot be read, it is damaged or cut short ({type(error).__name__}: {reason})"
         ) from None
     said = []
-    while isinstance(found, Mapping) and not any(isinstance(value, Tensor) for value in found.values()):
+    while isinstance(found, Mapping):
         nest = next((name for name in NESTS if isinstance(found.get(name), Mapping)), None)
         if nest is None:
-            raise ValueError(f"{path} holds no tensors, only {list(found)[:NUM_SHOWN]}; allowed nests: {list(NESTS)}")
+            break
         found = found[nest]
         said.append(f"took {nest!r}")
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} holds {type(found).__name__}, must be a mapping of tensors by name")
-    return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}, said
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ValueError(f"{path} holds no tensors, only {list(found)[:NUM_SHOWN]}; allowed nests: {list(NESTS)}")
+    return tensors, said
+
+
+def _refuse_other_kind(path: Path, start: bytes) -> None:
+    """Raise ValueError for what downloads leave in the place of weights; start: the file's first bytes."""
+    if not start:
+        raise ValueError(f"{path} is empty; download it again")
+    if start == LFS_POINTER:
+        raise ValueError(f"{path} is git-LFS's pointer to the weights, not the weights; run `git lfs pull` there")
+    if start.lstrip().startswith(b"<"):
+        raise ValueError(f"{path} is a web page, not weights; download it again, signed in where the site asks for it")
 
 
 def backbone_names(network: nn.Module) -> list[str]:
@@ -136,18 +154,42 @@ def fit_backbone(tensors: dict[str, Tensor], network: nn.Module, name: str) -> t
     unless all of the backbone is there, in the right shapes and finite, and nothing of another backbone.
     """
     due = {key: value for key, value in network.state_dict().items() if not _within(key, _classifiers(network))}
-    best = max(_readings(tensors, network, name), key=lambda reading: _num_fitting(reading[0], due))
-    found, said = best
+    found, said = _best_reading(tensors, network, name)
     missing = [key for key in due if key not in found and not key.endswith(COUNTERS)]
     wrong = [key for key in due if key in found and found[key].shape != due[key].shape]
     strange = [key for key in found if key not in due and not _is_spare(key, network)]
     if missing or wrong or strange:
         raise ValueError(_misfit(name, due, found, missing, wrong, strange))
-    taken = {key: found.get(key, value).to(value.dtype) for key, value in due.items()}
+    odd = [key for key, value in due.items() if not _is_plain(found.get(key, value), value)]
+    if odd:
+        raise ValueError(
+            f"{len(odd)} tensors are quantised, sparse or no real numbers, first {odd[0]} ({found[odd[0]].dtype} for "
+            f"{due[odd[0]].dtype}); take the weights as they were trained"
+        )
+    taken = {key: found.get(key, value).detach().to(value.dtype, copy=True) for key, value in due.items()}
     spoilt = [key for key, value in taken.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     if spoilt:
         raise ValueError(f"{len(spoilt)} tensors hold NaN or inf, first {spoilt[:NUM_SHOWN]}; take another file")
     return taken, [*said, f"{len(taken)} of {len(due)} backbone tensors, head new"]
+
+
+def _best_reading(tensors: dict[str, Tensor], network: nn.Module, name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The one in which most of the backbone fits, and of these one with the least that is not of the network."""
+    heads = _classifiers(network)
+    due = {key: value for key, value in network.state_dict().items() if not _within(key, heads)}
+
+    def fitting(reading: tuple[dict[str, Tensor], list[str]]) -> tuple[int, int]:
+        strange = sum(key not in due and not _is_spare(key, network) for key in reading[0])
+        return _num_fitting(reading[0], due), -strange
+
+    return max(_readings(tensors, network, name), key=fitting)
+
+
+def _is_plain(found: Tensor, due: Tensor) -> bool:
+    """Whether its numbers are the ones that `due` takes; counters may be of any type."""
+    if found.layout is not torch.strided or found.is_quantized:
+        return False
+    return found.is_floating_point() or not (due.is_floating_point() or found.is_complex())
 
 
 def _readings(
@@ -167,7 +209,10 @@ def _readings(
         prefix = next((part for part in PREFIXES if any(key.startswith(part) for key in found)), None)
         if prefix is None:
             return
-        found = {key.removeprefix(prefix): value for key, value in found.items()}
+        stripped = {key.removeprefix(prefix): value for key, value in found.items()}
+        if len(stripped) < len(found):  # two networks' tensors under one name
+            return
+        found = stripped
         said = [*said, f"stripped {prefix!r}"]
 
 
@@ -195,8 +240,13 @@ def _num_fitting(found: Mapping[str, Tensor], due: Mapping[str, Tensor]) -> int:
 def _classifiers(network: nn.Module) -> tuple[str, ...]:
     """The names of the network's classifier modules, by timm's interface."""
     found = network.get_classifier() if hasattr(network, "get_classifier") else ()  # type: ignore[operator]
-    heads = found if isinstance(found, tuple | list) else [found]
+    heads = [*(found if isinstance(found, tuple | list) else [found]), *_auxiliary(network)]
     return tuple(name for name, module in network.named_modules() if name and any(module is head for head in heads))
+
+
+def _auxiliary(network: nn.Module) -> list[nn.Module]:
+    """VOLO's classifier of patches, of as many classes as the other."""
+    return [module for name, module in network.named_modules() if name == "aux_head"]
 
 
 def _within(name: str, modules: tuple[str, ...]) -> bool:
@@ -258,8 +308,15 @@ def constants_of(
     for path, found in source.described.items() if source else ():
         own = found.get("pretrained_cfg", found)
         for keys in (("mean", "std"), ("image_mean", "image_std")):
-            if isinstance(own, Mapping) and all(key in own for key in keys):
-                mean, std = (tuple(map(float, own[key])) for key in keys)
+            if isinstance(own, Mapping) and all(own.get(key) is not None for key in keys):
+                _refuse_other_scale(own, path)
+                try:
+                    mean, std = (tuple(map(float, own[key])) for key in keys)
+                except (TypeError, ValueError):
+                    raise ValueError(
+                        f"{path}: {keys[0]} is {own[keys[0]]!r}, {keys[1]} {own[keys[1]]!r}, must be three numbers "
+                        "each; set model.normalisation"
+                    ) from None
                 return _checked((mean, std), str(path)), str(path)
     if config:
         return (tuple(config["mean"]), tuple(config["std"])), f"timm's {config.get('architecture', name)}"
@@ -268,6 +325,20 @@ def constants_of(
         f"{CONFIG} with mean and std, and {name} names no tag such as .in1k); set model.normalisation to imagenet "
         "(mean 0.485 0.456 0.406), half (mean and deviation 0.5) or six numbers: 'mean mean mean std std std'"
     )
+
+
+def _refuse_other_scale(described: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError where Hugging Face's preprocessor does not do what its mean and deviation make believe."""
+    usual = {"do_normalize": True, "do_rescale": True, "rescale_offset": False}
+    odd = [f"{key} {described[key]}" for key, value in usual.items() if described.get(key, value) != value]
+    factor = described.get("rescale_factor", 1 / 255)
+    if not isinstance(factor, int | float) or abs(255 * factor - 1) > RESCALE_TOLERANCE:
+        odd.append(f"rescale_factor {factor}")
+    if odd:
+        raise ValueError(
+            f"{path} has {', '.join(odd)}, so its mean and deviation are not of pixels from 0 to 1; set "
+            "model.normalisation to what the weights expect ('0 0 0 1 1 1': pixels from 0 to 1 as they are)"
+        )
 
 
 def _named_constants(text: str) -> Constants:
@@ -370,26 +441,28 @@ def _described(source: Source | None) -> Mapping[str, Any]:
 
 def _side(config: Mapping[str, Any]) -> int:
     size = config.get("input_size") or [0]
-    return int(size[-1]) if isinstance(size, list | tuple) and size else 0
+    return size[-1] if isinstance(size, list | tuple) and isinstance(size[-1], int) else 0
 
 
 def import_weights(
     named: str, name: str, out: Path, *, in_order: bool, normalisation: str
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Write `out`/model.safetensors and config.json in timm's layout; (the network with its weights, its config).
+) -> tuple[nn.Module, dict[str, Any], bool]:
+    """Write `out`/model.safetensors and config.json in timm's layout; (the network, its config, whether all is read).
 
     named: a file or folder; name: timm's. in_order: the tensors one after the other, whatever they are called. The
-    classifier goes along where it fits. Raises ValueError where `out` has weights already, and as `resolve`.
+    classifier goes along where all of it fits, and is random where it does not (False). Raises ValueError where `out`
+    has such files already, and as `resolve`.
     """
     from safetensors.torch import save
 
     from pipeline.models.timm_models import config_of, create_timm_model
 
-    if (out / NAMED[0]).exists():
-        raise ValueError(f"{out} holds {NAMED[0]} already; name another folder")
+    there = [file for file in (NAMED[0], CONFIG) if (out / file).exists()]
+    if there:
+        raise ValueError(f"{out} holds {' and '.join(there)} already; name another folder")
     source, network = find_source(named), create_timm_model(name, num_classes=None, options={})
     refuse_other_architecture(source, name)
-    (mean, std), _ = constants_of(source, name, normalisation, {})
+    (mean, std), _ = constants_of(source, name, normalisation, config_of(network) if "." in name else {})
     if source.file.suffix == ".npz":
         tensors, said = read_npz(source.file, network, name), list[str]()
     else:
@@ -397,19 +470,34 @@ def import_weights(
     if in_order:
         tensors = _renamed_in_order(tensors, network)
         said.append(f"took {len(tensors)} tensors in the file's order")
-    due = network.state_dict()
-    heads = {key: value for key, value in tensors.items() if key in due and due[key].shape == value.shape}
     backbone, fitted = fit_backbone(tensors, network, name)
+    heads = _classifier_of(tensors, network, name)
+    if not heads:
+        network.reset_classifier(network.num_classes)  # type: ignore[operator]  # of .npz files it may be NaN
     network.load_state_dict(heads | backbone, strict=False)
-    for line in [*said, *fitted]:
+    for line in [*said, *fitted, *(["its classifier as well"] if heads else [])]:
         console.say(f"{source.file}: {line}")
-    described = {key: value for key, value in config_of(network).items() if key in ("interpolation", "crop_pct")}
-    size = [3, *config_of(network)["input_size"][1:]]
+    known = {**config_of(network), **_described(source)}
+    described = {key: value for key, value in known.items() if key in ("interpolation", "crop_pct")}
+    size = [3, *known["input_size"][1:]]
     config: dict[str, Any] = {"architecture": name, "num_classes": network.num_classes}
     config["pretrained_cfg"] = described | {"input_size": size, "mean": list(mean), "std": list(std)}
     write_bytes(out / NAMED[0], save({key: value.contiguous() for key, value in network.state_dict().items()}))
     write_json(out / CONFIG, config)
-    return network, config
+    return network, config, bool(heads)
+
+
+def _classifier_of(tensors: dict[str, Tensor], network: nn.Module, name: str) -> dict[str, Tensor]:
+    """All of the network's classifier out of a file's tensors; nothing unless all of it is there, finite."""
+    found, _ = _best_reading(tensors, network, name)
+    due = network.state_dict()
+    heads = {key: found.get(key) for key in due if _within(key, _classifiers(network))}
+    fits = all(
+        value is not None and value.shape == due[key].shape and _is_plain(value, due[key])
+        and bool(value.isfinite().all())
+        for key, value in heads.items()
+    )  # fmt: skip
+    return {key: value for key, value in heads.items() if value is not None} if fits else {}
 
 
 def _renamed_in_order(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -47,7 +47,9 @@ def create_timm_model(name: str, *, num_classes: int | None, hub: bool = False, 
         raise ValueError(f"model.options is {options}, which {name} does not take: {error}") from error
     except Exception as error:  # the hub's client raises what its HTTP library raises
         if not hub:
-            raise
+            raise ValueError(
+                f"timm cannot make {name} with model.options {options}: {type(error).__name__} {error}"
+            ) from error
         raise ValueError(
             f"the weights of {name} cannot be had from the hub ({type(error).__name__}: "
             f"{str(error).splitlines()[0]}); connect once so that they lie whole in the Hugging Face cache, or name a "

@@ -34,13 +34,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         card = WeightsCard(source=NONE, weights_sha256=sha256_of(args.weights))
         write_json(args.card, card)
         return
-    if _is_kept(model, args.weights, args.card):
+    if is_kept(model, args.weights, args.card):
         console.say(f"{model.weights} is no longer there; what was read from it before, {args.weights}, is kept")
         return
     _resolve(model, args)
 
 
-def _is_kept(model: ModelParams, weights: Path, card: Path) -> bool:
+def is_kept(model: ModelParams, weights: Path, card: Path) -> bool:
     """Whether the file named is gone, as on another machine, and what was read from it is here."""
     if model.weights == HUB or Path(model.weights).exists() or not (weights.is_file() and card.is_file()):
         return False

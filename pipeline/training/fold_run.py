@@ -39,6 +39,7 @@ from pipeline.models.networks import (
     compute_for,
     create_model,
     keep_statistics,
+    refuse_side,
     whiten_first_layer,
 )
 from pipeline.models.pretrained import load_backbone
@@ -64,7 +65,12 @@ def network_of(params: ModelParams, target: Target) -> nn.Module:
     outputs = num_outputs(target.kind, len(target.classes))
     network = create_model(params.name, num_classes=outputs, options=params.network_options)
     if params.checkpointing:
-        network.set_grad_checkpointing(True)  # type: ignore[operator]  # timm's
+        try:
+            network.set_grad_checkpointing(True)  # type: ignore[operator]  # timm's
+        except (AttributeError, AssertionError) as error:
+            raise ValueError(
+                f"model.checkpointing is true, which {params.name} does not have; set it to false"
+            ) from error
     return network
 
 
@@ -216,6 +222,7 @@ def _create(
     """The model with its first weights; it normalises as its pretrained weights expect, else by the images."""
     seed_torch("first weights", seed, int(fold))
     network = network_of(recipe.model, target)
+    refuse_side(network, recipe.model.name, store.shape[1])
     weights, card = pretrained
     if card.source == NONE:
         model = Normalised(network, *channel_statistics(store, train_rows))
@@ -223,7 +230,7 @@ def _create(
         return model
     load_backbone(network, weights, card)
     if head is not None:
-        begin_with_head(network, head)
+        begin_with_head(network, head, store.shape[1])
     if recipe.train.freeze_norms:
         keep_statistics(network)
     return Normalised(network, card.mean, card.std)

@@ -58,7 +58,8 @@ def trained_head(
 
 
 def _objective(data: FoldData, train: TrainParams) -> Objective:
-    return objective_of(data, dataclasses.replace(train, label_smoothing=0.0))
+    """Without what is of steps: smoothed labels, and images drawn more often, which class weights would make up for."""
+    return objective_of(data, dataclasses.replace(train, label_smoothing=0.0, sampling="none"))
 
 
 def _inner_folds(folds: np.ndarray) -> list[np.ndarray]:

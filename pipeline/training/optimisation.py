@@ -26,6 +26,11 @@ def create_optimizer(
     (Page 2019; 64 in airbench94), of the first three. layer_decay: of timm's networks, with the first two. Raises
     ValueError where it is asked for with another optimiser or network.
     """
+    if bias_lr != 1.0 and (layer_decay != 1.0 or name not in ("sgd", "adamw", "muon")):
+        raise ValueError(
+            f"train.bias_lr is {bias_lr}, which is for sgd, adamw and muon, and not together with train.layer_decay; "
+            "set it to 1"
+        )
     if layer_decay != 1.0:
         return _by_layer(
             model,
