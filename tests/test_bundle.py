@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from bundles import bundled, verified
 from conftest import competition_files, csv_bytes, write_zip
 from house import module_files
 
@@ -16,20 +17,6 @@ from pipeline import __main__ as command
 from pipeline.base.files import read_json
 from pipeline.bundle.bundle import ENTRY, SCRIPT, WITHOUT_NETWORK, requirements
 from pipeline.bundle.modules import reached_modules
-
-
-def bundled(place, out, *more):
-    paths = ("--params", "params.yaml", "--models", "data/models", "--competition", "data/competition", "--format", "data/images/format.json", "--seen", "data/images/test.csv",
-             "--decision", "data/report/decision.json", "--blend", "data/report/blend.json", "--submission", "submissions/submission.csv",
-             "--receipt", "submissions/receipt.json", "--format", "data/images/format.json",
-             "--seen", "data/images/test.csv")  # fmt: skip
-    words = [word if word.startswith("--") else str(place.path(word)) for word in paths]
-    command.main(["bundle", "--out", str(out), *words, *more])
-    return out
-
-
-def verified(place, bundle):
-    bundled(place, bundle, "verify", "--zip", str(bundle), "--images", str(place.raw))
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import re
 import shutil
 from pathlib import Path
 
+import cut_short
 import made_up
 import numpy as np
 import pytest
-import test_resume
 from conftest import Workplace, competition_files, csv_bytes, encoded, image_of, write_zip
 
 from pipeline import __main__ as command
@@ -197,14 +197,14 @@ def test_a_fold_without_a_class_to_learn_after_corrections_says_so(ready):
 def test_a_fold_cut_short_does_not_go_on_with_other_corrections(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(resume, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)
-    place = test_resume.made_ready(tmp_path, {})
-    test_resume.cut_short(place, monkeypatch)
+    place = cut_short.made_ready(tmp_path, {})
+    cut_short.cut_short(place, monkeypatch)
     chosen = next(image_id for image_id, fold in folds_of(place).items() if fold == "1")
     correct(place, [f"{chosen},"])
     capsys.readouterr()
     place.run("train", key="0")
     assert "resumed" not in capsys.readouterr().out
-    assert test_resume.outputs(place)["models/0.safetensors"] != place.whole["models/0.safetensors"]
+    assert cut_short.outputs(place)["models/0.safetensors"] != place.whole["models/0.safetensors"]
 
 
 # -- the workbench's file

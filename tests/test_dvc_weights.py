@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 pytestmark = pytest.mark.slow
 
 NAME = "test_resnet"
-AFTER = ["train@0", "train@1", "infer@0", "infer@1"]
+AFTER = ["teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1"]
 CONFIG = {"architecture": NAME, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
 
 

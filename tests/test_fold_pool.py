@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from project import Project
 
 from pipeline.commands.fold_pool import at_once
@@ -114,8 +115,11 @@ def project(tmp_path_factory):
 def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
     twin = two_folds(tmp_path)
     shutil.copy2(project.root / "raw.zip", twin.root / "raw.zip")  # a zip holds its date
+    in_order = re.findall(r"Running stage '([^']+)'", twin.dvc("repro", "--dry"))
     twin.dvc("repro", "split", "train", "infer")
-    assert lock_bytes(project) == lock_bytes(twin)
+    found, expected = (yaml.safe_load(lock_bytes(one)) for one in (project, twin))
+    assert found == expected
+    assert list(found["stages"]) == [stage for stage in in_order if stage in found["stages"]]
     assert cache_of(project) == cache_of(twin)
     assert "up to date" in run_folds(project)
     assert not re.search("(train|infer)@", project.dvc("status"))

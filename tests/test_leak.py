@@ -5,12 +5,14 @@ import re
 import numpy as np
 import pytest
 from conftest import LABELS, Workplace, csv_bytes, encoded, image_of, write_zip
-from test_workbench import MULTI, SINGLE
 
 from pipeline import __main__ as command
-from pipeline.competition.schema import Schema, SubmissionFormat
+from pipeline.competition.schema import Schema, SubmissionFormat, Target
 from pipeline.scoring.decision import Decision
 from pipeline.workbench.flattery import flattery
+
+SINGLE = Target(kind="single_label", columns=("label",), classes=("ant", "bee", "cat", "dog"))
+MULTI = Target(kind="multi_label", columns=("label",), classes=("ant", "bee", "cat"))
 
 FORM = SubmissionFormat(kind="label", id_column="id", columns=("id", "label"), value_columns=("label",))
 LIST = SubmissionFormat(kind="list", id_column="id", columns=("id", "l"), value_columns=("l",), separator=" ", may_be_empty=True)  # fmt: skip

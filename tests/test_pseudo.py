@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Workplace, competition_files, csv_bytes, encoded, write_zip
-from test_resume import KilledError
+from cut_short import KilledError
 
 from pipeline.base.files import read_arrays, read_json, write_arrays
 from pipeline.stages import teach

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Workplace, competition_files, write_zip
+from cut_short import cut_short, made_ready, outputs
 from safetensors.torch import load_file
 
 from pipeline.base.files import read_arrays
@@ -17,7 +18,6 @@ from pipeline.loop import scaling
 from pipeline.models.networks import CXX_COMPILERS, compile_forward
 from pipeline.training import resume
 
-FOLD_OUTPUTS = ("models/0.safetensors", "models/0.json", "oof/0.npz", "history/0.csv", "metrics/0.json")
 RECIPES = {
     "sgd": {"augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
     "adamw with averaging, mixed": {
@@ -40,10 +40,6 @@ RECIPES = {
 NUM_STEPS = {name: 6 if "timm" in name else 12 for name in RECIPES}
 
 
-class KilledError(BaseException):
-    """What stands for SIGKILL within a process; tests/faults sends the real one."""
-
-
 @pytest.fixture(params=RECIPES)
 def ready(request, tmp_path, monkeypatch):
     """A workplace in which train is next, with the bytes of a fold that was not cut short, saving at every step.
@@ -55,43 +51,10 @@ def ready(request, tmp_path, monkeypatch):
     return made_ready(tmp_path, RECIPES[request.param])
 
 
-def made_ready(root, recipe):
-    root.mkdir(exist_ok=True)
-    place = Workplace(root)
-    for section, values in recipe.items():
-        place.params[section] |= values
-    write_zip(place.raw, competition_files())
-    place.run_data()
-    place.run("split")
-    place.run("train", key="0")
-    place.whole = outputs(place)
-    return place
-
-
 @pytest.fixture(autouse=True)
 def save_at_every_step(monkeypatch):
     monkeypatch.setattr(resume, "MIN_INTERVAL_S", 0.0)
     monkeypatch.setattr(resume, "TIMES_COST", 0.0)
-
-
-def outputs(place):
-    return {name: place.path(f"data/{name}").read_bytes() for name in FOLD_OUTPUTS}
-
-
-def cut_short(place, monkeypatch, *, after=3):
-    """Run train until `after` states are saved, then die."""
-    left, save = [after], resume.ResumeCheckpoints.save
-
-    def dying(checkpoints, state):
-        save(checkpoints, state)
-        left[0] -= 1
-        if not left[0]:
-            raise KilledError
-
-    with monkeypatch.context() as patched:
-        patched.setattr(resume.ResumeCheckpoints, "save", dying)
-        with pytest.raises(KilledError):
-            place.run("train", key="0")
 
 
 def states(place):

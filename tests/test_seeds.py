@@ -7,9 +7,9 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from bundles import bundled, verified
 from conftest import Workplace, competition_files, csv_bytes, write_zip
 from safetensors.torch import load_file
-from test_bundle import bundled, verified
 
 from pipeline.base.files import read_arrays, read_history, read_json
 from pipeline.models.checkpoint import read_checkpoint

@@ -74,7 +74,7 @@ def inspect_competition(
         kinds = _looked_at(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    seeds = load_section(params, "train", TrainParams).seeds
+    seeds = load_section(params, "train", TrainParams).seeds if "train" in load_params(params) else 1
     given = _weights(params, weights)
     facts = _facts(layout, kinds, num_folds=num_folds, seeds=seeds, budget=budget, weights=given)
     speed = Speed(gpu=facts.gpu)
