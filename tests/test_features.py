@@ -1,21 +1,26 @@
 """Frozen features: what a pretrained network makes of images, and the linear classifier that each fold fits to them."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import timm
 import torch
-from conftest import csv_bytes
+from conftest import Workplace, csv_bytes, shipped
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
+from pipeline.base.params import TrainParams, parse_section
+from pipeline.bundle import bundle
 from pipeline.loop.device import Compute
 from pipeline.loop.objective import objective_for
 from pipeline.models import features as made
-from pipeline.models.pretrained import resolve
+from pipeline.models.networks import begin_with_head
+from pipeline.models.pretrained import backbone_names, resolve
 from pipeline.training import linear_head
+from pipeline.training.fold import FoldData
 from pipeline.training.linear_head import fit_head
 
 NAME = "test_resnet"
@@ -249,3 +254,116 @@ def test_views_of_one_fold_alone_are_refused(place):
     place.params["folds"]["0"] = {"tta": "none"}
     with pytest.raises(ValueError, match=r"folds.0.tta is none, train.tta mirror"):
         place.run("train", key="0")
+
+
+def test_images_drawn_more_often_do_not_weaken_class_weights(separable):
+    """A linear classifier draws no images, so that what drawing would make up for has to be in the weights."""
+    features, targets = separable
+    rows = np.flatnonzero((targets != 0) | (np.arange(300) % 5 == 0))
+    data = FoldData(
+        fold="0", store=torch.zeros(300, 8, 8, 3, dtype=torch.uint8), train_rows=rows, valid_rows=rows[:0],
+        targets=targets, target_kind="single_label", num_classes=3,
+    )  # fmt: skip
+    folds, shipped_train = (
+        np.array(["1", "2"] * 150),
+        parse_section(shipped("params.yaml")["train"], "train", TrainParams),
+    )
+
+    def fitted(**settings):
+        train = dataclasses.replace(shipped_train, **settings)
+        return linear_head.fold_head(data, features, folds, train=train, device=torch.device("cpu")).weight
+
+    weighted = fitted(class_weights="balanced")
+    assert torch.equal(fitted(class_weights="balanced", sampling="balanced"), weighted)
+    assert not torch.allclose(weighted, fitted())
+
+
+def killed(*args):
+    raise KeyboardInterrupt
+
+
+def test_pieces_by_another_setting_of_the_network_are_not_used(place, monkeypatch):
+    """global_pool changes no weight, only what is made of them."""
+    place.params["images"]["side"] = 64  # at 32 the last map is a pixel
+    found = []
+    for options in ([], ["global_pool=max"]):
+        place.params["model"]["options"] = options
+        place.run_data()
+        found.append(np.load(place.path("data/features/test.npy")))
+    place.params["model"]["options"] = []
+    place.run("weights")
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "_joined", killed)
+        with pytest.raises(KeyboardInterrupt):
+            place.run("embed_test")
+    place.params["model"]["options"] = ["global_pool=max"]
+    place.run("weights")
+    place.run("embed_test")
+    assert not np.allclose(*found) and np.array_equal(np.load(place.path("data/features/test.npy")), found[1])
+
+
+def test_features_that_overflow_stop(embedded, tmp_path, monkeypatch):
+    real = made._of_rows
+
+    def overflown(*args):
+        features = real(*args)
+        features[2, 5] = np.inf
+        return features
+
+    monkeypatch.setattr(made, "_of_rows", overflown)
+    with pytest.raises(ValueError, match="features of 1 of 4 images are NaN or inf, first of row 2.*precision"):
+        features_of(embedded, store_of(4), tmp_path)
+    assert not (tmp_path / "features.npy").exists()
+
+
+def test_frozen_and_head_first_exclude_each_other(place):
+    place.params["model"]["head_first"] = True
+    with pytest.raises(ValueError, match=r"model.frozen and model.head_first are both true"):
+        place.run("weights")
+
+
+def test_a_bundle_computes_features_as_they_were_computed(tmp_path):
+    place = Workplace(tmp_path)
+    place.params["compute"]["precision"], place.params["infer"]["precision"] = "bf16", "fp32"
+    place.save()
+    asked = [
+        bundle._settings(tmp_path / "params.yaml", ["0", "1"], frozen=frozen).precision for frozen in (True, False)
+    ]
+    assert asked == ["bf16", "fp32"]
+
+
+@pytest.mark.parametrize(("name", "fits"), [(NAME, True), ("test_vit", True), ("shvit_s1", False)])
+def test_a_classifier_behind_a_norm_is_not_begun_with(name, fits):
+    """The head is fitted to what comes before that norm: behind it the same weights mean something else."""
+    side = 160 if name == "test_vit" else 64
+    network = timm.create_model(name, num_classes=3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.running_mean.fill_(0.5)
+    head = torch.nn.Linear(network.get_classifier().in_features, 3)
+    if not fits:
+        with pytest.raises(ValueError, match="stands another layer"):
+            begin_with_head(network, head, side)
+        return
+    begin_with_head(network, head, side)
+    images = torch.rand(2, 3, side, side)
+    with torch.no_grad():
+        features = made._Pooled(network.eval())(images)
+        assert torch.allclose(network(images), head(features), atol=1e-4)
+
+
+def test_a_side_that_the_network_does_not_take_is_said(place, tmp_path):
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_vit").state_dict(), tmp_path / "vit.safetensors")
+    place.params["model"] |= {
+        "name": "test_vit", "weights": str(tmp_path / "vit.safetensors"), "normalisation": "half",
+        "options": ["dynamic_img_size=false"],
+    }  # fmt: skip
+    with pytest.raises(ValueError, match=r"test_vit does not take images of 32 px .*img_size=32"):
+        place.run_data()
+
+
+def test_a_classifier_beside_the_classifier_is_none_of_the_backbone():
+    with torch.device("meta"):
+        names = [set(backbone_names(timm.create_model("volo_d1_224", num_classes=classes))) for classes in (2, 1000)]
+    assert names[0] == names[1] and not any("head" in name.split(".")[0] for name in names[0])
