@@ -326,9 +326,8 @@ def test_a_bundle_computes_features_as_they_were_computed(tmp_path):
     place = Workplace(tmp_path)
     place.params["compute"]["precision"], place.params["infer"]["precision"] = "bf16", "fp32"
     place.save()
-    asked = [
-        bundle._settings(tmp_path / "params.yaml", ["0", "1"], frozen=frozen).precision for frozen in (True, False)
-    ]
+    params = tmp_path / "params.yaml"
+    asked = [bundle._settings(params, ["0", "1"], params, frozen=frozen).precision for frozen in (True, False)]
     assert asked == ["bf16", "fp32"]
 
 
