@@ -14,6 +14,7 @@ import dataclasses
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,12 @@ def main() -> None:
     done = _read(args.log)
     for seed in args.seeds:
         for name, changes in rows.items():
-            recipe = _recipe(args.params, changes | {"train.seed": seed})
+            recipe = recipe_of(args.params, changes | {"train.seed": seed})
             key = json.dumps(
                 [args.fold, args.images, {name: dataclasses.asdict(part) for name, part in recipe.items()}]
             )
             if key not in done:
-                done[key] = {"row": name, "seed": seed} | _trained(data, recipe)
+                done[key] = {"row": name, "seed": seed} | trained(data, recipe)
                 with args.log.open("a") as log:
                     log.write(json.dumps({"key": key} | done[key]) + "\n")
             done[key]["row"] = name
@@ -87,7 +88,8 @@ def _read(log: Path) -> dict[str, dict[str, Any]]:
     return {found["key"]: found for found in map(json.loads, lines)}
 
 
-def _recipe(params: Path, changes: dict[str, Any]) -> dict[str, Any]:
+def recipe_of(params: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    """Sections of the params file, after changes by `section.key`."""
     recipe = {name: dataclasses.asdict(load_section(params, name, section)) for name, section in SECTIONS.items()}
     for key, value in changes.items():
         section, _, name = key.partition(".")
@@ -118,7 +120,19 @@ def _data(project: Path, fold: str, images: int | None) -> tuple[FoldData, np.nd
     return found, store
 
 
-def _trained(data: tuple[FoldData, np.ndarray], recipe: dict[str, Any]) -> dict[str, Any]:
+def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
+    speed = trained.num_images / trained.seconds
+    print(
+        f"epoch {record.epoch}: training accuracy {record.train_accuracy:.4f}, {speed:,.0f} images/s", file=sys.stderr
+    )
+
+
+def trained(
+    data: tuple[FoldData, np.ndarray],
+    recipe: dict[str, Any],
+    report: Callable[[EpochRecord, Outcome], None] = _say_epoch,
+) -> dict[str, Any]:
+    """Train the fold, of a store (N, S, S, 3) uint8, once; what the log says of it."""
     fold, store = data
     seed_torch("first weights", recipe["train"].seed, int(fold.fold))
     network = create_model(
@@ -129,26 +143,18 @@ def _trained(data: tuple[FoldData, np.ndarray], recipe: dict[str, Any]) -> dict[
     whiten_first_layer(model, store, fold.train_rows)
     epochs, start, side = recipe["train"].epochs, recipe["train"].start_side, store.shape[1]
     sides = [epoch_side(epoch, epochs, start=start, full=side) for epoch in range(1, epochs + 1)]
-    pflop = 3e-15 * sum(forward_flop(network, side) for side in sides) * len(fold.train_rows)
+    flop = {side: forward_flop(network, side) for side in set(sides)}
+    pflop = 3e-15 * sum(flop[side] for side in sides) * len(fold.train_rows)
     compute = compute_for(
         recipe["model"].name, store.shape[1], device=device_named("auto"), precision="auto", compiled=False
     )
     started = time.perf_counter()
-    trained = train_fold(
-        model, fold, train=recipe["train"], augment=recipe["augment"], compute=compute, report=_say_epoch
-    )
-    seconds, last = time.perf_counter() - started, trained.history[-1]
+    found = train_fold(model, fold, train=recipe["train"], augment=recipe["augment"], compute=compute, report=report)
+    seconds, last = time.perf_counter() - started, found.history[-1]
     return {
-        "accuracy": round(trained.held_out.accuracy or 0.0, 5), "loss": round(trained.held_out.loss or 0.0, 4),
+        "accuracy": round(found.held_out.accuracy or 0.0, 5), "loss": round(found.held_out.loss or 0.0, 4),
         "train_accuracy": round(last.train_accuracy, 4), "pflop": round(pflop, 4), "seconds": round(seconds, 1),
     }  # fmt: skip
-
-
-def _say_epoch(record: EpochRecord, trained: Outcome) -> None:
-    speed = trained.num_images / trained.seconds
-    print(
-        f"epoch {record.epoch}: training accuracy {record.train_accuracy:.4f}, {speed:,.0f} images/s", file=sys.stderr
-    )
 
 
 def forward_flop(network: nn.Module, side: int) -> int:

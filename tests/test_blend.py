@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import zipfile
 
 import numpy as np
 import pytest
@@ -503,11 +504,94 @@ def test_nothing_is_left_where_dvc_fails(place, monkeypatch):
 
 
 def test_a_bundle_of_a_blend_names_the_members_without_models(place):
-    command.main(["blend", "add", "a", str(place.other.parent)])
-    place.params["blend"]["members"] = ["a"]
+    for name in "ab":
+        command.main(["blend", "add", name, str(place.other.parent)])
+    place.params["blend"]["members"] = ["a", "b"]
     place.run("evaluate")
     place.run("submit")
-    with pytest.raises(ValueError, match=r"the models of 1 of its members are not here, only what they predicted: a;"):
+    with pytest.raises(ValueError, match=r"the models of 2 of its members cannot be had:\n  a: .*data/models.*\n  b: "):
+        command.main(["bundle"])
+    shutil.rmtree(place.other)
+    with pytest.raises(ValueError, match=r"a: .*other is neither a folder with data/oof in it.*\n  b: .*\na bundle"):
+        command.main(["bundle"])
+    assert not place.path("submissions/bundle.zip").exists()
+
+
+WIDE = {"name": "airbench", "width": 8}
+FROZEN = {"name": "test_resnet", "weights": "given", "frozen": True}
+
+
+@pytest.fixture
+def wider(request, finished, tmp_path, monkeypatch):
+    """A finished workplace, and beside it, in `wider`, a run of another network on images of another format."""
+    roots = {name: tmp_path / name for name in ("here", "wider")}
+    places = {}
+    for name, root in roots.items():
+        shutil.copytree(finished.root, root)
+        places[name] = Workplace(root)
+        places[name].raw = finished.raw
+        places[name].save()
+    other = places["wider"]
+    other.params["images"] |= {"side": 32, "fit": "crop"}
+    other.params["model"] |= getattr(request, "param", WIDE)
+    other.params["train"] |= {"tta": "mirror", "epochs": 2}
+    monkeypatch.chdir(other.root)
+    save_weights(other.root / "given")
+    for stage in ("decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test"):
+        other.run(stage)
+    for fold in "01":
+        other.run("train", key=fold)
+        other.run("infer", key=fold)
+    monkeypatch.setattr(blend_command, "_dvc", lambda *words: None)
+    monkeypatch.chdir(roots["here"])
+    return places["here"], other
+
+
+def save_weights(folder):
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(3)
+    folder.mkdir()
+    save_file(timm.create_model(FROZEN["name"]).state_dict(), folder / "model.safetensors")
+    constants = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    (folder / "config.json").write_text(json.dumps({"architecture": FROZEN["name"], "pretrained_cfg": constants}))
+
+
+@pytest.mark.parametrize(("wider", "how"), [(WIDE, "rank"), (WIDE, "weights"), (FROZEN, "mean")], indirect=["wider"])
+def test_the_bundle_of_a_blend_makes_the_submission_again_from_the_members_own_images(wider, how, capsys):
+    place, other = wider
+    command.main(["blend", "add", "wide", str(other.root), "--anyway"])
+    place.params["blend"] = {"members": ["wide"], "how": how}
+    place.run("evaluate")
+    place.run("submit")
+    command.main(["bundle"])
+    bundle = place.path("submissions/bundle.zip")
+    first = bundle.read_bytes()
+    command.main(["bundle"])
+    assert bundle.read_bytes() == first
+    weight = read_json(place.path("data/report/blend.json"))["weights"]["wide"]
+    with zipfile.ZipFile(bundle) as archive:
+        assert ("members/wide/models/0.safetensors" in archive.namelist()) == (weight > 0)
+    capsys.readouterr()
+    command.main(["bundle", "verify"])
+    assert "identical: " in capsys.readouterr().out
+
+
+def test_a_folder_in_which_another_run_has_been_made_since_is_not_bundled(wider):
+    place, other = wider
+    command.main(["blend", "add", "wide", str(other.root), "--anyway"])
+    place.params["blend"] = {"members": ["wide"], "how": "mean"}
+    place.run("evaluate")
+    place.run("submit")
+    (other.root / "data/models/0.safetensors").write_bytes(b"another's")
+    with pytest.raises(ValueError, match=r"wide: .*0.safetensors has sha256 .* do not belong together"):
+        command.main(["bundle"])
+    probs_of("test", "1", lambda arrays: {name: array[::-1] for name, array in arrays.items() if name == "probs"} | {"image_ids": arrays["image_ids"]})(other.root / "data")  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"wide: .*data/test predicts \d of 9 test images otherwise .* that run is another"
+    ):
         command.main(["bundle"])
     assert not place.path("submissions/bundle.zip").exists()
 
@@ -580,6 +664,11 @@ def test_a_blend_of_a_revision_an_experiment_and_a_folder_is_restored_and_verifi
         np.testing.assert_array_equal(wide["probs"], c["probs"])
     verified = project.pipeline("verify")
     assert "blend         ok  by" in verified
+    said = project.pipeline("bundle", fails=True)
+    assert "1 of its members cannot be had" in said and "c: " in said, "its folder has no params.yaml"
+    shutil.copy(project.root / "params.yaml", tmp_path / "folder")
+    project.pipeline("bundle")
+    assert "identical" in project.pipeline("bundle", "verify")
 
     git(project, "add", "-A")
     git(project, "commit", "-qm", "blend")

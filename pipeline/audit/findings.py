@@ -26,7 +26,7 @@ FORMAT_REMEDIES = {
     "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
     "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
     "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",
-    "upscaled": "more than half are smaller than the store; set images.side to their size to train faster",
+    "upscaled": "over half are smaller than the store; images.side of their size trains faster (weights may want more)",
     "extreme aspect": "longer than 3:1; with images.fit squash they lose their shape, pad keeps it",
 }
 

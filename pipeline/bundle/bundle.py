@@ -1,8 +1,8 @@
 """One zip that makes the submission again, offline: for competitions that take code, and for the winners' check.
 
-It holds the modules that `pipeline.bundle.offline` reaches, the folds' weights and cards, what ingest and evaluate
-decided, exact requirements, and a manifest. Nothing in it depends on when it was made: the same content gives the same
-bytes.
+It holds the modules that `pipeline.bundle.offline` reaches, the folds' weights and cards (a blend's members' too), what
+ingest and evaluate decided, exact requirements, and a manifest. Nothing in it depends on when it was made: the same
+content gives the same bytes.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,20 @@ from pipeline.base.params import (
     load_folds,
     load_section,
 )
-from pipeline.bundle.contents import KNOWN_COLUMNS, WEIGHTS, WEIGHTS_CARD, Settings
+from pipeline.bundle.contents import (
+    BLEND,
+    FORMAT,
+    KNOWN_COLUMNS,
+    MEMBERS,
+    SETTINGS,
+    TEST,
+    WEIGHTS,
+    WEIGHTS_CARD,
+    Settings,
+)
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
 from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
+from pipeline.competition.store import read_format
 from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import parse_table, plain_sample
@@ -40,7 +52,7 @@ from pipeline.submission.difference import first_difference
 from pipeline.tables.table_files import read_tables
 
 ENTRY = "pipeline.bundle.offline"
-PREDICT, MANIFEST, SETTINGS, REQUIREMENTS = "predict.py", "MANIFEST.json", "settings.json", "requirements.txt"
+PREDICT, MANIFEST, REQUIREMENTS = "predict.py", "MANIFEST.json", "requirements.txt"
 DATE = (1980, 1, 1, 0, 0, 0)
 MODE = 0o100644 << 16  # a plain file that everybody reads
 TIMM = "pipeline.models.timm_models"  # imported where a network is timm's
@@ -73,25 +85,39 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a run's files lie that predict."""
+
+    params: Path
+    models: Path  # folder of weights and cards
+    format: Path  # decode_train's format.json
+    known: Sequence[Path]  # ingest's test.csv and test_images.csv, and decode_test's test.csv
+    weights: Sequence[Path]  # safetensors and card of stage `weights`: packed where features of theirs are classified
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed:
+    """What a run brings into the bundle."""
+
+    files: Mapping[str, Path | bytes]  # by their paths below the run's folder
+    cards: Sequence[Mapping[str, Any]]  # of the folds' models
+
+
 def write_bundle(
     out: Path,
     *,
-    params: Path,
-    models: Path,
+    run: Run,
+    members: Mapping[str, Packed],
     records: Mapping[str, Path],
-    known: tuple[Path, Path, Path],
     submission: Path,
     receipt: Path,
     blend: Path,
-    weights: tuple[Path, Path],
 ) -> dict[str, Any]:
     """Write the zip; gives its manifest.
 
-    models: folder of weights and cards; records: name in the bundle -> schema.json, format.json, decision.json;
-    known: ingest's test.csv and test_images.csv, and decode_test's test.csv; blend: evaluate's blend.json; weights:
-    safetensors and card that stage `weights` wrote, which go along where features of theirs are classified. Raises
-    ValueError where the submission is not its receipt's, weights are not their card's, or a member of a blend is in it,
-    of which probabilities are here and no models.
+    members: of a blend, all that have weight; records: name in the bundle -> schema.json, decision.json; blend:
+    evaluate's blend.json. Raises ValueError where the submission is not its receipt's, and as `packed` does.
     """
     submission_sha256 = sha256_of(submission)
     with made_by("-s submit", receipt):
@@ -99,17 +125,17 @@ def write_bundle(
     if described != submission_sha256:
         raise ValueError(f"{submission} is not the file that {receipt} describes; run `dvc repro` and bundle again")
     read_schema(records["schema.json"])  # that of another version would only stop the bundle when it runs
-    _refuse_members(blend, load_section(params, "blend", BlendParams).members)
-    folds = load_folds(params)
-    cards = _checked_cards(models, folds)
+    mixture = read_blend(blend, load_section(run.params, "blend", BlendParams).members)[0]
+    assert set(members) == {name for name, weight in mixture.weights.items() if weight and name != OWN}
+    own = packed(run, load_folds(run.params), reading=run.params)
+    cards = [card for part in (own, *members.values()) for card in part.cards]
     files: dict[str, Path | bytes] = {
         PREDICT: SCRIPT.encode(),
-        SETTINGS: _json(dataclasses.asdict(_settings(params, folds, frozen=bool(cards[0].get("features"))))),
         REQUIREMENTS: "".join(f"{line}\n" for line in requirements(cards)).encode(),
+        BLEND: _json(dataclasses.asdict(mixture)),
         **records,
-        "test.csv": _known_test_images(*known),
-        **{f"models/{path.name}": path for path in sorted(models.iterdir()) if path.name.split(".")[0] in folds},
-        **(_backbone(*weights, cards) if cards[0].get("features") else {}),
+        **own.files,
+        **{f"{MEMBERS}/{name}/{path}": found for name, part in members.items() for path, found in part.files.items()},
         **_code(),
     }
     manifest = {
@@ -120,8 +146,28 @@ def write_bundle(
     return manifest
 
 
-def _backbone(weights: Path, card: Path, cards: Sequence[Mapping[str, Any]]) -> dict[str, Path | bytes]:
+def packed(run: Run, folds: Sequence[str], *, reading: Path) -> Packed:
+    """What predicts as `run` did: its models, how its images were stored, which test images it saw.
+
+    folds: in the order in which their probabilities are added up; reading: params.yaml that says how the tables are
+    read. Raises ValueError where weights are not their card's, or features were made by others.
+    """
+    cards = _checked_cards(run.models, folds)
+    frozen = bool(cards[0].get("features"))
+    read_format(run.format)
+    files: dict[str, Path | bytes] = {
+        SETTINGS: _json(dataclasses.asdict(_settings(run.params, folds, reading, frozen=frozen))),
+        FORMAT: run.format,
+        TEST: _known_test_images(*run.known),
+        **{f"models/{path.name}": path for path in sorted(run.models.iterdir()) if path.name.split(".")[0] in folds},
+        **(_backbone(run.weights, cards) if frozen else {}),
+    }
+    return Packed(files=files, cards=cards)
+
+
+def _backbone(pretrained: Sequence[Path], cards: Sequence[Mapping[str, Any]]) -> dict[str, Path | bytes]:
     """The frozen network's weights. Raises ValueError where the folds were trained with others."""
+    weights, card = pretrained
     sha256 = sha256_of(weights)
     odd = [found["fold"] for found in cards if found["backbone_sha256"] != sha256]
     if odd or read_card(card).weights_sha256 != sha256:
@@ -129,18 +175,6 @@ def _backbone(weights: Path, card: Path, cards: Sequence[Mapping[str, Any]]) -> 
             f"{weights}: folds {odd} were trained with other weights, or the card is another's; `dvc repro`"
         )
     return {WEIGHTS: weights, WEIGHTS_CARD: card}
-
-
-def _refuse_members(blend: Path, members: Sequence[str]) -> None:
-    """Raise ValueError if the submission is a blend with other runs: their models are not here to pack."""
-    weights = read_blend(blend, members)[0].weights
-    modelless = [name for name, weight in weights.items() if weight and name != OWN]
-    if modelless:
-        raise ValueError(
-            f"the submission is a blend, and the models of {len(modelless)} of its members are not here, only what "
-            f"they predicted: {', '.join(modelless)}; a bundle predicts with models: bundle each run by itself, or "
-            "take the members out (`python -m pipeline blend remove NAME`) and run `dvc repro`"
-        )
 
 
 def _known_test_images(table: Path, images: Path, seen: Path) -> bytes:
@@ -170,9 +204,9 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str], *, frozen: bool) -> Settings:
+def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
     """frozen: features are computed where and as section `compute` says, whatever `infer` does."""
-    competition = load_section(params, "competition", CompetitionParams)
+    competition = load_section(reading, "competition", CompetitionParams)
     infer = load_section(params, "infer", InferParams)
     compute = load_section(params, "compute", ComputeParams)
     compute = compute if frozen else infer.compute(compute)

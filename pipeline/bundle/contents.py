@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WEIGHTS, WEIGHTS_CARD = "weights/weights.safetensors", "weights/card.json"  # of frozen features
+SETTINGS, FORMAT, TEST = "settings.json", "format.json", "test.csv"
+BLEND = "blend.json"  # how, and the weight of each run
+MEMBERS = "members"  # a folder for each, with what a run brings: these files, models, weights
 KNOWN_COLUMNS = ("image_id", "path")  # of test.csv; path: '' where ingest or decoding saw no image
 
 

@@ -1,12 +1,14 @@
 """Test images and a sample submission in, a submission out, by the models of all folds: what a bundle runs, offline.
 
 The same steps as ingest (decode), infer and submit take, through the same functions; nothing is trained or downloaded.
+Each run of a blend predicts as it did by itself, from images that are stored as its own were.
 """
 
 import argparse
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,17 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
 from pipeline.base.files import read_json, read_table, write_arrays, write_bytes
 from pipeline.base.texts import Texts
-from pipeline.bundle.contents import KNOWN_COLUMNS, WEIGHTS, WEIGHTS_CARD, Settings
+from pipeline.bundle.contents import (
+    BLEND,
+    FORMAT,
+    KNOWN_COLUMNS,
+    MEMBERS,
+    SETTINGS,
+    TEST,
+    WEIGHTS,
+    WEIGHTS_CARD,
+    Settings,
+)
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -25,12 +37,23 @@ from pipeline.models.checkpoint import read_checkpoint
 from pipeline.models.features import features_of
 from pipeline.models.networks import OnFeatures
 from pipeline.models.prediction import predict_features, predict_store
+from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import ensemble, written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
 from pipeline.tables.table import id_table
 from pipeline.tables.table_files import open_images, read_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run that predicts, and the images as it takes them."""
+
+    home: Path  # folder of its models
+    settings: Settings
+    store: np.ndarray  # (N, S, S, 3) uint8
+    unseen: np.ndarray  # (N,) bool: there is no image
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -41,7 +64,8 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="default: %(default)s")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps; default: as the submission was made")
     args = parser.parse_args(argv)
-    settings = Settings(**read_json(home / "settings.json"))
+    settings = Settings(**read_json(home / SETTINGS))
+    blend = Blend(**read_json(home / BLEND))
     schema = read_schema(home / "schema.json")
     allocator.keep_freed_memory()
 
@@ -53,18 +77,32 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         image_ids = _image_ids(plain, schema)
         named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
         with open_images(args.images, **named) as archive:
-            members = _members(archive, image_ids, home / "test.csv")
-            unseen = Texts(members).where("")
-            store = _decoded(archive, members, scratch, read_format(home / "format.json"), settings.fit)
-        where = args.device or settings.device
-        files = _predictions(home, store, image_ids, unseen, scratch, settings, device=where)
-        target = schema.target
-        probs = ensemble(files, image_ids, len(target.classes), exclusive=target.exclusive)
+            runs = _runs(home, blend, archive, image_ids, scratch)
+        probs_of, exclusive = {}, schema.target.exclusive
+        for name, run in runs.items():
+            files = _predictions(run, image_ids, scratch / name, device=args.device or run.settings.device)
+            probs_of[name] = ensemble(files, image_ids, len(schema.target.classes), exclusive=exclusive)
+        probs = mixed(blend, probs_of, exclusive=exclusive)
         content, _ = written_submission(probs, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
     findings = check_submission(content, plain, schema)
     refuse(findings, str(args.out))
     write_bytes(args.out, content)
-    console.say(f"{args.out}: {len(image_ids):,} images predicted by {len(files)} models, passed the contract")
+    num_models = sum(len(run.settings.folds) for run in runs.values())
+    console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
+
+
+def _runs(home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], scratch: Path) -> dict[str, _Run]:
+    """Name -> each run that has weight; images that several take alike are decoded once."""
+    runs, stores = {}, {}
+    for name in (name for name, weight in blend.weights.items() if weight):
+        folder = home if name == OWN else home / MEMBERS / name
+        settings, stored = Settings(**read_json(folder / SETTINGS)), read_format(folder / FORMAT)
+        members = _members(archive, image_ids, folder / TEST)
+        alike = (stored, settings.fit, tuple(members))
+        if alike not in stores:
+            stores[alike] = _decoded(archive, members, scratch / f"{name}.npy", stored, settings.fit)
+        runs[name] = _Run(home=folder, settings=settings, store=stores[alike], unseen=Texts(members).where(""))
+    return runs
 
 
 def _plain_sample(path: Path, scratch: Path, settings: Settings) -> bytes:
@@ -124,8 +162,7 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], scratch: Path, stored: StoreFormat, fit: str) -> np.ndarray:
-    path = scratch / "images.npy"
+def _decoded(archive: Archive, members: Sequence[str], path: Path, stored: StoreFormat, fit: str) -> np.ndarray:
     report = write_store(path, members, archive.read, size=stored.size, fit=fit, bits=stored.bits, title="test images")
     if report.failures:
         row, reason = report.failures[0]
@@ -136,19 +173,10 @@ def _decoded(archive: Archive, members: Sequence[str], scratch: Path, stored: St
     return np.load(path, mmap_mode="c", allow_pickle=False)
 
 
-def _predictions(
-    home: Path,
-    store: np.ndarray,
-    image_ids: Sequence[str],
-    unseen: np.ndarray,
-    scratch: Path,
-    settings: Settings,
-    *,
-    device: str,
-) -> dict[str, Path]:
-    """Fold -> its probabilities, as infer writes them. unseen: (N,) bool, there is no image."""
-    where = device_named(device)
-    pixels = store_tensor(store, where)
+def _predictions(run: _Run, image_ids: Sequence[str], scratch: Path, *, device: str) -> dict[str, Path]:
+    """Fold -> its probabilities, as infer writes them."""
+    home, settings, where = run.home, run.settings, device_named(device)
+    pixels = store_tensor(run.store, where)
     files, features = {}, None
     for fold in settings.folds:
         model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
@@ -158,10 +186,10 @@ def _predictions(
                     pixels, card, home / WEIGHTS, home / WEIGHTS_CARD, scratch, device=where,
                     precision=settings.precision,
                 )  # fmt: skip
-            probs = predict_features(model, card, features, unseen)
+            probs = predict_features(model, card, features, run.unseen)
         else:
             probs, _ = predict_store(
-                model, card, pixels, unseen, batch_size=settings.batch_size, device=where,
+                model, card, pixels, run.unseen, batch_size=settings.batch_size, device=where,
                 precision=settings.precision,
             )  # fmt: skip
         files[fold] = scratch / f"{fold}.npz"

@@ -1,12 +1,22 @@
 """Pack one zip that makes the submission again, offline."""
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.base import console
-from pipeline.bundle.bundle import verify_bundle, write_bundle
+from pipeline.base.files import fold_files
+from pipeline.base.params import BlendParams, load_folds, load_section
+from pipeline.bundle.bundle import Packed, Run, packed, verify_bundle, write_bundle
 from pipeline.commands import places
+from pipeline.commands.member_source import NEEDED, run_files, source_again
+from pipeline.competition.schema import Target, read_schema
+from pipeline.scoring.blend import OWN, read_blend
+from pipeline.scoring.members import read_card, refuse_another_run
+
+KNOWN = places.RUN["test_table"], places.COMPETITION / "test_images.csv", places.SEEN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--seen", places.SEEN, "from decode_test")
     places.add_path(parser, "--decision", places.RUN["decision"])
     places.add_path(parser, "--blend", places.RUN["blend"])
+    places.add_path(parser, "--members", places.RUN["members"])
     places.add_path(parser, "--submission", places.RUN["submission"], "its own CSV")
     places.add_path(parser, "--receipt", places.RUN["receipt"])
     parser.set_defaults(action=_write)
@@ -37,20 +48,76 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _write(args: argparse.Namespace) -> None:
-    records = {"schema.json": args.competition / "schema.json", "format.json": args.format}
-    manifest = write_bundle(
-        args.out,
+    run = Run(
         params=args.params,
         models=args.models,
-        records=records | {"decision.json": args.decision},
-        known=(args.competition / "test.csv", args.competition / "test_images.csv", args.seen),
-        submission=args.submission,
-        receipt=args.receipt,
-        blend=args.blend,
+        format=args.format,
+        known=[args.competition / "test.csv", args.competition / "test_images.csv", args.seen],
         weights=places.WEIGHTS,
     )
+    with contextlib.ExitStack() as stack:
+        manifest = write_bundle(
+            args.out,
+            run=run,
+            members=_members(args, stack),
+            records={"schema.json": args.competition / "schema.json", "decision.json": args.decision},
+            submission=args.submission,
+            receipt=args.receipt,
+            blend=args.blend,
+        )
     size = args.out.stat().st_size / 1e6
     console.say(f"{args.out}: {len(manifest['files'])} files, {size:,.1f} MB; next: python -m pipeline bundle verify")
+
+
+def _members(args: argparse.Namespace, stack: contextlib.ExitStack) -> dict[str, Packed]:
+    """The models of each member that has weight, from where `blend add` took it; linked until `stack` closes.
+
+    Raises ValueError that names all members whose models cannot be had, each with its reason.
+    """
+    asked = load_section(args.params, "blend", BlendParams).members
+    if not asked:
+        return {}
+    target, folds = read_schema(args.competition / "schema.json").target, load_folds(args.params)
+    found, reasons = {}, []
+    for name, weight in read_blend(args.blend, asked)[0].weights.items():
+        if not weight or name == OWN:
+            continue
+        try:
+            found[name] = _member(name, args, stack, target, folds)
+        except (ValueError, OSError) as error:
+            reasons.append(f"  {name}: {error}")
+    if reasons:
+        listed = "\n".join(reasons)
+        raise ValueError(
+            f"the submission is a blend, and the models of {len(reasons)} of its members cannot be had:\n{listed}\n"
+            "a bundle predicts with models: bundle each run by itself, or take the members out (`python -m pipeline "
+            "blend remove NAME`) and run `dvc repro`"
+        )
+    return found
+
+
+def _member(
+    name: str, args: argparse.Namespace, stack: contextlib.ExitStack, target: Target, folds: Sequence[str]
+) -> Packed:
+    """What the member's run brings, if it still is the run that was added and its models can be read here."""
+    from pipeline.models.checkpoint import read_checkpoint  # torch, which a run alone does without
+
+    source, root = source_again(read_card(args.members, name)), args.params.resolve().parent
+    needed = (*NEEDED, places.MODELS, places.FORMAT, *KNOWN, *places.WEIGHTS)
+    folder = stack.enter_context(run_files(source, root, needed)).folder
+    refuse_another_run(name, folder / places.RUN["test"], args.members, folds, target)
+    run = Run(
+        params=folder / places.PARAMS,
+        models=folder / places.MODELS,
+        format=folder / places.FORMAT,
+        known=[folder / path for path in KNOWN],
+        weights=[folder / path for path in places.WEIGHTS],
+    )
+    for fold, path in fold_files(run.models, ".safetensors", folds).items():
+        _, card = read_checkpoint(path, run.models / f"{fold}.json")
+        if card.classes != target.classes:
+            raise ValueError(f"{path} predicts the classes {card.classes[:3]}…, must be {target.classes[:3]}…")
+    return packed(run, sorted(folds), reading=args.params)  # added up in the order in which `blend add` did
 
 
 def _verify(args: argparse.Namespace) -> None:

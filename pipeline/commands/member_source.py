@@ -5,7 +5,7 @@ Of a revision, dvc.lock says which probabilities that run made, and DVC's cache 
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from pipeline.base.yamls import read_yaml
 from pipeline.commands import places
 from pipeline.leaderboard.provenance import git, git_bytes, lock_name
 
-NEEDED = ("target", "folds", "oof", "test")  # keys of places.RUN
+NEEDED = tuple(places.RUN[key] for key in ("target", "folds", "oof", "test"))
+FOLDER = "folder "  # how `about` of one begins
 NUM_SHOWN = 3
 
 
@@ -33,14 +34,15 @@ class RunFiles:
 
 
 @contextlib.contextmanager
-def run_files(source: str, root: Path) -> Iterator[RunFiles]:
+def run_files(source: str, root: Path, needed: Sequence[Path] = NEEDED) -> Iterator[RunFiles]:
     """The files of the run that `source` names; root: the project, whose history and cache are looked in.
 
-    Raises ValueError where it names none, or DVC's cache has not all of it.
+    needed: outputs of stages, or folders of them; params.yaml is there as well. Raises ValueError where `source` names
+    no run, or DVC's cache has not all that is needed of a revision's.
     """
     folder = Path(source)
     if (folder / places.RUN["oof"]).is_dir():
-        yield RunFiles(folder, f"folder {folder.resolve()}", "")
+        yield RunFiles(folder, f"{FOLDER}{folder.resolve()}", "")
         return
     commit = _commit(source, root)
     if commit is None:
@@ -49,8 +51,14 @@ def run_files(source: str, root: Path) -> Iterator[RunFiles]:
             f"{root}; `git log --oneline` and `dvc exp show --all-commits` list those"
         )
     with tempfile.TemporaryDirectory() as name:
-        _link(_recorded(commit, source, root), commit, root, Path(name))
+        _link(_recorded(commit, source, root, needed), commit, root, Path(name))
+        (Path(name) / places.PARAMS).write_bytes(git_bytes(root, "show", f"{commit}:./{places.PARAMS}") or b"")
         yield RunFiles(Path(name), f"revision {source}, commit {commit[:12]}", commit)
+
+
+def source_again(card: Mapping[str, Any]) -> str:
+    """The `source` for `run_files` of the run that a member with this card was taken from."""
+    return str(card["revision"] or card["source"].removeprefix(FOLDER))
 
 
 def _commit(source: str, root: Path) -> str | None:
@@ -69,12 +77,12 @@ def _commit(source: str, root: Path) -> str | None:
     return commits[0] if commits else None
 
 
-def _recorded(commit: str, source: str, root: Path) -> dict[str, str]:
-    """Path -> md5 of what a member needs, as dvc.lock of that commit recorded it."""
+def _recorded(commit: str, source: str, root: Path, needed: Sequence[Path]) -> dict[str, str]:
+    """Path -> md5 of what is needed, as dvc.lock of that commit recorded it."""
     content = git_bytes(root, "show", f"{commit}:./{lock_name()}")
     stages: Mapping[str, Any] = read_yaml(content.decode())["stages"] if content else {}
     outs = {out["path"]: str(out["md5"]) for stage in stages.values() for out in stage.get("outs", ())}
-    wanted = [places.RUN[key].as_posix() for key in NEEDED]
+    wanted = [path.as_posix() for path in needed]
     found = {path: md5 for path, md5 in outs.items() if path in wanted or path.rpartition("/")[0] in wanted}
     lacking = [path for path in wanted if not any(name.startswith(path) for name in found)]
     if lacking:

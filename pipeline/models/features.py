@@ -68,7 +68,7 @@ class _Plain:
 def feature_network(name: str, options: dict[str, Any], weights: Path, card: WeightsCard, tta: str) -> nn.Module:
     """uint8 images (B, 3, H, W) -> features (B, width), the mean over the views that `tta` names."""
     network = create_model(name, num_classes=1, options=options)
-    asked = inspect.signature(network.forward_head).parameters if hasattr(network, "forward_head") else ()
+    asked = inspect.signature(network.forward_head).parameters if hasattr(network, "forward_head") else ()  # type: ignore[arg-type]
     if "pre_logits" not in asked:
         raise ValueError(f"{name} does not give what it makes of an image before its classifier; take another network")
     load_backbone(network, weights, card)
@@ -105,8 +105,8 @@ def embed_store(
             with whole_file(path) as part, part.open("wb") as handle:
                 np.save(handle, found)
     width = _joined(pieces, len(store), out)
-    if folder.is_dir():
-        shutil.rmtree(folder)
+    if scratch.is_dir():
+        shutil.rmtree(scratch)
     return width
 
 

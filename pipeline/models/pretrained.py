@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from pipeline.base import console
 from pipeline.base.files import read_json, refuse_altered, sha256_of, write_bytes, write_json
-from pipeline.base.params import OWN_NETWORKS
 from pipeline.models.weights_card import HUB, NONE, WeightsCard
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
@@ -390,6 +389,7 @@ def resolve(
     """
     from safetensors.torch import save
 
+    from pipeline.base.params import OWN_NETWORKS  # what reads YAML, a bundle does without
     from pipeline.models.timm_models import config_of, create_timm_model
 
     if name in OWN_NETWORKS:

@@ -160,6 +160,18 @@ def leaks(
     return [sentence for sentence in sentences if sentence is not None]
 
 
+def refuse_another_run(name: str, test: Path, members: Path, folds: Sequence[str], target: Target) -> None:
+    """Raise ValueError unless the files in `test`, one of each fold, predict what the member did when it was added."""
+    image_ids, probs = _mean(name, _files_of(name, test, sorted(folds)), target)
+    kept, _ = read_member_test(members, name, image_ids, target)
+    num_other = int((probs != kept).any(axis=1).sum())
+    if num_other:
+        raise ValueError(
+            f"{test} predicts {num_other} of {len(probs)} test images otherwise than when the member was added: that "
+            f"run is another now; `{COMMAND} remove {name}` and add it again"
+        )
+
+
 def refuse_other_classes(name: str, found: Target, asked: Target) -> None:
     """Raise ValueError unless both have the same classes in the same order, exclusive in both or in none."""
     there, here = found.classes, asked.classes
@@ -201,7 +213,8 @@ def refuse_other_folds(name: str, found: Mapping[str, str], asked: Mapping[str, 
         raise ValueError(
             f"member {name} was trained on other folds: {len(odd)} of {len(asked)} images are held out by another "
             f"fold, first {first}; its predictions of them come from models that saw what this run holds out; train it "
-            "again on these folds (data/folds.csv; `split` deals them), or leave it out"
+            "again on these folds (data/folds.csv; `split` deals them, otherwise where another images.side finds other "
+            "near-copies: docs/blend.md), or leave it out"
         )
 
 

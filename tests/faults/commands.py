@@ -25,7 +25,10 @@ from tests.project import Project
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 FOLD_STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
-ALL_STAGES = ("ingest", "decode_train", "decode_test", "audit", "split", *FOLD_STAGES, "evaluate", "submit")
+ALL_STAGES = (
+    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", *FOLD_STAGES,
+    "evaluate", "submit",
+)  # fmt: skip
 KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take
     "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
     "dvc": (REPRO, ALL_STAGES, ("parent", "group", "writer"), 1.0),  # writer: while it writes dvc.lock

@@ -33,8 +33,15 @@ RECIPES = {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0, "seeds": 2},
         "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
     },
+    "weights, head first, rates by layer": {
+        "model": {"name": "test_resnet", "weights": "given", "head_first": True},
+        "images": {"side": 32},
+        "train": {"optimizer": "adamw", "peak_lr": 0.001, "layer_decay": 0.7, "freeze_norms": True, "tta": "mirror"},
+    },
 }
-BEFORE_FOLDS = ("ingest", "decode_train", "decode_test", "audit", "split", "teach")
+BEFORE_FOLDS = (
+    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", "teach",
+)  # fmt: skip
 STAGES = (*BEFORE_FOLDS, "train", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
 PRELOAD = ("torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "timm.utils", "sklearn.metrics",
            "matplotlib.pyplot", "sklearn.model_selection")  # fmt: skip
@@ -47,9 +54,22 @@ class Project(Workplace):
         super().__init__(root)
         for section, values in recipe.items():
             self.params[section] |= values
+        if self.params["model"]["weights"] != "none":
+            self._give_weights()
         write_zip(self.raw, competition_files(per_class=20))
         self.save()
         self.stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+    def _give_weights(self):
+        import timm
+        import torch
+        from safetensors.torch import save_file
+
+        folder = self.root / self.params["model"]["weights"]
+        self.params["model"] |= {"weights": str(folder), "normalisation": "half"}
+        folder.mkdir()
+        torch.manual_seed(0)
+        save_file(timm.create_model(self.params["model"]["name"]).state_dict(), folder / "model.safetensors")
 
     def moved(self, text):
         return text.replace("${key}", "0")
@@ -183,7 +203,7 @@ def kill_stages(recipe, args, deadline):
     killed = sum(count for (_, how), count in counts.items() if how == "killed")
     print(f"  stages: {killed} kills, every hand-over file as in the uninterrupted run")
     for stage in dict.fromkeys(STAGES):
-        print(f"    {stage:9}" + ", ".join(f"{how} {counts[stage, how]}" for how in ("killed", "resumed", "too late")))
+        print(f"    {stage:12}" + ", ".join(f"{how} {counts[stage, how]}" for how in ("killed", "resumed", "too late")))
 
 
 def kill_commands(recipe, args, deadline):
