@@ -323,7 +323,7 @@ def test_frozen_and_head_first_exclude_each_other(place):
 
 
 def test_a_bundle_computes_features_as_they_were_computed(tmp_path):
-    place = Workplace(tmp_path)
+    place, params = Workplace(tmp_path), tmp_path / "params.yaml"
     place.params["compute"]["precision"], place.params["infer"]["precision"] = "bf16", "fp32"
     place.save()
     params = tmp_path / "params.yaml"
@@ -366,3 +366,18 @@ def test_a_classifier_beside_the_classifier_is_none_of_the_backbone():
     with torch.device("meta"):
         names = [set(backbone_names(timm.create_model("volo_d1_224", num_classes=classes))) for classes in (2, 1000)]
     assert names[0] == names[1] and not any("head" in name.split(".")[0] for name in names[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("train.npy", b"", "train.npy is empty; run `dvc repro -f -s embed_train`"),
+        ("train.json", b"[]", "train.json is not of this version .*; run `dvc repro -f -s embed_train`"),
+    ],
+)
+def test_damaged_features_say_which_stage_makes_them(place, name, content, said):
+    place.run_data()
+    place.run("split")
+    place.path(f"data/features/{name}").write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        place.run("train", key="0")

@@ -1,6 +1,5 @@
 """Frozen features: what a pretrained network makes of each image before its classifier, once, in a file."""
 
-import contextlib
 import hashlib
 import inspect
 import json
@@ -156,9 +155,13 @@ def read_features(path: Path, description: Path, *, num_rows: int) -> tuple[np.n
     """(the features as a memory map (N, width) float32, their description). Raises ValueError for damage."""
     stage = f"embed_{path.stem}"
     with made_by(f"-s {stage}", path):
-        described = Features(**read_json(description))
-        with contextlib.suppress(EOFError):
+        try:
+            described = Features(**read_json(description))
             found = np.load(path, mmap_mode="c", allow_pickle=False)  # as the store: torch warns of what is read-only
+        except TypeError as error:
+            raise ValueError(f"{description} is not of this version ({error})") from error
+        except EOFError as error:  # numpy's for a file of nothing
+            raise ValueError(f"{path} is empty") from error
         if found.shape != (described.num_images, described.width) or found.shape[0] != num_rows:
             raise ValueError(f"{path} holds {found.shape}, must be ({num_rows}, {described.width})")
     refuse_altered(path, described.sha256, stage=stage)
