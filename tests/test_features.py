@@ -208,6 +208,15 @@ def test_features_of_other_weights_stop_predicting(place, tmp_path):
         place.run("infer", key="0")
 
 
+def test_features_of_other_weights_stop_training(place):
+    place.run_data()
+    place.run("split")
+    path = place.path("data/features/train.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"weights_sha256": "0" * 64}))
+    with pytest.raises(ValueError, match="computed with other weights than .*embed_train"):
+        place.run("train", key="0")
+
+
 def test_label_smoothing_does_not_count(place):
     place.run_data()
     place.run("split")
@@ -326,7 +335,6 @@ def test_a_bundle_computes_features_as_they_were_computed(tmp_path):
     place, params = Workplace(tmp_path), tmp_path / "params.yaml"
     place.params["compute"]["precision"], place.params["infer"]["precision"] = "bf16", "fp32"
     place.save()
-    params = tmp_path / "params.yaml"
     asked = [bundle._settings(params, ["0", "1"], params, frozen=frozen).precision for frozen in (True, False)]
     assert asked == ["bf16", "fp32"]
 

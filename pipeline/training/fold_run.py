@@ -98,6 +98,11 @@ def run_fold(fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseu
         files.features, files.features_description,
         num_rows=len(store) if recipe.model.frozen or recipe.model.head_first else 0,
     )  # fmt: skip
+    if len(features) and described.weights_sha256 != pretrained.weights_sha256:
+        raise ValueError(
+            f"{files.features} was computed with other weights than {files.pretrained} holds; run `dvc repro -f -s "
+            "embed_train`"
+        )
     compute = compute_for(
         recipe.model.name, stored.size, device=device, precision=recipe.compute.precision,
         compiled=recipe.compute.compile,
