@@ -69,7 +69,7 @@ def test_prefixes_of_wrappers_are_stripped_and_said(tmp_path, file, prefix, caps
 
 
 @pytest.mark.parametrize("nest", pretrained.NESTS)
-@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin"])
+@pytest.mark.parametrize("suffix", [".pth", ".pth.tar", ".pt", ".ckpt", ".bin"])
 def test_what_training_scripts_save_is_taken_out_of_its_nest(tmp_path, nest, suffix):
     path = tmp_path / f"checkpoint{suffix}"
     torch.save({"epoch": 3, nest: state_of(network()), "optimizer": {"state": {}}}, path)

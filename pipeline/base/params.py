@@ -130,7 +130,8 @@ class ModelParams:
     # of a mapping may be ones that DVC leaves out. A value is read as YAML; one with `{`, `[` or a comma needs quotes
     options: tuple[str, ...]
     # of timm's networks: pretrained weights to begin with: `none`; `hub` (timm's own, from the Hugging Face cache or
-    # downloaded); a file (.safetensors, .pth, .pt, .bin, .npz), or a folder that holds one with its config.json
+    # downloaded); a file (.safetensors, .pth, .pth.tar, .pt, .ckpt, .bin, .npz), or a folder that holds one with its
+    # config.json
     weights: str = "none"
     # the mean and standard deviation of the images that the weights were trained with: `auto`, from the config beside
     # them; `imagenet`; `half` (both 0.5); or six numbers from 0 to 1, the means of red, green, blue and the deviations

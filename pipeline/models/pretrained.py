@@ -18,7 +18,7 @@ from pipeline.base import console
 from pipeline.base.files import read_json, refuse_altered, sha256_of, write_bytes, write_json
 from pipeline.models.weights_card import HUB, NONE, WeightsCard
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".npz")
+SUFFIXES = (".safetensors", ".pth", ".pth.tar", ".pt", ".ckpt", ".bin", ".npz")
 NAMED = ("model.safetensors", "pytorch_model.bin")  # of timm's and Hugging Face's folders, the first preferred
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 NESTS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model")  # what training scripts keep weights under
@@ -61,7 +61,7 @@ def find_source(named: str) -> Source:
             "weights of model.name, from the Hugging Face cache or downloaded), or a path"
         )
     file = _file_of(path) if path.is_dir() else path
-    if file.suffix not in SUFFIXES:
+    if not file.name.endswith(SUFFIXES):
         raise ValueError(f"model.weights is {named}; allowed: files that end in {', '.join(SUFFIXES)}, and folders")
     of_folder = [file.with_name(CONFIG), file.with_name(PREPROCESSOR)]
     beside = of_folder if path.is_dir() or file.name in NAMED else [file.with_suffix(".json")]
@@ -72,7 +72,7 @@ def _file_of(folder: Path) -> Path:
     for name in NAMED:
         if (folder / name).is_file():
             return folder / name
-    found = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    found = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES) and path.is_file())
     if len(found) != 1:
         names = [path.name for path in found]
         raise ValueError(
