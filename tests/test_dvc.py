@@ -65,7 +65,7 @@ def test_metrics_plots_and_experiments_answer(project):
 def test_one_folds_override_retrains_that_fold_alone(project):
     project.params["folds"]["1"] = {"seed": 7}
     project.save()
-    assert project.ran() == ["train@1", "infer@1", "evaluate", "submit"]
+    assert project.ran() == ["teach@1", "train@1", "infer@1", "evaluate", "submit"]
     project.params["folds"]["1"] = {}
     project.save()
     project.ran()
@@ -106,7 +106,8 @@ def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_c
     assert "belong to no fold that params.yaml names (0, 1)" in message
     remedy = re.search(r"Delete them: (rm .*)", message)
     subprocess.run(remedy[1], shell=True, cwd=project.root, check=True)
-    assert set(project.ran()) == {"split", "train@0", "train@1", "infer@0", "infer@1", "evaluate", "submit"}
+    folds = {f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "01"}
+    assert set(project.ran()) == {"split", *folds, "evaluate", "submit"}
     project.params["folds"] = kept
     project.params["split"]["num_folds"] = 3
     project.save()
