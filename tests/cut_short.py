@@ -29,8 +29,8 @@ def outputs(place):
     return {name: place.path(f"data/{name}").read_bytes() for name in FOLD_OUTPUTS}
 
 
-def cut_short(place, monkeypatch, *, after=3):
-    """Run train until `after` states are saved, then die."""
+def cut_short(place, monkeypatch, *, after=3, stages=("train",)):
+    """Run these stages of fold 0 until `after` states are saved, then die."""
     left, save = [after], resume.ResumeCheckpoints.save
 
     def dying(checkpoints, state):
@@ -42,4 +42,5 @@ def cut_short(place, monkeypatch, *, after=3):
     with monkeypatch.context() as patched:
         patched.setattr(resume.ResumeCheckpoints, "save", dying)
         with pytest.raises(KilledError):
-            place.run("train", key="0")
+            for stage in stages:
+                place.run(stage, key="0")

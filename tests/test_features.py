@@ -18,7 +18,7 @@ from pipeline.loop.device import Compute
 from pipeline.loop.objective import objective_for
 from pipeline.models import features as made
 from pipeline.models.networks import begin_with_head
-from pipeline.models.pretrained import backbone_names, resolve
+from pipeline.models.pretrained import backbone_of, resolve
 from pipeline.training import linear_head
 from pipeline.training.fold import FoldData
 from pipeline.training.linear_head import fit_head
@@ -372,7 +372,7 @@ def test_a_side_that_the_network_does_not_take_is_said(place, tmp_path):
 
 def test_a_classifier_beside_the_classifier_is_none_of_the_backbone():
     with torch.device("meta"):
-        names = [set(backbone_names(timm.create_model("volo_d1_224", num_classes=classes))) for classes in (2, 1000)]
+        names = [set(backbone_of(timm.create_model("volo_d1_224", num_classes=classes))) for classes in (2, 1000)]
     assert names[0] == names[1] and not any("head" in name.split(".")[0] for name in names[0])
 
 

@@ -113,6 +113,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def link_files(folder: Path, sources: Mapping[str, Path], without: str) -> None:
+    """Fill `folder` with links to a user's own files, by name, so that DVC sees when one is edited or replaced.
+
+    without: the text of none.txt, which is there where there are no files, as DVC takes no empty folder.
+    """
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name, source in sources.items():
+        (folder / name).symlink_to(os.path.relpath(source, folder.resolve()))
+    if not sources:
+        write_bytes(folder / "none.txt", without.encode())
+
+
 def write_json(path: Path, value: Any) -> None:
     """UTF-8 JSON, indented, keys in the order given; NaN and inf are refused (no JSON reader takes them)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -19,7 +19,13 @@ from pipeline.loop.device import Compute
 from pipeline.loop.engine import Mode, run_model
 from pipeline.loop.epoch_meter import EpochMeter
 from pipeline.models.checkpoint import ModelCard, on_device
-from pipeline.models.networks import Normalised, compute_for, create_model, predictor
+from pipeline.models.networks import (
+    Normalised,
+    compute_for,
+    create_model,
+    features_before_classifier,
+    predictor,
+)
 from pipeline.models.pretrained import load_backbone
 from pipeline.models.weights_card import WeightsCard, read_card
 
@@ -48,8 +54,7 @@ class _Pooled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, width)."""
-        network: Any = self.network
-        return network.forward_head(network.forward_features(images), pre_logits=True).flatten(1)
+        return features_before_classifier(self.network, images)
 
 
 class _Plain:

@@ -134,6 +134,11 @@ def keep_statistics(network: nn.Module) -> None:
             module.train = types.MethodType(lambda self, mode=True: self, module)  # type: ignore[method-assign]
 
 
+def features_before_classifier(network: Any, images: Tensor) -> Tensor:
+    """(B, 3, H, W) -> (B, width): what a network with timm's interface makes of images, pooled."""
+    return network.forward_head(network.forward_features(images), pre_logits=True).flatten(1)
+
+
 def begin_with_head(network: nn.Module, head: nn.Linear, side: int) -> None:
     """Give the classifier the weights of `head`, fitted to features of images of `side` pixels.
 
@@ -160,7 +165,7 @@ def _takes_features(network: Any, classifier: nn.Module, side: int) -> bool:
     training, image = network.training, torch.linspace(-1, 1, 3 * side * side).sin().view(1, 3, side, side)
     with torch.no_grad():
         network.eval()(image)
-        features = network.forward_head(network.forward_features(image), pre_logits=True).flatten(1)
+        features = features_before_classifier(network, image)
     network.train(training)
     hook.remove()
     return len(taken) == 1 and taken[0].shape == features.shape and torch.allclose(taken[0], features, 1e-3, 1e-4)

@@ -140,10 +140,10 @@ def _refuse_other_kind(path: Path, start: bytes) -> None:
         raise ValueError(f"{path} is a web page, not weights; download it again, signed in where the site asks for it")
 
 
-def backbone_names(network: nn.Module) -> list[str]:
-    """The names of all tensors of a timm network but its classifier's."""
+def backbone_of(network: nn.Module) -> dict[str, Tensor]:
+    """All tensors of a timm network but its classifier's, by name."""
     heads = _classifiers(network)
-    return [name for name in network.state_dict() if not _within(name, heads)]
+    return {name: value for name, value in network.state_dict().items() if not _within(name, heads)}
 
 
 def fit_backbone(tensors: dict[str, Tensor], network: nn.Module, name: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -153,11 +153,11 @@ def fit_backbone(tensors: dict[str, Tensor], network: nn.Module, name: str) -> t
     architecture is used, only where that makes more tensors fit. The classifier is always left out. Raises ValueError
     unless all of the backbone is there, in the right shapes and finite, and nothing of another backbone.
     """
-    due = {key: value for key, value in network.state_dict().items() if not _within(key, _classifiers(network))}
+    due, heads = backbone_of(network), _classifiers(network)
     found, said = _best_reading(tensors, network, name)
     missing = [key for key in due if key not in found and not key.endswith(COUNTERS)]
     wrong = [key for key in due if key in found and found[key].shape != due[key].shape]
-    strange = [key for key in found if key not in due and not _is_spare(key, network)]
+    strange = [key for key in found if key not in due and not _is_spare(key, heads)]
     if missing or wrong or strange:
         raise ValueError(_misfit(name, due, found, missing, wrong, strange))
     odd = [key for key, value in due.items() if not _is_plain(found.get(key, value), value)]
@@ -175,11 +175,10 @@ def fit_backbone(tensors: dict[str, Tensor], network: nn.Module, name: str) -> t
 
 def _best_reading(tensors: dict[str, Tensor], network: nn.Module, name: str) -> tuple[dict[str, Tensor], list[str]]:
     """The one in which most of the backbone fits, and of these one with the least that is not of the network."""
-    heads = _classifiers(network)
-    due = {key: value for key, value in network.state_dict().items() if not _within(key, heads)}
+    due, heads = backbone_of(network), _classifiers(network)
 
     def fitting(reading: tuple[dict[str, Tensor], list[str]]) -> tuple[int, int]:
-        strange = sum(key not in due and not _is_spare(key, network) for key in reading[0])
+        strange = sum(key not in due and not _is_spare(key, heads) for key in reading[0])
         return _num_fitting(reading[0], due), -strange
 
     return max(_readings(tensors, network, name), key=fitting)
@@ -253,8 +252,8 @@ def _within(name: str, modules: tuple[str, ...]) -> bool:
     return any(name.startswith(f"{module}.") for module in modules)
 
 
-def _is_spare(name: str, network: nn.Module) -> bool:
-    return name.endswith(COUNTERS) or name.split(".")[0] in HEADS or _within(name, _classifiers(network))
+def _is_spare(name: str, heads: tuple[str, ...]) -> bool:
+    return name.endswith(COUNTERS) or name.split(".")[0] in HEADS or _within(name, heads)
 
 
 def _misfit(
@@ -293,6 +292,11 @@ def read_npz(path: Path, network: nn.Module, name: str) -> dict[str, Tensor]:
     except Exception as error:
         raise ValueError(f"{path} does not fit {name} ({type(error).__name__}: {str(error).splitlines()[0]})") from None
     return network.state_dict()
+
+
+def _read(path: Path, network: nn.Module, name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """As `read_tensors`, .npz files too."""
+    return (read_npz(path, network, name), []) if path.suffix == ".npz" else read_tensors(path)
 
 
 def constants_of(
@@ -407,10 +411,7 @@ def resolve(
         refuse_other_architecture(source, name)
         network = create_timm_model(name, num_classes=None, options=options)
         try:
-            if source.file.suffix == ".npz":
-                found, said = read_npz(source.file, network, name), list[str]()
-            else:
-                found, said = read_tensors(source.file)
+            found, said = _read(source.file, network, name)
             tensors, fitted = fit_backbone(found, network, name)
         except ValueError as error:
             where = "" if str(source.file) in str(error) else f"{source.file}: "
@@ -463,10 +464,7 @@ def import_weights(
     source, network = find_source(named), create_timm_model(name, num_classes=None, options={})
     refuse_other_architecture(source, name)
     (mean, std), _ = constants_of(source, name, normalisation, config_of(network) if "." in name else {})
-    if source.file.suffix == ".npz":
-        tensors, said = read_npz(source.file, network, name), list[str]()
-    else:
-        tensors, said = read_tensors(source.file)
+    tensors, said = _read(source.file, network, name)
     if in_order:
         tensors = _renamed_in_order(tensors, network)
         said.append(f"took {len(tensors)} tensors in the file's order")
@@ -490,8 +488,8 @@ def import_weights(
 def _classifier_of(tensors: dict[str, Tensor], network: nn.Module, name: str) -> dict[str, Tensor]:
     """All of the network's classifier out of a file's tensors; nothing unless all of it is there, finite."""
     found, _ = _best_reading(tensors, network, name)
-    due = network.state_dict()
-    heads = {key: found.get(key) for key in due if _within(key, _classifiers(network))}
+    due, classifiers = network.state_dict(), _classifiers(network)
+    heads = {key: found.get(key) for key in due if _within(key, classifiers)}
     fits = all(
         value is not None and value.shape == due[key].shape and _is_plain(value, due[key])
         and bool(value.isfinite().all())
@@ -530,7 +528,7 @@ def load_backbone(network: nn.Module, weights: Path, card: WeightsCard) -> None:
     from safetensors.torch import load_file
 
     refuse_altered(weights, card.weights_sha256, stage="weights")
-    tensors, due = load_file(weights), backbone_names(network)
+    tensors, due = load_file(weights), backbone_of(network)
     if set(tensors) != set(due):
         odd = sorted(set(tensors) ^ set(due))
         raise ValueError(f"{weights} does not fit the network, first {odd[:NUM_SHOWN]}; run `dvc repro -f -s weights`")

@@ -6,16 +6,14 @@ are decoded again only where these change.
 
 import argparse
 import dataclasses
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import write_bytes, write_json, write_table
+from pipeline.base.files import link_files, write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
@@ -85,9 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_bytes(args.sample, layout.sample)
     write_target(args.target, layout.target)
     write_table(args.corrections, TRAIN_COLUMNS, corrections.cell_of.items())
-    _link(args.corrections_file, {"corrections.csv": corrections.path} if corrections.path else {}, NO_CORRECTIONS)
+    link_files(args.corrections_file, {"corrections.csv": corrections.path} if corrections.path else {}, NO_CORRECTIONS)
     metric = {f"{module}.py": source for module, source in metric_sources(layout.metric).items()}
-    _link(args.metric, metric, OUR_METRIC)
+    link_files(args.metric, metric, OUR_METRIC)
     said = {"recognised": layout.notes, "warnings": layout.warnings, "allowed_problems": problems.counts()}
     write_json(args.recognised, said)
     write_schema(args.schema, Schema(target=layout.target, submission=layout.submission, metric=layout.metric))
@@ -116,17 +114,6 @@ def _corrections(path: str, layout: Layout) -> Corrections:
     found = read_corrections(Path(path), layout)
     console.say(str(found))
     return found
-
-
-def _link(folder: Path, sources: Mapping[str, Path], without: str) -> None:
-    """Fill `folder` with links to a user's own files, so that DVC sees when one is edited; `without`: a text else."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for name, source in sources.items():
-        (folder / name).symlink_to(os.path.relpath(source, folder.resolve()))
-    if not sources:
-        write_bytes(folder / "none.txt", without.encode())
 
 
 def _warn_of_unread(decoded: Sequence[Path]) -> None:

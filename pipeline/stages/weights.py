@@ -4,18 +4,16 @@ Only what fits the network to its last tensor goes on. `none` writes a file with
 """
 
 import argparse
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.base import console
-from pipeline.base.files import sha256_of, write_bytes, write_json
+from pipeline.base.files import link_files, sha256_of, write_bytes, write_json
 from pipeline.base.params import ModelParams, load_section
 from pipeline.models.weights_card import HUB, NONE, WeightsCard, read_card
 
 NO_TENSORS = b"\x02\x00\x00\x00\x00\x00\x00\x00{}"  # safetensors: the header's length, and a header of nothing
-NO_LINKS = "none.txt", "No file is named by model.weights, or it is no longer there.\n"
+NO_FILES = "No file is named by model.weights, or it is no longer there.\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -28,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     model = load_section(args.params, "model", ModelParams)
     model.network_options  # noqa: B018  (raises for weights of networks that have none)
-    _link(args.source, ())
+    link_files(args.source, {}, NO_FILES)
     if model.weights == NONE:
         write_bytes(args.weights, NO_TENSORS)
         card = WeightsCard(source=NONE, weights_sha256=sha256_of(args.weights))
@@ -54,19 +52,8 @@ def _resolve(model: ModelParams, args: argparse.Namespace) -> None:
     from pipeline.models.pretrained import resolve  # torch takes seconds to import
 
     found, files = resolve(model.name, model.network_options, model.weights, model.normalisation, args.weights)
-    _link(args.source, files)
+    link_files(args.source, {file.name: file for file in files}, NO_FILES)
     write_json(args.card, found)
-
-
-def _link(folder: Path, files: Sequence[Path]) -> None:
-    """Fill `folder` with links to the files, so that DVC sees when one is replaced."""
-    if folder.is_dir():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for file in files:
-        (folder / file.name).symlink_to(os.path.relpath(file, folder.resolve()))
-    if not files:
-        write_bytes(folder / NO_LINKS[0], NO_LINKS[1].encode())
 
 
 if __name__ == "__main__":

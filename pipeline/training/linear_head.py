@@ -95,7 +95,9 @@ def fit_head(
         inner = inner[:1]
     strength = _best_strength(features, targets, inner, objective, num_outputs)
     centre, scale = _standards(features)
-    weight, bias = _path(features, targets, objective, num_outputs, strength)
+    fitted = _Path(_standardised(features, centre, scale), targets, objective, num_outputs)
+    for above in STRENGTHS[: STRENGTHS.index(strength) + 1]:
+        weight, bias = fitted.to(above)
     layer = nn.Linear(features.shape[1], num_outputs).to(features.device)
     with torch.no_grad():
         layer.weight.copy_(weight / scale)
@@ -123,16 +125,6 @@ def _best_strength(
                 last = at + 1
                 break
     return STRENGTHS[int(np.argmin(losses[:last]))]
-
-
-def _path(
-    features: Tensor, targets: Tensor, objective: Objective, num_outputs: int, strength: float
-) -> tuple[Tensor, Tensor]:
-    centre, scale = _standards(features)
-    fitted = _Path(_standardised(features, centre, scale), targets, objective, num_outputs)
-    for above in STRENGTHS[: STRENGTHS.index(strength) + 1]:
-        found = fitted.to(above)
-    return found
 
 
 class _Path:
