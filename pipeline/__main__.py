@@ -13,6 +13,7 @@ COMMANDS = {  # name, which is its module's in `commands` -> what it does
     "folds": "train and infer all stale folds side by side; DVC is told of each",
     "repro": "`dvc repro` with one line a stage and its seconds; the whole output goes to a log",
     "summary": "cross-validation score, submission, and its score where a solution is at hand",
+    "show": "one page that shows this run, or two runs beside each other: python -m pipeline show [RUN [RUN]]",
     "workbench": "what calibration, temperature and thresholds gain, and suspect labels; from out-of-fold alone",
     "leak": "how much the score would be flattered if groups straddled the folds; trains one fold once more",
     "check": "check a submission file against the sample submission and the training labels",

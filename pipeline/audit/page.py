@@ -5,6 +5,7 @@ import html
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ class Gallery:
     title: str
     note: str
     groups: Sequence[Sequence[Picture]]
-    most: int = 24  # pictures on the page; whole groups, the first cut to fit
+    most: int = 24  # pictures on the page; see `first_groups`
+    count: int | None = None  # groups that there are, where `groups` has the first of them alone
 
 
 def audit_page(title: str, findings: Sequence[Finding], galleries: Sequence[Gallery]) -> bytes:
@@ -78,18 +80,25 @@ def _row(finding: Finding) -> str:
     )
 
 
-def _gallery(gallery: Gallery) -> str:
-    shown: list[Sequence[Picture]] = []
-    room = gallery.most
-    for group in gallery.groups:
-        if shown and len(group) > room:
+def first_groups(groups: Sequence[Sequence[Any]], most: int) -> list[Sequence[Any]]:
+    """Whole groups from the first, of `most` members together; the first is cut to fit."""
+    found: list[Sequence[Any]] = []
+    room = most
+    for group in groups:
+        if found and len(group) > room:
             break
-        shown.append(group[:room])
-        room -= len(shown[-1])
-    count = "" if len(shown) == len(gallery.groups) else f" The first {len(shown)} of {len(gallery.groups):,}."
+        found.append(group[:room])
+        room -= len(found[-1])
+    return found
+
+
+def _gallery(gallery: Gallery) -> str:
+    shown = first_groups(gallery.groups, gallery.most)
+    count = gallery.count or len(gallery.groups)
+    said = "" if len(shown) == count else f" The first {len(shown)} of {count:,}."
     framed = "\n".join(f'<div class="group">{"".join(map(_figure, group))}</div>' for group in shown)
     return (
-        f'<h2>{html.escape(gallery.title)}</h2>\n<p class="note">{html.escape(gallery.note)}{count}</p>\n'
+        f'<h2>{html.escape(gallery.title)}</h2>\n<p class="note">{html.escape(gallery.note)}{said}</p>\n'
         f'<div class="gallery">\n{framed}\n</div>\n'
     )
 

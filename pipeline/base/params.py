@@ -358,6 +358,22 @@ SECTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
+# what params.yaml ships with for keys that have no default, and where it is another than the default
+SHIPPED: dict[str, dict[str, Any]] = {
+    "images": {"side": "auto", "fit": "squash"},
+    "split": {"num_folds": 5, "seed": 0},
+    "model": {"name": "resnet9", "width": 16, "options": []},
+    "augment": {"crop_padding": 1, "crop_fill": "zeros", "flip": False, "cutout": 0, "policy": "none"},
+    "train": {
+        "seed": 0, "epochs": 8, "batch_size": 64, "optimizer": "sgd", "peak_lr": 0.1, "momentum": 0.9,
+        "weight_decay": 0.0005, "warmup": 0.2, "label_smoothing": 0.1, "ema_decay": 0.0, "tta": "none",
+        "valid_every": 4,
+    },
+    "compute": {"device": "auto", "precision": "auto"},
+    "infer": {"batch_size": 512},
+}  # fmt: skip
+
+
 def check_params(path: Path) -> None:
     """Raise ValueError for the first thing that is wrong in any section.
 

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from pipeline.panels.run import Sources
+
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
 MODELS = Path("data/models")
@@ -39,6 +41,14 @@ SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
 WORKBENCH = Path("data/workbench")
 LEAK, SECONDS, TRAIN_COLUMNS = WORKBENCH / "leak", Path("data/seconds"), COMPETITION / "train_columns.csv"
+REPORTED = Sources(  # what the page of a run is made of
+    **{name: RUN[name] for name in ("params", "schema", "train_table", "test_table", "folds", "train_images",
+                                    "train_description", "test_images", "test_description", "oof", "members", "models",
+                                    "decision", "blend", "receipt")},
+    recognised=COMPETITION / "recognised.json", features=FEATURES[0], audit=Path("data/report/audit.json"),
+    scores=SCORES, curves=Path("data/report/curves.csv"),
+)  # fmt: skip
+SHOWN, HISTORY = Path("data/show/index.html"), Path("data/history")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 

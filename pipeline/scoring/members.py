@@ -47,27 +47,34 @@ def read_run(name: str, *, target: Path, folds: Path, oof: Path, test: Path, com
     ValueError unless it is about the same classes in the same order, the same folds image by image, and the same test
     images, each with probabilities.
     """
-    missing = [path for path in (target, oof, test) if not path.exists()]
-    if missing:
-        raise ValueError(
-            f"member {name}: {missing[0]} is not there; a run has a target.json, and a file a fold of both"
-        )
+    held_out = read_run_oof(name, target=target, folds=folds, oof=oof, common=common)
+    _refuse_missing(name, test)
+    files = _files_of(name, test, sorted(set(common.fold_of.values())))
+    test_ids, test_probs = _mean(name, files, common.target)
+    order = _order_of(name, test_ids, common.test_ids)
+    doubts = mean_doubt(files, len(common.target.classes), exclusive=common.target.exclusive)
+    return Member(oof=held_out, test=test_probs[order], test_doubt=doubts[order])
+
+
+def read_run_oof(name: str, *, target: Path, folds: Path, oof: Path, common: Common) -> np.ndarray:
+    """(N, C) float32 in the order of `common.fold_of`: what a run predicted out of fold; as `read_run`."""
+    _refuse_missing(name, target, oof)
     refuse_other_classes(name, read_target(target), common.target)
-    names = sorted(set(common.fold_of.values()))
-    files = {folder: _files_of(name, folder, names) for folder in (oof, test)}
-    found_folds, oof_probs = _held_out(name, files[oof], common.target)
+    files = _files_of(name, oof, sorted(set(common.fold_of.values())))
+    found_folds, probs = _held_out(name, files, common.target)
     refuse_other_folds(name, found_folds, common.fold_of)
     if folds.is_file():
         refuse_other_folds(name, dict(_folds_of(folds)), common.fold_of)
     row_of = {image_id: row for row, image_id in enumerate(found_folds)}
-    test_ids, test_probs = _mean(name, files[test], common.target)
-    order = _order_of(name, test_ids, common.test_ids)
-    doubts = mean_doubt(files[test], len(common.target.classes), exclusive=common.target.exclusive)
-    return Member(
-        oof=oof_probs[[row_of[image_id] for image_id in common.fold_of]],
-        test=test_probs[order],
-        test_doubt=doubts[order],
-    )
+    return probs[[row_of[image_id] for image_id in common.fold_of]]
+
+
+def _refuse_missing(name: str, *paths: Path) -> None:
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise ValueError(
+            f"member {name}: {missing[0]} is not there; a run has a target.json, and a file a fold of both"
+        )
 
 
 def write_member(folder: Path, member: Member, common: Common, about: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import argparse
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.audit import findings as audit
 from pipeline.audit.duplicates import Search, mirrored_copies, search_copies
 from pipeline.audit.findings import Place
-from pipeline.audit.page import Gallery, Picture, audit_page
+from pipeline.audit.page import Gallery, Picture, audit_page, first_groups
 from pipeline.base import allocator, console
 from pipeline.base.files import write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
@@ -105,8 +105,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     seen = enumerate(train.is_seen.tolist())
     groups = ((train_ids[row], group_of.get(row, ""), "" if is_seen else "yes") for row, is_seen in seen)
     write_table(args.groups, GROUPS_COLUMNS, groups)
-    write_json(args.findings, _summary(sizes, train, test, findings))
-    galleries = _galleries(target, labels, copies, train, test)
+    shown = _places(target, labels, copies, train, test)
+    captioned = functools.partial(_caption, target, labels, train, test)
+    write_json(args.findings, _summary(sizes, train, test, findings) | {"galleries": _as_json(shown, captioned)})
+    stores = (train.store, test.store)
+    galleries = [
+        Gallery(
+            places.title,
+            places.note,
+            [[Picture(stores[part][row], captioned((part, row))) for part, row in group] for group in _first(places)],
+            places.most,
+            len(places.groups),
+        )
+        for places in shown
+    ]
     write_bytes(args.page, audit_page(_title(train, test), findings, galleries))
     _say(problems, findings)
 
@@ -211,31 +223,57 @@ def _title(train: Part, test: Part) -> str:
     return f"Audit: {len(train.image_ids):,} labelled images, {len(test.image_ids):,} to predict"
 
 
-def _galleries(target: Target, cells: Texts, copies: _Copies, train: Part, test: Part) -> list[Gallery]:
-    parts = (train, test)
+@dataclass(frozen=True)
+class _Places:
+    """Images to be shown under one heading, in groups; the same for the page of the audit and for the report's."""
+
+    title: str
+    note: str
+    groups: Sequence[Sequence[Place]]
+    most: int = 24  # pictures
+
+
+def _first(places: _Places) -> list[Sequence[Place]]:
+    return first_groups(places.groups, places.most)
+
+
+def _as_json(shown: Sequence[_Places], captioned: Callable[[Place], str]) -> list[dict[str, Any]]:
+    """For the page of the report: part, row of its table and caption of each picture."""
+    return [
+        {
+            "title": places.title, "note": places.note, "count": len(places.groups),
+            "groups": [[[PARTS[part], row, captioned((part, row))] for part, row in group] for group in _first(places)],
+        }
+        for places in shown
+    ]  # fmt: skip
+
+
+def _places(target: Target, cells: Texts, copies: _Copies, train: Part, test: Part) -> list[_Places]:
     labels = LabelSets(cells, several=not target.exclusive)
-
-    def picture(place: Place) -> Picture:
-        part, row = place
-        said = ", ".join(labels[row]) or "no label" if part == audit.TRAIN else "test"
-        return Picture(parts[part].store[row], f"{parts[part].image_ids[row]}: {said}")
-
-    def pictures(groups: Sequence[Sequence[Place]]) -> list[list[Picture]]:
-        return [[picture(place) for place in group] for group in groups[:24]]
-
     extreme = [
-        (part, row) for part, images in enumerate(parts) for row in images.seen.oddities.get("extreme aspect", [])
+        (part, row)
+        for part, images in enumerate((train, test))
+        for row in images.seen.oddities.get("extreme aspect", [])
     ]
     examples = audit.class_examples(labels, target.classes[:NUM_CLASSES_PICTURED], seed=0)
-    by_class = [[picture((audit.TRAIN, row))] for row in examples.values()]
-    return [
-        Gallery("Copies with other labels", "", pictures(audit.conflicting(copies.in_train, cells))),
-        Gallery("Test images also in train", "", pictures(audit.leaked(copies.groups))),
-        Gallery("Copies", "byte-identical or nearly; those in train share a fold", pictures(copies.groups)),
-        Gallery("Mirror images of one another", "", pictures(copies.mirrored)),
-        Gallery("Extreme aspect ratios", "", pictures([[place] for place in extreme])),
-        Gallery("One image of each class", "", by_class, most=NUM_CLASSES_PICTURED),
+    by_class = [[(audit.TRAIN, row)] for row in examples.values()]
+    found = [
+        _Places("Copies with other labels", "", audit.conflicting(copies.in_train, cells)),
+        _Places("Test images also in train", "", audit.leaked(copies.groups)),
+        _Places("Copies", "byte-identical or nearly; those in train share a fold", copies.groups),
+        _Places("Mirror images of one another", "", copies.mirrored),
+        _Places("Extreme aspect ratios", "", [[place] for place in extreme]),
+        _Places("One image of each class", "", by_class, most=NUM_CLASSES_PICTURED),
     ]
+    return [places for places in found if places.groups]
+
+
+def _caption(target: Target, cells: Texts, train: Part, test: Part, place: Place) -> str:
+    part, row = place
+    if part == audit.TEST:
+        return f"{test.image_ids[row]}: test"
+    said = LabelSets(cells, several=not target.exclusive)[row]
+    return f"{train.image_ids[row]}: {', '.join(said) or 'no label'}"
 
 
 def _summary(sizes: Mapping[str, int], train: Part, test: Part, findings: Sequence[Finding]) -> dict[str, Any]:

@@ -22,21 +22,20 @@ from pipeline.base.files import (
     write_json,
     write_table,
 )
-from pipeline.base.params import BlendParams, load_folds, load_section
+from pipeline.base.params import load_folds
 from pipeline.competition.schema import (
     PER_CLASS_COLUMNS,
     Schema,
     Target,
-    read_dealt,
     read_schema,
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
-from pipeline.scoring.blend import OWN, account_lines, choose_blend, write_blend
-from pipeline.scoring.decision import choose_decision, cross_fitted, write_decision
-from pipeline.scoring.fold_predictions import confusion_counts, gather_oof
-from pipeline.scoring.members import Common, doubts_out_of_fold, read_member_oof
+from pipeline.scoring.blend import account_lines, write_blend
+from pipeline.scoring.decision import choose_decision, write_decision
+from pipeline.scoring.fold_predictions import confusion_counts
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
+from pipeline.scoring.out_of_fold import OutOfFold, most_confident_mistakes, read_out_of_fold
 from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
 
@@ -76,20 +75,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     folds = load_folds(args.params)
     schema = read_schema(args.schema)
     target = schema.target
-    dealt = read_dealt(args.train_table, args.folds, target, folds)
+    found = read_out_of_fold(
+        args.params, schema, train_table=args.train_table, folds=args.folds, oof=args.oof, members=args.members
+    )
+    dealt, oof, decided = found.dealt, found.probs, found.decided
     image_ids, truth, held_by = dealt.image_ids, dealt.truth, dealt.held_by
     store, _ = read_store(args.train_images, args.description, num_rows=dealt.num_rows, table=args.train_table)
     if len(image_ids) < dealt.num_rows:
         store = store[dealt.rows]
-
-    files = fold_files(args.oof, ".npz", folds)
-    own = gather_oof(files, dealt.fold_of, len(target.classes), exclusive=target.exclusive)
-    blend, common = load_section(args.params, "blend", BlendParams), Common(target=target, fold_of=dealt.fold_of)
-    probs_of = {OWN: own} | {name: read_member_oof(args.members, name, common) for name in blend.members}
-    chosen = choose_blend(truth, probs_of, held_by, schema, blend.how)
-    oof = chosen.oof
     decision = choose_decision(truth, oof, target, schema.metric, held_by)
-    decided = cross_fitted(truth, oof, held_by, target, schema.metric)
     scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
     counts = _counts(truth, decided, target)
     histories = _histories(fold_files(args.history, ".csv", folds))
@@ -97,8 +91,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     error = scores["folds"]["score_standard_error"]
     write_json(args.metrics, {"oof_score": scores["oof"]["score"], "standard_error": error})
     write_json(args.scores, scores)
-    _sum_seconds(args.seconds, args.total_seconds, files)
-    write_blend(args.blend, chosen, doubts_out_of_fold(probs_of, target))
+    _sum_seconds(args.seconds, args.total_seconds, fold_files(args.oof, ".npz", folds))
+    write_blend(args.blend, found.chosen, found.doubts)
     write_decision(args.decision, decision)
     per_class = _per_class(counts, target.classes)
     write_table(args.per_class, PER_CLASS_COLUMNS, per_class)
@@ -110,10 +104,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     write_table(args.curves, CURVE_COLUMNS, curve_rows)
     write_bytes(args.curves_figure, drawn("curves", lambda: curves_figure(histories)))
-    mistakes = drawn("mistakes", lambda: _mistakes(truth, decided, oof, store, target, image_ids))
+    mistakes = drawn("mistakes", lambda: _mistakes(found, store, target))
     write_bytes(args.mistakes_figure, mistakes)
     _say(scores, schema)
-    for line in account_lines(chosen, schema):
+    for line in account_lines(found.chosen, schema):
         console.say(line)
 
 
@@ -211,30 +205,19 @@ def _confusion_figure(truth: np.ndarray, decided: np.ndarray, per_class: list[li
     return rates_figure([(row[0], row[3], row[4]) for row in per_class])
 
 
-def _mistakes(
-    truth: np.ndarray,
-    decided: np.ndarray,
-    oof: np.ndarray,
-    store: np.ndarray,
-    target: Target,
-    image_ids: Sequence[str],
-) -> bytes:
+def _mistakes(found: OutOfFold, store: np.ndarray, target: Target) -> bytes:
     """The most confidently wrong images: by the probability of the wrong answer, or against the right one."""
-    classes = target.classes
-    given = indicators(decided, target)
-    wrong = indicators(truth, target) != given
-    sureness = np.where(wrong, np.where(given, oof, 0.0 if target.exclusive else 1.0 - oof), -1.0)
-    worst = np.flatnonzero(wrong.any(axis=1))
-    worst = worst[np.argsort(-sureness[worst].max(axis=1), kind="stable")][:NUM_MISTAKES]
+    classes, truth, image_ids = target.classes, found.dealt.truth, found.dealt.image_ids
+    worst = most_confident_mistakes(truth, found.decided, found.probs, target)[:NUM_MISTAKES]
     captions = []
-    for row in worst.tolist():
-        at = int(sureness[row].argmax())
+    for mistake in worst:
+        label = classes[mistake.at]
         if target.exclusive:
-            said = f"{classes[int(truth[row])]} taken for {classes[at]}"
+            said = f"{classes[int(truth[mistake.row])]} taken for {label}"
         else:
-            said = f"{'not ' if given[row, at] else ''}{classes[at]}"
-        captions.append((image_ids[row], said, f"at {oof[row, at]:.3f}"))
-    return mistakes_figure(store[worst], captions)
+            said = label if mistake.given else f"not {label}"
+        captions.append((image_ids[mistake.row], said, f"at {found.probs[mistake.row, mistake.at]:.3f}"))
+    return mistakes_figure(store[[mistake.row for mistake in worst]], captions)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""All panels of a run, and the page made of them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from pipeline.panels import classes, pictures
+from pipeline.panels.learning import learning
+from pipeline.panels.provenance import provenance
+from pipeline.panels.reliability import reliability
+from pipeline.panels.run import Run
+from pipeline.panels.verdict import verdict
+from pipeline.report.page import report_page
+from pipeline.report.thumbnails import Thumbnails
+
+
+def run_page(
+    run: Run,
+    *,
+    submissions: Mapping[str, Any] | None = None,
+    sent: Sequence[str] = (),
+    clock: Mapping[str, str] | None = None,
+    compared: Mapping[str, Any] | None = None,
+    thumbnails: Thumbnails | None = None,
+) -> bytes:
+    """The page of a run; what is not of the run itself only where it is given.
+
+    submissions, sent: of the ledger; clock: name -> text; compared: with another run, its pictures in `thumbnails`.
+    """
+    thumbnails = thumbnails or Thumbnails()
+    panels = {
+        "compared": compared,
+        "verdict": verdict(run, sent),
+        "submissions": submissions,
+        "learning": learning(run),
+        "confusion": classes.confusion(run),
+        "classes": classes.by_class(run),
+        "mistakes": pictures.mistakes(run, thumbnails),
+        "suspects": pictures.suspects(run, thumbnails),
+        "reliability": reliability(run),
+        "prior": classes.prior(run),
+        "audit": pictures.audited(run, thumbnails),
+        "provenance": provenance(run, clock),
+    }
+    cells = pictures.of_cells(run, thumbnails)
+    name = PurePath(str(run.receipt["params"]["competition"]["raw"])).name
+    title = f"{name}: {run.schema.metric} {run.scores['oof']['score']:.4f}"
+    return report_page(title, panels, thumbnails.addresses, cells)

@@ -1,0 +1,116 @@
+"""A finished run as the page's panels read it: its files, each read once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.base.files import fold_files, made_by, read_history, read_json
+from pipeline.base.params import load_folds
+from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_train_labels
+from pipeline.competition.store import read_store
+from pipeline.scoring.decision import Decision, read_decision
+from pipeline.scoring.out_of_fold import OutOfFold, read_out_of_fold
+
+CURVE_COLUMNS = (
+    "fold", "network", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
+    "gradient_norm_mean", "gradient_norm_max",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Where a run's files lie."""
+
+    params: Path
+    schema: Path
+    recognised: Path
+    train_table: Path
+    test_table: Path
+    folds: Path
+    train_images: Path
+    train_description: Path
+    test_images: Path
+    test_description: Path
+    features: Path
+    oof: Path
+    members: Path
+    models: Path
+    audit: Path
+    scores: Path
+    decision: Path
+    blend: Path
+    curves: Path
+    receipt: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the panels show."""
+
+    schema: Schema
+    found: OutOfFold
+    decision: Decision  # that the test images were decided by
+    stores: Mapping[str, np.ndarray]  # "train", "test": (N, S, S, 3) uint8, a row for each row of the table
+    image_ids: Mapping[str, Any]  # the same: their ids
+    features: np.ndarray  # (N, width) float32 of the training images; (0, 0) where there are none
+    curves: list[dict[str, Any]]  # rows of curves.csv
+    cards: Mapping[str, dict[str, Any]]  # fold -> its model's card
+    recognised: dict[str, Any]
+    audit: dict[str, Any]
+    scores: dict[str, Any]
+    blend: dict[str, Any]
+    receipt: dict[str, Any]
+
+    @property
+    def folds(self) -> list[str]:
+        """In the order of params.yaml."""
+        return list(self.cards)
+
+
+def read_run(sources: Sources) -> Run:
+    """Read all of it. Raises ValueError for what is damaged or does not belong together."""
+    schema, folds = read_schema(sources.schema), load_folds(sources.params)
+    found = read_out_of_fold(
+        sources.params, schema, train_table=sources.train_table, folds=sources.folds, oof=sources.oof,
+        members=sources.members,
+    )  # fmt: skip
+    ids = {"train": read_train_labels(sources.train_table)[0], "test": read_test_ids(sources.test_table)}
+    stores = {
+        part: read_store(
+            getattr(sources, f"{part}_images"), getattr(sources, f"{part}_description"), num_rows=len(of_part),
+            table=getattr(sources, f"{part}_table"),
+        )[0]
+        for part, of_part in ids.items()
+    }  # fmt: skip
+    cards = {}
+    for fold, path in fold_files(sources.models, ".json", folds).items():
+        with made_by(f"-s train@{fold}", path):
+            cards[fold] = read_json(path)
+    with made_by("-s evaluate", sources.curves):
+        curves = read_history(sources.curves, CURVE_COLUMNS)
+    return Run(
+        schema=schema, found=found, decision=read_decision(sources.decision), stores=stores, image_ids=ids,
+        features=_features(sources.features, len(ids["train"])), curves=curves, cards=cards,
+        recognised=_json(sources.recognised, "ingest"), audit=_json(sources.audit, "audit"),
+        scores=_json(sources.scores, "-s evaluate"), blend=_json(sources.blend, "-s evaluate"),
+        receipt=_json(sources.receipt, "-s submit"),
+    )  # fmt: skip
+
+
+def _json(path: Path, stage: str) -> dict[str, Any]:
+    with made_by(stage, path):
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} holds {type(found).__name__}, must be an object")
+        return found
+
+
+def _features(path: Path, num_rows: int) -> np.ndarray:
+    with made_by("embed_train", path):
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        if found.ndim != 2 or len(found) not in (0, num_rows):
+            raise ValueError(f"{path} holds {found.shape}, the train table has {num_rows} rows")
+    return found
