@@ -24,7 +24,19 @@ from benchmarks.made_up import write_competition
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_S = 0.02
-MEASURED = ("ingest", "decode_train", "decode_test", "audit", "split", "teach", "train", "infer", "evaluate", "submit")
+MEASURED = (
+    "ingest",
+    "decode_train",
+    "decode_test",
+    "audit",
+    "split",
+    "teach",
+    "train",
+    "infer",
+    "evaluate",
+    "submit",
+    "report",
+)
 MB = 1_000_000
 
 

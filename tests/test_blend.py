@@ -655,7 +655,7 @@ def test_a_blend_of_a_revision_an_experiment_and_a_folder_is_restored_and_verifi
         assert f"data/members/{name}: from" in out
     project.params = read_yaml((project.root / "params.yaml").read_text())
     assert project.params["blend"]["members"] == ["a", "b", "c"]
-    assert project.ran() == ["evaluate", "submit"]
+    assert project.ran() == ["evaluate", "submit", "report"]
     assert project.ran() == []
     with (
         np.load(project.root / "data/members/b/oof.npz") as wide,
@@ -685,7 +685,7 @@ def test_a_blend_of_a_revision_an_experiment_and_a_folder_is_restored_and_verifi
 
     project.pipeline("blend", "remove", "b")
     assert "names ['this run', 'a', 'c']" not in project.pipeline("blend", "list")
-    assert project.ran() == ["evaluate", "submit"]
+    assert project.ran() == ["evaluate", "submit", "report"]
     assert set(read_json(project.root / "submissions/receipt.json")["blend"]["members"]) == {OWN, "a", "c"}
 
     shutil.rmtree(project.root / ".dvc/cache")

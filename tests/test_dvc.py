@@ -29,6 +29,7 @@ def project(tmp_path_factory):
             *(f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "012"),
             "evaluate",
             "submit",
+            "report",
         ]
     )
     return project
@@ -65,7 +66,7 @@ def test_metrics_plots_and_experiments_answer(project):
 def test_one_folds_override_retrains_that_fold_alone(project):
     project.params["folds"]["1"] = {"seed": 7}
     project.save()
-    assert project.ran() == ["teach@1", "train@1", "infer@1", "evaluate", "submit"]
+    assert project.ran() == ["teach@1", "train@1", "infer@1", "evaluate", "submit", "report"]
     project.params["folds"]["1"] = {}
     project.save()
     project.ran()
@@ -107,7 +108,7 @@ def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_c
     remedy = re.search(r"Delete them: (rm .*)", message)
     subprocess.run(remedy[1], shell=True, cwd=project.root, check=True)
     folds = {f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "01"}
-    assert set(project.ran()) == {"split", *folds, "evaluate", "submit"}
+    assert set(project.ran()) == {"split", *folds, "evaluate", "submit", "report"}
     project.params["folds"] = kept
     project.params["split"]["num_folds"] = 3
     project.save()

@@ -32,7 +32,7 @@ GOVERNED = {  # section -> the stages that read it
     "competition": {"ingest"}, "images": {"decode_train"}, "split": {"split"}, "model": {"weights"} | EMBEDDED | TAUGHT | TRAINED,
     "augment": TAUGHT | TRAINED, "train": TAUGHT | TRAINED, "pseudo": TAUGHT,
     "compute": EMBEDDED | TAUGHT | TRAINED | INFERRED, "infer": INFERRED,
-    "blend": {"evaluate", "submit"},
+    "blend": {"evaluate", "submit", "report"},
 }  # fmt: skip
 GOVERNED_TOO = {
     "allow": {"audit"},
@@ -176,7 +176,7 @@ def project(tmp_path_factory):
 
     patch.setattr(run, "cmd_run", noted)
     project.set()
-    assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit"} <= project.repro()
+    assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit", "report"} <= project.repro()
     project.first, project.first_keys = project.files(), project.keys()
     yield project
     patch.undo()
@@ -214,7 +214,7 @@ def test_each_of_a_folds_overrides_makes_stale_that_fold_alone(project):
         project.set(folds={fold: {key: value}})
         now = project.keys()
         changed = {name for name in now if now[name][1] != project.first_keys[name][1]}
-        assert changed == {f"teach@{fold}", f"train@{fold}", "evaluate", "submit"}, key
+        assert changed == {f"teach@{fold}", f"train@{fold}", "evaluate", "submit", "report"}, key
 
 
 SEEN = {  # key -> what a file says of its new value
@@ -254,7 +254,7 @@ def test_every_trained_fold_carries_its_new_parameters(project, sections):
     }
     project.set(**changed)
     due = set().union(*(GOVERNED[section] for section in changed)) | INFERRED
-    assert due <= project.repro() <= due | EMBEDDED | {"decode_test", "audit", "split", "evaluate", "submit"}
+    assert due <= project.repro() <= due | EMBEDDED | {"decode_test", "audit", "split", "evaluate", "submit", "report"}
     receipt = project.json("submissions/receipt.json")["params"]
     for section, values in changed.items():
         assert {key: receipt[section][key] for key in values} == values

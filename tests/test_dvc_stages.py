@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 
 FOLDS = ("0", "1", "2")
 TEACH, TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("teach", "train", "infer"))
-SCORED = {"evaluate", "submit"}
+SENT = {"submit", "report"}
+SCORED = {"evaluate", *SENT}
 EDITED = ("raw.zip", "my_metric.py", "my_helper.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
 METRIC = "from my_helper import VALUE\n\ndef score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
 
@@ -120,17 +121,17 @@ TABLE = [
     ("competition.metric", set_param("competition", "metric", "macro_f1"), {"ingest", *SCORED}, set()),
     ("competition.sample", set_param("competition", "sample", "sample_submission.csv"), {"ingest"}, SCORED),
     ("competition.submission", set_param("competition", "submission", "label"), {"ingest"}, SCORED),
-    ("competition.allow", set_param("competition", "allow", ["image without row"]), {"ingest", "audit"}, set()),
+    ("competition.allow", set_param("competition", "allow", ["image without row"]), {"ingest", "audit"}, {"report"}),
     ("competition.corrections", with_corrections("004,bird"), {"ingest", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
     ("corrections that say what the organiser says", with_corrections("004,a cat"), {"ingest"}, set()),
-    ("a file beside the images", with_files(an_idle_file), {"ingest"}, set()),
-    ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, "submit"}, set()),
-    ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, "submit"}, set()),
-    ("blend.how", set_param("blend", "how", "mean"), {"evaluate"}, {"submit"}),
+    ("a file beside the images", with_files(an_idle_file), {"ingest"}, {"report"}),
+    ("a test image added", with_files(one_more_test_image), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, *SENT}, set()),
+    ("test rows re-ordered", with_files(test_rows_in_another_order), {"ingest", "decode_test", "audit", "embed_test", *TEACH, *INFER, *SENT}, set()),
+    ("blend.how", set_param("blend", "how", "mean"), {"evaluate", "report"}, {"submit"}),
     ("folds.'1'.seed", with_fold_seed, {"teach@1", "train@1", "infer@1", *SCORED}, set()),
     ("pseudo.confidence", set_param("pseudo", "confidence", 0.1), {*TEACH, *TRAIN, *INFER, *SCORED}, set()),
-    ("infer.batch_size", set_param("infer", "batch_size", 3), set(INFER), {"submit"}),
-    ("infer.precision", set_param("infer", "precision", "fp32"), set(INFER), {"submit"}),
+    ("infer.batch_size", set_param("infer", "batch_size", 3), set(INFER), SENT),
+    ("infer.precision", set_param("infer", "precision", "fp32"), set(INFER), SENT),
     ("split.seed", set_param("split", "seed", 9), {"split", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
     ("images.side", set_param("images", "side", 16), {"decode_train", "decode_test", "audit", "embed_train", "embed_test", *TEACH, *TRAIN, *INFER, *SCORED}, {"split"}),
     ("a training label corrected", with_files(a_label_corrected), {"ingest", "audit", "split", *TEACH, *TRAIN, *INFER, *SCORED}, set()),
@@ -153,16 +154,16 @@ def test_what_changes_runs_these_stages_and_no_others(project, back, name, chang
 def test_an_edit_of_a_users_own_metric_scores_again(project, back):
     project.params["competition"]["metric"] = "my_metric:score"
     project.save()
-    assert project.ran() == ["ingest", *sorted(SCORED)]
+    assert project.ran() == ["ingest", "evaluate", "submit", "report"]
     assert project.ran() == []
     (project.root / "my_metric.py").write_text(METRIC.format("0.25"))
-    assert project.ran() == ["ingest", *sorted(SCORED)]
-    print("\n| a user's metric function edited | ingest, evaluate, submit |")
+    assert project.ran() == ["ingest", "evaluate", "submit", "report"]
+    print("\n| a user's metric function edited | ingest, evaluate, submit, report |")
     assert re.search(r"0\.25", project.dvc("metrics", "show"))
     (project.root / "my_metric.py").write_text(METRIC.format("VALUE"))
     (project.root / "my_helper.py").write_text("VALUE = 0.75\n")
     assert "edited since it scored" in project.pipeline("verify", fails=True)
-    assert project.ran() == ["ingest", *sorted(SCORED)], "what it imports is watched too"
+    assert project.ran() == ["ingest", "evaluate", "submit", "report"], "what it imports is watched too"
     assert re.search(r"0\.75", project.dvc("metrics", "show"))
     assert "verify" not in project.pipeline("verify")
     project.dvc("commit", "-f", "ingest")
@@ -181,7 +182,7 @@ def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(proje
     (project.root / "mine.csv").write_text("image_id,label\n007,\n")
     assert "your own file was edited since ingest read it" in project.pipeline("verify", fails=True)
     assert {"ingest", *TRAIN} <= set(project.ran())
-    print("\n| a user's file of corrections edited | ingest, train@k, infer@k, evaluate, submit |")
+    print("\n| a user's file of corrections edited | ingest, train@k, infer@k, evaluate, submit, report |")
     project.dvc("commit", "-f", "ingest")
     assert "corrections.csv is a copy of your file" in project.pipeline("folds", fails=True)
     project.dvc("repro", "-f", "ingest")

@@ -60,7 +60,7 @@ def test_one_byte_of_the_file_retrains_what_follows_and_nothing_else(tuned):
     change_a_byte(tuned.root / "given/model.safetensors")
     ran = tuned.ran()
     assert ran[0] == "weights" and {*AFTER} <= set(ran)
-    assert set(ran) <= {"weights", "embed_train", "embed_test", *AFTER, "evaluate", "submit"}
+    assert set(ran) <= {"weights", "embed_train", "embed_test", *AFTER, "evaluate", "submit", "report"}
     assert "up to date" in tuned.dvc("status")
     assert tuned.ran() == []
 

@@ -28,7 +28,7 @@ from pipeline.leaderboard.ledger import Entry, Ledger
 from pipeline.panels.provenance import differing
 from pipeline.panels.report import run_page
 from pipeline.panels.run import Run, read_run
-from pipeline.report.svg import Chart, Dot, chart, shown
+from pipeline.report.svg import Chart, Dot, chart, legend, shown
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "pandas", "scikit-learn", "pillow", "dvc")
 LOOPBACK = "127.0.0.1"
@@ -124,9 +124,10 @@ def _submissions(entries: Sequence[Entry]) -> dict[str, Any]:
     course = Chart("scores by submission", "row of the ledger", metric, dots=order, whole_x=True)
     return {
         "charts": [
-            ("Against the leaderboard", chart(agreement),
-             "First colour: public; second: private. Bars: standard error over folds; on the line both are equal."),
-            ("By submission", chart(course), "Third colour, with bars: cross-validation; first: public."),
+            ("Against the leaderboard", legend([("public", 0, False), ("private", 1, False)]) + chart(agreement),
+             "Bars: standard error over folds; on the line both are equal."),
+            ("By submission", legend([("cross-validation", 2, False), ("public", 0, False)]) + chart(course),
+             "Bars: standard error over folds."),
         ],
         "words": words(entries),
         "rows": [

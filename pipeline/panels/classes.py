@@ -29,7 +29,7 @@ def confusion(run: Run) -> dict[str, Any]:
              int((true[:, at] & ~given[:, at]).sum()), int((~true[:, at] & ~given[:, at]).sum()))
             for at, label in enumerate(classes)
         ]  # fmt: skip
-        return {"kind": "labels", "rows": rows}
+        return {"kind": "labels", "rows": rows, "distances": []}
     counts = confusion_counts(truth, decided, len(classes))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     wrong = counts - np.diag(np.diag(counts))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.panels.run import Run
-from pipeline.report.svg import Bar, Chart, Dot, Line, chart, shown
+from pipeline.report.svg import Bar, Chart, Dot, Line, chart, legend, shown
 from pipeline.scoring.decision import Decision, decide
 from pipeline.scoring.metrics import metric_named, score
 from pipeline.submission.answers import decided_answers
@@ -62,7 +62,9 @@ def _histograms(run: Run) -> Iterator[Figure]:
         at = target.classes.index(target.positive)
         parts = ((target.positive, truth == at), (target.classes[1 - at], truth != at))
         yield _histogram("Scores", probs[:, at], parts, f"probability of {target.positive}", run.decision.thresholds)
-    elif target.kind == "multi_label":
+    elif target.exclusive:
+        yield _confidence(run)
+    else:
         common = set(run.decision.thresholds)
         parts = (("has the label", truth.ravel() > 0), ("has it not", truth.ravel() <= 0))
         marks = tuple(common) if len(common) == 1 else ()
@@ -81,8 +83,16 @@ def _histogram(title: str, scores: np.ndarray, parts: Any, x_label: str, marks: 
                 bars.append(Bar(float(low), float(low + 0.5 / NUM_BINS), share, tip, colour))
     verticals = [(mark, f"threshold {shown(mark)}") for mark in marks]
     asked = Chart(title, x_label, "share of its own", bars=bars, verticals=verticals, x_range=(0, 1))
-    names = " and ".join(f"{name} ({int(np.sum(mine)):,})" for name, mine in parts)
-    return title, chart(asked), f"First and second bar: {names}; each adds up to 1."
+    names = legend((f"{name} ({int(np.sum(mine)):,})", colour, False) for colour, (name, mine) in enumerate(parts))
+    return title, names + chart(asked), "The bars of each colour add up to 1."
+
+
+def _confidence(run: Run) -> Figure:
+    """Of classes that exclude each other: the probability of the answer, of right and of wrong ones."""
+    rows = np.arange(len(run.found.decided))
+    right = run.found.decided == run.found.dealt.truth
+    sureness = run.found.probs[rows, run.found.decided]
+    return _histogram("Confidence", sureness, (("right", right), ("wrong", ~right)), "probability of the answer", ())
 
 
 def _thresholds(run: Run) -> Iterator[Figure]:

@@ -1,6 +1,6 @@
 """A finished run as the page's panels read it: its files, each read once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,21 @@ CURVE_COLUMNS = (
     "fold", "network", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
     "gradient_norm_mean", "gradient_norm_max",
 )  # fmt: skip
+KEYS = {  # file -> the stage that writes it, and the keys that the panels need
+    "recognised": ("ingest", ("recognised", "warnings", "allowed_problems")),
+    "audit": (
+        "audit",
+        ("findings", "galleries", "num_train", "num_test", "formats", "modes", "original_sizes", "num_original_sizes",
+         "stored_size"),
+    ),
+    "scores": ("-s evaluate", ("oof", "folds")),
+    "blend": ("-s evaluate", ("weights",)),
+    "receipt": (
+        "-s submit",
+        ("sha256", "rows", "labels", "warnings", "predicted_by_prior", "git_commit", "git_clean", "dvc_lock_sha256",
+         "params"),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,30 +102,32 @@ def read_run(sources: Sources) -> Run:
     }  # fmt: skip
     cards = {}
     for fold, path in fold_files(sources.models, ".json", folds).items():
-        with made_by(f"-s train@{fold}", path):
-            cards[fold] = read_json(path)
+        cards[fold] = _json(path, f"-s train@{fold}", ("params",))
     with made_by("-s evaluate", sources.curves):
         curves = read_history(sources.curves, CURVE_COLUMNS)
     return Run(
         schema=schema, found=found, decision=read_decision(sources.decision), stores=stores, image_ids=ids,
         features=_features(sources.features, len(ids["train"])), curves=curves, cards=cards,
-        recognised=_json(sources.recognised, "ingest"), audit=_json(sources.audit, "audit"),
-        scores=_json(sources.scores, "-s evaluate"), blend=_json(sources.blend, "-s evaluate"),
-        receipt=_json(sources.receipt, "-s submit"),
+        **{name: _json(getattr(sources, name), stage, keys) for name, (stage, keys) in KEYS.items()},
     )  # fmt: skip
 
 
-def _json(path: Path, stage: str) -> dict[str, Any]:
+def _json(path: Path, stage: str, keys: Sequence[str]) -> dict[str, Any]:
+    """The object in a JSON hand-over file, with at least these keys."""
     with made_by(stage, path):
         found = read_json(path)
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} holds {type(found).__name__}, must be an object")
-        return found
+        missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+        if missing:
+            raise ValueError(f"{path} is not of this version: it has no {missing[0]}")
+        return dict(found)
 
 
 def _features(path: Path, num_rows: int) -> np.ndarray:
     with made_by("embed_train", path):
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except EOFError as error:  # numpy's for a file of nothing
+            raise ValueError(f"{path} is empty") from error
         if found.ndim != 2 or len(found) not in (0, num_rows):
             raise ValueError(f"{path} holds {found.shape}, the train table has {num_rows} rows")
     return found

@@ -27,7 +27,7 @@ REPRO = [sys.executable, "-m", "dvc", "repro"]
 FOLD_STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
 ALL_STAGES = (
     "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", *FOLD_STAGES,
-    "evaluate", "submit",
+    "evaluate", "submit", "report",
 )  # fmt: skip
 KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take
     "folds": (FOLDS, FOLD_STAGES, ("parent", "worker", "server", "group", "all"), 0.6),
@@ -129,7 +129,8 @@ class Checkout(Project):
                 for out in entry["outs"]:
                     out["md5"] = NO_HASH
             if "submit" in stages:
-                del lock["stages"]["submit"]  # the last: receipt.json has the sha256 of dvc.lock as it was before
+                del lock["stages"]["submit"]  # receipt.json has the sha256 of dvc.lock as it was before
+                lock["stages"].pop("report", None)  # and its page shows that
         for path, md5 in outs:
             out = self.root / path
             if out.is_dir():  # the links to a user's own metric

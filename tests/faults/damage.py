@@ -120,6 +120,15 @@ def other_cell(column, value):
     return spoil
 
 
+def without_key(key):
+    def spoil(path):
+        found = json.loads(path.read_text())
+        del found[key]
+        path.write_text(json.dumps(found))
+
+    return spoil
+
+
 def other_key(key, value):
     def spoil(path):
         path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))

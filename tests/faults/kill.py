@@ -42,7 +42,17 @@ RECIPES = {
 BEFORE_FOLDS = (
     "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", "teach",
 )  # fmt: skip
-STAGES = (*BEFORE_FOLDS, "train", "train", "train", "train", "infer", "evaluate", "submit")  # train most: it resumes
+STAGES = (
+    *BEFORE_FOLDS,
+    "train",
+    "train",
+    "train",
+    "train",
+    "infer",
+    "evaluate",
+    "submit",
+    "report",
+)  # train most: it resumes
 PRELOAD = ("torch", "torch._dynamo", "numpy", "PIL.Image", "safetensors.torch", "timm.utils", "sklearn.metrics",
            "matplotlib.pyplot", "sklearn.model_selection")  # fmt: skip
 
@@ -150,7 +160,7 @@ def run_whole(project):
     other.params = project.params
     for stage in ("train", "infer"):
         other.run(stage, key="1")
-    for stage in ("evaluate", "submit"):
+    for stage in ("evaluate", "submit", "report"):
         started = time.perf_counter()
         project.finish(stage)
         seconds[stage] = time.perf_counter() - started

@@ -29,6 +29,7 @@ from damage import (
     truncate,
     with_inf,
     with_nan,
+    without_key,
 )
 from refusals import copy_of, refusal
 from safetensors.torch import load_file, save_file
@@ -127,6 +128,13 @@ DAMAGE = [
     ("data/report/per_class.csv", truncate, "submit", EVALUATE),
     ("data/report/per_class.csv", other_cell("predicted", "x"), "submit", EVALUATE),
     (SAMPLE, truncate, "submit", INGEST),
+    ("data/report/audit.json", json_list, "report", "-f audit`"),
+    ("data/report/audit.json", without_key("galleries"), "report", "-f audit`"),
+    ("data/report/curves.csv", truncate, "report", EVALUATE),
+    ("data/competition/recognised.json", truncate, "report", INGEST),
+    ("submissions/receipt.json", without_key("params"), "report", "-s submit`"),
+    ("data/features/train.npy", empty, "report", "-f embed_train`"),
+    (CARD, json_list, "report", TRAIN),
     (SAMPLE, empty, "submit", INGEST),
     (SAMPLE, not_utf8, "submit", INGEST),
 ]

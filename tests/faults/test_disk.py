@@ -5,7 +5,7 @@ import subprocess
 import pytest
 from refusals import copy_of, outputs, refusal
 
-STAGES = ("ingest", "split", "teach", "train", "infer", "evaluate", "submit")
+STAGES = ("ingest", "split", "teach", "train", "infer", "evaluate", "submit", "report")
 
 
 @pytest.fixture

@@ -1,0 +1,270 @@
+"""The page of a run in a real browser, from file://, with the network cut: what it shows is what the files say."""
+
+import importlib.resources
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from browser import looked_at, opened_browser
+from conftest import Workplace
+
+from benchmarks.made_up_run import write_run
+from pipeline.base.files import read_arrays, read_json
+
+HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & </script>")
+KINDS = {
+    "single_label": ("red fox", "수달", "بومة"),
+    "binary": ("0", "1"),
+    "multi_label": ("cloudy", "haze", "river", "road"),
+    "ordinal": ("0", "1", "2", "3"),
+}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with opened_browser() as found:
+        yield found
+
+
+def made(root, classes, **options):
+    """A made-up run, and its page by the real stages."""
+    place = Workplace(root)
+    place.params = write_run(root, classes, **options)
+    for stage in ("evaluate", "submit", "report"):
+        place.run(stage)
+    return place
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    return {kind: made(tmp_path_factory.mktemp(kind), KINDS[kind], kind=kind, num_train=90) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory):
+    classes = [f"class number {n}" for n in range(40)]
+    return made(tmp_path_factory.mktemp("forty"), classes, num_train=400, features=4)
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    classes = [f"n{n:08d}" for n in range(1000)]
+    return made(tmp_path_factory.mktemp("thousand"), classes, num_train=3000, num_test=500, skill=0.6)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("hostile"), HOSTILE, prefix="</script><b onclick=alert(2)>", num_train=60)
+
+
+def page_of(place):
+    return place.path("data/report/index.html")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_opens_without_a_request_or_a_complaint(places, browser, kind, dark):
+    with looked_at(browser, page_of(places[kind]), dark=dark) as page:
+        assert not page.asked and not page.complaints
+        pictures = page.tab.evaluate("Array.from(document.images).every(image => image.complete && image.naturalWidth)")
+        assert pictures and page.tab.evaluate("document.images.length") > 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_verdict_is_what_the_scores_say(places, browser, kind):
+    scores, receipt = (
+        read_json(places[kind].path(name)) for name in ("data/report/scores.json", "submissions/receipt.json")
+    )
+    with looked_at(browser, page_of(places[kind])) as page:
+        assert page.texts("#score") == [f"{scores['oof']['score']:.4f}"]
+        folds = scores["folds"]
+        assert page.texts("#folds-score") == [f"{folds['score_mean']:.4f} ± {folds['score_standard_error']:.4f}"]
+        page.tab.click("#verdict details summary")
+        assert [row[2] for row in page.rows("#folds")] == [f"{s['score']:.4f}" for s in folds["by_fold"].values()]
+        assert receipt["sha256"] in page.texts("#verdict")[0]
+        shown = page.texts("#warnings li")
+        assert [line for line in receipt["warnings"] if line not in shown] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_by_class_are_those_of_the_csv(places, browser, kind):
+    table = pd.read_csv(places[kind].path("data/report/per_class.csv"), dtype={"label": str})
+    with looked_at(browser, page_of(places[kind])) as page:
+        rows = page.rows("#classes-table")
+    assert [row[:3] for row in rows] == [[r.label, str(r.images), str(r.predicted)] for r in table.itertuples()]
+    for row, true in zip(rows, table.itertuples(), strict=True):
+        for cell, value in zip(row[3:6], (true.precision, true.recall, true.f1), strict=True):
+            point, interval = cell.split()
+            low, high = map(float, interval.split("–"))
+            assert point == f"{value:.3f}" and low - 0.005 <= value <= high + 0.005
+
+
+def test_the_confusion_is_that_of_the_csv(places, browser):
+    table = pd.read_csv(places["single_label"].path("data/report/confusion.csv"))
+    counts = table.pivot_table(index="true", columns="predicted", values="images")
+    classes = list(KINDS["single_label"])
+    with looked_at(browser, page_of(places["single_label"])) as page:
+        rows = page.rows("#confusion-table")
+        assert [row[0] for row in rows] == classes
+        assert [[int(cell) for cell in row[1:]] for row in rows] == counts.loc[classes, classes].to_numpy().tolist()
+        page.tab.check("input[value=share]")
+        shares = np.array([[float(cell) for cell in row[1:]] for row in page.rows("#confusion-table")])
+        assert np.allclose(shares.sum(axis=1), 1, atol=0.002)
+
+
+def test_of_several_labels_each_stands_against_the_rest(places, browser):
+    table = pd.read_csv(places["multi_label"].path("data/report/confusion.csv"))
+    with looked_at(browser, page_of(places["multi_label"])) as page:
+        for row in page.rows("#confusion-table"):
+            label = row[0]
+            own = table[table["true"].isin([label, f"not {label}"])].set_index(["true", "predicted"])["images"]
+            names = (label, label), (f"not {label}", label), (label, f"not {label}"), (f"not {label}", f"not {label}")
+            assert [int(cell) for cell in row[1:]] == [own[pair] for pair in names]
+
+
+def test_a_cell_opens_the_images_behind_it(places, browser):
+    with looked_at(browser, page_of(places["single_label"])) as page:
+        cell = page.tab.query_selector("button[data-cell]")
+        i, j = map(int, cell.get_attribute("data-cell").split(","))
+        cell.focus()
+        page.tab.keyboard.press("Enter")
+        ids = page.texts("#cell-images bdi")
+        assert 0 < len(ids) <= int(cell.get_attribute("data-images"))
+        assert KINDS["single_label"][i] in page.texts("#cell-title")[0]
+    place = places["single_label"]
+    truth = pd.read_csv(place.path("data/competition/train.csv"), dtype=str).set_index("image_id")["label"]
+    answers = {}
+    for fold in place.params["folds"]:
+        found = read_arrays(place.path(f"data/oof/{fold}.npz"), ("image_ids", "probs"))
+        answers |= dict(zip(found["image_ids"].tolist(), found["probs"].argmax(axis=1).tolist(), strict=True))
+    assert all(truth[name] == KINDS["single_label"][i] and answers[name] == j for name in ids)
+
+
+def test_tables_sort_and_search(forty, browser):
+    with looked_at(browser, page_of(forty)) as page:
+        page.tab.click("#classes-table th:nth-child(5) button")
+        recalls = [float(row[4].split()[0]) for row in page.rows("#classes-table")]
+        assert recalls == sorted(recalls) and len(recalls) == 40
+        page.tab.click("#classes-table th:nth-child(5) button")
+        assert [float(row[4].split()[0]) for row in page.rows("#classes-table")] == sorted(recalls, reverse=True)
+        page.tab.fill("input[data-search]", "NUMBER 17")
+        assert [row[0] for row in page.rows("#classes-table")] == ["class number 17"]
+
+
+def test_mistakes_say_how_many_filter_and_give_their_ids(forty, browser):
+    with looked_at(browser, page_of(forty)) as page:
+        said = page.texts("#mistakes-said")[0]
+        right = read_json(forty.path("data/report/scores.json"))["oof"]["accuracy"]
+        assert int(said.split()[0]) == round(400 * (1 - right)) and "60 most confident" in said
+        fold = "1"
+        page.tab.select_option("[data-cards=mistake-cards] select[data-by=fold]", fold)
+        cards = page.tab.query_selector_all("#mistake-cards > li:not([hidden])")
+        assert cards and all(f"fold {fold}" in card.inner_text() for card in cards)
+        page.tab.click("[data-cards=mistake-cards] [data-all]")
+        ids = page.tab.input_value("[data-cards=mistake-cards] textarea").splitlines()
+        assert len(ids) == len(cards) and set(ids) == {
+            card.query_selector("input").get_attribute("value") for card in cards
+        }
+        nearest = page.tab.query_selector_all("#mistake-cards .nearest img")
+        assert len(nearest) == 3 * 24
+
+
+def test_values_show_on_hover(places, browser):
+    rows = pd.read_csv(places["single_label"].path("data/report/curves.csv"))
+    first = rows[rows["valid_loss"].notna()].iloc[0]
+    with looked_at(browser, page_of(places["single_label"])) as page:
+        page.tab.hover("#learning circle[data-tip]")
+        assert page.texts("#tip") == [f"fold {int(first.fold)}, epoch {int(first.epoch)}: {first.valid_loss:.5g}"]
+
+
+def test_panels_of_a_kind_are_there_and_others_are_not(places, browser):
+    expected = {
+        "single_label": {"Calibration", "Confidence"},
+        "binary": {"Calibration", "Scores", "Threshold", "ROC", "Precision and recall"},
+        "multi_label": {"Calibration", "Scores", "Threshold"},
+        "ordinal": {"Calibration", "Confidence", "Expected grades"},
+    }
+    for kind, titles in expected.items():
+        with looked_at(browser, page_of(places[kind])) as page:
+            assert set(page.texts("#reliability h3")) == titles
+            assert bool(page.rows("#distances")) == (kind == "ordinal")
+
+
+def test_the_prior_is_that_of_the_receipt(places, browser):
+    labels = read_json(places["single_label"].path("submissions/receipt.json"))["labels"]
+    with looked_at(browser, page_of(places["single_label"])) as page:
+        assert {row[0]: int(row[5]) for row in page.rows("#prior-table")} == labels
+
+
+def test_hostile_names_are_text(hostile, browser):
+    with looked_at(browser, page_of(hostile)) as page:
+        assert not page.dialogs and not page.asked and not page.complaints
+        assert [row[0] for row in page.rows("#classes-table")] == list(HOSTILE)
+        for cell in page.tab.query_selector_all("button[data-cell]"):
+            cell.click()
+        assert page.texts("#cell-images bdi")[0].startswith("</script><b onclick=alert(2)>")
+        assert page.tab.query_selector("b") is None and page.tab.query_selector("img[onerror]") is None
+        assert not page.dialogs and not page.complaints
+
+
+def test_a_script_that_is_not_the_pages_does_not_run(places, browser, tmp_path):
+    text = page_of(places["single_label"]).read_text()
+    other = tmp_path / "index.html"
+    other.write_text(text.replace("</body>", "<script>document.title = 'altered'</script></body>"))
+    with looked_at(browser, other) as page:
+        assert page.tab.title() != "altered" and any("Content Security Policy" in line for line in page.complaints)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "forty", "thousand", "hostile"])
+@pytest.mark.parametrize("width", [400, 2000])
+def test_no_width_scrolls_sideways(places, forty, thousand, hostile, browser, kind, width):
+    place = {"forty": forty, "thousand": thousand, "hostile": hostile, **places}[kind]
+    with looked_at(browser, page_of(place), width=width) as page:
+        assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("kind", "dark"), [("forty", False), *((kind, dark) for kind in KINDS for dark in (False, True))]
+)
+def test_axe_finds_nothing_serious(places, forty, browser, kind, dark):
+    axe = importlib.resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
+    with looked_at(browser, page_of({"forty": forty, **places}[kind]), dark=dark) as page:
+        page.tab.click("#verdict details summary")
+        page.tab.evaluate(axe)  # through the debugger, which no policy binds
+        found = page.tab.evaluate("axe.run()")
+    serious = [
+        (violation["id"], violation["nodes"][0]["html"][:200])
+        for violation in found["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+def test_many_classes_show_their_worst_pairs_and_a_picture(thousand, browser):
+    with looked_at(browser, page_of(thousand)) as page:
+        counts = [int(row[2]) for row in page.rows("#confusion-table")]
+        assert len(counts) == 60 and counts == sorted(counts, reverse=True)
+        assert page.tab.evaluate("document.querySelector('.raster').naturalWidth") == 1000
+        assert len(page.rows("#classes-table")) == 1000
+        assert not page.asked and not page.complaints
+
+
+def test_pages_are_small(places, thousand):
+    assert page_of(places["single_label"]).stat().st_size < 1_500_000
+    assert page_of(thousand).stat().st_size < 6_000_000
+
+
+def test_the_same_run_gives_the_same_bytes(places):
+    place = places["ordinal"]
+    before = page_of(place).read_bytes()
+    page_of(place).unlink()
+    place.run("report")
+    assert page_of(place).read_bytes() == before
+
+
+def test_a_run_that_does_not_belong_together_is_refused(places, tmp_path):
+    place = made(tmp_path, KINDS["binary"], kind="binary", num_train=30)
+    place.path("data/report/decision.json").write_text(json.dumps({"thresholds": [0.5]}))
+    with pytest.raises(ValueError, match="dvc repro -f -s evaluate"):
+        place.run("report")
