@@ -96,7 +96,7 @@ def comparison_page(first: Compared, second: Compared, schema: Schema, dealt: De
         "charts": _charts(first, second),
         "num_won": int(won.sum()), "num_lost": int(lost.sum()), "sides": _by_chance(int(won.sum()), int(lost.sum())),
         "won": cards(np.flatnonzero(won)), "lost": cards(np.flatnonzero(lost)),
-        "params": _differing(first.params, second.params),
+        "params": differing_params(first.params, second.params),
     }  # fmt: skip
     return report_page(f"{first.name} against {second.name}", {"compared": panel}, pictures.addresses, {})
 
@@ -149,7 +149,8 @@ def _charts(first: Compared, second: Compared) -> list[tuple[str, Any, str]]:
     return found
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def differing_params(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(section.key, its value in the first, in the second) of all that differs."""
     one, other = _flat(first), _flat(second)
     keys = list(dict.fromkeys([*one, *other]))
     return [
