@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline.base import console
 from pipeline.base.params import check_params
+from pipeline.base.progress import PREFIX
 from pipeline.commands import places
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
@@ -108,6 +109,10 @@ class Screen:
             self._end()
         elif line.startswith(FAILED) and self.stage:
             pass  # the stage's own lines say why
+        elif self.stage and line.startswith(PREFIX):
+            self.lines.append(line.removeprefix(PREFIX))
+            if self._bar.disable:
+                console.say(f"{self.stage}: {self.lines[-1]}")
         elif line and not (self.stage and not self.lines and line.startswith("> ")):  # its command
             self.lines.append(line)
             if is_warning(line):

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.base.console import num_cores
+from pipeline.base.progress import progress_bar
 from pipeline.images.decode import bits_used, shown_kind
 from pipeline.images.store_batch import Batch, StoreFile, StoreReport, decode_batch
 from pipeline.images.workers import decode_there, worker_pool
@@ -64,7 +64,7 @@ def write_store(
     _reserve(path)
     with (
         contextlib.closing(_decoded(_batches(names, read, size), path, fit, bits)) as parts,
-        tqdm(desc=title, total=len(names), unit=" images", disable=None) as bar,
+        progress_bar(title, total=len(names), unit=" images") as bar,
     ):
         try:
             for part in parts:

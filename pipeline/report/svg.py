@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 NUM_COLOURS = 8  # of the palette in page.css; colours come again with other dashes
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 70, 12, 12, 42
 STRIP_HEIGHT = 110  # of a chart whose y axis says nothing
 MOST_MARKED = 40  # points of a line that carry a tip
 NUM_TICKS = 5

@@ -15,6 +15,7 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
 from pipeline.base.files import link_files, write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
+from pipeline.base.progress import progress_bar
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
 from pipeline.competition.problems import Problems
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)
         corrections = _corrections(competition.corrections, layout)
-        with tqdm(desc="fingerprints", unit=" images", disable=None) as bar:
+        with progress_bar("fingerprints", unit=" images") as bar:
             _write_list(args.train_list, layout.train_members, archive, bar)
             _write_list(args.test_list, layout.test_members, archive, bar)
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from pipeline.base import console
 from pipeline.base.params import load_params
+from pipeline.base.progress import progress_bar
 from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
@@ -153,7 +152,7 @@ class Kaggle(Site):
         import requests
 
         try:
-            with tqdm(total=len(content), desc="upload", unit="B", unit_scale=True, disable=None) as bar:
+            with progress_bar("upload", total=len(content), unit="B", unit_scale=True) as bar:
                 body = _Watched(content, bar, deadline_s=self._deadline_s)
                 response = requests.put(url, data=body, timeout=(WAIT_S, min(WAIT_S, self._deadline_s)))
         except requests.RequestException as error:
