@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 
 import pytest
 from conftest import ROOT
@@ -45,6 +46,7 @@ def test_short_work_says_nothing_there():
 
 def test_on_a_terminal_there_is_a_bar():
     mine, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 100))
     worked(60, stderr=its, stdout=subprocess.DEVNULL)
     os.close(its)
     shown = b""
