@@ -13,9 +13,9 @@ from conftest import ROOT
 
 WORK = """
 import time
-from pipeline.base import progress
-progress.SAY_EVERY_S = {every}
-with progress.progress_bar("decode train", total={total}, unit=" images") as bar:
+from pipeline.base import console
+console.SAY_EVERY_S = {every}
+with console.progress_bar("decode train", total={total}, unit=" images") as bar:
     for _ in range(20):
         time.sleep(0.02)
         bar.update(50)

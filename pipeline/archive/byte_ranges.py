@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, cast
 
 from tqdm import tqdm
 
-from pipeline.base.progress import progress_bar
+from pipeline.base.console import progress_bar
 
 PIECE = 1 << 20  # bytes in memory at once while something is unpacked
 PROGRESS_FROM = 256 << 20  # packed bytes; less is unpacked before a bar would be read

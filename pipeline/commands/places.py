@@ -48,7 +48,7 @@ REPORTED = Sources(  # what the page of a run is made of
     recognised=COMPETITION / "recognised.json", features=FEATURES[0], audit=Path("data/report/audit.json"),
     scores=SCORES, curves=Path("data/report/curves.csv"),
 )  # fmt: skip
-SHOWN, HISTORY = Path("data/show/index.html"), Path("data/history")
+PAGE, SHOWN, HISTORY = Path("data/report/index.html"), Path("data/show/index.html"), Path("data/history")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 

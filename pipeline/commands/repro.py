@@ -16,7 +16,6 @@ from tqdm import tqdm
 
 from pipeline.base import console
 from pipeline.base.params import check_params
-from pipeline.base.progress import PREFIX
 from pipeline.commands import places
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
@@ -109,8 +108,8 @@ class Screen:
             self._end()
         elif line.startswith(FAILED) and self.stage:
             pass  # the stage's own lines say why
-        elif self.stage and line.startswith(PREFIX):
-            self.lines.append(line.removeprefix(PREFIX))
+        elif self.stage and line.startswith(console.PROGRESS):
+            self.lines.append(line.removeprefix(console.PROGRESS))
             if self._bar.disable:
                 console.say(f"{self.stage}: {self.lines[-1]}")
         elif line and not (self.stage and not self.lines and line.startswith("> ")):  # its command

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.base.console import num_cores
-from pipeline.base.progress import progress_bar
+from pipeline.base.console import num_cores, progress_bar
 from pipeline.images.decode import bits_used, shown_kind
 from pipeline.images.store_batch import Batch, StoreFile, StoreReport, decode_batch
 from pipeline.images.workers import decode_there, worker_pool

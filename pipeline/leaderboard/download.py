@@ -8,8 +8,8 @@ from typing import Any
 
 from pipeline.archive.archive import open_archive
 from pipeline.base import console
+from pipeline.base.console import progress_bar
 from pipeline.base.files import md5_of, read_json, write_json
-from pipeline.base.progress import progress_bar
 from pipeline.leaderboard.site import Site, UnansweredError
 
 PIECE = 1 << 16  # bytes; of the last one before a break nothing is kept

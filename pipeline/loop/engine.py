@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from pipeline.base.progress import progress_bar
+from pipeline.base.console import progress_bar
 from pipeline.loop.device import random_state, set_random_state, to_device
 from pipeline.loop.epoch_meter import BatchResults, EpochMeter, Outcome
 from pipeline.loop.memory import MicroBatches, has_batch_norm

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
+from pipeline.base.console import progress_bar
 from pipeline.base.files import link_files, write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
-from pipeline.base.progress import progress_bar
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
 from pipeline.competition.problems import Problems

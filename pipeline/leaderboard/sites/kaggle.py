@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.base import console
+from pipeline.base.console import progress_bar
 from pipeline.base.params import load_params
-from pipeline.base.progress import progress_bar
 from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
