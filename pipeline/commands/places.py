@@ -39,7 +39,7 @@ FEATURES = Path("data/features/train.npy"), Path("data/features/train.json")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
-WORKBENCH = Path("data/workbench")
+KERNEL, WORKBENCH = Path("submissions/kernel"), Path("data/workbench")
 LEAK, SECONDS, TRAIN_COLUMNS = WORKBENCH / "leak", Path("data/seconds"), COMPETITION / "train_columns.csv"
 REPORTED = Sources(  # what the page of a run is made of
     **{name: RUN[name] for name in ("params", "schema", "train_table", "test_table", "folds", "train_images",

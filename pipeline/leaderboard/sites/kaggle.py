@@ -333,8 +333,9 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
     known = competition is not None
     if _has(said, SAYS_NOTEBOOK) or (known and competition.is_kernels_submissions_only):
         return (
-            f"{slug} takes notebooks only: pack the models with `python -m pipeline bundle`, add the zip to a notebook "
-            f"as a dataset, and submit it at {page}"
+            f"{slug} takes notebooks only: pack the models with `python -m pipeline bundle`, then `python -m pipeline "
+            f"bundle kernel --competition {slug} --user NAME` writes what Kaggle's client sends, as "
+            f"docs/code-competitions.md says; submit the kernel's output at {page}"
         )
     if _has(said, SAYS_CLOSED) or (known and competition.submissions_disabled):
         return f"{slug} takes no submissions any more (or not yet): see {page}/overview"
