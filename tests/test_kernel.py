@@ -9,7 +9,7 @@ from conftest import LABELS, csv_bytes, encoded, image_of
 
 from pipeline import __main__ as command
 from pipeline.base.params import CompetitionParams, load_section
-from pipeline.bundle.kernel import Kernel, script, verify_kernel, write_kernel
+from pipeline.leaderboard.sites._kernel import Kernel, script, verify_kernel, write_kernel
 
 
 @pytest.fixture(scope="module")

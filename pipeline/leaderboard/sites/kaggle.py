@@ -18,6 +18,7 @@ from pipeline.base import console
 from pipeline.base.console import progress_bar
 from pipeline.base.params import load_params
 from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
+from pipeline.leaderboard.sites._notebooks import Notebooks, with_remedy
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
 WAIT_S = 60.0  # for one answer; the client itself would wait for ever
@@ -120,6 +121,20 @@ class Kaggle(Site):
     def files(self) -> Any:
         """See `Site`."""
         return self._ask("download_data_files", "ApiDownloadDataFilesRequest", competition_name=self.slug)
+
+    def notebooks(self) -> Notebooks:
+        """See `Site`."""
+
+        def ask(call: Callable[[], Any]) -> Any:
+            with _one_sentence(self._notebook_sentence), _silent():
+                return call()
+
+        return Notebooks(self._api, ask)
+
+    def _notebook_sentence(self, error: Exception) -> str:
+        response = getattr(error, "response", None)
+        said = reason(response) if response is not None else ""
+        return self.hidden(with_remedy(sentence(error, self.slug), said) if said else sentence(error, self.slug))
 
     def hidden(self, text: str) -> str:
         """The text without any credential that this client knows."""
@@ -333,9 +348,8 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
     known = competition is not None
     if _has(said, SAYS_NOTEBOOK) or (known and competition.is_kernels_submissions_only):
         return (
-            f"{slug} takes notebooks only: pack the models with `python -m pipeline bundle`, then `python -m pipeline "
-            f"bundle kernel --competition {slug} --user NAME` writes what Kaggle's client sends, as "
-            f"docs/code-competitions.md says; submit the kernel's output at {page}"
+            f"{slug} takes notebooks only: `python -m pipeline upload --notebook -m MESSAGE` sends a bundle and a "
+            f"kernel, runs it and submits its output (docs/code-competitions.md); by hand: {page}"
         )
     if _has(said, SAYS_CLOSED) or (known and competition.submissions_disabled):
         return f"{slug} takes no submissions any more (or not yet): see {page}/overview"

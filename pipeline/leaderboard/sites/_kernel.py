@@ -12,12 +12,8 @@ from pathlib import Path
 
 from pipeline.archive.archive import open_archive
 from pipeline.base.files import write_bytes, write_json
-from pipeline.base.params import CompetitionParams
-from pipeline.bundle.bundle import (
-    MANIFEST,
-    run_without_network,
-    unpack,
-)
+from pipeline.base.params import CompetitionParams, load_section
+from pipeline.bundle.bundle import MANIFEST, organisers_sample, run_without_network, unpack
 from pipeline.submission.difference import first_difference
 
 SCRIPT_NAME, BUNDLE_NAME, SUBMISSION = "predict_offline.py", "bundle.zip", "submission.csv"
@@ -116,6 +112,28 @@ def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[
         },
     )  # fmt: skip
     return dataset, code
+
+
+def by_hand(dataset: Path, code: Path) -> list[str]:
+    """What to type to send the two folders."""
+    return [
+        f"next: kaggle datasets create -p {dataset}    (later: kaggle datasets version -p {dataset} -m new)",
+        f"then: kaggle kernels push -p {code}, and submit its output on its page once it has run",
+    ]
+
+
+def organisers_sample_name(params: Path, written: Path) -> str:
+    """The sample submission's place in the organiser's files; written: what ingest made of it.
+
+    Raises ValueError where there is none: a kernel finds its images and ids by it.
+    """
+    competition = load_section(params, "competition", CompetitionParams)
+    found = organisers_sample(Path(competition.raw), written, competition)
+    if found is None:
+        raise ValueError(
+            f"{competition.raw} holds no sample submission as {written} is: a kernel finds its images and ids by it"
+        )
+    return found[0]
 
 
 def script(sample: str, time_limit_s: float) -> str:
