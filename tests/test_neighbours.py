@@ -12,8 +12,17 @@ from PIL import Image, ImageDraw
 from pipeline.audit import neighbours as room
 from pipeline.audit.alignment import likenesses
 from pipeline.audit.drift import measure
-from pipeline.audit.neighbour_findings import by_class_mix, drift_findings, drifts, joined_groups, pair_findings
-from pipeline.audit.neighbours import Nearest, find_copies, majority, merged, nearest, space_of
+from pipeline.audit.label_neighbours import Contradicted, Contradictions, contradictions, majority, voters
+from pipeline.audit.neighbour_findings import (
+    by_class_mix,
+    drift_findings,
+    drifts,
+    joined_groups,
+    label_findings,
+    pair_findings,
+)
+from pipeline.audit.neighbours import Nearest, find_copies, merged, nearest, space_of
+from pipeline.competition.schema import Target
 from pipeline.models.features import write_features
 
 SIDE, COUNT = 48, 40
@@ -160,11 +169,61 @@ def test_equals_stand_in_order_of_rows_and_what_is_not_there_is_minus_one():
     assert (nearest(base, np.zeros((0, 2), np.float32), 3, start=4).rows == -1).all()
 
 
+# -- labels
+
+
 def test_the_majority_is_of_other_groups():
     near = Nearest(np.array([[1, 2, 3, -1], [0, 3, -1, -1]]), np.zeros((2, 4), np.float32))
     labels, groups = np.array([0, 2, 2, 1]), np.array([9, 9, 9, -1])
-    assert majority(labels, near, groups[:2], groups, 3).tolist() == [1, 1]
-    assert majority(labels, near, np.array([-1, -1]), groups, 2).tolist() == [2, 0]
+    voting = voters(near, groups[:2], groups)
+    assert voting[:, :2].tolist() == [[3, -1], [3, -1]]
+    assert [each.tolist() for each in majority(labels, voting)] == [[1, 1], [1, 1]]
+    alone = voters(near, np.array([-1, -1]), groups)
+    assert [each.tolist() for each in majority(labels, alone)] == [[2, 0], [2, 1]], "of equals the lowest"
+    assert majority(labels, np.full((1, 10), -1))[1].tolist() == [0]
+
+
+def neighbourhoods(count=300, classes=3, seed=0):
+    """(truth, voters) of clouds of points far from each other, a class each."""
+    draws = np.random.default_rng(seed)
+    truth = draws.integers(0, classes, count)
+    features = (8 * np.eye(classes, 16)[truth] + draws.normal(size=(count, 16))).astype(np.float32)
+    (units,) = space_of([(features, np.arange(count))])
+    return truth, voters(nearest(units, units, 15, start=0), np.full(count, -1), np.full(count, -1))
+
+
+SINGLE = Target(kind="single_label", columns=("label",), classes=("ant", "bee", "cat"))
+MULTI = Target(kind="multi_label", columns=("label",), classes=("ant", "bee", "cat"))
+
+
+@pytest.mark.parametrize("target", [SINGLE, MULTI], ids=["exclusive", "several"])
+def test_wrong_labels_are_found_and_right_ones_are_not(target):
+    right, voting = neighbourhoods()
+    wrong = np.sort(np.random.default_rng(1).choice(len(right), 12, replace=False))
+    given = right.copy()
+    given[wrong] = (right[wrong] + 1) % 3
+    of = (lambda labels: labels) if target.exclusive else (lambda labels: np.eye(3, dtype=np.float32)[labels])
+    assert contradictions(of(right), voting, target).found == []
+    found = contradictions(of(given), voting, target)
+    rows = {each.row for each in found.found}
+    assert rows <= set(wrong.tolist()) and len(rows) >= 6
+    assert all(target.classes[given[each.row]] in each.label or each.label.startswith("not ") for each in found.found)
+    assert [finding.severity for finding in label_findings(found, list(map(str, range(300))))] in (["warn"], ["note"])
+
+
+def test_few_contradictions_are_a_note_many_are_a_warning():
+    one = Contradicted(3, "ant", "bee", 9)
+    notes = (Contradictions([one] * 2, 10), Contradictions([one] * 40, 2000))
+    assert [label_findings(each, list("abcd"))[0].severity for each in notes] == ["note", "note"]
+    (found,) = label_findings(Contradictions([one] * 40, 500), list("abcd"))
+    assert (found.severity, found.count, found.first[0]) == ("warn", 40, "d (ant, rather bee)")
+    assert label_findings(Contradictions([], 0), []) == []
+
+
+def test_one_class_contradicts_nothing():
+    _, voting = neighbourhoods(40)
+    one = Target(kind="single_label", columns=("label",), classes=("ant",))
+    assert contradictions(np.zeros(40, dtype=np.int64), voting, one).found == []
 
 
 # -- drift
@@ -179,7 +238,7 @@ def sides(seed, num_train, num_test, shift=0.0, width=64):
 
 
 def test_one_kind_of_images_does_not_drift():
-    found = [measure(*sides(seed, *sizes)) for seed in range(8) for sizes in ((25, 25), (70, 40))]
+    found = [measure(*sides(seed, *sizes)) for seed in range(6) for sizes in ((25, 25), (70, 40))]
     assert not any(map(drifts, found))
     assert abs(np.mean([each.auc for each in found]) - 0.5) < 0.05
     assert np.std([each.deviations for each in found]) < 1.8
@@ -315,7 +374,8 @@ def test_the_stage_finds_what_was_planted(place):
     assert findings.get("near-copies in other folds, by features", (0, [])) == (len(apart), apart)
     assert findings["near-copies with other labels, by features"] == (1, ["04 (red) / 51 (blue)"])
     assert findings["test images also in train, by features"] == (1, ["t9 = 05"])
-    assert said["near_copies"]["pairs"] == 3 and 0.3 < said["drift"]["auc"] < 0.7
+    counts = [said["near_copies"][kind] for kind in ("across_folds", "in_one_fold", "train_and_test", "in_test")]
+    assert counts == [len(apart), 2 - len(apart), 1, 0] and 0.3 < said["drift"]["auc"] < 0.7
     assert b"04: red (fold" in place.path("data/report/neighbours.html").read_bytes()
 
 
@@ -370,7 +430,7 @@ def test_the_remedy_keeps_the_pairs_in_one_fold_and_trains_on_the_same_labels(pl
 
 def test_several_labels(tmp_path):
     found = found_by(looked(tmp_path, several=True))
-    assert found[0]["near_copies"]["pairs"] == 3 and found[0]["drift"]["auc_within_classes"] is None
+    assert found[0]["near_copies"]["train_and_test"] == 1 and found[0]["drift"]["auc_within_classes"] is None
 
 
 def test_without_features_it_says_nothing(workplace, capsys):

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.audit.drift import Drift
+from pipeline.audit.label_neighbours import Contradictions
 from pipeline.competition.class_findings import NUM_SHOWN, Finding, finding
 
 DRIFT_DEVIATIONS = 4.0  # of the AUC above chance: none of 1,000 random splits reaches it (docs/neighbours.md)
 DRIFT_AUC = 0.6  # below, what drifts matters little however many images prove it
+SUSPECT_SHARE, LEAST_SUSPECTS = 0.04, 10  # from both on suspect labels are more than what classes alike give
 CLASS_MIX_SHARE = 0.5  # of what is above chance: where less is left among images of one class, it is the mix of these
 
 
@@ -78,6 +80,19 @@ def drift_findings(found: Drift | None, most: Sequence[str]) -> list[Finding]:
             "split.time may show it in advance"
         )
     return [Finding(kind, "warn", len(found.scores), tuple(most[:NUM_SHOWN]), remedy)]
+
+
+def label_findings(found: Contradictions, ids: Sequence[str]) -> list[Finding]:
+    """A warning where there are more of them than of classes that look alike, else a note."""
+    if not found.found:
+        return []
+    many = found.share >= SUSPECT_SHARE and len(found.found) >= LEAST_SUSPECTS
+    named = [f"{ids[each.row]} ({each.label}, rather {each.suggested})" for each in found.found]
+    remedy = (
+        f"{found.share:.1%} of those whose neighbours agree; look at the page. `python -m pipeline workbench` asks the "
+        "trained models, which know more, and writes a file to make corrections of"
+    )
+    return [finding("labels that nearly all neighbours contradict", "warn" if many else "note", named, remedy)]
 
 
 def joined_groups(groups: np.ndarray, pairs: np.ndarray) -> np.ndarray:

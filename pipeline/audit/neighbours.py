@@ -111,20 +111,6 @@ def _best(cosines: np.ndarray, rows: np.ndarray, count: int) -> tuple[np.ndarray
     return np.take_along_axis(cosines, order, axis=1), np.take_along_axis(rows, order, axis=1)
 
 
-def majority(labels: np.ndarray, near: Nearest, own: np.ndarray, base: np.ndarray, count: int) -> np.ndarray:
-    """(N,) the label, of (M,) class indices, that most of the `count` nearest have, the lowest of equals.
-
-    own (N,), base (M,): the group of each query and of each of the base, -1 for none; one's own group has no vote.
-    """
-    votes = np.zeros((len(near.rows), int(labels.max()) + 1), dtype=np.int64)
-    left = np.full(len(near.rows), count)
-    for rows in near.rows.T:
-        voting = (rows >= 0) & (left > 0) & ~((base[rows] == own) & (own >= 0))
-        votes[np.flatnonzero(voting), labels[rows[voting]]] += 1
-        left -= voting
-    return votes.argmax(axis=1)
-
-
 def merged(one: Nearest, two: Nearest, start: int) -> Nearest:
     """The nearest of both; start: the number of the second base's first row."""
     rows = np.hstack([one.rows, np.where(two.rows >= 0, two.rows + start, -1)])

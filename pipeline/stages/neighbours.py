@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit.drift import Drift, measure, sample
+from pipeline.audit.label_neighbours import VOTERS, Contradictions, contradictions, majority, voters
 from pipeline.audit.neighbour_findings import (
     drift_findings,
     joined_groups,
+    label_findings,
     pair_findings,
     pair_groups,
 )
-from pipeline.audit.neighbours import STRANGER, Copies, Nearest, find_copies, majority, merged, nearest, space_of
+from pipeline.audit.neighbours import STRANGER, Copies, Nearest, find_copies, merged, nearest, space_of
 from pipeline.audit.page import Gallery, Picture, audit_page
 from pipeline.base import allocator, console
 from pipeline.base.files import made_by, read_json, write_bytes, write_json, write_table
@@ -41,9 +43,9 @@ from pipeline.competition.store import read_store
 
 PARTS = ("train", "test")
 COLUMNS = ("part", "image_id", "rank", "nearest_id", "label", "fold", "cosine")
+KINDS = ("across_folds", "in_one_fold", "train_and_test", "in_test")  # of pairs
 NUM_NEAREST = 3  # of each image, in nearest.csv
-SEARCHED = STRANGER + 5  # nearest of each image: five more than vote, as its own group has no vote
-VOTERS = 10  # nearest training images by which an image looks like a class
+SEARCHED = max(STRANGER, VOTERS) + 5  # nearest of each image: five more, as its own group has no vote
 PICTURED = 12  # groups in a gallery
 MOST_IMAGES = 200_000  # time grows as N², 10 minutes of two cores; of more none is compared
 
@@ -139,50 +141,65 @@ def _part(args: argparse.Namespace, part: str, num_rows: int) -> tuple[np.ndarra
     return store, features
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What features say of the images."""
+
+    near: Nearest  # training images of every image
+    copies: Copies
+    suspects: Contradictions
+    drift: Drift | None
+    unlike: list[int]  # test images that look least like training images, these first; none without `drift`
+    findings: list[Finding]
+
+
 def _look(args: argparse.Namespace, images: Images, target: Target) -> None:
     """Find it, write it, say it."""
+    found = _found(images, target, str(args.near_copies))
+    in_train = found.copies.pairs[found.copies.pairs[:, 1] < images.num_train]
+    rows = [(images.ids[row], images.labels[row], group) for row, group in pair_groups(in_train, images.ids).items()]
+    num_test = len(images.ids) - images.num_train
+    title = f"Neighbours by features: {images.num_train:,} labelled images, {num_test:,} to predict"
+    page = audit_page(title, found.findings, _galleries(images, found, target))
+    _write(args, _summary(images, found), _nearest_rows(images, found.near), rows, page)
+    _say(found)
+
+
+def _found(images: Images, target: Target, groups_file: str) -> Found:
     units = space_of(list(zip(images.features, images.rows, strict=True)))
     every = np.concatenate(units)
     near = nearest(every, units[0], SEARCHED, start=0)
     among_all = merged(near, nearest(every, units[1], SEARCHED, start=images.num_train), images.num_train)
     copies = find_copies(images.pixels, among_all, images.groups)
-    drift, order = _drift(images, near, copies, target)
-    most = [images.ids[number] for number in order]
+    groups, truth = joined_groups(images.groups, copies.pairs), target_array(images.labels, target)
+    voting = voters(near, groups, groups[: images.num_train])
+    suspects = contradictions(truth, voting[: images.num_train], target)
+    drift, unlike = _drift(images, groups, majority(truth, voting)[0] if target.exclusive else None)
     findings = [
         *pair_findings(
             copies.pairs.tolist(), ids=images.ids, num_train=images.num_train, folds=images.folds,
-            labels=images.labels, groups_file=str(args.near_copies), group_column=OWN_GROUP,
+            labels=images.labels, groups_file=groups_file, group_column=OWN_GROUP,
         ),
-        *drift_findings(drift, most),
+        *label_findings(suspects, images.ids),
+        *drift_findings(drift, [images.ids[number] for number in unlike]),
     ]  # fmt: skip
-    group_of = pair_groups(copies.pairs[copies.pairs[:, 1] < images.num_train], images.ids)
-    _write(
-        args, _summary(images, copies, drift, most, findings), _nearest_rows(images, near),
-        [(images.ids[row], images.labels[row], group) for row, group in group_of.items()],
-        audit_page(_title(images), findings, _galleries(images, near, copies, order if drift else [], target)),
-    )  # fmt: skip
-    console.say(_said(copies, drift))
-    for found in findings:
-        if found.severity == "warn":
-            console.say(f"warning: {found.kind}: {found.count:,} ({', '.join(found.first)}); {found.remedy}")
+    return Found(near=near, copies=copies, suspects=suspects, drift=drift, unlike=unlike, findings=findings)
 
 
-def _drift(images: Images, near: Nearest, copies: Copies, target: Target) -> tuple[Drift | None, list[int]]:
-    """(the drift, numbers of the test images that look least like training images, these first)."""
+def _drift(images: Images, groups: np.ndarray, looks: np.ndarray | None) -> tuple[Drift | None, list[int]]:
+    """(the drift, numbers of the test images that look least like training images, these first).
+
+    groups (N,): of images that show one picture; looks (N,): the class that each looks like.
+    """
     by_id = np.array(sorted(range(len(images.ids)), key=images.ids.__getitem__), dtype=np.int64)
     train = sample(by_id[by_id < images.num_train], seed=0)
     test = sample(by_id[by_id >= images.num_train], seed=1)
-    kept = np.concatenate([train, test])
-    looks = None
-    if target.exclusive:
-        labels = target_array(images.labels, target)
-        looks = majority(labels, near, images.groups, images.groups[: images.num_train], VOTERS)[kept]
-    chosen = (train, test - images.num_train)
+    kept, chosen = np.concatenate([train, test]), (train, test - images.num_train)
     of_train, of_test = (
         np.asarray(features[rows[numbers]])
         for features, rows, numbers in zip(images.features, images.rows, chosen, strict=True)
     )
-    found = measure(of_train, of_test, joined_groups(images.groups, copies.pairs)[kept], looks)
+    found = measure(of_train, of_test, groups[kept], looks if looks is None else looks[kept])
     return found, test[np.argsort(-found.scores, kind="stable")].tolist() if found else []
 
 
@@ -196,79 +213,84 @@ def _nearest_rows(images: Images, near: Nearest) -> Iterator[Sequence[object]]:
                 yield part, image_id, rank + 1, images.ids[row], images.labels[row], images.folds[row], cosine
 
 
-def _summary(
-    images: Images, copies: Copies, drift: Drift | None, most: Sequence[str], findings: Sequence[Finding]
-) -> dict[str, Any]:
+def _summary(images: Images, found: Found) -> dict[str, Any]:
     """neighbours.json: counts, limits, and everything found, the first three of each kind by name."""
-    one, two = copies.pairs.T
-    in_train = two < images.num_train
-    folds = np.array([*images.folds, *[""] * (len(images.ids) - images.num_train)], dtype=object)
-    told = {
-        "pairs_compared": copies.num_compared,
-        "pairs_left_out": copies.num_left_out,
-        "likeness_limit": round(copies.limit, 4),
-        "pairs": len(copies.pairs),
-        "pairs_in_train": int(in_train.sum()),
-        "pairs_across_folds": int((in_train & (folds[one] != folds[two])).sum()),
-        "pairs_train_test": int(((one < images.num_train) & ~in_train).sum()),
-    }
+    copies, drift = found.copies, found.drift
+    kinds = [_kind(images, *pair) for pair in copies.pairs.tolist()]
     drifted = drift and {
         "auc": round(drift.auc, 4),
         "error_by_chance": round(drift.error, 4),
         "auc_within_classes": None if drift.within_classes is None else round(drift.within_classes, 4),
-        "most_unlike": list(most[:NUM_NEAREST]),
     }
     return {
         "features": f"{images.features[0].shape[1]:,} of each image",
         "num_train": images.num_train,
         "num_test": len(images.ids) - images.num_train,
-        "near_copies": told,
+        "near_copies": {
+            "pairs_compared": copies.num_compared,
+            "pairs_left_out": copies.num_left_out,
+            "likeness_limit": round(copies.limit, 4),
+            **{kind: kinds.count(kind) for kind in KINDS},
+        },
+        "labels": {"contradicted": len(found.suspects.found), "neighbours_agree": found.suspects.num_unanimous},
         "drift": drifted,
-        "findings": [dataclasses.asdict(finding) for finding in findings],
+        "findings": [dataclasses.asdict(finding) for finding in found.findings],
     }
 
 
-def _title(images: Images) -> str:
-    num_test = len(images.ids) - images.num_train
-    return f"Neighbours by features: {images.num_train:,} labelled images, {num_test:,} to predict"
+def _kind(images: Images, one: int, two: int) -> str:
+    """Of `KINDS`, of a pair of which the first has the lower number."""
+    if two < images.num_train:
+        return "across_folds" if images.folds[one] != images.folds[two] else "in_one_fold"
+    return "train_and_test" if one < images.num_train else "in_test"
 
 
-def _galleries(images: Images, near: Nearest, copies: Copies, unlike: Sequence[int], target: Target) -> list[Gallery]:
-    labels = LabelSets(images.labels, several=not target.exclusive)
-    order = np.argsort(-copies.likeness, kind="stable")
-    pairs = [tuple(pair) for pair in copies.pairs[order].tolist()]
+def _galleries(images: Images, found: Found, target: Target) -> list[Gallery]:
+    labels, near, copies = LabelSets(images.labels, several=not target.exclusive), found.near, found.copies
+    pairs: dict[str, list[list[int]]] = {kind: [] for kind in KINDS}
+    for pair in copies.pairs[np.argsort(-copies.likeness, kind="stable")].tolist():
+        pairs[_kind(images, *pair)].append(pair)
 
     def picture(number: int) -> Picture:
-        if number >= images.num_train:
-            said = "test"
-        else:
+        said = "test"
+        if number < images.num_train:
             said = f"{', '.join(labels[number]) or 'no label'} (fold {images.folds[number]})"
         return Picture(images.pixels(np.array([number]))[0], f"{images.ids[number]}: {said}")
 
-    def pictures(groups: Sequence[Sequence[int]]) -> list[list[Picture]]:
-        return [[picture(number) for number in group] for group in groups[:PICTURED]]
+    def with_nearest(number: int, count: int) -> list[int]:
+        return [number, *(row for row in near.rows[number, :count].tolist() if row >= 0)]
 
-    def with_nearest(number: int) -> list[int]:
-        return [number, *(row for row in near.rows[number, :1].tolist() if row >= 0)]
-
-    apart = [(one, two) for one, two in pairs if two < images.num_train and images.folds[one] != images.folds[two]]
-    together = [(one, two) for one, two in pairs if two < images.num_train and images.folds[one] == images.folds[two]]
-    leaked = [(one, two) for one, two in pairs if one < images.num_train <= two]
     test = np.arange(images.num_train, len(images.ids))
-    far = test[np.argsort(near.cosines[test, 0], kind="stable")].tolist() if len(near.rows) else []
-    found = (
-        ("Near-copies in different folds", "the most alike first", apart),
-        ("Near-copies in one fold", "the most alike first", together),
-        ("Test images also in train", "the most alike first", leaked),
-        ("Test images least like training images", "what drifts, if anything does", [[number] for number in unlike]),
-        ("Test images furthest from any training image", "each with its nearest", list(map(with_nearest, far))),
+    far = test[np.argsort(near.cosines[test, 0], kind="stable")][:PICTURED].tolist()
+    galleries: tuple[tuple[str, str, list[list[int]]], ...] = (
+        ("Near-copies in different folds", "the most alike first", pairs["across_folds"]),
+        ("Near-copies in one fold", "the most alike first", pairs["in_one_fold"]),
+        ("Test images also in train", "the most alike first", pairs["train_and_test"]),
+        (
+            "Labels that nearly all neighbours contradict",
+            "each with its nearest two",
+            [with_nearest(each.row, 2) for each in found.suspects.found[:PICTURED]],
+        ),
+        ("Test images least like training images", "what drifts, if anything does", [[one] for one in found.unlike]),
+        (
+            "Test images furthest from any training image",
+            "each with its nearest",
+            [with_nearest(one, 1) for one in far],
+        ),
     )
-    return [Gallery(title, note, pictures(groups), most=2 * PICTURED) for title, note, groups in found]
+    return [
+        Gallery(title, note, [list(map(picture, group)) for group in groups[:PICTURED]], most=3 * PICTURED)
+        for title, note, groups in galleries
+    ]
 
 
-def _said(copies: Copies, drift: Drift | None) -> str:
-    told = f"{copies.num_compared:,} pairs of neighbours compared, {len(copies.pairs):,} show one picture"
-    return f"{told}; train against test: AUC {drift.auc:.2f} ± {drift.error:.2f}" if drift else told
+def _say(found: Found) -> None:
+    copies, drift = found.copies, found.drift
+    told = f"; train against test: AUC {drift.auc:.2f} ± {drift.error:.2f}, 0.5 is chance" if drift else ""
+    console.say(f"{copies.num_compared:,} pairs of neighbours compared, {len(copies.pairs):,} show one picture{told}")
+    for finding in found.findings:
+        if finding.severity == "warn":
+            console.say(f"warning: {finding.kind}: {finding.count:,} ({', '.join(finding.first)}); {finding.remedy}")
 
 
 def _write(
