@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pipeline.archive.archive import open_archive
-from pipeline.audit.drift import measure
+from pipeline.audit.drift import class_weights, measure
 from pipeline.audit.duplicates import near_copies
 from pipeline.audit.label_neighbours import contradictions, majority, voters
 from pipeline.audit.neighbour_findings import DRIFT_DEVIATIONS, by_class_mix, drifts, label_findings
@@ -237,8 +237,9 @@ def _drifted(name: str, found: Set, parts: list[tuple[np.ndarray, np.ndarray]]) 
         near = nearest(np.concatenate([units, of_test]), units, SEARCHED, start=0)
         groups = np.full(len(units) + len(of_test), -1)
         looks = majority(found.labels[train], voters(near, groups, groups[: len(units)]))[0]
-        labelled = (found.labels[train] >= 0).all()
-        measured = measure(found.features[train], test, np.arange(len(groups)), looks if labelled else None)
+        truth, labelled = found.labels[train], (found.labels[train] >= 0).all()
+        weights = class_weights(truth, looks[: len(units)], looks[len(units) :]) if labelled else None
+        measured = measure(found.features[train], test, np.arange(len(groups)), weights)
         assert measured
         results.append(measured)
     warned = [result for result in results if drifts(result)]

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.audit import neighbours as room
 from pipeline.audit.alignment import likenesses
-from pipeline.audit.drift import measure
+from pipeline.audit.drift import class_weights, measure
 from pipeline.audit.label_neighbours import Contradicted, Contradictions, contradictions, majority, voters
 from pipeline.audit.neighbour_findings import (
     by_class_mix,
@@ -246,7 +246,7 @@ def test_one_kind_of_images_does_not_drift():
 
 def test_a_shift_is_found_and_said():
     found = measure(*sides(0, 100, 60, shift=2.5))
-    assert drifts(found) and found.auc > 0.9 and found.within_classes is None
+    assert drifts(found) and found.auc > 0.9 and found.weighted is None
     (finding,) = drift_findings(found, ["a", "b", "c", "d"])
     assert finding.kind == "test images unlike training images" and finding.first == ("a", "b", "c")
     assert drift_findings(None, []) == []
@@ -254,14 +254,17 @@ def test_a_shift_is_found_and_said():
 
 def test_another_mix_of_classes_is_told_from_other_images():
     draws = np.random.default_rng(2)
-    classes = np.repeat([0, 1, 0, 1], [150, 50, 30, 90])
-    features = draws.normal(size=(320, 30)).astype(np.float32)
-    features[:, 0] += 6 * classes
-    mixed = measure(features[:200], features[200:], np.arange(320), classes)
+    classes = np.repeat([0, 1, 0, 1], [200, 60, 30, 110])
+    looks = np.where(draws.random(400) < 0.15, 1 - classes, classes)  # who tells classes errs, too
+    features = draws.normal(size=(400, 30)).astype(np.float32)
+    features[:, 0] += 3 * classes
+    weights = class_weights(classes[:260], looks[:260], looks[260:])
+    assert weights[classes[:260] == 1].mean() == pytest.approx(110 / 140 / (60 / 260), rel=0.2)
+    mixed = measure(features[:260], features[260:], np.arange(400), weights)
     assert drifts(mixed) and by_class_mix(mixed)
     assert drift_findings(mixed, ["x"])[0].kind == "test images of other classes' shares"
-    features[200:, 1] += 3
-    shifted = measure(features[:200], features[200:], np.arange(320), classes)
+    features[260:, 1] += 3
+    shifted = measure(features[:260], features[260:], np.arange(400), weights)
     assert drifts(shifted) and not by_class_mix(shifted)
 
 
@@ -430,7 +433,7 @@ def test_the_remedy_keeps_the_pairs_in_one_fold_and_trains_on_the_same_labels(pl
 
 def test_several_labels(tmp_path):
     found = found_by(looked(tmp_path, several=True))
-    assert found[0]["near_copies"]["train_and_test"] == 1 and found[0]["drift"]["auc_within_classes"] is None
+    assert found[0]["near_copies"]["train_and_test"] == 1 and found[0]["drift"]["auc_with_classes_mixed_alike"] is None
 
 
 def test_without_features_it_says_nothing(workplace, capsys):

@@ -10,6 +10,8 @@ import numpy as np
 FOLDS, REPEATS = 5, 4
 MOST_ROWS = 2000  # of each side: more tell no more of what matters
 LEAST_GROUPS = 10  # of images, on each side: with fewer nothing can be told
+MOST_CLASSES = 200  # of which the mix of the test images is estimated
+STEADY = 0.01  # how much a class that few images look like is left as it is
 COMPONENTS = 32  # the directions in which the images differ most
 STRENGTH = 0.1  # scikit-learn's C, for features of which the largest component has variance 1
 
@@ -20,7 +22,7 @@ class Drift:
 
     auc: float
     error: float  # by which AUC strays where nothing drifts
-    within_classes: float | None  # AUC among images that look like one class; None where no class was given
+    weighted: float | None  # AUC with training images weighted to the test images' mix of classes; None without weights
     scores: np.ndarray  # (M,) of the test images: the higher, the less like a training image
 
     @property
@@ -36,29 +38,56 @@ def sample(rows: np.ndarray, *, seed: int) -> np.ndarray:
     return rows[np.sort(np.random.default_rng(seed).choice(len(rows), MOST_ROWS, replace=False))]
 
 
-def measure(train: np.ndarray, test: np.ndarray, groups: np.ndarray, looks: np.ndarray | None = None) -> Drift | None:
+def class_weights(truth: np.ndarray, looks: np.ndarray, test_looks: np.ndarray) -> np.ndarray | None:
+    """(N,) of the training images, by which their classes are mixed as those of the test images; None of many classes.
+
+    truth (N,): class indices; looks (N,), test_looks (M,): the class that each image looks like, told of both sides by
+    one rule, which errs on both sides alike (black box shift estimation: Lipton, Wang, Smola 2018).
+    """
+    from scipy.optimize import nnls
+
+    count = int(max(truth.max(), looks.max(), test_looks.max(initial=0))) + 1
+    if count > MOST_CLASSES or not len(test_looks):
+        return None
+    confusion = np.zeros((count, count))
+    np.add.at(confusion, (looks, truth), 1 / len(truth))
+    shares = np.bincount(test_looks, minlength=count) / len(test_looks)
+    steady = np.diag(np.sqrt(STEADY * np.bincount(truth, minlength=count) / len(truth)))  # towards the mix as it is
+    ratio, _ = nnls(np.concatenate([confusion, steady]), np.concatenate([shares, steady.sum(axis=1)]))
+    weights: np.ndarray = ratio[truth]
+    return weights / weights.mean() if weights.any() else None
+
+
+def measure(train: np.ndarray, test: np.ndarray, groups: np.ndarray, weights: np.ndarray | None = None) -> Drift | None:
     """None where there are too few images.
 
     train, test: features (N, width), (M, width). groups (N + M,): images of one are held out together, so that a copy
-    gives none away. looks (N + M,): the class that each image looks like, told of both sides by one rule.
+    gives none away. weights (N,): by which the training images are mixed as the test images, for a second look.
     """
     sides, numbers = np.repeat([0, 1], [len(train), len(test)]), np.unique(groups, return_inverse=True)[1]
     if min(len(np.unique(numbers[sides == side])) for side in (0, 1)) < LEAST_GROUPS:
         return None
     parts = _components(np.concatenate([train, test]))
-    total, aucs, variances, within = np.zeros(len(sides)), [], [], []
+    plain = np.ones(len(sides))
+    auc, error, scores = _told_apart(parts, sides, numbers, plain)
+    weighted = None
+    if weights is not None:
+        weighted = _told_apart(parts, sides, numbers, np.concatenate([weights, plain[sides == 1]]))[0]
+    return Drift(auc=auc, error=error, weighted=weighted, scores=scores[sides == 1])
+
+
+def _told_apart(
+    parts: np.ndarray, sides: np.ndarray, numbers: np.ndarray, weights: np.ndarray
+) -> tuple[float, float, np.ndarray]:
+    """(AUC, by which it strays by chance, mean scores), held out; the chance is that of equal weights."""
+    total, aucs, variances = np.zeros(len(sides)), [], []
     for repeat in range(REPEATS):
-        scores, fold_of = _held_out(parts, sides, numbers, seed=repeat)
+        scores, fold_of = _held_out(parts, sides, numbers, weights, seed=repeat)
         total += scores
-        auc, variance = _mean_auc(scores, sides, fold_of)
+        auc, variance = _mean_auc(scores, sides, fold_of, weights)
         aucs.append(auc)
         variances.append(variance)
-        if looks is not None:
-            within.append(_mean_auc(scores, sides, fold_of * (looks.max() + 1) + looks)[0])
-    return Drift(
-        auc=float(np.mean(aucs)), error=float(np.sqrt(np.mean(variances))),
-        within_classes=float(np.mean(within)) if within else None, scores=total[sides == 1] / REPEATS,
-    )  # fmt: skip
+    return float(np.mean(aucs)), float(np.sqrt(np.mean(variances))), total / REPEATS
 
 
 def _components(features: np.ndarray) -> np.ndarray:
@@ -69,7 +98,9 @@ def _components(features: np.ndarray) -> np.ndarray:
     return parts / max(float(parts[:, 0].std()), 1e-12)
 
 
-def _held_out(parts: np.ndarray, sides: np.ndarray, numbers: np.ndarray, *, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _held_out(
+    parts: np.ndarray, sides: np.ndarray, numbers: np.ndarray, weights: np.ndarray, *, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """((N,) scores by a classifier that the other folds taught, (N,) folds), whole groups to a fold."""
     from sklearn.linear_model import LogisticRegression
 
@@ -79,7 +110,7 @@ def _held_out(parts: np.ndarray, sides: np.ndarray, numbers: np.ndarray, *, seed
         own = fold_of == fold
         if len(np.unique(sides[~own])) == 2 and own.any():
             model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=200)
-            scores[own] = model.fit(parts[~own], sides[~own]).decision_function(parts[own])
+            scores[own] = model.fit(parts[~own], sides[~own], weights[~own]).decision_function(parts[own])
     return scores, fold_of
 
 
@@ -97,18 +128,15 @@ def _folds(sides: np.ndarray, numbers: np.ndarray, *, seed: int) -> np.ndarray:
     return fold_of_group[numbers]
 
 
-def _mean_auc(scores: np.ndarray, sides: np.ndarray, strata: np.ndarray) -> tuple[float, float]:
-    """(AUC, its variance by chance) over pairs of one stratum: scores of two folds are of two classifiers."""
-    from scipy.stats import rankdata
-
+def _mean_auc(scores: np.ndarray, sides: np.ndarray, fold_of: np.ndarray, weights: np.ndarray) -> tuple[float, float]:
+    """(AUC, its variance by chance) over pairs of one fold: scores of two folds are of two classifiers."""
     pairs, wins, variance = 0.0, 0.0, 0.0
-    for stratum in np.unique(strata):
-        own = strata == stratum
-        many = float((sides[own] == 1).sum())
-        others = float(own.sum() - many)
-        if many and others:
-            ranks = rankdata(scores[own])
-            wins += float(ranks[sides[own] == 1].sum()) - many * (many + 1) / 2
-            pairs += many * others
-            variance += many * others * (many + others + 1) / 12
+    for fold in range(FOLDS):
+        train, test = (np.flatnonzero((fold_of == fold) & (sides == side)) for side in (0, 1))
+        order = train[np.argsort(scores[train], kind="stable")]
+        below = np.append(0.0, np.cumsum(weights[order]))
+        at = [np.searchsorted(scores[order], scores[test], side) for side in ("left", "right")]
+        wins += float((below[at[0]] + below[at[1]]).sum()) / 2
+        pairs += below[-1] * len(test)
+        variance += len(train) * len(test) * (len(train) + len(test) + 1) / 12
     return (wins / pairs, variance / pairs**2) if pairs else (0.5, 1.0)

@@ -11,7 +11,7 @@ from pipeline.competition.class_findings import NUM_SHOWN, Finding, finding
 DRIFT_DEVIATIONS = 4.0  # of the AUC above chance: none of 1,000 random splits reaches it (docs/neighbours.md)
 DRIFT_AUC = 0.6  # below, what drifts matters little however many images prove it
 SUSPECT_SHARE, LEAST_SUSPECTS = 0.04, 10  # from both on suspect labels are more than what classes alike give
-CLASS_MIX_SHARE = 0.5  # of what is above chance: where less is left among images of one class, it is the mix of these
+CLASS_MIX_SHARE = 0.5  # of what is above chance: where less is left with the classes mixed alike, they are it
 
 
 def pair_findings(
@@ -58,7 +58,7 @@ def drifts(found: Drift) -> bool:
 
 def by_class_mix(found: Drift) -> bool:
     """Whether the test images are of the same classes' images, in another proportion."""
-    return found.within_classes is not None and found.within_classes - 0.5 < CLASS_MIX_SHARE * (found.auc - 0.5)
+    return found.weighted is not None and found.weighted - 0.5 < CLASS_MIX_SHARE * (found.auc - 0.5)
 
 
 def drift_findings(found: Drift | None, most: Sequence[str]) -> list[Finding]:
@@ -69,8 +69,8 @@ def drift_findings(found: Drift | None, most: Sequence[str]) -> list[Finding]:
     if by_class_mix(found):
         kind = "test images of other classes' shares"
         remedy = (
-            f"{auc}, {found.within_classes:.2f} among images that look like one class: the classes are mixed otherwise "
-            "than in training, the images are alike; out-of-fold scores are of training's mix"
+            f"{auc}, {found.weighted:.2f} with training images weighted to their classes: the classes are mixed "
+            "otherwise than in training, the images are alike; out-of-fold scores are of training's mix"
         )
     else:
         kind = "test images unlike training images"

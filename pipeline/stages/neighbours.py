@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.audit.drift import Drift, measure, sample
+from pipeline.audit.drift import Drift, class_weights, measure, sample
 from pipeline.audit.label_neighbours import VOTERS, Contradictions, contradictions, majority, voters
 from pipeline.audit.neighbour_findings import (
     drift_findings,
@@ -174,7 +174,7 @@ def _found(images: Images, target: Target, groups_file: str) -> Found:
     groups, truth = joined_groups(images.groups, copies.pairs), target_array(images.labels, target)
     voting = voters(near, groups, groups[: images.num_train])
     suspects = contradictions(truth, voting[: images.num_train], target)
-    drift, unlike = _drift(images, groups, majority(truth, voting)[0] if target.exclusive else None)
+    drift, unlike = _drift(images, groups, truth, majority(truth, voting)[0] if target.exclusive else None)
     findings = [
         *pair_findings(
             copies.pairs.tolist(), ids=images.ids, num_train=images.num_train, folds=images.folds,
@@ -186,10 +186,12 @@ def _found(images: Images, target: Target, groups_file: str) -> Found:
     return Found(near=near, copies=copies, suspects=suspects, drift=drift, unlike=unlike, findings=findings)
 
 
-def _drift(images: Images, groups: np.ndarray, looks: np.ndarray | None) -> tuple[Drift | None, list[int]]:
+def _drift(
+    images: Images, groups: np.ndarray, truth: np.ndarray, looks: np.ndarray | None
+) -> tuple[Drift | None, list[int]]:
     """(the drift, numbers of the test images that look least like training images, these first).
 
-    groups (N,): of images that show one picture; looks (N,): the class that each looks like.
+    groups (N,): of images that show one picture; truth: `target_array`'s; looks (N,): the class that each looks like.
     """
     by_id = np.array(sorted(range(len(images.ids)), key=images.ids.__getitem__), dtype=np.int64)
     train = sample(by_id[by_id < images.num_train], seed=0)
@@ -199,7 +201,8 @@ def _drift(images: Images, groups: np.ndarray, looks: np.ndarray | None) -> tupl
         np.asarray(features[rows[numbers]])
         for features, rows, numbers in zip(images.features, images.rows, chosen, strict=True)
     )
-    found = measure(of_train, of_test, groups[kept], looks if looks is None else looks[kept])
+    weights = None if looks is None else class_weights(truth[train], looks[train], looks[test])
+    found = measure(of_train, of_test, groups[kept], weights)
     return found, test[np.argsort(-found.scores, kind="stable")].tolist() if found else []
 
 
@@ -220,7 +223,7 @@ def _summary(images: Images, found: Found) -> dict[str, Any]:
     drifted = drift and {
         "auc": round(drift.auc, 4),
         "error_by_chance": round(drift.error, 4),
-        "auc_within_classes": None if drift.within_classes is None else round(drift.within_classes, 4),
+        "auc_with_classes_mixed_alike": None if drift.weighted is None else round(drift.weighted, 4),
     }
     return {
         "features": f"{images.features[0].shape[1]:,} of each image",
