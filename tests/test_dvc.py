@@ -26,6 +26,7 @@ def project(tmp_path_factory):
             "weights",
             "embed_train",
             "embed_test",
+            "neighbours",
             *(f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "012"),
             "evaluate",
             "submit",

@@ -22,6 +22,7 @@ from pipeline.competition.problems import Problems
 from pipeline.competition.schema import (
     IMAGES_COLUMNS,
     NO_IMAGE,
+    OWN_GROUP,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     Schema,
@@ -78,8 +79,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             _write_list(args.test_list, layout.test_members, archive, bar)
 
     write_table(args.train_table, TRAIN_COLUMNS, zip(layout.train_ids, layout.train_labels, strict=True))
-    own = layout.train_table
-    write_table(args.train_columns, ("image_id", *own.header), zip(layout.train_ids, *own.cells, strict=True))
+    own, groups = layout.train_table, corrections.group_of
+    header = ("image_id", *([OWN_GROUP] if groups else []), *own.header)  # of one name the first counts
+    beside = [(groups.get(image_id, "") for image_id in layout.train_ids)] if groups else []
+    write_table(args.train_columns, header, zip(layout.train_ids, *beside, *own.cells, strict=True))
     write_table(args.test_table, TEST_COLUMNS, zip(layout.test_ids, strict=True))
     write_bytes(args.sample, layout.sample)
     write_target(args.target, layout.target)
