@@ -44,7 +44,13 @@ def places(tmp_path_factory):
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
     classes = [f"class number {n}" for n in range(40)]
-    return made(tmp_path_factory.mktemp("forty"), classes, num_train=400, features=4)
+    return made(
+        tmp_path_factory.mktemp("forty"),
+        classes,
+        num_train=400,
+        nearest=3,
+        drift={"auc": 0.71, "error_by_chance": 0.03, "auc_with_classes_mixed_alike": 0.66},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +172,7 @@ def test_mistakes_say_how_many_filter_and_give_their_ids(forty, browser):
         assert len(ids) == len(cards) and set(ids) == {
             card.query_selector("input").get_attribute("value") for card in cards
         }
+        assert "AUC of 0.710 (0.5 is chance, ± 0.030); 0.660 once" in page.texts("#drift")[0]
         nearest = page.tab.query_selector_all("#mistake-cards .nearest img")
         assert len(nearest) == 3 * 24
 

@@ -122,5 +122,5 @@ def prior(run: Run) -> dict[str, Any]:
         rows = sorted(rows, key=lambda row: -abs(row["apart"]))[:NUM_SHARES]
     return {
         "rows": rows, "classes": len(target.classes), "odd": odd, "odd_z": ODD_Z, "num_test": num_test,
-        "num_train": num_train,
+        "num_train": num_train, "drift": run.neighbours.get("drift"),
     }  # fmt: skip

@@ -48,7 +48,7 @@ def _warnings(run: Run) -> list[str]:
     """Of the contract, of how the files were read, and of the audit."""
     of_audit = [
         f"{finding['kind']}: {finding['count']:,} ({', '.join(finding['first'])}); {finding['remedy']}"
-        for finding in run.audit["findings"]
+        for finding in (*run.audit["findings"], *run.neighbours["findings"])
         if finding["severity"] != "note"
     ]
     allowed = [f"{kind}: {count:,} (allowed)" for kind, count in run.recognised["allowed_problems"].items()]

@@ -19,7 +19,7 @@ SAID = {
     "train_table": "CSV of labelled images", "test_table": "CSV of images to predict", "folds": "CSV from split",
     "train_images": ".npy from decode_train", "train_description": "JSON from decode_train",
     "test_images": ".npy from decode_test", "test_description": "JSON from decode_test",
-    "features": ".npy from embed_train", "oof": "folder of out-of-fold predictions, a file a fold",
+    "neighbours": "JSON from neighbours", "nearest": "CSV from neighbours", "oof": "folder of out-of-fold predictions, a file a fold",
     "members": "folder of the members of a blend, one each", "models": "folder of the folds' models: their cards",
     "audit": "JSON from audit", "scores": "JSON from evaluate", "decision": "JSON from evaluate",
     "blend": "JSON from evaluate", "curves": "CSV from evaluate", "receipt": "JSON from submit",
