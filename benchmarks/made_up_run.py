@@ -77,10 +77,11 @@ def write_run(
     write_table(data / "images/test.csv", ("sha256", "failure"), [("0" * 64, "")] * num_test)
     write_json(data / "report/neighbours.json", {"findings": [], **({"drift": drift} if drift else {})})
     nearest_rows = (
-        ("train", ids["train"][row], rank, ids["train"][(row + rank) % num_train], labels[(row + rank) % num_train], "0",
-         f"{1 - rank / 10:.4f}")
-        for row in range(num_train) for rank in range(1, nearest + 1)
-    )  # fmt: skip
+        ("train", ids["train"][row], rank, ids["train"][other], labels[other], "0", f"{1 - rank / 10:.4f}")
+        for row in range(num_train)
+        for rank in range(1, nearest + 1)
+        for other in [(row + rank) % num_train]
+    )
     write_table(data / "report/nearest.csv", NEAREST_COLUMNS, nearest_rows)
     write_json(data / "report/audit.json", _audit(num_train, num_test, side, list(findings), ids))
     (data / "members").mkdir(parents=True, exist_ok=True)

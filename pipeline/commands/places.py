@@ -45,8 +45,8 @@ REPORTED = Sources(  # what the page of a run is made of
     **{
         name: RUN[name]
         for name in (
-            "params", "schema", "train_table", "test_table", "folds", "train_images", "train_description", "test_images",
-            "test_description", "oof", "members", "models", "decision", "blend", "receipt",
+            "params", "schema", "train_table", "test_table", "folds", "train_images", "train_description",
+            "test_images", "test_description", "oof", "members", "models", "decision", "blend", "receipt",
         )
     },
     recognised=COMPETITION / "recognised.json",
