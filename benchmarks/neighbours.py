@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw
 from pipeline.archive.archive import open_archive
 from pipeline.audit.drift import class_weights, measure
 from pipeline.audit.duplicates import near_copies
-from pipeline.audit.label_neighbours import contradictions, majority, voters
+from pipeline.audit.label_neighbours import contradictions, looks, voters
 from pipeline.audit.neighbour_findings import DRIFT_DEVIATIONS, by_class_mix, drifts, label_findings
 from pipeline.audit.neighbours import Copies, find_copies, nearest, space_of
 from pipeline.competition.schema import Target
@@ -195,11 +195,11 @@ def drift(found: Set) -> Iterator[list[str]]:
     """Warnings, of so many draws, and the mean AUC."""
     yield ["train and test", "images", "warnings", "as class mix", "AUC", "deviations above chance: mean, highest"]
     yield ["---"] * 6
-    (units,) = space_of([(found.features, np.arange(len(found.features)))])
+    count = len(found.features)
     for num_train, num_test in SIZES:
-        if num_train + num_test <= len(units):
+        if num_train + num_test <= count:
             splits = SPLITS if num_train < 1000 else SPLITS // 3
-            draws = [np.random.default_rng(seed).permutation(len(units)) for seed in range(splits)]
+            draws = [np.random.default_rng(seed).permutation(count) for seed in range(splits)]
             parts = [(draw[:num_train], found.features[draw[num_train : num_train + num_test]]) for draw in draws]
             yield _drifted("random", found, parts)
     for kind in ("brighter by 40 %", "JPEG of quality 30", "halved and doubled", "cropped to 80 % of each side"):
@@ -208,7 +208,7 @@ def drift(found: Set) -> Iterator[list[str]]:
             for seed in range(SEEDS):
                 draws_of = np.random.default_rng(seed)
                 at = draws_of.permutation(len(found.chosen))[:num_test]
-                rest = np.setdiff1d(np.arange(len(units)), found.chosen[at])
+                rest = np.setdiff1d(np.flatnonzero(found.labels >= 0), found.chosen[at])
                 train = draws_of.choice(rest, min(len(rest), 2 * num_test), replace=False)
                 parts.append((train, found.copies[kind][1][at]))
             yield _drifted(kind, found, parts)
@@ -233,13 +233,13 @@ def _mixed(found: Set, share: float, num_test: int) -> Iterator[tuple[np.ndarray
 def _drifted(name: str, found: Set, parts: list[tuple[np.ndarray, np.ndarray]]) -> list[str]:
     results = []
     for train, test in parts:
-        units, of_test = space_of([(found.features, train), (test, np.arange(len(test)))])
-        near = nearest(np.concatenate([units, of_test]), units, SEARCHED, start=0)
-        groups = np.full(len(units) + len(of_test), -1)
-        looks = majority(found.labels[train], voters(near, groups, groups[: len(units)]))[0]
-        truth, labelled = found.labels[train], (found.labels[train] >= 0).all()
-        weights = class_weights(truth, looks[: len(units)], looks[len(units) :]) if labelled else None
-        measured = measure(found.features[train], test, np.arange(len(groups)), weights)
+        groups, truth, weights = np.arange(len(train) + len(test)), found.labels[train], None
+        if (truth >= 0).all():
+            units, of_test = space_of([(found.features, train), (test, np.arange(len(test)))])
+            near = nearest(np.concatenate([units, of_test]), units, SEARCHED, start=0)
+            seem = looks(truth, voters(near, groups, groups[: len(units)]))
+            weights = class_weights(truth, seem[: len(units)], seem[len(units) :])
+        measured = measure(found.features[train], test, groups, weights)
         assert measured
         results.append(measured)
     warned = [result for result in results if drifts(result)]

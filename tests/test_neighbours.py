@@ -1,8 +1,10 @@
 """Neighbours by frozen features: planted copies and drift are found, clean sets are silent, blocks change nothing."""
 
+import copy
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image, ImageDraw
 from pipeline.audit import neighbours as room
 from pipeline.audit.alignment import likenesses
 from pipeline.audit.drift import class_weights, measure
-from pipeline.audit.label_neighbours import Contradicted, Contradictions, contradictions, majority, voters
+from pipeline.audit.label_neighbours import Contradicted, Contradictions, contradictions, looks, majority, voters
 from pipeline.audit.neighbour_findings import (
     by_class_mix,
     drift_findings,
@@ -25,7 +27,7 @@ from pipeline.audit.neighbours import Nearest, find_copies, merged, nearest, spa
 from pipeline.competition.schema import Target
 from pipeline.models.features import write_features
 
-SIDE, COUNT = 48, 40
+SIDE, COUNT = 48, 30
 
 
 def picture(number, side=SIDE):
@@ -103,7 +105,7 @@ def test_the_order_of_images_changes_nothing():
     assert moved == set(map(tuple, second.pairs.tolist())) and len(moved) >= 7
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_strangers_are_silent(seed):
     """Of one scene with many likenesses, too: all share what stands in the middle."""
     draws = np.random.default_rng(seed)
@@ -181,6 +183,7 @@ def test_the_majority_is_of_other_groups():
     alone = voters(near, np.array([-1, -1]), groups)
     assert [each.tolist() for each in majority(labels, alone)] == [[2, 0], [2, 1]], "of equals the lowest"
     assert majority(labels, np.full((1, 10), -1))[1].tolist() == [0]
+    assert looks(np.array([0, 0, 0, 0, 1]), np.array([[0, 1, 4, -1]])).tolist() == [1], "the only one of its class"
 
 
 def neighbourhoods(count=300, classes=3, seed=0):
@@ -238,7 +241,7 @@ def sides(seed, num_train, num_test, shift=0.0, width=64):
 
 
 def test_one_kind_of_images_does_not_drift():
-    found = [measure(*sides(seed, *sizes)) for seed in range(6) for sizes in ((25, 25), (70, 40))]
+    found = [measure(*sides(seed, *sizes)) for seed in range(5) for sizes in ((25, 25), (60, 40))]
     assert not any(map(drifts, found))
     assert abs(np.mean([each.auc for each in found]) - 0.5) < 0.05
     assert np.std([each.deviations for each in found]) < 1.8
@@ -403,32 +406,25 @@ def test_the_same_files_come_out_again(place):
     assert [place.path(f"data/report/{name}").read_bytes() for name in names] == before
 
 
-def test_the_remedy_keeps_the_pairs_in_one_fold_and_trains_on_the_same_labels(place):
-    labels, seeds = place.path("data/competition/train.csv").read_bytes(), 0
-    mine = place.path("mine.csv")
-    mine.write_bytes(place.path("data/report/near_copies.csv").read_bytes())
-    before = dict(place.params["competition"])
-    place.params["competition"]["corrections"] = str(mine)
-    place.params["split"]["group"] = "own_group"
-    try:
-        for seed in (0, 1):
-            place.params["split"]["seed"] = seed
-            place.run("ingest")
-            place.run("split")
-            folds = {row["image_id"]: row["fold"] for row in table(place.path("data/folds.csv"))}
-            seeds += folds["03"] == folds["50"] and folds["04"] == folds["51"]
-        assert seeds == 2
-        assert place.path("data/competition/train.csv").read_bytes() == labels
-        assert len(table(place.path("data/competition/corrections.csv"))) == 0
-        place.run("neighbours")
-        assert "near-copies in other folds, by features" not in found_by(place)[1]
-    finally:
-        place.params["competition"], place.params["split"] = (
-            before,
-            place.params["split"] | {"group": "none", "seed": 0},
-        )
-        for stage in ("ingest", "split", "neighbours"):
-            place.run(stage)
+def test_the_remedy_keeps_the_pairs_in_one_fold_and_trains_on_the_same_labels(place, tmp_path):
+    shutil.copytree(place.root, tmp_path / "copy")
+    again = Workplace(tmp_path / "copy")
+    again.params = copy.deepcopy(place.params)
+    mine = again.path("mine.csv")
+    shutil.copy(again.path("data/report/near_copies.csv"), mine)
+    again.params["competition"]["corrections"] = str(mine)
+    again.params["split"]["group"] = "own_group"
+    again.run("ingest")
+    for seed in range(4):
+        again.params["split"]["seed"] = seed
+        again.run("split")
+        folds = {row["image_id"]: row["fold"] for row in table(again.path("data/folds.csv"))}
+        assert folds["03"] == folds["50"] and folds["04"] == folds["51"]
+    train = "data/competition/train.csv"
+    assert again.path(train).read_bytes() == place.path(train).read_bytes()
+    assert table(again.path("data/competition/corrections.csv")) == []
+    again.run("neighbours")
+    assert "near-copies in other folds, by features" not in found_by(again)[1]
 
 
 def test_several_labels(tmp_path):

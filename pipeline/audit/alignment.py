@@ -1,7 +1,7 @@
 """Whether one image shows what another does: laid over each other as well as they go, then compared in detail.
 
 For the few pairs that something else names (`pipeline.audit.neighbours`): it finds a copy that was cropped, turned,
-mirrored, brightened, written over or stored anew, at 2 to 3 ms a pair.
+mirrored, brightened, written over or stored anew, at 3 to 4 ms a pair.
 """
 
 from collections.abc import Callable

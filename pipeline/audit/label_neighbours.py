@@ -49,11 +49,30 @@ def voters(near: Nearest, own: np.ndarray, base: np.ndarray) -> np.ndarray:
 
 def majority(labels: np.ndarray, voting: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """((N,) the label, of (M,) class indices, that most of the voters have, the lowest of equals, (N,) how many)."""
-    cast = np.where(voting >= 0, labels[voting], -1)
-    counts = np.stack([(cast == one[:, None]).sum(axis=1) * (one >= 0) for one in cast.T], axis=1)
+    cast, counts = _votes(labels, voting)
     most = counts.max(axis=1)
-    label = np.where(counts == most[:, None], np.maximum(cast, 0), np.iinfo(np.int64).max).min(axis=1)
-    return label, most
+    return _lowest(cast, counts == most[:, None]), most
+
+
+def looks(labels: np.ndarray, voting: np.ndarray) -> np.ndarray:
+    """(N,) the label, of (M,) class indices, that more voters have than of any other, measured by how many there are.
+
+    Of few classes among many a majority would see none.
+    """
+    cast, counts = _votes(labels, voting)
+    shares = counts / np.bincount(labels)[np.maximum(cast, 0)]
+    return _lowest(cast, shares == shares.max(axis=1)[:, None])
+
+
+def _votes(labels: np.ndarray, voting: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """((N, `VOTERS`) the label of each voter, -1 of none, (N, `VOTERS`) how many have the same, 0 of none)."""
+    cast = np.where(voting >= 0, labels[voting], -1)
+    return cast, np.stack([(cast == one[:, None]).sum(axis=1) * (one >= 0) for one in cast.T], axis=1)
+
+
+def _lowest(cast: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    found: np.ndarray = np.where(kept, np.maximum(cast, 0), np.iinfo(np.int64).max).min(axis=1)
+    return found
 
 
 def contradictions(truth: np.ndarray, voting: np.ndarray, target: Target) -> Contradictions:

@@ -66,20 +66,19 @@ def drift_findings(found: Drift | None, most: Sequence[str]) -> list[Finding]:
     if found is None or not drifts(found):
         return []
     auc = f"AUC {found.auc:.2f} ± {found.error:.2f} where 0.5 is chance"
+    if found.weighted is not None:
+        auc += f", {found.weighted:.2f} with training images weighted to the test images' mix of classes"
     if by_class_mix(found):
         kind = "test images of other classes' shares"
-        remedy = (
-            f"{auc}, {found.weighted:.2f} with training images weighted to their classes: the classes are mixed "
-            "otherwise than in training, the images are alike; out-of-fold scores are of training's mix"
-        )
+        remedy = "the images are alike, their classes are mixed otherwise: out-of-fold scores are of training's mix"
     else:
         kind = "test images unlike training images"
         remedy = (
-            f"{auc}: out-of-fold scores are too good for them; look at the page for what differs (brightness, "
-            "sharpness, background), check that both were stored alike, and augment by it; folds by split.group or "
-            "split.time may show it in advance"
+            "out-of-fold scores are too good for them; look at the page for what differs (brightness, sharpness, "
+            "background), check that both were stored alike, and augment by it; folds by split.group or split.time may "
+            "show it in advance"
         )
-    return [Finding(kind, "warn", len(found.scores), tuple(most[:NUM_SHOWN]), remedy)]
+    return [Finding(kind, "warn", len(found.scores), tuple(most[:NUM_SHOWN]), f"{auc}: {remedy}")]
 
 
 def label_findings(found: Contradictions, ids: Sequence[str]) -> list[Finding]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit.drift import Drift, class_weights, measure, sample
-from pipeline.audit.label_neighbours import VOTERS, Contradictions, contradictions, majority, voters
+from pipeline.audit.label_neighbours import VOTERS, Contradictions, contradictions, looks, voters
 from pipeline.audit.neighbour_findings import (
     drift_findings,
     joined_groups,
@@ -174,7 +174,7 @@ def _found(images: Images, target: Target, groups_file: str) -> Found:
     groups, truth = joined_groups(images.groups, copies.pairs), target_array(images.labels, target)
     voting = voters(near, groups, groups[: images.num_train])
     suspects = contradictions(truth, voting[: images.num_train], target)
-    drift, unlike = _drift(images, groups, truth, majority(truth, voting)[0] if target.exclusive else None)
+    drift, unlike = _drift(images, groups, truth, looks(truth, voting) if target.exclusive else None)
     findings = [
         *pair_findings(
             copies.pairs.tolist(), ids=images.ids, num_train=images.num_train, folds=images.folds,
@@ -187,11 +187,11 @@ def _found(images: Images, target: Target, groups_file: str) -> Found:
 
 
 def _drift(
-    images: Images, groups: np.ndarray, truth: np.ndarray, looks: np.ndarray | None
+    images: Images, groups: np.ndarray, truth: np.ndarray, seem: np.ndarray | None
 ) -> tuple[Drift | None, list[int]]:
     """(the drift, numbers of the test images that look least like training images, these first).
 
-    groups (N,): of images that show one picture; truth: `target_array`'s; looks (N,): the class that each looks like.
+    groups (N,): of images that show one picture; truth: `target_array`'s; seem (N,): the class that each looks like.
     """
     by_id = np.array(sorted(range(len(images.ids)), key=images.ids.__getitem__), dtype=np.int64)
     train = sample(by_id[by_id < images.num_train], seed=0)
@@ -201,7 +201,7 @@ def _drift(
         np.asarray(features[rows[numbers]])
         for features, rows, numbers in zip(images.features, images.rows, chosen, strict=True)
     )
-    weights = None if looks is None else class_weights(truth[train], looks[train], looks[test])
+    weights = None if seem is None else class_weights(truth[train], seem[train], seem[test])
     found = measure(of_train, of_test, groups[kept], weights)
     return found, test[np.argsort(-found.scores, kind="stable")].tolist() if found else []
 
