@@ -9,14 +9,24 @@ from pathlib import Path
 
 import yaml
 
+from tests import warm
 from tests.conftest import ROOT, Workplace, competition_files, write_zip
+
+NAMES = {
+    "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+    "DVC_NO_ANALYTICS": "1",
+}  # fmt: skip
+NOT_KEPT = (".git", ".dvc", "__pycache__")
 
 
 class Project:
-    """A git clone's worth of the project, with a small competition and a quick recipe."""
+    """A git clone's worth of the project, with a small competition and a quick recipe.
 
-    def __init__(self, root):
-        self.root = root
+    warm: commands and stages begin with the libraries imported already (`tests/warm.py`).
+    """
+
+    def __init__(self, root, *, num_folds=3, warm=True):
+        self.root, self.warm = root, warm
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT,
@@ -33,8 +43,8 @@ class Project:
         self.params = Workplace(root).params
         self.params["competition"]["raw"] = "raw.zip"
         self.params["train"]["epochs"] = 1
-        self.params["folds"] = {"0": {}, "1": {}, "2": {}}
-        self.params["split"]["num_folds"] = 3
+        self.params["folds"] = {str(fold): {} for fold in range(num_folds)}
+        self.params["split"]["num_folds"] = num_folds
         self.save()
         for words in (
             ["init", "-q"],
@@ -46,19 +56,28 @@ class Project:
     def save(self):
         (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
 
-    def dvc(self, *words, fails=False):
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        names = {
-            "GIT_AUTHOR_NAME": "t",
-            "GIT_AUTHOR_EMAIL": "t@t",
-            "GIT_COMMITTER_NAME": "t",
-            "GIT_COMMITTER_EMAIL": "t@t",
-        }
-        environment = os.environ | names | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    def keep(self, folder):
+        """Copy all files but git's and DVC's own to `folder`, for `restore`."""
+        shutil.copytree(self.root, folder, symlinks=True, ignore=shutil.ignore_patterns(*NOT_KEPT))
+
+    def restore(self, folder):
+        """All files as they were kept, with their times; DVC's cache stays as it has grown."""
+        now, kept = _times(self.root), _times(folder)
+        for name in now.keys() - kept.keys():
+            (self.root / name).unlink()
+        for name in (name for name, times in kept.items() if now.get(name) != times):
+            (self.root / name).unlink(missing_ok=True)
+            (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(folder / name, self.root / name, follow_symlinks=False)
+        self.params = yaml.safe_load((self.root / "params.yaml").read_text())
+
+    def run(self, module, *words, fails=False):
+        """What `python -m module` says."""
+        environment = os.environ | NAMES | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
+            [warm.python() if self.warm else sys.executable, "-m", module, *words],
             cwd=self.root,
-            env=environment,
+            env=warm.environment(environment) if self.warm else environment,
             capture_output=True,
             text=True,
             check=False,
@@ -67,18 +86,23 @@ class Project:
         assert (done.returncode != 0) == fails, output
         return output
 
+    def dvc(self, *words, fails=False):
+        return self.run("dvc", *words, fails=fails)
+
     def pipeline(self, *words, fails=False):
-        """What `python -m pipeline` says."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pipeline", *words],
-            cwd=self.root,
-            env=os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return self.run("pipeline", *words, fails=fails)
 
     def ran(self, *words):
         """The stages that `dvc repro` ran, in order."""
         return re.findall(r"Running stage '(.+?)'", self.dvc("repro", *words))
+
+
+def _times(root):
+    """Path of each file that is kept -> what changes with it."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name not in NOT_KEPT]
+        for path in (Path(folder, name) for name in names):
+            status = path.lstat()
+            found[path.relative_to(root)] = status.st_mtime_ns, status.st_size, status.st_mode
+    return found

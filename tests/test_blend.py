@@ -638,7 +638,7 @@ def git(project, *words):
 
 @pytest.mark.slow
 def test_a_blend_of_a_revision_an_experiment_and_a_folder_is_restored_and_verified(tmp_path):
-    project = Project(tmp_path / "project")
+    project = Project(tmp_path / "project", num_folds=2)
     first = project.ran()
     assert {"evaluate", "submit"} <= set(first)
     git(project, "add", "-A")

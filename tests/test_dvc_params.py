@@ -9,9 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from contextlib import chdir
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from project import Project
 
 from pipeline.base.params import SECTIONS
 from pipeline.base.yamls import read_yaml
+from tests import warm
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +94,7 @@ class Watched(Project):
     """A finished project of two folds; `dvc` is called within this process."""
 
     def __init__(self, root):
-        super().__init__(root)
+        super().__init__(root, num_folds=2)
         files = competition_files(labels=("bird", "cat", "dog"))
         table = [(f"{n:03d}", ("bird", "cat", "dog")[n % 3], f"s{n // 6}", n, n % 2) for n in range(30)]
         files["train.csv"] = csv_bytes(("id", "label", "site", "day", "mine"), table)
@@ -103,7 +102,6 @@ class Watched(Project):
         del files["train/029.png"]
         files["train.csv"] = csv_bytes(("id", "label", "site", "day", "mine"), table[:-1])
         write_zip(root / "other.zip", files)
-        self.params["folds"], self.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
         self.params["augment"]["crop_padding"] = 1
         self.start = copy.deepcopy(self.params)
         self.ran = []
@@ -157,16 +155,32 @@ class Watched(Project):
         return json.loads((self.root / name).read_text())
 
 
+def parsed_once(parse):
+    """DVC's parser of YAML, which of a text that it has read gives a copy: it reads params.yaml 80 times for `keys`."""
+    known = {}
+
+    def parsed(text, path, typ="safe"):
+        if typ != "safe":
+            return parse(text, path, typ)
+        if text not in known:
+            known[text] = parse(text, path, typ)
+        return copy.deepcopy(known[text])
+
+    return parsed
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     import dvc.stage.run as run
+    import dvc.utils.serialize._yaml as _yaml
     from dvc.env import DVC_SITE_CACHE_DIR
 
     patch = pytest.MonkeyPatch()
     root = tmp_path_factory.mktemp("project")
     patch.setenv("DVC_NO_ANALYTICS", "1")
     patch.setenv(DVC_SITE_CACHE_DIR, str(root / ".dvc/site"))
-    patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    for name, value in warm.environment(dict(os.environ)).items():
+        patch.setenv(name, value)
     project = Watched(root)
     call = run.cmd_run
 
@@ -175,6 +189,7 @@ def project(tmp_path_factory):
         return call(stage, *args, **kwargs)
 
     patch.setattr(run, "cmd_run", noted)
+    patch.setattr(_yaml, "parse_yaml", parsed_once(_yaml.parse_yaml))
     project.set()
     assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit", "report"} <= project.repro()
     project.first, project.first_keys = project.files(), project.keys()

@@ -3,7 +3,6 @@
 `python -m pytest tests/test_dvc_stages.py -s` prints the table.
 """
 
-import copy
 import csv
 import io
 import re
@@ -14,36 +13,29 @@ from project import Project
 
 pytestmark = pytest.mark.slow
 
-FOLDS = ("0", "1", "2")
+FOLDS = ("0", "1")
 TEACH, TRAIN, INFER = ({f"{stage}@{fold}" for fold in FOLDS} for stage in ("teach", "train", "infer"))
 SENT = {"submit", "report"}
 SCORED = {"evaluate", *SENT}
-EDITED = ("raw.zip", "my_metric.py", "my_helper.py", "pipeline/training/augment.py", "pipeline/images/decode.py")
 METRIC = "from my_helper import VALUE\n\ndef score(truth, answers, classes):\n    return {}\n\nscore.takes = 'labels'\n"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project = Project(tmp_path_factory.mktemp("project"))
+    project = Project(tmp_path_factory.mktemp("project"), num_folds=len(FOLDS))
     (project.root / "my_metric.py").write_text(METRIC.format("VALUE"))
     (project.root / "my_helper.py").write_text("VALUE = 0.5\n")
     project.ran()
+    project.kept = tmp_path_factory.mktemp("kept") / "files"
+    project.keep(project.kept)
     return project
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def back(project):
     """After the test, the project as it was."""
-    params, files = (
-        copy.deepcopy(project.params),
-        {path: path.read_bytes() for path in map(project.root.joinpath, EDITED)},
-    )
     yield
-    project.params = params
-    for path, content in files.items():
-        path.write_bytes(content)
-    project.save()
-    project.ran()
+    project.restore(project.kept)
 
 
 def set_param(section, key, value):
@@ -142,7 +134,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("name", "change", "must", "may"), TABLE, ids=[row[0] for row in TABLE])
-def test_what_changes_runs_these_stages_and_no_others(project, back, name, change, must, may):
+def test_what_changes_runs_these_stages_and_no_others(project, name, change, must, may):
     change(project)
     project.save()
     ran = project.ran()
@@ -151,7 +143,7 @@ def test_what_changes_runs_these_stages_and_no_others(project, back, name, chang
     assert "up to date" in project.dvc("status")
 
 
-def test_an_edit_of_a_users_own_metric_scores_again(project, back):
+def test_an_edit_of_a_users_own_metric_scores_again(project):
     project.params["competition"]["metric"] = "my_metric:score"
     project.save()
     assert project.ran() == ["ingest", "evaluate", "submit", "report"]
@@ -173,7 +165,7 @@ def test_an_edit_of_a_users_own_metric_scores_again(project, back):
     assert "up to date" in project.dvc("status")
 
 
-def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(project, back):
+def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(project):
     with_corrections("004,bird", "005,")(project)
     project.save()
     ran = project.ran()
@@ -189,7 +181,7 @@ def test_an_edit_of_a_users_corrections_trains_again_what_learns_from_them(proje
     assert "up to date" in project.dvc("status")
 
 
-def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(project, back):
+def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(project):
     """The fingerprint of a zip's member is that of its directory, which the damage leaves as it was."""
     raw = project.root / "raw.zip"
     sound, start = raw.read_bytes(), raw.read_bytes().index(b"\x89PNG") + 40

@@ -23,8 +23,7 @@ CONFIG = {"architecture": NAME, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.
 
 
 def begun(root, **model):
-    project = Project(root)
-    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+    project = Project(root, num_folds=2)
     project.params["model"] |= {"name": NAME, "weights": "given"} | model
     project.params["images"]["side"] = 32
     project.save()

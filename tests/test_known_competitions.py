@@ -9,8 +9,6 @@ up, 12 px; classes are fewer than the originals'. A schema is a few templates: `
 import dataclasses
 import hashlib
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -577,15 +575,13 @@ WHOLE = ("herbarium-2022-fgvc9", "rsna-intracranial-hemorrhage-detection", "HAI!
 @pytest.mark.parametrize("name", WHOLE)
 def test_inspect_and_repro_alone_give_a_submission_above_chance(tmp_path, name):
     """Schemas that this project's plans do not describe; from the zip with two commands, nothing else said."""
-    project = Project(tmp_path)
+    project = Project(tmp_path, num_folds=2)
     project.params["train"] |= {"epochs": 16, "valid_every": 16}
-    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
     project.params["competition"]["raw"] = "data/demo/digits.zip"
     project.save()
     replica = Replica(KNOWN[name])
     write_zip(tmp_path / "raw.zip", replica.files)
-    command = [sys.executable, "-m", "pipeline", "inspect", "raw.zip", "--write", "--no-probe"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    project.pipeline("inspect", "raw.zip", "--write", "--no-probe")
     project.dvc("repro")
     schema = read_schema(tmp_path / "data/competition/schema.json")
     score, chance = graded(replica.made_up(schema.submission), (tmp_path / "submissions/submission.csv").read_bytes())

@@ -3,13 +3,14 @@
 import math
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.metrics as sk
 
 from pipeline.competition.schema import Target
-from pipeline.scoring.metrics import ALIASES, metric_named, score
+from pipeline.scoring.metrics import ALIASES, metric_named, metric_sources, score
 from pipeline.submission.answers import Answers
 
 CLASSES = ("a", "b", "c", "d")
@@ -174,6 +175,17 @@ def test_an_unknown_name_stops_with_what_is_allowed(name):
         ValueError, match=r"Allowed: accuracy, .*, map@k for any k from 1 \(map@5\), or module:function"
     ):
         metric_named(name)
+
+
+def test_the_files_of_a_users_metric_are_those_in_the_folder(tmp_path, monkeypatch):
+    """torch.classes, for one, says that its file is `_classes.py`, wherever that is looked for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("helper_of_mine.py").write_text("import torch\n")
+    Path("metric_of_mine.py").write_text("import helper_of_mine\ndef score(): pass\nscore.takes = 'labels'\n")
+    assert {name: path.name for name, path in metric_sources("metric_of_mine:score").items()} == {
+        "metric_of_mine": "metric_of_mine.py", "helper_of_mine": "helper_of_mine.py",
+    }  # fmt: skip
 
 
 def test_close_names_are_offered():

@@ -36,10 +36,8 @@ class Story:
     """A project with submissions in its ledger."""
 
     def __init__(self, root):
-        self.project = Project(root)
+        self.project = Project(root, num_folds=2)
         self.project.params["train"]["epochs"] = 6
-        self.project.params["folds"] = {"0": {}, "1": {}}
-        self.project.params["split"]["num_folds"] = 2
         self.raw = root / "data/raw/made-up.zip"  # which git ignores
         self.raw.parent.mkdir(parents=True)
         (root / "raw.zip").rename(self.raw)

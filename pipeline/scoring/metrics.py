@@ -98,7 +98,7 @@ def metric_sources(name: str) -> dict[str, Path]:
         if file and module != "__main__":
             path = Path(file).resolve()
             from_here = path.is_relative_to(here) and not any(path.is_relative_to(other) for other in others)
-            if module in own or from_here:
+            if (module in own or from_here) and path.is_file():  # torch.classes gives a name of no file
                 found[module] = path
     return found
 
