@@ -56,7 +56,7 @@ def test_the_same_submission_is_not_sent_twice(project):
 
 
 def test_what_is_there_is_not_sent_again(project):
-    project.world.runs = [{"status": "ERROR", "failureMessage": "boom"}]
+    project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
     code, out = send(project)
     assert code == 2 and "boom" in out
     project.world.runs = [{"status": "COMPLETE"}]
@@ -65,17 +65,38 @@ def test_what_is_there_is_not_sent_again(project):
     assert len(project.world.dataset_versions) == 1 and len(project.world.kernels) == 1
 
 
+def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
+    project.world.runs = [
+        {"status": "ERROR", "failureMessage": "of before"},
+        {"status": "QUEUED"},
+        {"status": "COMPLETE"},
+    ]
+    code, out = send(project)
+    assert code == 0 and "of before" not in out, out
+
+
+def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(project):
+    """Somebody sent another version since: a kernel reads the newest, so ours is sent once more."""
+    project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
+    send(project)
+    project.world.dataset_versions.append(["another's"])
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "version 3 is ready" in out, out
+    assert len(project.world.kernels) == 2
+
+
 LIMIT = (400, {"code": 400, "message": "Maximum weekly GPU quota of 30.00 hours reached."}, {})
 FAILURES = {
     "quota used up": (lambda w: w.trouble.update(GetSubmissionLimits=(403, {"code": 403, "message": "limit"}, {})), "no submission to birds is left"),
     "gpu weekly limit": (lambda w: w.push_error.update(error="Maximum weekly GPU quota of 30.00 hours reached."), "leave --gpu out"),
     "gpu weekly limit, as an answer": (lambda w: w.trouble.update(SaveKernel=LIMIT), "leave --gpu out"),
-    "run failed": (lambda w: (w.runs.clear(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
-    "timeout": (lambda w: (w.runs.clear(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
-    "out of memory": (lambda w: (w.runs.clear(), w.runs.append({"status": "ERROR", "failureMessage": "Your notebook tried to allocate more memory than is available."})), "lower infer.batch_size"),
-    "stopped": (lambda w: (w.runs.clear(), w.runs.append({"status": "CANCEL_ACKNOWLEDGED"})), "push it again"),
+    "run failed": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
+    "timeout": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
+    "out of memory": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Your notebook tried to allocate more memory than is available."})), "lower infer.batch_size"),
+    "stopped": (lambda w: (w.runs.pop(), w.runs.append({"status": "CANCEL_ACKNOWLEDGED"})), "push it again"),
     "internet must be off": (lambda w: w.push_error.update(error="Internet must be disabled for this competition"), "must have no network"),
-    "dataset unreadable": (lambda w: (w.dataset_statuses.clear(), w.dataset_statuses.append("FAILED")), "could not be read there"),
+    "dataset unreadable": (lambda w: (w.dataset_statuses.clear(), w.dataset_statuses.append("FAILED")), "could not read the data set"),
     "slug taken": (lambda w: w.push_error.update(error='The requested title "x" is already in use by a kernel.'), "another by --name"),
     "phone not verified": (lambda w: w.trouble.update(SaveKernel=(403, {"code": 403, "message": "Phone verification is required"}, {})), "verify your phone number"),
     "rules not accepted": (lambda w: w.push_error.update(invalidCompetitionSources=["birds"]), "accept its rules first"),

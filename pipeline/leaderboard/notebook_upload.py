@@ -25,6 +25,7 @@ from pipeline.leaderboard.sync import TOKEN
 
 MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLE_S = 60.0  # after an interrupted submission, until its absence from the site's list means that it never arrived
+OLD_RUN_S = 30.0  # after a push, that an end without a running kernel before it is taken for the older version's
 STEPS, LOCK = "steps.json", "lock"
 
 
@@ -71,8 +72,8 @@ def send_notebook(
             return settled
         steps = _read(sending)
         _dataset(steps, sending, notebooks)
-        _kernel(steps, sending, notebooks)
-        _await_run(sending, notebooks)
+        pushed = _kernel(steps, sending, notebooks)
+        _await_run(sending, notebooks, pushed=pushed)
         check(_output(sending, notebooks))
         return _submit(steps, sending, site, notebooks, ledger, receipt)
 
@@ -147,7 +148,8 @@ def _dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
     if steps.dataset_version is not None and version == steps.dataset_version:
         console.say(f"data set     {sending.ref} version {version} has this bundle already")
         return _await_dataset(sending, notebooks)
-    if steps.dataset_before is None or version <= steps.dataset_before:
+    arrived = steps.dataset_version is None and steps.dataset_before is not None and version == steps.dataset_before + 1
+    if not arrived:  # or another version has come since
         steps.dataset_before, steps.dataset_version, steps.kernel_version = version, None, None
         _note(steps, sending)
         size = next((sending.folder / "dataset").glob("*.zip")).stat().st_size
@@ -173,22 +175,30 @@ def _await_dataset(sending: Sending, notebooks: Notebooks) -> None:
     _poll(ready, sending.time_limit_s, "data set     it is still being processed")
 
 
-def _kernel(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
-    """The kernel's version that reads this bundle; pushed twice it would only run twice."""
-    if steps.kernel_version is None:
+def _kernel(steps: Steps, sending: Sending, notebooks: Notebooks) -> bool:
+    """The kernel's version that reads this bundle, pushed now or before; pushed twice it would only run twice."""
+    pushed = steps.kernel_version is None
+    if pushed:
         console.say(f"kernel       pushing {sending.ref}")
         steps.kernel_version = notebooks.push(sending.folder / "kernel", sending.time_limit_s)
         _note(steps, sending)
     console.say(f"kernel       {sending.ref} version {steps.kernel_version}")
+    return pushed
 
 
-def _await_run(sending: Sending, notebooks: Notebooks) -> None:
-    """Until it is complete. Raises RefusedError with the end of its log where it fails."""
-    seen = 0
+def _await_run(sending: Sending, notebooks: Notebooks, *, pushed: bool) -> None:
+    """Until it is complete. Raises RefusedError with the end of its log where it fails.
+
+    pushed: just now, so that an end may still be that of the version before.
+    """
+    seen, began, was_running = 0, time.monotonic(), not pushed
 
     def done() -> bool:
-        nonlocal seen
+        nonlocal seen, was_running
         status, reason = notebooks.status(sending.ref)
+        was_running = was_running or status in RUNNING
+        if not was_running and time.monotonic() - began < OLD_RUN_S:
+            return False
         if status == DONE:
             return True
         if status not in RUNNING:
