@@ -44,6 +44,7 @@ class World:
     break_after: int | None = None  # bytes of the download, once
     # of notebooks
     dataset_versions: list = field(default_factory=list)  # blob tokens of each
+    hidden_versions: int = 0  # answers that do not know of the newest version yet
     dataset_statuses: list = field(default_factory=lambda: ["READY"])  # the last one stays
     kernels: list = field(default_factory=list)  # what was pushed
     push_error: dict = field(default_factory=dict)
@@ -162,7 +163,9 @@ class Handler(BaseHTTPRequestHandler):
         return {"status": statuses.pop(0) if len(statuses) > 1 else statuses[0]}
 
     def _get_dataset(self, request):
-        return {"ref": "x/y", "currentVersionNumber": len(self.world.dataset_versions)}
+        hidden = self.world.hidden_versions > 0 and len(self.world.dataset_versions) > 1
+        self.world.hidden_versions -= hidden
+        return {"ref": "x/y", "currentVersionNumber": len(self.world.dataset_versions) - hidden}
 
     def _start_blob_upload(self, request):
         token = f"blob{len(self.world.files)}"

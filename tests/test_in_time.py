@@ -32,11 +32,13 @@ class Clock:
         self.now += seconds
 
 
-def simulated(num_images, limit, *, decoding, predicting, num_folds=5, multiple=32):
+def simulated(num_images, limit, *, decoding, predicting, num_folds=5, multiple=32, loading=0.0):
     clock = Clock()
     calls = []
 
     def predict(fold, rows):
+        if not [called for called, _ in calls if called == fold]:
+            clock.work(loading)
         calls.append((fold, rows))
         clock.work(predicting * len(rows))
 
@@ -70,6 +72,17 @@ def test_in_no_time_for_one_fold_as_many_images_as_fit_are_reached():
     assert any(
         re.fullmatch(r"warning: time is over: [\d,]+ of 10,000 images get the .*", line) for line in reached.lines(5)
     )
+
+
+def test_loading_a_model_is_not_taken_for_the_time_of_an_image():
+    reached, took, _ = simulated(100_000, 32_400.0, decoding=1e-3, predicting=2e-3, loading=10.0)
+    assert (reached.folds == 5).all() and took < 2000
+
+
+@pytest.mark.parametrize("multiple", [32, 512])
+def test_the_limit_is_not_overrun_by_a_batch_of_slow_images(multiple):
+    reached, took, _ = simulated(9_000, 3_300.0, decoding=0.0, predicting=0.9, loading=10.0, multiple=multiple)
+    assert took <= 3_300.0 and (reached.folds > 0).sum() > 2_500
 
 
 @settings(max_examples=60, deadline=None)

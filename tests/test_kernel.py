@@ -1,6 +1,7 @@
 """A bundle as Kaggle's notebooks take it: the very script runs in Kaggle's layout, read-only, without network."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -78,6 +79,20 @@ def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_pa
         )  # fmt: skip
 
 
+def test_another_bundle_than_the_scripts_is_refused_by_the_script(here, tmp_path):
+    """As when the site still mounts an older version of the data set."""
+    kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
+    _, code = write_kernel(here / "submissions/bundle.zip", tmp_path, kernel, "sample_submission.csv")
+    path = code / "predict_offline.py"
+    digest = re.search("MANIFEST_SHA256 = '([0-9a-f]{64})'", path.read_text())[1]
+    path.write_text(path.read_text().replace(digest, "0" * 64))
+    with pytest.raises(ValueError, match="the bundle is another .* than this kernel was written for"):
+        verify_kernel(
+            tmp_path, competition=load_section(here / "params.yaml", "competition", CompetitionParams),
+            submission=here / "submissions/submission.csv", python=command.sys.executable,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [({"name": "x"}, "6 to 50"), ({"user": "a b"}, "--user"), ({"time_limit_s": 60}, "above 300 s")],
@@ -89,4 +104,4 @@ def test_names_that_kaggle_does_not_take_are_refused(changed, said):
 
 
 def test_the_script_keeps_a_reserve_of_the_time():
-    assert "TIME_LIMIT_S = 3300" in script("sample_submission.csv", 3600)
+    assert "TIME_LIMIT_S = 3300" in script("sample_submission.csv", "0" * 64, 3600)

@@ -59,10 +59,11 @@ def test_what_is_there_is_not_sent_again(project):
     project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
     code, out = send(project)
     assert code == 2 and "boom" in out
-    project.world.runs = [{"status": "COMPLETE"}]
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
     code, out = send(project)
     assert code == 0 and "has this bundle already" in out
-    assert len(project.world.dataset_versions) == 1 and len(project.world.kernels) == 1
+    assert len(project.world.dataset_versions) == 1
+    assert len(project.world.kernels) == 2, "what failed is pushed once more"
 
 
 def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
@@ -84,6 +85,42 @@ def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(projec
     code, out = send(project)
     assert code == 0 and "version 3 is ready" in out, out
     assert len(project.world.kernels) == 2
+
+
+def test_another_version_that_is_ready_is_not_waited_for_as_the_new_one(project):
+    """After a second bundle was sent, the older version stays current for a while."""
+    project.world.dataset_versions.append(["older"])
+    project.world.hidden_versions = 3  # answers that do not know of the new one yet
+    code, out = send(project)
+    assert code == 0 and "version 2 is ready" in out, out
+
+
+def test_too_many_requests_are_waited_out(project):
+    busy = (429, {"code": 429, "message": "slow down"}, {})
+    project.world.trouble["GetKernelSessionStatus"] = busy
+    process = project.start("upload", "-m", "wider net", "--notebook", *SHORT)
+    while "GetKernelSessionStatus" not in project.world.calls:
+        assert process.poll() is None
+        time.sleep(0.02)
+    del project.world.trouble["GetKernelSessionStatus"]
+    code, out = project.finish(process)
+    assert code == 0 and "waiting      " in out, out
+
+
+def test_a_data_set_that_cannot_be_asked_about_is_not_taken_for_none(project):
+    project.world.dataset_versions.append(["older"])
+    project.world.trouble["GetDatasetStatus"] = (401, {"code": 401, "message": "no"}, {})
+    code, _ = send(project)
+    assert code == 2 and "CreateDataset" not in project.world.calls
+
+
+def test_no_clear_answer_to_the_submission_is_not_followed_by_another(project):
+    project.world.trouble["CreateCodeSubmission"] = (502, b"", {})
+    code, out = send(project)
+    assert code == 2
+    del project.world.trouble["CreateCodeSubmission"]
+    code, out = send(project)
+    assert code == 2 and "ledger sync" in out and not project.world.submissions
 
 
 LIMIT = (400, {"code": 400, "message": "Maximum weekly GPU quota of 30.00 hours reached."}, {})

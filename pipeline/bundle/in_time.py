@@ -1,6 +1,6 @@
 """Predict within a time limit: fewer folds for an image where time is short, and at last no image.
 
-Images are taken block by block. What decoding and each model took so far says how many folds the rest can be given; an
+Images are taken block by block: the first loads the models, later ones say how many folds the rest can be given; an
 image that is not reached keeps the answer that was there before the first block.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-FIRST_BLOCK, LAST_BLOCK = 64, 4096  # images: a short first one to measure by
+FIRST_BLOCK, LAST_BLOCK = 16, 4096  # images: short first ones, to load and then to measure by
 BLOCK_SHARE = 0.02  # of the time that is left, that a block should take
 SPARE = 0.9  # of the time that is left, that is planned with
 
@@ -38,18 +38,30 @@ class Pace:
         """What one fold took."""
         self._predicting.append((images, seconds))
 
+    @property
+    def measured(self) -> bool:
+        """Whether a block was timed that nothing had to be loaded for."""
+        return bool(self._predicting)
+
+    def least(self) -> float:
+        """Seconds that one image takes in one fold, as far as is known."""
+        return _rate(self._decoding) + _rate(self._predicting)
+
     def folds_for(self, images: int) -> int:
         """How many folds all of so many images can be given; 1 where not even that fits: what fits of them gets it."""
+        if not self.measured:
+            return self.num_folds
         room = SPARE * self.left() / max(images, 1) - _rate(self._decoding)
         return int(min(max(room / max(_rate(self._predicting), 1e-9), 1), self.num_folds))
 
     def block(self, multiple: int) -> int:
-        """Images of the next block, a multiple of `multiple`."""
-        if not self._predicting:
+        """Images of the next block: a multiple of `multiple`, or fewer where no more can be given one fold in time."""
+        if not self.measured:
             return FIRST_BLOCK
-        each = _rate(self._decoding) + self.num_folds * _rate(self._predicting)
-        wanted = min(BLOCK_SHARE * max(self.left(), 0.0) / max(each, 1e-9), LAST_BLOCK)
-        return max(math.floor(wanted / multiple), 1) * multiple
+        decoding, predicting = _rate(self._decoding), _rate(self._predicting)
+        wanted = BLOCK_SHARE * max(self.left(), 0.0) / max(decoding + self.num_folds * predicting, 1e-9)
+        size = max(math.floor(min(wanted, LAST_BLOCK) / multiple), 1) * multiple
+        return max(min(size, math.floor(SPARE * max(self.left(), 0.0) / max(decoding + predicting, 1e-9))), 1)
 
 
 def _rate(noted: list[tuple[int, float]]) -> float:
@@ -87,17 +99,19 @@ def predict_in_time(
     """
     reached = Reached(np.zeros(num_images, dtype=np.int64))
     start = 0
-    while start < num_images and pace.left() > 0:
+    while start < num_images and pace.left() > pace.least():
         rows = range(start, min(start + pace.block(multiple), num_images))
         began = pace.clock()
         decode(rows)
-        pace.decoded(len(rows), pace.clock() - began)
+        if start:  # the first block also loads what all others use
+            pace.decoded(len(rows), pace.clock() - began)
         for fold in range(pace.num_folds):
             if fold and (pace.left() <= 0 or fold >= pace.folds_for(num_images - start)):
                 break
             began = pace.clock()
             predict(fold, rows)
-            pace.predicted(len(rows), pace.clock() - began)
+            if start:
+                pace.predicted(len(rows), pace.clock() - began)
             reached.folds[rows.start : rows.stop] = fold + 1
         start = rows.stop
     return reached

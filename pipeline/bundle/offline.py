@@ -101,20 +101,23 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
             if args.time_limit is None:
                 work.predict_all()
             else:
-                _write(args.out, work.probs, image_ids, blend, schema, sample, plain, home)
+                _write(args.out, work, image_ids, blend, schema, sample, plain, home)
                 console.say(f"{args.out}: the training images' shares for now")
                 work.predict_within(began + args.time_limit)
-        _write(args.out, work.probs, image_ids, blend, schema, sample, plain, home)
+        _write(args.out, work, image_ids, blend, schema, sample, plain, home)
     num_models = sum(len(run.settings.folds) for run in runs.values())
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
 
 
 def _write(
-    out: Path, probs_of: Mapping[str, np.ndarray], image_ids: Sequence[str], blend: Blend, schema: Schema, sample: Path,
+    out: Path, work: "_Work", image_ids: Sequence[str], blend: Blend, schema: Schema, sample: Path,
     plain: bytes, home: Path,
 ) -> None:  # fmt: skip
-    """Mix, decide, check, write."""
-    probs = mixed(blend, probs_of, exclusive=schema.target.exclusive)
+    """Mix, decide, check, write. Where a list may not be empty, the likeliest label stands for what was not reached."""
+    probs = mixed(blend, work.probs, exclusive=schema.target.exclusive)
+    if schema.submission.kind == "list" and not schema.submission.may_be_empty:
+        rows = np.flatnonzero(work.unreached)
+        probs[rows, probs[rows].argmax(axis=1)] = 1.0
     content, _ = written_submission(probs, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
     refuse(check_submission(content, plain, schema), str(out))
     write_bytes(out, content)
@@ -146,10 +149,17 @@ class _Work:
         self._priors = {name: _prior(run) for name, run in runs.items()}
         self._totals = {name: np.zeros((self.num_images, len(prior))) for name, prior in self._priors.items()}
         self._counts = {name: np.zeros(self.num_images, dtype=np.int64) for name in runs}
+        self._no_image = np.zeros(self.num_images, dtype=bool)
         self._stores: dict[tuple[Any, ...], np.ndarray] = {}  # of the block
         self._unseen: dict[tuple[Any, ...], np.ndarray] = {}
         self._features: dict[str, np.ndarray] = {}
         self._models: dict[tuple[str, str], Any] | None = None  # kept where there are several blocks
+
+    @property
+    def unreached(self) -> np.ndarray:
+        """(N,) bool: answered by the training images' shares, as no fold, or no image, was there."""
+        none = np.any([counts == 0 for counts in self._counts.values()], axis=0)
+        return np.asarray(none | self._no_image)
 
     @property
     def probs(self) -> dict[str, np.ndarray]:
@@ -195,6 +205,7 @@ class _Work:
                 store, failed = _decoded(self._archive, members, path, run, lenient=self._lenient)
                 self._stores[run.takes] = store
                 self._unseen[run.takes] = Texts(members).where("") | failed
+                self._no_image[rows.start : rows.stop] |= self._unseen[run.takes]
 
     def _predict(self, fold: int, rows: range) -> None:
         """By the fold of this number, of every run that has as many."""

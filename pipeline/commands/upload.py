@@ -8,7 +8,7 @@ from pipeline.base import console
 from pipeline.commands import bundle, places
 from pipeline.commands.check import add_known_arguments, content_of, demands, known_of, receipt_of
 from pipeline.leaderboard.ledger import Ledger
-from pipeline.leaderboard.notebook_upload import SETTLE_S, Sending, send_notebook
+from pipeline.leaderboard.notebook_upload import SETTLE_S, Sending, alone, send_notebook
 from pipeline.leaderboard.site import default_site, site_named, site_names
 from pipeline.leaderboard.sites._kernel import SUBMISSION, TIME_LIMIT_S, Kernel, organisers_sample_name, write_kernel
 from pipeline.leaderboard.upload import refuse_sending, say_score, upload
@@ -55,10 +55,12 @@ def run(args: argparse.Namespace) -> None:
     schema, sample = demands(args.ingested)
     content = content_of(args.submission)
     known = {"sample": sample, "schema": schema, **known_of(args, schema, args.ingested)}
-    refuse_sending(content, args.submission, ledger, resumes=args.notebook, **known)
     if args.notebook:
-        _send_notebook(args, content, ledger, known)
+        with alone(args.folder):
+            refuse_sending(content, args.submission, ledger, resumes=True, **known)
+            _send_notebook(args, content, ledger, known)
         return
+    refuse_sending(content, args.submission, ledger, **known)
     upload(
         content,
         args.submission.name,

@@ -1,6 +1,7 @@
 """The uint8 store: all images of one table in one .npy of shape (N, S, S, 3), written once, mapped ever after."""
 
 import contextlib
+import functools
 import os
 import statistics
 import time
@@ -65,7 +66,7 @@ def write_store(
     """
     report = StoreReport()
     if not SIMPLEJPEG:
-        console.say(PILLOW_ALONE)
+        _say_once(PILLOW_ALONE)
     np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(names), size, size, 3))
     _reserve(path)
     with (
@@ -82,6 +83,11 @@ def write_store(
                 "memory ran out, close other programs and run again"
             ) from None
     return report
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    console.say(line)
 
 
 def _reserve(path: Path) -> None:

@@ -9,17 +9,17 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipeline.base import console
 from pipeline.base.files import sha256_of, write_json
 from pipeline.leaderboard.ledger import INTENDED, Entry, Ledger, description
-from pipeline.leaderboard.site import RefusedError, Site, SiteError
+from pipeline.leaderboard.site import BusyError, RefusedError, Site, UnansweredError
 from pipeline.leaderboard.sites._notebooks import DONE, FAILED, READY, RUNNING, Notebooks, failure
 from pipeline.leaderboard.sync import TOKEN
 
@@ -33,11 +33,14 @@ STEPS, LOCK = "steps.json", "lock"
 class Steps:
     """What was begun and what was done, of one bundle and one script."""
 
+    ref: str = ""  # of data set and kernel
     bundle_sha256: str = ""
     script_sha256: str = ""
     dataset_before: int | None = None  # its version when sending it was begun; 0: there was none
     dataset_version: int | None = None
     kernel_version: int | None = None
+    pushed_at: float = 0.0  # seconds since 1970
+    unanswered: str = ""  # token of a submission about which the site gave no clear answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,18 @@ class Sending:
     submission: bytes  # the CSV made here
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """From before the first file is written: `folder` is held by this process until it ends, however that is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ValueError(f"another process is sending this notebook ({folder / LOCK} is locked)") from None
+        yield
+
+
 def send_notebook(
     sending: Sending,
     *,
@@ -62,44 +77,40 @@ def send_notebook(
     check: Callable[[bytes], None],
     settle_s: float = SETTLE_S,
 ) -> str:
-    """Take all steps that are not taken yet; gives the submission's reference.
+    """Take all steps that are not taken yet; gives the submission's reference. To be called inside `alone`.
 
     check: raises ValueError for an output that the contract refuses, and says how it differs from our own file.
     """
-    with _alone(sending.folder / LOCK):
-        settled = _settle(hashlib.sha256(sending.submission).hexdigest(), site, ledger, settle_s)
-        if settled:
-            return settled
-        steps = _read(sending)
-        _dataset(steps, sending, notebooks)
-        pushed = _kernel(steps, sending, notebooks)
-        _await_run(sending, notebooks, pushed=pushed)
-        check(_output(sending, notebooks))
-        return _submit(steps, sending, site, notebooks, ledger, receipt)
+    steps = _read(sending)
+    settled = _settle(steps, sending, site, ledger, settle_s)
+    if settled:
+        return settled
+    _dataset(steps, sending, notebooks)
+    _kernel(steps, sending, notebooks)
+    _await_run(steps, sending, notebooks)
+    check(_output(sending, notebooks))
+    return _submit(steps, sending, site, notebooks, ledger, receipt)
 
 
-@contextmanager
-def _alone(path: Path) -> Any:
-    """Held by this process until it ends, however that is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        _lock(handle, path)
-        yield
+def _settle(steps: Steps, sending: Sending, site: Site, ledger: Ledger, settle_s: float) -> str | None:
+    """The reference of a submission whose command was killed in the last step; None where none arrived.
 
-
-def _lock(handle: IO[str], path: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise ValueError(f"another process is sending this notebook ({path} is locked); wait for it to end") from None
-
-
-def _settle(sha256: str, site: Site, ledger: Ledger, settle_s: float) -> str | None:
-    """The reference of a submission whose command was killed in the last step; None where none arrived."""
-    open_ones = [entry for entry in ledger.submissions() if entry.sha256 == sha256 and entry.status == INTENDED]
-    for entry in open_ones:
+    Raises ValueError where the site was asked, gave no clear answer, and does not list it: it may do so later.
+    """
+    sha256 = hashlib.sha256(sending.submission).hexdigest()
+    for entry in ledger.submissions():
+        if (entry.sha256, entry.status) != (sha256, INTENDED) or (entry.site, entry.competition) != (
+            site.name,
+            site.slug,
+        ):
+            continue
         console.say(f"unfinished   {entry.submission}: asking the site whether it arrived")
         reference = _listed(site, entry)
+        if reference is None and entry.submission == steps.unanswered:
+            raise ValueError(
+                f"the site gave no clear answer about {entry.submission} and does not list it yet; "
+                "`python -m pipeline ledger sync` in an hour says whether it arrived, and sending it then is safe"
+            )
         if reference is None:
             time.sleep(max(0.0, settle_s - (datetime.now(UTC) - datetime.fromisoformat(entry.time)).total_seconds()))
             reference = _listed(site, entry)
@@ -119,7 +130,7 @@ def _listed(site: Site, entry: Entry) -> str | None:
 
 
 def _read(sending: Sending) -> Steps:
-    """The notes, as far as they are about this bundle and this script."""
+    """The notes, as far as they are about this bundle, this script and this place."""
     path = sending.folder / STEPS
     bundle = sha256_of(next((sending.folder / "dataset").glob("*.zip")))
     script = sha256_of(*sorted((sending.folder / "kernel").iterdir()))
@@ -130,8 +141,8 @@ def _read(sending: Sending) -> Steps:
             found = Steps(**{item.name: noted[item.name] for item in fields(Steps)})
         except (ValueError, KeyError, TypeError):
             console.say(f"warning: {path} cannot be read; the steps are taken anew")
-    if found.bundle_sha256 != bundle:
-        found = Steps(bundle_sha256=bundle, script_sha256=script)
+    if (found.ref, found.bundle_sha256) != (sending.ref, bundle):
+        found = Steps(ref=sending.ref, bundle_sha256=bundle, script_sha256=script, unanswered=found.unanswered)
     elif found.script_sha256 != script:
         found.script_sha256, found.kernel_version = script, None
     return found
@@ -142,66 +153,83 @@ def _note(steps: Steps, sending: Sending) -> None:
 
 
 def _dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
-    """The bundle as a data set's version; what is there already is not sent again."""
+    """The bundle as a data set's newest version; what is there already is not sent again.
+
+    The kernel itself refuses a bundle that is another than it was written for.
+    """
     there = notebooks.dataset(sending.ref)
     version = there.version if there else 0
     if steps.dataset_version is not None and version == steps.dataset_version:
         console.say(f"data set     {sending.ref} version {version} has this bundle already")
-        return _await_dataset(sending, notebooks)
-    arrived = steps.dataset_version is None and steps.dataset_before is not None and version == steps.dataset_before + 1
-    if not arrived:  # or another version has come since
-        steps.dataset_before, steps.dataset_version, steps.kernel_version = version, None, None
-        _note(steps, sending)
-        size = next((sending.folder / "dataset").glob("*.zip")).stat().st_size
-        console.say(f"data set     sending {size / 1e6:,.1f} MB to {sending.ref}, private")
-        notebooks.send_dataset(sending.folder / "dataset", sending.message, new=there is None)
-    _await_dataset(sending, notebooks)
-    there = notebooks.dataset(sending.ref)
-    steps.dataset_version = there.version if there else 1
+    else:
+        arrived = steps.dataset_version is None and version - 1 == (steps.dataset_before or 0) and version > 1
+        if steps.dataset_before is None or not arrived:  # or another version has come since
+            steps.dataset_before, steps.dataset_version, steps.kernel_version = version, None, None
+            _note(steps, sending)
+            size = next((sending.folder / "dataset").glob("*.zip")).stat().st_size
+            console.say(f"data set     sending {size / 1e6:,.1f} MB to {sending.ref}, private")
+            try:
+                notebooks.send_dataset(sending.folder / "dataset", sending.message, new=there is None)
+            except RefusedError:
+                steps.dataset_before = None
+                _note(steps, sending)
+                raise
+    steps.dataset_version = _await_dataset(steps, sending, notebooks)
     _note(steps, sending)
     console.say(f"data set     {sending.ref} version {steps.dataset_version} is ready")
-    return None
 
 
-def _await_dataset(sending: Sending, notebooks: Notebooks) -> None:
+def _await_dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> int:
+    """The version that can be read: a newer one than was there before. Raises RefusedError where it cannot be."""
+    least = steps.dataset_version or (steps.dataset_before or 0) + 1
+    found = None
+
     def ready() -> bool:
+        nonlocal found
         found = notebooks.dataset(sending.ref)
-        if found and found.status in FAILED:
+        if found is None or found.version < least:
+            return False
+        if found.status in FAILED:
+            steps.dataset_before = steps.dataset_version = None
+            _note(steps, sending)
             raise RefusedError(
                 f"the site could not read the data set {sending.ref} ({found.status}); send it once more"
             )
-        return found is not None and found.status == READY
+        return found.status == READY
 
     _poll(ready, sending.time_limit_s, "data set     it is still being processed")
+    assert found is not None
+    return found.version
 
 
-def _kernel(steps: Steps, sending: Sending, notebooks: Notebooks) -> bool:
+def _kernel(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
     """The kernel's version that reads this bundle, pushed now or before; pushed twice it would only run twice."""
-    pushed = steps.kernel_version is None
-    if pushed:
+    if steps.kernel_version is None:
         console.say(f"kernel       pushing {sending.ref}")
         steps.kernel_version = notebooks.push(sending.folder / "kernel", sending.time_limit_s)
+        steps.pushed_at = time.time()
         _note(steps, sending)
     console.say(f"kernel       {sending.ref} version {steps.kernel_version}")
-    return pushed
 
 
-def _await_run(sending: Sending, notebooks: Notebooks, *, pushed: bool) -> None:
-    """Until it is complete. Raises RefusedError with the end of its log where it fails.
+def _await_run(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
+    """Until it is complete. Raises RefusedError with the end of its log where it fails; then it is pushed again.
 
-    pushed: just now, so that an end may still be that of the version before.
+    For some seconds after it was pushed, an end may still be that of the version before.
     """
-    seen, began, was_running = 0, time.monotonic(), not pushed
+    seen, was_running = 0, False
 
     def done() -> bool:
         nonlocal seen, was_running
         status, reason = notebooks.status(sending.ref)
         was_running = was_running or status in RUNNING
-        if not was_running and time.monotonic() - began < OLD_RUN_S:
+        if not was_running and time.time() - steps.pushed_at < OLD_RUN_S:
             return False
         if status == DONE:
             return True
         if status not in RUNNING:
+            steps.kernel_version = None
+            _note(steps, sending)
             raise RefusedError(failure(status, reason, notebooks.log(sending.ref)))
         lines = notebooks.log(sending.ref)
         for line in lines[seen:]:
@@ -221,9 +249,7 @@ def _poll(ready: Callable[[], bool], most_s: float, late: str) -> None:
         try:
             if ready():
                 return
-        except RefusedError:
-            raise
-        except SiteError as error:
+        except (BusyError, UnansweredError) as error:
             if str(error) != said:
                 said = str(error)
                 console.say(f"waiting      {said}")
@@ -265,6 +291,10 @@ def _submit(
         )
     except RefusedError as error:
         ledger.fail(intent, str(error))
+        raise
+    except UnansweredError:
+        steps.unanswered = intent
+        _note(steps, sending)
         raise
     ledger.confirm(intent, reference)
     return reference

@@ -24,6 +24,14 @@ class RefusedError(SiteError):
     """A clear no: what was asked was not done."""
 
 
+class NotThereError(RefusedError):
+    """There is no such thing, or it is not ours to see."""
+
+
+class BusyError(RefusedError):
+    """A no for now: too many requests, or too slow; asked again later, the answer may be another."""
+
+
 class UnansweredError(SiteError):
     """No answer, or none that can be understood: what was asked may have been done."""
 

@@ -3,9 +3,11 @@
 `kaggle datasets create -p DATASET` and `kaggle kernels push -p KERNEL` send the two folders as they are.
 """
 
+import hashlib
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ RESERVE_S = 300  # for Kaggle's own start and end
 SLUG = r"[a-z0-9][a-z0-9-]{4,48}[a-z0-9]"  # Kaggle: 6 to 50 characters
 SCRIPT = '''"""Predict the competition's test images with the bundle that is attached as a data set; without network."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -32,6 +35,7 @@ import zipfile
 from pathlib import Path
 
 SAMPLE = {sample!r}
+MANIFEST_SHA256 = {manifest_sha256!r}  # of the bundle that this script was written for
 TIME_LIMIT_S = {time_limit_s}
 INPUT = Path(os.environ.get("FOLDBOARD_INPUT", "/kaggle/input"))
 WORKING = Path(os.environ.get("FOLDBOARD_WORKING", "/kaggle/working"))
@@ -54,6 +58,10 @@ if manifests:
 else:
     with zipfile.ZipFile(only("bundles", INPUT.rglob({bundle!r}))) as archive:
         archive.extractall(SCRATCH)
+found = hashlib.sha256((SCRATCH / {manifest!r}).read_bytes()).hexdigest()
+if found != MANIFEST_SHA256:
+    said = f"error: the bundle is another ({{found[:12]}}) than this kernel was written for"
+    raise SystemExit(said + ": attach its data set's newest version, or send both again")
 sample = only("samples", (path for path in INPUT.rglob(Path(SAMPLE).name) if path.as_posix().endswith("/" + SAMPLE)))
 images = sample.parents[SAMPLE.count("/")]
 words = [sys.executable, "predict.py", "--images", str(images), "--sample", str(sample)]
@@ -102,7 +110,9 @@ def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[
         dataset / "dataset-metadata.json",
         {"title": title, "id": f"{kernel.user}/{kernel.name}", "licenses": [{"name": "unknown"}]},
     )
-    write_bytes(code / SCRIPT_NAME, script(sample, kernel.time_limit_s).encode())
+    with zipfile.ZipFile(bundle) as archive:
+        manifest_sha256 = hashlib.sha256(archive.read(MANIFEST)).hexdigest()
+    write_bytes(code / SCRIPT_NAME, script(sample, manifest_sha256, kernel.time_limit_s).encode())
     write_json(
         code / "kernel-metadata.json",
         {
@@ -136,10 +146,11 @@ def organisers_sample_name(params: Path, written: Path) -> str:
     return found[0]
 
 
-def script(sample: str, time_limit_s: float) -> str:
+def script(sample: str, manifest_sha256: str, time_limit_s: float) -> str:
     """The kernel's code."""
     return SCRIPT.format(
-        sample=sample, time_limit_s=time_limit_s - RESERVE_S, manifest=MANIFEST, bundle=BUNDLE_NAME,
+        sample=sample, manifest_sha256=manifest_sha256, time_limit_s=time_limit_s - RESERVE_S, manifest=MANIFEST,
+        bundle=BUNDLE_NAME,
         submission=SUBMISSION,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.leaderboard.site import RefusedError, UnansweredError
+from pipeline.leaderboard.site import NotThereError, RefusedError, UnansweredError
 
 READY, FAILED = "ready", ("failed", "deleted")
 RUNNING, DONE = ("queued", "running", "new_script"), "complete"
@@ -56,7 +56,7 @@ class Notebooks:
         """None: there is none of this name, or it is not yours to see."""
         try:
             found = json.loads(self._ask(lambda: self._api.dataset_status(ref, format="json")))
-        except RefusedError:
+        except NotThereError:
             return None
         return DatasetState(str(found["status"]), int(found["current_version_number"] or 0))
 

@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 from pipeline.base import console
 from pipeline.base.console import progress_bar
 from pipeline.base.params import load_params
-from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
+from pipeline.leaderboard.site import (
+    BusyError,
+    NotThereError,
+    RefusedError,
+    SentSubmission,
+    Site,
+    SiteError,
+    UnansweredError,
+)
 from pipeline.leaderboard.sites._notebooks import Notebooks, with_remedy
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
@@ -239,6 +247,7 @@ def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         kind: type[SiteError] = RefusedError if 400 <= status < 500 else UnansweredError
+        kind = BusyError if status in (408, 429) else NotThereError if status in (403, 404) else kind
         raise kind(explain(error)) from None
 
 
