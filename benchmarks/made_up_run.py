@@ -151,7 +151,7 @@ def _audit(num_train: int, num_test: int, side: int, findings: list[Any], ids: d
         "num_train": num_train, "num_test": num_test, "classes": {}, "formats": {"PNG": num_train + num_test},
         "modes": {"RGB": num_train + num_test}, "original_sizes": {f"{side}x{side}": num_train + num_test},
         "num_original_sizes": 1, "stored_size": side, "findings": findings,
-        "galleries": [
+        "allowed_problems": {}, "galleries": [
             {"title": "Test images also in train", "note": "", "count": 1,
              "groups": [[["train", 0, f"{ids['train'][0]}: x"], ["test", 0, f"{ids['test'][0]}: test"]]]}
         ],

@@ -14,6 +14,7 @@ from pipeline.commands import places
 from pipeline.commands.member_source import run_files
 from pipeline.competition.schema import Dealt, Schema
 from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.restore import find_source
 from pipeline.panels.run import CURVE_COLUMNS
 from pipeline.report.page import report_page
 from pipeline.report.svg import Chart, Line, chart, legend
@@ -52,11 +53,10 @@ def compared_runs(
 
 
 def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt) -> Compared:
-    named = source
+    named, doubts = source, tuple[str, ...]()
     if source.isdigit() or source.startswith("fb-"):  # a row or a token of the ledger
-        named = ledger.find(source).git_commit
-        if not named:
-            raise ValueError(f"submission {source} of {ledger.path} was sent from no git commit; name its folder")
+        found_there = find_source(ledger.find(source), root)
+        named, doubts = found_there.commit, found_there.doubts
     with run_files(named, root, NEEDED) as found:
         probs = read_run_oof(
             source, target=found.path("target"), folds=found.path("folds"), oof=found.path("oof"),
@@ -70,7 +70,9 @@ def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt)
         params = load_params(found.folder / places.PARAMS)
     decided = cross_fitted(dealt.truth, probs, dealt.held_by, schema.target, schema.metric)
     scores = fold_scores(dealt.truth, probs, decided, dealt.held_by, dealt.image_ids, schema)
-    return Compared(source, found.about, decided, scores, curves, params)
+    members = (params.get("blend") or {}).get("members") or ()
+    alone = [f"without {len(members)} members of its blend"] if members else []
+    return Compared(source, "; ".join([found.about, *alone, *doubts]), decided, scores, curves, params)
 
 
 def difference_words(first: Compared, second: Compared, metric: str) -> str:

@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the page, then open or serve it."""
+    if not 0 <= args.port < 1 << 16:
+        raise ValueError(f"--port is {args.port}; allowed: 0 (one that is free) to 65535")
     if len(args.runs) > 2:
         raise ValueError(f"{len(args.runs)} runs are named; name one, to compare this run with it, or two")
     if args.runs:

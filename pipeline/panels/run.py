@@ -24,12 +24,12 @@ KEYS = {  # file -> the stage that writes it, and the keys that the panels need
     "recognised": ("ingest", ("recognised", "warnings", "allowed_problems")),
     "audit": (
         "audit",
-        ("findings", "galleries", "num_train", "num_test", "formats", "modes", "original_sizes", "num_original_sizes",
-         "stored_size"),
+        ("findings", "galleries", "allowed_problems", "num_train", "num_test", "formats", "modes", "original_sizes",
+         "num_original_sizes", "stored_size"),
     ),
     "neighbours": ("-s neighbours", ("findings",)),
     "scores": ("-s evaluate", ("oof", "folds")),
-    "blend": ("-s evaluate", ("weights",)),
+    "blend": ("-s evaluate", ("how", "weights")),
     "receipt": (
         "-s submit",
         ("sha256", "rows", "labels", "warnings", "predicted_by_prior", "git_commit", "git_clean", "dvc_lock_sha256",
@@ -88,6 +88,11 @@ class Run:
     def row_of(self) -> dict[str, int]:
         """Image id -> its row of the train table."""
         return {image_id: row for row, image_id in enumerate(self.image_ids["train"])}
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether the numbers of a blend are mean ranks, no probabilities."""
+        return bool(self.blend["how"] == "rank")
 
     @property
     def folds(self) -> list[str]:

@@ -181,7 +181,7 @@ def _grid(axes: _Axes, asked: Chart) -> list[Markup]:
         parts.append(Markup('<text x="{}" y="{}" class="tick middle">{}</text>').format(x, bottom + 15, _tick(tick)))
     middle = (LEFT + right) / 2
     parts.append(
-        Markup('<text x="{}" y="{}" class="middle">{}</text>').format(_number(middle), HEIGHT - 6, asked.x_label)
+        Markup('<text x="{}" y="{}" class="middle">{}</text>').format(_number(middle), axes.height - 6, asked.x_label)
     )
     height = _number((TOP + bottom) / 2)
     parts.append(

@@ -282,7 +282,7 @@ def _galleries(images: Images, found: Found, target: Target) -> list[Gallery]:
         ),
     )
     return [
-        Gallery(title, note, [list(map(picture, group)) for group in groups[:PICTURED]], most=3 * PICTURED)
+        Gallery(title, note, [list(map(picture, group)) for group in groups[:PICTURED]], 3 * PICTURED, len(groups))
         for title, note, groups in galleries
     ]
 
