@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=128, help="of the stored images, pixels")
     parser.add_argument("--most", type=int, default=4000, help="images, drawn from all")
     parser.add_argument("--copied", type=int, default=100, help="images of which copies are made")
+    parser.add_argument("--seed", type=int, default=0, help="of the images that are drawn, and of those copied")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "neighbours", help="for features")
     args = parser.parse_args()
     rows = {"copies": copies, "drift": drift, "suspects": suspects}[args.what](read_set(args))
@@ -121,7 +122,7 @@ def read_set(args: argparse.Namespace) -> Set:
     """Decode the images and compute the features that the cache lacks."""
     with open_archive(args.archive) as archive:
         names = sorted(name for name in archive.names if name.lower().endswith((".jpg", ".png")))
-        draws = np.random.default_rng(0)
+        draws = np.random.default_rng(args.seed)
         if len(names) > args.most:
             names = [names[at] for at in np.sort(draws.choice(len(names), args.most, replace=False)).tolist()]
         files = [archive.read(name) for name in names]
@@ -129,7 +130,8 @@ def read_set(args: argparse.Namespace) -> Set:
         label_of = {f"train/{row['id']}": row["label"] for row in table}
     classes = {label: number for number, label in enumerate(sorted(set(label_of.values())))}
     labels = np.array([classes.get(label_of.get(name.rpartition(".")[0], ""), -1) for name in names])
-    chosen = np.sort(np.random.default_rng(1).choice(len(names), min(args.copied, len(names)), replace=False))
+    draws = np.random.default_rng(args.seed + 1)
+    chosen = np.sort(draws.choice(len(names), min(args.copied, len(names)), replace=False))
     store = _stored(files, args.side)
     changed = {}
     for kind, change in CHANGES.items() if args.what != "suspects" else ():

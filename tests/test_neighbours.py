@@ -48,8 +48,11 @@ def cropped(image):
 
 
 def written_over(image):
-    image = image.copy()
-    ImageDraw.Draw(image).text((12, int(np.asarray(image, dtype=int).sum()) % 35), "COPY", fill=(0, 0, 0))
+    """White words over a third of the width, somewhere."""
+    words = Image.new("L", (26, 10), 0)
+    ImageDraw.Draw(words).text((1, -1), "COPY", fill=255)
+    words, image = words.resize((16, 5)), image.copy()
+    image.paste((255, 255, 255), (16, 2 + int(np.asarray(image, dtype=int).sum()) % 40), words)
     return image
 
 

@@ -24,7 +24,7 @@ HIGHEST = 2.5  # of a detail that is laid over another
 LEAST_OVERLAP = 0.55  # of the image
 MOST_SIZE, MOST_STRETCH = 1.5, 1.25  # of the other, and of one of its directions against the other
 REACH = 2  # cells: the detail is what differs from the mean of so many to each side
-BLOCKS = 8  # a side, each compared by itself
+BLOCKS = 8  # a side, each compared by itself; those at the border are not
 COMMON = 0.8  # share of the blocks: none counts for more than one that lies there, be it a watermark on all images
 LOW_SHARE = 0.3  # of the image's contrast: what differs there may be text, or a hand
 CHUNK = 256  # pairs at once: 50 MB
@@ -212,7 +212,7 @@ def _in_blocks(ones: np.ndarray, twos: np.ndarray, places: np.ndarray) -> np.nda
     covered = np.maximum(mean @ inside @ mean.T, 1e-6)
 
     def blocks(image: np.ndarray) -> np.ndarray:
-        """(P, B², n): the detail within what is inside."""
+        """The detail within what is inside."""
         detail = (image - mean @ (image * inside) @ mean.T / covered) * inside
         return _blocks(detail)
 
@@ -225,13 +225,14 @@ def _in_blocks(ones: np.ndarray, twos: np.ndarray, places: np.ndarray) -> np.nda
     )
     order = np.argsort(alike, axis=1, kind="stable")
     share = np.take_along_axis(weight, order, axis=1).cumsum(axis=1)
-    at = (share < LOW_SHARE * share[:, -1:]).sum(axis=1).clip(max=BLOCKS**2 - 1)
+    at = (share < LOW_SHARE * share[:, -1:]).sum(axis=1).clip(max=alike.shape[1] - 1)
     low = np.take_along_axis(alike, order, axis=1)[np.arange(count), at]
     return np.where(_fits(places, inside.reshape(count, -1)) & (share[:, -1] > 0), low, -1)
 
 
 def _blocks(images: np.ndarray) -> np.ndarray:
-    """(P, B², n) of (P, T, T)."""
+    """(P, n of blocks, n of cells) of (P, T, T), without those at the border: many pictures share a frame."""
     count, cells = images.shape[:2]
     side = cells // BLOCKS
-    return images.reshape(count, BLOCKS, side, BLOCKS, side).transpose(0, 1, 3, 2, 4).reshape(count, BLOCKS**2, side**2)
+    parts = images.reshape(count, BLOCKS, side, BLOCKS, side)[:, 1:-1, :, 1:-1].transpose(0, 1, 3, 2, 4)
+    return parts.reshape(count, (BLOCKS - 2) ** 2, side**2)

@@ -8,7 +8,7 @@ from pipeline.audit.drift import Drift
 from pipeline.audit.label_neighbours import Contradictions
 from pipeline.competition.class_findings import NUM_SHOWN, Finding, finding
 
-DRIFT_DEVIATIONS = 4.0  # of the AUC above chance: the highest of 580 random splits has 3.2 (docs/neighbours.md)
+DRIFT_DEVIATIONS = 4.0  # of the AUC above chance: the highest of 560 random splits has 3.2 (docs/neighbours.md)
 DRIFT_AUC = 0.6  # below, what drifts matters little however many images prove it
 SUSPECT_SHARE, LEAST_SUSPECTS = 0.04, 10  # from both on suspect labels are more than what classes alike give
 CLASS_MIX_SHARE = 0.5  # of what is above chance: where less is left with the classes mixed alike, they are it
