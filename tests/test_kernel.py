@@ -63,7 +63,7 @@ def test_hidden_test_images_that_are_more_and_partly_broken_give_a_valid_file(he
     )  # fmt: skip
     assert lines[-1] == "24 rows, passed the contract"
     assert any("1 of 24 ids of the sample have no image" in line for line in lines)
-    assert any("1 of 24 images cannot be read" in line for line in lines)
+    assert any(re.search(r"1 of \d+ images cannot be read", line) for line in lines)  # of its block
 
 
 def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_path):
