@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.base.files import sha256_of, write_arrays, write_bytes, write_json, write_table
 from pipeline.base.params import SECTIONS, SHIPPED
 from pipeline.competition.schema import Schema, SubmissionFormat, Target, label_cell, write_schema
-from pipeline.panels.run import CURVE_COLUMNS
+from pipeline.panels.run import CURVE_COLUMNS, NEAREST_COLUMNS
 from pipeline.submission.answers import blank_sample
 
 NUM_EPOCHS = 6
@@ -42,13 +42,14 @@ def write_run(
     side: int = 16,
     num_folds: int = 3,
     skill: float = 0.8,
-    features: int = 0,
+    nearest: int = 0,
+    drift: dict[str, Any] | None = None,
     findings: Sequence[dict[str, Any]] = (),
     prefix: str = "",
 ) -> dict[str, Any]:
     """Write under `root` all that evaluate, submit and report read; gives params.yaml's content.
 
-    prefix: of every image id. features: width of the training images' features; 0: none, as shipped.
+    prefix: of every image id. nearest: training images that each is said to be like; drift: of neighbours.json.
     """
     generator = np.random.default_rng([len(classes), num_train, num_test])
     target = Target(
@@ -74,8 +75,14 @@ def write_run(
     for part, of_part in ids.items():
         _write_store(data / "images", part, len(of_part), side)
     write_table(data / "images/test.csv", ("sha256", "failure"), [("0" * 64, "")] * num_test)
-    (data / "features").mkdir(parents=True, exist_ok=True)
-    np.save(data / "features/train.npy", generator.random((num_train if features else 0, features), dtype=np.float32))
+    write_json(data / "report/neighbours.json", {"findings": [], **({"drift": drift} if drift else {})})
+    nearest_rows = (
+        ("train", ids["train"][row], rank, ids["train"][other], labels[other], "0", f"{1 - rank / 10:.4f}")
+        for row in range(num_train)
+        for rank in range(1, nearest + 1)
+        for other in [(row + rank) % num_train]
+    )
+    write_table(data / "report/nearest.csv", NEAREST_COLUMNS, nearest_rows)
     write_json(data / "report/audit.json", _audit(num_train, num_test, side, list(findings), ids))
     (data / "members").mkdir(parents=True, exist_ok=True)
     params, of_test = _params(num_folds), _truth(generator, num_test, len(classes), kind)
@@ -144,7 +151,7 @@ def _audit(num_train: int, num_test: int, side: int, findings: list[Any], ids: d
         "num_train": num_train, "num_test": num_test, "classes": {}, "formats": {"PNG": num_train + num_test},
         "modes": {"RGB": num_train + num_test}, "original_sizes": {f"{side}x{side}": num_train + num_test},
         "num_original_sizes": 1, "stored_size": side, "findings": findings,
-        "galleries": [
+        "allowed_problems": {}, "galleries": [
             {"title": "Test images also in train", "note": "", "count": 1,
              "groups": [[["train", 0, f"{ids['train'][0]}: x"], ["test", 0, f"{ids['test'][0]}: test"]]]}
         ],

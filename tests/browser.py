@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,30 +20,42 @@ OPTIONS = (
 class Looked:
     """A page as a browser has it, with all that it asked for beyond itself and all that it complained of."""
 
-    def __init__(self, tab, path):
-        self.tab, self.asked, self.complaints, self.dialogs = tab, [], [], []
-        tab.on("console", lambda message: self.complaints.append(message.text))
-        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        tab.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
+    def __init__(self, tab: Any, path: Path) -> None:
+        self.tab = tab
+        self.asked: list[str] = []
+        self.complaints: list[str] = []
+        self.dialogs: list[str] = []
+        tab.on("console", self._complain)
+        tab.on("pageerror", self._complain)
+        tab.on("dialog", self._dismiss)
         own = path.resolve().as_uri()
         tab.on("request", lambda request: self._note(request.url, own))
         tab.goto(own)
 
-    def _note(self, address, own):
+    def _complain(self, found: Any) -> None:
+        self.complaints.append(getattr(found, "text", str(found)))
+
+    def _dismiss(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def _note(self, address: str, own: str) -> None:
         if address.partition("#")[0] != own and not address.startswith("data:"):
             self.asked.append(address)
 
-    def texts(self, selector):
-        return self.tab.eval_on_selector_all(selector, "found => found.map(one => one.innerText.trim())")
+    def texts(self, selector: str) -> list[str]:
+        found: list[str] = self.tab.eval_on_selector_all(selector, "found => found.map(one => one.innerText.trim())")
+        return found
 
-    def rows(self, table):
+    def rows(self, table: str) -> list[list[str]]:
         """Cells as text, row by row, of the rows that are to be seen."""
         cells = "rows => rows.map(row => Array.from(row.children).map(cell => cell.innerText.trim()))"
-        return self.tab.eval_on_selector_all(f"{table} tbody tr:not([hidden])", cells)
+        found: list[list[str]] = self.tab.eval_on_selector_all(f"{table} tbody tr:not([hidden])", cells)
+        return found
 
 
 @contextmanager
-def opened_browser():
+def opened_browser() -> Iterator[Any]:
     if CHROMIUM is None and not os.environ.get(REQUIRED):
         pytest.skip("no Chromium here; `apt-get install chromium` runs these tests too")
     from playwright.sync_api import sync_playwright
@@ -52,7 +67,7 @@ def opened_browser():
 
 
 @contextmanager
-def looked_at(browser, path, *, width=1200, dark=False):
+def looked_at(browser: Any, path: Path, *, width: int = 1200, dark: bool = False) -> Iterator[Looked]:
     context = browser.new_context(
         viewport={"width": width, "height": 900}, offline=True, color_scheme="dark" if dark else "light"
     )

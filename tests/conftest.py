@@ -123,6 +123,7 @@ class Workplace:
     def run_all(self):
         self.run_data()
         self.run("split")
+        self.run("neighbours")
         for fold in self.params["folds"]:
             self.run("train", key=fold)
             self.run("infer", key=fold)

@@ -42,6 +42,15 @@ class World:
     archive: bytes = b""
     headers: dict = field(default_factory=dict)  # more headers of the download
     break_after: int | None = None  # bytes of the download, once
+    # of notebooks
+    dataset_versions: list = field(default_factory=list)  # blob tokens of each
+    hidden_versions: int = 0  # answers that do not know of the newest version yet
+    dataset_statuses: list = field(default_factory=lambda: ["READY"])  # the last one stays
+    kernels: list = field(default_factory=list)  # what was pushed
+    push_error: dict = field(default_factory=dict)
+    runs: list = field(default_factory=lambda: [{"status": "RUNNING"}, {"status": "COMPLETE"}])  # the last one stays
+    log: str = ""
+    output: dict = field(default_factory=dict)  # file -> bytes
     dacon: object = field(default_factory=lambda: {"message": "ok"})
     # what happened
     calls: list = field(default_factory=list)
@@ -92,7 +101,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.world.calls.append("GET")
-        self._send_archive()
+        name = self.path.rpartition("/outputs/")[2]
+        if name in self.world.output:
+            return self._answer(200, self.world.output[name], {"Content-Type": "text/csv"})
+        return self._send_archive()
 
     def do_POST(self):
         body = self._body()
@@ -143,6 +155,60 @@ class Handler(BaseHTTPRequestHandler):
 
     def _list_submissions(self, request):
         return {"submissions": self.world.submissions[::-1]}
+
+    def _get_dataset_status(self, request):
+        if not self.world.dataset_versions:
+            return self._answer(404, {"code": 404, "message": "Dataset not found"})
+        statuses = self.world.dataset_statuses
+        return {"status": statuses.pop(0) if len(statuses) > 1 else statuses[0]}
+
+    def _get_dataset(self, request):
+        hidden = self.world.hidden_versions > 0 and len(self.world.dataset_versions) > 1
+        self.world.hidden_versions -= hidden
+        return {"ref": "x/y", "currentVersionNumber": len(self.world.dataset_versions) - hidden}
+
+    def _start_blob_upload(self, request):
+        token = f"blob{len(self.world.files)}"
+        return {"token": token, "createUrl": f"http://127.0.0.1:{self.server.server_port}/upload/signed-secret/{token}"}
+
+    def _create_dataset(self, request):
+        assert request.get("isPrivate") is True
+        return self._add_version(request)
+
+    def _create_dataset_version(self, request):
+        return self._add_version(request.get("body", request))
+
+    def _add_version(self, request):
+        tokens = [file["token"] for file in request["files"]]
+        assert tokens and all(token in self.world.files for token in tokens)
+        self.world.dataset_versions.append(tokens)
+        return {"ref": "x/y", "url": "", "status": "ok"}
+
+    def _save_kernel(self, request):
+        if self.world.push_error:
+            return self.world.push_error
+        assert request.get("isPrivate") is True and not request.get("enableInternet")
+        self.world.kernels.append(request)
+        return {"ref": request["slug"], "url": "", "versionNumber": len(self.world.kernels)}
+
+    def _get_kernel_session_status(self, request):
+        runs = self.world.runs
+        return runs.pop(0) if len(runs) > 1 else runs[0]
+
+    def _list_kernel_session_output(self, request):
+        base = f"http://127.0.0.1:{self.server.server_port}/outputs"
+        return {
+            "files": [{"fileName": name, "url": f"{base}/{name}"} for name in self.world.output], "log": self.world.log
+        }  # fmt: skip
+
+    def _create_code_submission(self, request):
+        assert request["kernelVersion"] <= len(self.world.kernels)
+        reference = 41000001 + len(self.world.submissions)
+        now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+        self.world.submissions.append(
+            {"ref": reference, "date": now, "description": request["submissionDescription"], "status": "PENDING"}
+        )
+        return {"message": "Successfully submitted", "ref": reference}
 
     def _download_data_files(self, request):
         self.send_response(302)

@@ -28,6 +28,7 @@ def project(tmp_path_factory):
             "weights",
             "embed_train",
             "embed_test",
+            "neighbours",
             *(f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "012"),
             "evaluate",
             "submit",
@@ -101,7 +102,7 @@ def test_a_fold_taken_away_stops_at_its_leftovers_then_reruns_what_follows_and_c
     remedy = re.search(r"Delete them: (rm .*)", message)
     subprocess.run(remedy[1], shell=True, cwd=project.root, check=True)
     folds = {f"{stage}@{fold}" for stage in ("teach", "train", "infer") for fold in "01"}
-    assert set(project.ran()) == {"split", *folds, "evaluate", "submit", "report"}
+    assert set(project.ran()) == {"split", "neighbours", *folds, "evaluate", "submit", "report"}
     project.params["folds"] = kept
     project.params["split"]["num_folds"] = 3
     project.save()

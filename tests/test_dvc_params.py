@@ -269,7 +269,11 @@ def test_every_trained_fold_carries_its_new_parameters(project, sections):
     }
     project.set(**changed)
     due = set().union(*(GOVERNED[section] for section in changed)) | INFERRED
-    assert due <= project.repro() <= due | EMBEDDED | {"decode_test", "audit", "split", "evaluate", "submit", "report"}
+    assert (
+        due
+        <= project.repro()
+        <= due | EMBEDDED | {"decode_test", "audit", "split", "neighbours", "evaluate", "submit", "report"}
+    )
     receipt = project.json("submissions/receipt.json")["params"]
     for section, values in changed.items():
         assert {key: receipt[section][key] for key in values} == values

@@ -67,13 +67,15 @@ def test_one_byte_of_the_file_retrains_what_follows_and_nothing_else(tuned):
 def test_frozen_features_are_computed_again(frozen):
     change_a_byte(frozen.root / "given/model.safetensors")
     ran = frozen.ran()
-    assert ran[:3] == ["weights", "embed_train", "embed_test"] and {*AFTER} <= set(ran)
+    assert ran[:3] == ["weights", "embed_train", "embed_test"] and {"neighbours", *AFTER} <= set(ran)
+    nearest = (frozen.root / "data/report/nearest.csv").read_text().splitlines()
+    assert len(nearest) == 1 + 3 * 39, "of 30 training and 9 test images"
 
 
 def test_epochs_do_not_compute_features_again(frozen):
     frozen.params["train"]["epochs"] += 1
     frozen.save()
-    assert not {"weights", "embed_train", "embed_test"} & set(frozen.ran())
+    assert not {"weights", "embed_train", "embed_test", "neighbours"} & set(frozen.ran())
 
 
 def test_a_machine_without_the_file_goes_on_with_what_was_resolved(tuned):

@@ -29,6 +29,7 @@ ROOMS = {f"pipeline.{room}": floor for floor, rooms in enumerate(FLOORS) for roo
 MAX_ENTRIES = 8
 # of rooms that dvc.yaml names whole, what some stage does not reach: an edit makes it stale without need
 FILES_TOO_MANY = {
+    "pipeline/audit/duplicates.py", "pipeline/audit/findings.py",
     "pipeline/base/allocator.py", "pipeline/base/lookup.py", "pipeline/competition/class_findings.py",
     "pipeline/competition/lists.py", "pipeline/competition/problems.py", "pipeline/competition/spelling.py",
     "pipeline/competition/store.py", "pipeline/models/embed_part.py", "pipeline/models/prediction.py",
@@ -50,6 +51,7 @@ LOADED_HEAVY = {
     "weights": set(),  # these three torch and timm as well, where there are weights
     "embed_train": set(),
     "embed_test": set(),
+    "neighbours": set(),  # torch, scikit-learn and Pillow as well, where there are features
     "teach": set(),  # torch as well where it is on
     "train": {"torch"},
     "infer": {"torch"},

@@ -1,5 +1,6 @@
 """The page of a run in a real browser, from file://, with the network cut: what it shows is what the files say."""
 
+import dataclasses
 import importlib.resources
 import json
 
@@ -11,6 +12,10 @@ from conftest import Workplace
 
 from benchmarks.made_up_run import write_run
 from pipeline.base.files import read_arrays, read_json
+from pipeline.commands.places import REPORTED
+from pipeline.panels import classes
+from pipeline.panels.run import Sources, read_run
+from pipeline.submission.answers import answers_of, predicted_counts
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & </script>")
 KINDS = {
@@ -43,14 +48,20 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory):
-    classes = [f"class number {n}" for n in range(40)]
-    return made(tmp_path_factory.mktemp("forty"), classes, num_train=400, features=4)
+    names = [f"class number {n}" for n in range(40)]
+    return made(
+        tmp_path_factory.mktemp("forty"),
+        names,
+        num_train=400,
+        nearest=3,
+        drift={"auc": 0.71, "error_by_chance": 0.03, "auc_with_classes_mixed_alike": 0.66},
+    )
 
 
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory):
-    classes = [f"n{n:08d}" for n in range(1000)]
-    return made(tmp_path_factory.mktemp("thousand"), classes, num_train=3000, num_test=500, skill=0.6)
+    names = [f"n{n:08d}" for n in range(1000)]
+    return made(tmp_path_factory.mktemp("thousand"), names, num_train=3000, num_test=500, skill=0.6)
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +114,11 @@ def test_figures_by_class_are_those_of_the_csv(places, browser, kind):
 def test_the_confusion_is_that_of_the_csv(places, browser):
     table = pd.read_csv(places["single_label"].path("data/report/confusion.csv"))
     counts = table.pivot_table(index="true", columns="predicted", values="images")
-    classes = list(KINDS["single_label"])
+    labels = list(KINDS["single_label"])
     with looked_at(browser, page_of(places["single_label"])) as page:
         rows = page.rows("#confusion-table")
-        assert [row[0] for row in rows] == classes
-        assert [[int(cell) for cell in row[1:]] for row in rows] == counts.loc[classes, classes].to_numpy().tolist()
+        assert [row[0] for row in rows] == labels
+        assert [[int(cell) for cell in row[1:]] for row in rows] == counts.loc[labels, labels].to_numpy().tolist()
         page.tab.check("input[value=share]")
         shares = np.array([[float(cell) for cell in row[1:]] for row in page.rows("#confusion-table")])
         assert np.allclose(shares.sum(axis=1), 1, atol=0.002)
@@ -166,6 +177,7 @@ def test_mistakes_say_how_many_filter_and_give_their_ids(forty, browser):
         assert len(ids) == len(cards) and set(ids) == {
             card.query_selector("input").get_attribute("value") for card in cards
         }
+        assert "AUC of 0.710 (0.5 is chance, ± 0.030); 0.660 once" in page.texts("#drift")[0]
         nearest = page.tab.query_selector_all("#mistake-cards .nearest img")
         assert len(nearest) == 3 * 24
 
@@ -195,6 +207,19 @@ def test_the_prior_is_that_of_the_receipt(places, browser):
     labels = read_json(places["single_label"].path("submissions/receipt.json"))["labels"]
     with looked_at(browser, page_of(places["single_label"])) as page:
         assert {row[0]: int(row[5]) for row in page.rows("#prior-table")} == labels
+
+
+def test_ranked_answers_are_compared_with_ranked_answers(places):
+    """Of a list of two each class is an answer twice as often, in the submission and out of fold."""
+    place = places["single_label"]
+    run = read_run(Sources(**{key: place.path(path) for key, path in vars(REPORTED).items()}))
+    ranked = dataclasses.replace(run.schema.submission, kind="ranked", most=2, separator=" ")
+    answers = answers_of(run.found.probs[:40], run.found.decided[:40], run.schema.target, ranked)
+    receipt = run.receipt | {"labels": predicted_counts(answers, run.schema.target)}
+    found = classes.prior(
+        dataclasses.replace(run, schema=dataclasses.replace(run.schema, submission=ranked), receipt=receipt)
+    )
+    assert found["odd"] == 0 and sum(row["out_of_fold"] for row in found["rows"]) == pytest.approx(2)
 
 
 def test_hostile_names_are_text(hostile, browser):

@@ -3,70 +3,30 @@
 import base64
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import zlib
-from dataclasses import dataclass
 
 import pytest
 import requests
 import yaml
 from conftest import ROOT, competition_files, write_zip
-from kaggle_server import TOKEN, Server, World, environment
+from kaggle_server import TOKEN, Server, World
+from upload_project import Project
 
 from pipeline.base.files import write_json
 from pipeline.competition.schema import Schema, SubmissionFormat, Target, write_schema
-from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.site import RefusedError
 from pipeline.leaderboard.sites import kaggle
 
 SAMPLE = b"id,label\n007,cat\n008,cat\n009,cat\n"
 GOOD = b"id,label\n007,cat\n008,dog\n009,cat\n"
 ECHO = {"code": 403, "message": f"You must accept this competition's rules (Bearer {TOKEN})"}
-
-
-@dataclass
-class Project:
-    """A folder in which the commands run, each in a process of its own."""
-
-    root: object
-    server: Server
-    said: str = ""  # everything that any command printed
-
-    @property
-    def world(self):
-        return self.server.world
-
-    @property
-    def ledger(self):
-        return Ledger(self.root / "submissions/ledger.csv")
-
-    def start(self, *words, **variables):
-        keep = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "TMPDIR")}
-        env = keep | environment(self.server, self.root / "home") | {"VERBOSE": "1"} | variables
-        env["PYTHONPATH"] += os.pathsep + str(ROOT)
-        command = [sys.executable, "-m", "pipeline", *words]
-        return subprocess.Popen(
-            command, cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def finish(self, process):
-        out = process.communicate(timeout=60)[0]
-        self.said += out
-        return process.returncode, out
-
-    def run(self, *words, **variables):
-        return self.finish(self.start(*words, **variables))
-
-    def upload(self, *words, **variables):
-        return self.run("upload", "-m", "wider net", *words, **variables)
 
 
 @pytest.fixture
@@ -167,7 +127,7 @@ REFUSALS = {
     "rules, without a word": ("GetSubmissionLimits", (403, {"code": 403, "message": "Permission 'competitions.participate' was denied"}, {}), {}, "you have not joined digits: accept its rules"),
     "joined, yet 403": ("GetSubmissionLimits", (403, {"code": 403, "message": "Permission 'competitions.participate' was denied"}, {}), {"userHasEntered": True}, "give the right one as --competition"),
     "wrong slug": ("GetSubmissionLimits", (404, {"code": 404, "message": "Not found"}, {}), None, "Kaggle has no competition 'digits'"),
-    "notebooks only": ("StartSubmissionUpload", (400, {"error": {"code": 400, "message": "This competition only accepts Submissions from Notebooks."}}, {}), {}, "takes notebooks only: pack the models with `python -m pipeline bundle`"),
+    "notebooks only": ("StartSubmissionUpload", (400, {"error": {"code": 400, "message": "This competition only accepts Submissions from Notebooks."}}, {}), {}, "takes notebooks only: `python -m pipeline upload --notebook -m MESSAGE`"),
     "notebooks, by the facts": ("CreateSubmission", (400, b"<html>", {"Content-Type": "text/html"}), {"isKernelsSubmissionsOnly": True}, "takes notebooks only"),
     "daily limit": ("CreateSubmission", (400, {"code": 400, "message": "Your team has used its daily Submission allowance (5) today"}, {}), {"userHasEntered": True}, "the day's count starts again at 00:00 UTC"),
     "closed": ("StartSubmissionUpload", (400, {"code": 400, "message": "The competition deadline has passed"}, {}), {}, "takes no submissions any more"),

@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, cast
 
 from tqdm import tqdm
 
+from pipeline.base.console import progress_bar
+
 PIECE = 1 << 20  # bytes in memory at once while something is unpacked
 PROGRESS_FROM = 256 << 20  # packed bytes; less is unpacked before a bar would be read
 ROOM_TO_LEAVE = 256 << 20  # bytes of the scratch disk that stay free for others
@@ -168,9 +170,9 @@ class Scratch:
 
 
 def progress(where: str, *, total: int | None, packed: int) -> tqdm:
-    """A bar on terminals while many `packed` bytes are unpacked to `total`."""
-    disable = None if packed >= PROGRESS_FROM else True
-    return tqdm(desc=f"unpacking {where}", total=total, unit="B", unit_scale=True, disable=disable)
+    """A bar while many `packed` bytes are unpacked to `total`."""
+    few = packed < PROGRESS_FROM
+    return progress_bar(f"unpacking {where}", total=total, unit="B", unit_scale=True, disable=few)
 
 
 def _pieces(stream: BinaryIO, where: str) -> Iterator[bytes]:

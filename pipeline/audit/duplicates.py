@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from pipeline.audit.thumbnails import grey_of, shrinking
 from pipeline.base.texts import sorted_once
 
 Place = tuple[int, int]  # (number of the store, row in it)
@@ -54,7 +55,6 @@ ONE = 2**14 - 1  # of an amplitude: two of opposite sign differ by less than int
 PAIRS = 1 << 16  # candidates that are compared at once
 PAIR_SHARE = 2  # comparing two images takes so many times the memory of shrinking one, of what `BUDGET` is
 SHIFTS = tuple((down, across) for down in (-1, 0, 1) for across in (-1, 0, 1) if down or across)  # pixels
-GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's convert("L")
 
 
 @dataclass(frozen=True)
@@ -143,14 +143,14 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
     An image is shrunk to 8x8 grey cells, centred and divided by its deviation: brightness and contrast drop out. The
     squares of all amplitudes then sum to 1, which is stored as `ONE`.
     """
-    basis, lowest, pool = _cosines(COARSE), _lowest_waves(), _shrinking(THUMBNAIL, COARSE)
+    basis, lowest, pool = _cosines(COARSE), _lowest_waves(), shrinking(THUMBNAIL, COARSE)
     num_images = sum(map(len, stores))
     waves, numbers = np.empty((num_images, len(lowest)), np.int16), np.empty(num_images, np.int32)
     start = until = 0
     for store in stores:
-        shrink = _shrinking(store.shape[1], THUMBNAIL)
+        shrink = shrinking(store.shape[1], THUMBNAIL)
         for first in range(0, len(store), chunk):
-            fine = shrink @ _grey(store[first : first + chunk].astype(np.float32)) @ shrink.T
+            fine = shrink @ grey_of(store[first : first + chunk].astype(np.float32)) @ shrink.T
             cells = pool @ fine @ pool.T
             deviation = cells.std(axis=(1, 2))
             amplitudes = basis @ cells @ basis.T / (COARSE * np.maximum(deviation, 1e-6))[:, None, None]
@@ -419,9 +419,9 @@ def _same_picture(ones: np.ndarray, twos: np.ndarray) -> np.ndarray:
 
     The same for the two the other way round, or what is called a copy would depend on the order of the images.
     """
-    shrink = _shrinking(ones.shape[1], THUMBNAIL)
+    shrink = shrinking(ones.shape[1], THUMBNAIL)
     one, two = _shrunk(ones, shrink), _shrunk(twos, shrink)
-    greys = _grey(one), _grey(two)
+    greys = grey_of(one), grey_of(two)
     deviations = [np.maximum(grey.std(axis=(1, 2)), 1e-6) for grey in greys]
     gain = deviations[0] / deviations[1]
     shift = one.mean(axis=(1, 2, 3)) - two.mean(axis=(1, 2, 3))
@@ -448,7 +448,7 @@ def _busy(grey: np.ndarray) -> np.ndarray:
 
 def _detail(pixels: np.ndarray) -> np.ndarray:
     """(P, S, S) float32: grey pixels less their mean over a square window of about an eighth of the side."""
-    grey = _grey(pixels)
+    grey = grey_of(pixels)
     reach = max(1, grey.shape[1] // 16)
     width = 2 * reach + 1
     sums = np.pad(grey, ((0, 0), (reach + 1, reach), (reach + 1, reach)), mode="edge")
@@ -470,24 +470,12 @@ def _places(stores: Sequence[np.ndarray], numbers: Sequence[int] | np.ndarray) -
     return list(zip(of_store.tolist(), (numbers - starts[of_store]).tolist(), strict=True))
 
 
-def _shrinking(size: int, cells: int) -> np.ndarray:
-    """(cells, size) float32: row i averages the pixels that cell i covers, a border pixel by its covered share."""
-    borders = np.linspace(0, size, cells + 1)
-    covered = np.minimum(borders[1:, None], np.arange(1, size + 1)) - np.maximum(borders[:-1, None], np.arange(size))
-    return (np.maximum(covered, 0) * (cells / size)).astype(np.float32)
-
-
 def _shrunk(pixels: np.ndarray, shrink: np.ndarray) -> np.ndarray:
     """(N, T, T, 3) float32 cell means of (N, S, S, 3) pixels; each image by itself, whatever N is."""
     count, size = pixels.shape[:2]
     cells = shrink.shape[0]
     lines = shrink @ pixels.reshape(count, size, size * 3).astype(np.float32)
     return shrink @ lines.reshape(count, cells, size, 3)
-
-
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    red, green, blue = GREY
-    return pixels[..., 0] * red + pixels[..., 1] * green + pixels[..., 2] * blue
 
 
 def _cosines(size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How a command speaks and ends: plain lines out, one clear message and exit code 2 for what the user can correct."""
+"""How a command speaks and ends: plain lines, progress; one clear message and exit code 2 for what a user can mend."""
 
 import os
 import signal
@@ -7,16 +7,54 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 USER_ERROR = 2
 PARENT_POLL_S = 0.1
 STAGE_COMMAND = b"pipeline.stages."
 ORPHAN_GRACE_S = 1.0  # for an orphan to remove its half-written files in
+SAY_EVERY_S = 60.0  # how far long work is, where there is no terminal for a bar
+PROGRESS = "progress: "  # of such a line
+KNOWN = PROGRESS + "{desc}: {n_fmt} of {total_fmt}{unit}, {elapsed} so far, {remaining} left"
+UNKNOWN = PROGRESS + "{desc}: {n_fmt}{unit}, {elapsed} so far"  # how many there will be
 
 
 def say(line: str) -> None:
     """One line to stdout, at once."""
     print(line, flush=True)
+
+
+class _Lines:
+    """What tqdm writes over and over into one line of a terminal, as lines of its own."""
+
+    def write(self, text: str) -> None:
+        """tqdm clears a line by blanks: these are no line."""
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self) -> None:
+        """At once."""
+        sys.stderr.flush()
+
+
+def progress_bar(
+    desc: str, *, total: int | None = None, leave: bool = True, disable: bool = False, **options: Any
+) -> "tqdm":
+    """tqdm's bar, or what takes its place; options: as tqdm takes them.
+
+    leave: whether a terminal keeps the bar at its end. Work of less than a minute says nothing where there is none.
+    """
+    from tqdm import tqdm
+
+    if disable or sys.stderr.isatty():
+        return tqdm(desc=desc, total=total, leave=leave, disable=disable, **options)
+    return tqdm(
+        desc=desc, total=total, leave=False, file=_Lines(), mininterval=SAY_EVERY_S, maxinterval=2 * SAY_EVERY_S,
+        delay=SAY_EVERY_S, bar_format=UNKNOWN if total is None else KNOWN, **options,
+    )  # fmt: skip
 
 
 def num_cores() -> int:

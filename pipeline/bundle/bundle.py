@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -287,14 +288,15 @@ def verify_bundle(
     raw = Path(competition.raw)
     with tempfile.TemporaryDirectory() as unpacked, tempfile.TemporaryDirectory() as given:
         folder = Path(unpacked)
-        _unpack(bundle, folder)
-        own = _organisers_sample(raw, sample, competition)
+        unpack(bundle, folder)
+        own = organisers_sample(raw, sample, competition)
         if own is not None:
             name, content = own
             sample = Path(given) / name.rpartition("/")[2]
             sample.write_bytes(content)
-        lines, done = _run_offline(folder, python, images=(images or raw).resolve(), sample=sample.resolve())
-        lines.append(f"sample: {own[0]} of {raw}" if own else f"sample: {sample}, as the archive holds no such table")
+        words = ["--images", str((images or raw).resolve()), "--sample", str(sample.resolve()), "--out", "made.csv"]
+        how, done = run_without_network(folder, python, [PREDICT, *words])
+        lines = [how, f"sample: {own[0]} of {raw}" if own else f"sample: {sample}, as the archive holds no such table"]
         if done.returncode:
             raise ValueError(
                 f"{bundle}: {PREDICT} failed (exit code {done.returncode}):\n{done.stderr.strip()[-2000:]}"
@@ -309,7 +311,7 @@ def verify_bundle(
     return [*lines, f"identical: {submission}, {len(made):,} bytes"]
 
 
-def _organisers_sample(raw: Path, written: Path, competition: CompetitionParams) -> tuple[str, bytes] | None:
+def organisers_sample(raw: Path, written: Path, competition: CompetitionParams) -> tuple[str, bytes] | None:
     """(name, content) of the file in the archive that ingest wrote the sample from; None for none."""
     if not raw.exists():
         return None
@@ -326,7 +328,8 @@ def _organisers_sample(raw: Path, written: Path, competition: CompetitionParams)
     return None
 
 
-def _unpack(bundle: Path, folder: Path) -> None:
+def unpack(bundle: Path, folder: Path) -> None:
+    """Into `folder`. Raises ValueError where a file is not as the manifest says."""
     with zipfile.ZipFile(bundle) as archive:
         archive.extractall(folder)  # zipfile keeps members inside the folder
     manifest = read_json(folder / MANIFEST)["files"]
@@ -338,19 +341,23 @@ def _unpack(bundle: Path, folder: Path) -> None:
         raise ValueError(f"{bundle}: {len(odd)} files are not as its manifest says, first {odd[:3]}; bundle again")
 
 
-def _run_offline(
-    folder: Path, python: Path, *, images: Path, sample: Path
-) -> "tuple[list[str], subprocess.CompletedProcess[str]]":
-    """predict.py in isolated mode, with an environment of almost nothing; (how, what came of it)."""
+def run_without_network(
+    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str] | None = None
+) -> "tuple[str, subprocess.CompletedProcess[str]]":
+    """A script and its arguments in isolated mode, in `folder`, with almost no other variables.
+
+    (how, what came of it).
+    """
     cut = _cuts_the_network()
-    words = [str(python), "-I", "-c", WITHOUT_NETWORK, PREDICT, "--images", str(images), "--sample", str(sample)]
     environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {"HOME": str(folder)}
+    began = time.monotonic()
     done = subprocess.run(
-        [*(["unshare", "-rn"] if cut else []), *words, "--out", "made.csv"],
-        cwd=folder, env=environment | {"PATH": os.defpath}, capture_output=True, text=True,
+        [*(["unshare", "-rn"] if cut else []), str(python), "-I", "-c", WITHOUT_NETWORK, *words],
+        cwd=folder, env=environment | {"PATH": os.defpath} | dict(variables or {}), capture_output=True, text=True,
     )  # fmt: skip
     how = "by the kernel (unshare -n) and by a hook in Python" if cut else "by a hook in Python"
-    return [f"{python} -I, in an empty environment, network refused {how}"], done
+    seconds = f"{time.monotonic() - began:.1f} s"
+    return f"{python} -I, in an empty environment, network refused {how}: {seconds} on this machine", done
 
 
 def _cuts_the_network() -> bool:

@@ -22,7 +22,8 @@ def imported_names(path: Path, *, everywhere: bool = True) -> frozenset[str]:
     """What the code at `path` imports, ours or not; `everywhere`: inside functions too."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found: set[str] = set()
-    for node in ast.walk(tree) if everywhere else tree.body:
+    attempts = [inner for node in tree.body if isinstance(node, ast.Try) for inner in node.body]  # what may be missing
+    for node in ast.walk(tree) if everywhere else [*tree.body, *attempts]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -6,16 +6,19 @@ Each run of a blend predicts as it did by itself, from images that are stored as
 
 import argparse
 import shutil
+import signal
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import read_json, read_table, write_arrays, write_bytes
+from pipeline.base.files import read_json, read_table, write_bytes
 from pipeline.base.texts import Texts
 from pipeline.bundle.contents import (
     BLEND,
@@ -28,6 +31,7 @@ from pipeline.bundle.contents import (
     WEIGHTS_CARD,
     Settings,
 )
+from pipeline.bundle.in_time import Pace, predict_in_time
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -38,7 +42,7 @@ from pipeline.models.features import features_of
 from pipeline.models.networks import OnFeatures
 from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
-from pipeline.scoring.fold_predictions import ensemble, written_submission
+from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
@@ -48,12 +52,17 @@ from pipeline.tables.table_files import open_images, read_tables
 
 @dataclass(frozen=True, kw_only=True)
 class _Run:
-    """A run that predicts, and the images as it takes them."""
+    """A run that predicts."""
 
     home: Path  # folder of its models
     settings: Settings
-    store: np.ndarray  # (N, S, S, 3) uint8
-    unseen: np.ndarray  # (N,) bool: there is no image
+    stored: StoreFormat  # how it takes images
+    members: Sequence[str]  # the image of each id, '' where there is none
+
+    @property
+    def takes(self) -> tuple[Any, ...]:
+        """Runs that take images alike share what is decoded."""
+        return self.stored, self.settings.fit, tuple(self.members)
 
 
 def main(home: Path, argv: Sequence[str] | None = None) -> None:
@@ -63,7 +72,17 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sample", type=Path, required=True, help="the sample submission: its ids are predicted")
     parser.add_argument("--out", type=Path, default=Path("submission.csv"), help="default: %(default)s")
     parser.add_argument("--device", help="auto, cpu, cuda, cuda:1, mps; default: as the submission was made")
+    parser.add_argument(
+        "--time-limit", type=float, metavar="SECONDS",
+        help="be done in time: fewer folds where it is short, at last the training images' shares; default: no limit",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unreadable", choices=("stop", "prior"), default="stop",
+        help="images that are missing or cannot be read: stop, or answer with the training images' shares (for a "
+        "notebook, whose test images nobody can mend); default: %(default)s",
+    )  # fmt: skip
     args = parser.parse_args(argv)
+    began = time.monotonic()
     settings = Settings(**read_json(home / SETTINGS))
     blend = Blend(**read_json(home / BLEND))
     schema = read_schema(home / "schema.json")
@@ -77,32 +96,155 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         image_ids = _image_ids(plain, schema)
         named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
         with open_images(args.images, **named) as archive:
-            runs = _runs(home, blend, archive, image_ids, scratch)
-        probs_of, exclusive = {}, schema.target.exclusive
-        for name, run in runs.items():
-            files = _predictions(run, image_ids, scratch / name, device=args.device or run.settings.device)
-            probs_of[name] = ensemble(files, image_ids, len(schema.target.classes), exclusive=exclusive)
-        probs = mixed(blend, probs_of, exclusive=exclusive)
-        content, _ = written_submission(probs, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
-    findings = check_submission(content, plain, schema)
-    refuse(findings, str(args.out))
-    write_bytes(args.out, content)
+            runs = _runs(home, blend, archive, image_ids, lenient=args.unreadable == "prior")
+            work = _Work(runs, archive, scratch, device=args.device, lenient=args.unreadable == "prior")
+            if args.time_limit is None:
+                work.predict_all()
+            else:
+                _write(args.out, work, image_ids, blend, schema, sample, plain, home)
+                console.say(f"{args.out}: the training images' shares for now")
+                work.predict_within(began + args.time_limit)
+        _write(args.out, work, image_ids, blend, schema, sample, plain, home)
     num_models = sum(len(run.settings.folds) for run in runs.values())
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
 
 
-def _runs(home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], scratch: Path) -> dict[str, _Run]:
-    """Name -> each run that has weight; images that several take alike are decoded once."""
-    runs, stores = {}, {}
+def _write(
+    out: Path, work: "_Work", image_ids: Sequence[str], blend: Blend, schema: Schema, sample: Path,
+    plain: bytes, home: Path,
+) -> None:  # fmt: skip
+    """Mix, decide, check, write. Where a list may not be empty, the likeliest label stands for what was not reached."""
+    probs = mixed(blend, work.probs, exclusive=schema.target.exclusive)
+    if schema.submission.kind == "list" and not schema.submission.may_be_empty:
+        rows = np.flatnonzero(work.unreached)
+        probs[rows, probs[rows].argmax(axis=1)] = 1.0
+    content, _ = written_submission(probs, image_ids, asked=schema, sample=sample, decision=home / "decision.json")
+    refuse(check_submission(content, plain, schema), str(out))
+    write_bytes(out, content)
+
+
+def _runs(
+    home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], *, lenient: bool
+) -> dict[str, _Run]:  # fmt: skip
+    """Name -> each run that has weight."""
+    runs = {}
     for name in (name for name, weight in blend.weights.items() if weight):
         folder = home if name == OWN else home / MEMBERS / name
-        settings, stored = Settings(**read_json(folder / SETTINGS)), read_format(folder / FORMAT)
-        members = _members(archive, image_ids, folder / TEST)
-        alike = (stored, settings.fit, tuple(members))
-        if alike not in stores:
-            stores[alike] = _decoded(archive, members, scratch / f"{name}.npy", stored, settings.fit)
-        runs[name] = _Run(home=folder, settings=settings, store=stores[alike], unseen=Texts(members).where(""))
+        members = _members(archive, image_ids, folder / TEST, lenient=lenient)
+        settings = Settings(**read_json(folder / SETTINGS))
+        runs[name] = _Run(home=folder, settings=settings, stored=read_format(folder / FORMAT), members=members)
     return runs
+
+
+class _Work:
+    """The images, block by block, through the models of all runs."""
+
+    def __init__(
+        self, runs: Mapping[str, _Run], archive: Archive, scratch: Path, *, device: str | None, lenient: bool
+    ) -> None:
+        self._runs, self._archive, self._scratch, self._lenient = runs, archive, scratch, lenient
+        self._device = {name: device_named(device or run.settings.device) for name, run in runs.items()}
+        self.num_images = len(next(iter(runs.values())).members)
+        self.num_folds = max(len(run.settings.folds) for run in runs.values())
+        self._priors = {name: _prior(run) for name, run in runs.items()}
+        self._totals = {name: np.zeros((self.num_images, len(prior))) for name, prior in self._priors.items()}
+        self._counts = {name: np.zeros(self.num_images, dtype=np.int64) for name in runs}
+        self._no_image = np.zeros(self.num_images, dtype=bool)
+        self._stores: dict[tuple[Any, ...], np.ndarray] = {}  # of the block
+        self._unseen: dict[tuple[Any, ...], np.ndarray] = {}
+        self._features: dict[str, np.ndarray] = {}
+        self._models: dict[tuple[str, str], Any] | None = None  # kept where there are several blocks
+
+    @property
+    def unreached(self) -> np.ndarray:
+        """(N,) bool: answered by the training images' shares, as no fold, or no image, was there."""
+        none = np.any([counts == 0 for counts in self._counts.values()], axis=0)
+        return np.asarray(none | self._no_image)
+
+    @property
+    def probs(self) -> dict[str, np.ndarray]:
+        """Name -> (N, C) float64: the mean over the folds that an image got, or the training images' shares."""
+        found = {}
+        for name, counts in self._counts.items():
+            found[name] = self._totals[name] / np.maximum(counts, 1)[:, None]
+            found[name][counts == 0] = self._priors[name]
+        return found
+
+    def predict_all(self) -> None:
+        """All images by all folds, as infer does."""
+        rows = range(self.num_images)
+        self._decode(rows)
+        for fold in range(self.num_folds):
+            self._predict(fold, rows)
+
+    def predict_within(self, deadline: float) -> None:
+        """As much of it as there is time for, and lines that say what is lacking. SIGTERM ends it early."""
+        self._models = {}
+        pace = Pace(deadline, self.num_folds)
+
+        def end(*_: Any) -> None:
+            pace.deadline = 0.0
+
+        kept = signal.signal(signal.SIGTERM, end)
+        multiple = next(iter(self._runs.values())).settings.batch_size
+        try:
+            reached = predict_in_time(
+                self.num_images, pace, multiple=multiple, decode=self._decode, predict=self._predict
+            )
+        finally:
+            signal.signal(signal.SIGTERM, kept)
+        for line in reached.lines(self.num_folds):
+            console.say(line)
+
+    def _decode(self, rows: range) -> None:
+        self._stores, self._features = {}, {}
+        for run in self._runs.values():
+            if run.takes not in self._stores:
+                members = run.members[rows.start : rows.stop]
+                path = self._scratch / f"{len(self._stores)}.npy"
+                store, failed = _decoded(self._archive, members, path, run, lenient=self._lenient)
+                self._stores[run.takes] = store
+                self._unseen[run.takes] = Texts(members).where("") | failed
+                self._no_image[rows.start : rows.stop] |= self._unseen[run.takes]
+
+    def _predict(self, fold: int, rows: range) -> None:
+        """By the fold of this number, of every run that has as many."""
+        for name, run in self._runs.items():
+            if fold < len(run.settings.folds):
+                self._totals[name][rows.start : rows.stop] += self._by_model(name, run, run.settings.folds[fold])
+                self._counts[name][rows.start : rows.stop] += 1
+
+    def _by_model(self, name: str, run: _Run, fold: str) -> np.ndarray:
+        """(M, C) float32 for the block, as infer gives them."""
+        where, settings, unseen = self._device[name], run.settings, self._unseen[run.takes]
+        model, card = self._model(name, run, fold)
+        if isinstance(model, OnFeatures):
+            if name not in self._features:
+                self._features[name] = features_of(
+                    store_tensor(self._stores[run.takes], where), card, run.home / WEIGHTS, run.home / WEIGHTS_CARD,
+                    self._scratch / name, device=where, precision=settings.precision,
+                )  # fmt: skip
+            return predict_features(model, card, self._features[name], unseen)
+        probs, _ = predict_store(
+            model, card, store_tensor(self._stores[run.takes], where), unseen, batch_size=settings.batch_size,
+            device=where, precision=settings.precision,
+        )  # fmt: skip
+        return probs
+
+    def _model(self, name: str, run: _Run, fold: str) -> Any:
+        if self._models is not None and (name, fold) in self._models:
+            return self._models[name, fold]
+        models = run.home / "models"
+        found = read_checkpoint(models / f"{fold}.safetensors", models / f"{fold}.json")
+        if self._models is not None:
+            self._models[name, fold] = found
+        return found
+
+
+def _prior(run: _Run) -> np.ndarray:
+    """(C,) float64: the training images' shares of the classes, the mean over folds."""
+    cards = [read_json(run.home / "models" / f"{fold}.json") for fold in run.settings.folds]
+    return np.asarray(np.mean([card["prior"] for card in cards], axis=0))
 
 
 def _plain_sample(path: Path, scratch: Path, settings: Settings) -> bytes:
@@ -137,10 +279,10 @@ def _without_end(row_id: str, ends: Sequence[str]) -> str:
     return row_id.removesuffix(end)
 
 
-def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[str]:
+def _members(archive: Archive, image_ids: Sequence[str], known: Path, *, lenient: bool) -> list[str]:
     """The image of each id: at the path that ingest found, else where ids like these lead to images.
 
-    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one.
+    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one, or `lenient`.
     """
     table = read_table(known, KNOWN_COLUMNS)
     path_of = dict(zip(*table.values(), strict=True))
@@ -155,43 +297,26 @@ def _members(archive: Archive, image_ids: Sequence[str], known: Path) -> list[st
             members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
     odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not (member or image_id in unseen)]
     if odd:
-        raise ValueError(
-            f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, first "
-            f"{odd[:3]}; give the folder or archive that holds the test images"
-        )
+        first = f"first {odd[:3]}"
+        said = f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, {first}"
+        if not lenient or len(odd) == len(image_ids):
+            raise ValueError(f"{said}; give the folder or archive that holds the test images")
+        console.say(f"warning: {said}; they get the training images' shares")
     return members
 
 
-def _decoded(archive: Archive, members: Sequence[str], path: Path, stored: StoreFormat, fit: str) -> np.ndarray:
-    report = write_store(path, members, archive.read, size=stored.size, fit=fit, bits=stored.bits, title="test images")
+def _decoded(
+    archive: Archive, members: Sequence[str], path: Path, run: _Run, *, lenient: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """((M, S, S, 3) uint8, (M,) bool: it cannot be read). Raises ValueError for such images unless `lenient`."""
+    size, fit, bits = run.stored.size, run.settings.fit, run.stored.bits
+    report = write_store(path, members, archive.read, size=size, fit=fit, bits=bits, title="test images")
+    failed = np.zeros(len(members), dtype=bool)
     if report.failures:
         row, reason = report.failures[0]
-        raise ValueError(
-            f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}; put "
-            "sound copies in their place"
-        )
-    return np.load(path, mmap_mode="c", allow_pickle=False)
-
-
-def _predictions(run: _Run, image_ids: Sequence[str], scratch: Path, *, device: str) -> dict[str, Path]:
-    """Fold -> its probabilities, as infer writes them."""
-    home, settings, where = run.home, run.settings, device_named(device)
-    pixels = store_tensor(run.store, where)
-    files, features = {}, None
-    for fold in settings.folds:
-        model, card = read_checkpoint(home / "models" / f"{fold}.safetensors", home / "models" / f"{fold}.json")
-        if isinstance(model, OnFeatures):
-            if features is None:
-                features = features_of(
-                    pixels, card, home / WEIGHTS, home / WEIGHTS_CARD, scratch, device=where,
-                    precision=settings.precision,
-                )  # fmt: skip
-            probs = predict_features(model, card, features, run.unseen)
-        else:
-            probs, _ = predict_store(
-                model, card, pixels, run.unseen, batch_size=settings.batch_size, device=where,
-                precision=settings.precision,
-            )  # fmt: skip
-        files[fold] = scratch / f"{fold}.npz"
-        write_arrays(files[fold], {"image_ids": np.array(image_ids), "probs": probs})
-    return files
+        said = f"{len(report.failures)} of {len(members)} images cannot be read, first {members[row]}: {reason}"
+        if not lenient:
+            raise ValueError(f"{said}; put sound copies in their place")
+        console.say(f"warning: {said}; they get the training images' shares")
+        failed[[row for row, _ in report.failures]] = True
+    return np.load(path, mmap_mode="c", allow_pickle=False), failed

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from pipeline.base import console
 from pipeline.base.files import fold_files
-from pipeline.base.params import BlendParams, load_folds, load_section
+from pipeline.base.params import BlendParams, CompetitionParams, load_folds, load_section
 from pipeline.bundle.bundle import Packed, Run, packed, verify_bundle, write_bundle
 from pipeline.commands import places
 from pipeline.commands.member_source import NEEDED, run_files, source_again
 from pipeline.competition.schema import Target, read_schema
+from pipeline.leaderboard.sites._kernel import (
+    TIME_LIMIT_S,
+    Kernel,
+    by_hand,
+    organisers_sample_name,
+    verify_kernel,
+    write_kernel,
+)
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.scoring.members import read_card, refuse_another_run
 
@@ -33,7 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--submission", places.RUN["submission"], "its own CSV")
     places.add_path(parser, "--receipt", places.RUN["receipt"])
     parser.set_defaults(action=_write)
-    verify = parser.add_subparsers(title="instead of making it").add_parser(
+    actions = parser.add_subparsers(title="instead of making it")
+    kernel = actions.add_parser(
+        "kernel", help="the bundle as notebooks take it: two folders for the site's own client; --verify runs them"
+    )
+    places.add_path(kernel, "--zip", places.BUNDLE)
+    places.add_path(kernel, "--folder", places.KERNEL, "folder to write dataset/ and kernel/ to")
+    kernel.add_argument("--user", required=True, help="your name at the site, as in your profile's address")
+    kernel.add_argument("--competition", required=True, dest="slug", help="last part of its web address")
+    kernel.add_argument("--name", help="of data set and kernel; default: that of the competition, and -foldboard")
+    kernel.add_argument("--gpu", action="store_true", help="ask for one; default: the CPU")
+    kernel.add_argument(
+        "--time-limit", type=float, default=TIME_LIMIT_S, help="seconds that the rules allow; default: %(default)g"
+    )
+    kernel.add_argument("--verify", action="store_true", help="run it in a folder laid out as the site's, compare")
+    kernel.set_defaults(action=_kernel)
+    verify = actions.add_parser(
         "verify", help="run the bundle in an empty environment without network, compare with the submission"
     )
     places.add_path(verify, "--zip", places.BUNDLE)
@@ -118,6 +141,24 @@ def _member(
         if card.classes != target.classes:
             raise ValueError(f"{path} predicts the classes {card.classes[:3]}…, must be {target.classes[:3]}…")
     return packed(run, sorted(folds), reading=args.params)  # added up in the order in which `blend add` did
+
+
+def _kernel(args: argparse.Namespace) -> None:
+    """Write the folders; run them where asked."""
+    if not args.zip.is_file():
+        raise ValueError(f"{args.zip} is not there yet; run `python -m pipeline bundle` first")
+    competition = load_section(places.PARAMS, "competition", CompetitionParams)
+    sample = organisers_sample_name(places.PARAMS, places.RUN["sample"])
+    name = args.name or f"{args.slug[:39]}-foldboard"
+    kernel = Kernel(user=args.user, competition=args.slug, name=name, gpu=args.gpu, time_limit_s=args.time_limit)
+    dataset, code = write_kernel(args.zip, args.folder, kernel, sample)
+    if args.verify:
+        for line in verify_kernel(
+            args.folder, competition=competition, submission=places.RUN["submission"], python=Path(sys.executable)
+        ):
+            console.say(line)
+    for line in by_hand(dataset, code):
+        console.say(line)
 
 
 def _verify(args: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from pipeline.commands import places
 from pipeline.commands.member_source import run_files
 from pipeline.competition.schema import Dealt, Schema
 from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.restore import find_source
 from pipeline.panels.run import CURVE_COLUMNS
 from pipeline.report.page import report_page
 from pipeline.report.svg import Chart, Line, chart, legend
@@ -52,11 +53,10 @@ def compared_runs(
 
 
 def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt) -> Compared:
-    named = source
+    named, doubts = source, tuple[str, ...]()
     if source.isdigit() or source.startswith("fb-"):  # a row or a token of the ledger
-        named = ledger.find(source).git_commit
-        if not named:
-            raise ValueError(f"submission {source} of {ledger.path} was sent from no git commit; name its folder")
+        found_there = find_source(ledger.find(source), root)
+        named, doubts = found_there.commit, found_there.doubts
     with run_files(named, root, NEEDED) as found:
         probs = read_run_oof(
             source, target=found.path("target"), folds=found.path("folds"), oof=found.path("oof"),
@@ -70,7 +70,9 @@ def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt)
         params = load_params(found.folder / places.PARAMS)
     decided = cross_fitted(dealt.truth, probs, dealt.held_by, schema.target, schema.metric)
     scores = fold_scores(dealt.truth, probs, decided, dealt.held_by, dealt.image_ids, schema)
-    return Compared(source, found.about, decided, scores, curves, params)
+    members = (params.get("blend") or {}).get("members") or ()
+    alone = [f"without {len(members)} members of its blend"] if members else []
+    return Compared(source, "; ".join([found.about, *alone, *doubts]), decided, scores, curves, params)
 
 
 def difference_words(first: Compared, second: Compared, metric: str) -> str:
@@ -96,7 +98,7 @@ def comparison_page(first: Compared, second: Compared, schema: Schema, dealt: De
         "charts": _charts(first, second),
         "num_won": int(won.sum()), "num_lost": int(lost.sum()), "sides": _by_chance(int(won.sum()), int(lost.sum())),
         "won": cards(np.flatnonzero(won)), "lost": cards(np.flatnonzero(lost)),
-        "params": _differing(first.params, second.params),
+        "params": differing_params(first.params, second.params),
     }  # fmt: skip
     return report_page(f"{first.name} against {second.name}", {"compared": panel}, pictures.addresses, {})
 
@@ -149,7 +151,8 @@ def _charts(first: Compared, second: Compared) -> list[tuple[str, Any, str]]:
     return found
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def differing_params(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(section.key, its value in the first, in the second) of all that differs."""
     one, other = _flat(first), _flat(second)
     keys = list(dict.fromkeys([*one, *other]))
     return [

@@ -39,16 +39,21 @@ FEATURES = Path("data/features/train.npy"), Path("data/features/train.json")
 FORMAT, SEEN = IMAGES / "format.json", IMAGES / "test.csv"
 SCORES, PER_CLASS = Path("data/report/scores.json"), Path("data/report/per_class.csv")
 BUNDLE, ARCHIVE, LEDGER = Path("submissions/bundle.zip"), Path("submissions/archive"), Path("submissions/ledger.csv")
-WORKBENCH = Path("data/workbench")
+KERNEL, WORKBENCH = Path("submissions/kernel"), Path("data/workbench")
 LEAK, SECONDS, TRAIN_COLUMNS = WORKBENCH / "leak", Path("data/seconds"), COMPETITION / "train_columns.csv"
 REPORTED = Sources(  # what the page of a run is made of
-    **{name: RUN[name] for name in ("params", "schema", "train_table", "test_table", "folds", "train_images",
-                                    "train_description", "test_images", "test_description", "oof", "members", "models",
-                                    "decision", "blend", "receipt")},
-    recognised=COMPETITION / "recognised.json", features=FEATURES[0], audit=Path("data/report/audit.json"),
-    scores=SCORES, curves=Path("data/report/curves.csv"),
+    **{
+        name: RUN[name]
+        for name in (
+            "params", "schema", "train_table", "test_table", "folds", "train_images", "train_description",
+            "test_images", "test_description", "oof", "members", "models", "decision", "blend", "receipt",
+        )
+    },
+    recognised=COMPETITION / "recognised.json",
+    neighbours=Path("data/report/neighbours.json"), nearest=Path("data/report/nearest.csv"),
+    audit=Path("data/report/audit.json"), scores=SCORES, curves=Path("data/report/curves.csv"),
 )  # fmt: skip
-SHOWN, HISTORY = Path("data/show/index.html"), Path("data/history")
+PAGE, SHOWN, HISTORY = Path("data/report/index.html"), Path("data/show/index.html"), Path("data/history")
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 

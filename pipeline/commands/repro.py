@@ -108,6 +108,10 @@ class Screen:
             self._end()
         elif line.startswith(FAILED) and self.stage:
             pass  # the stage's own lines say why
+        elif self.stage and line.startswith(console.PROGRESS):
+            self.lines.append(line.removeprefix(console.PROGRESS))
+            if self._bar.disable:
+                console.say(f"{self.stage}: {self.lines[-1]}")
         elif line and not (self.stage and not self.lines and line.startswith("> ")):  # its command
             self.lines.append(line)
             if is_warning(line):

@@ -20,12 +20,11 @@ from pipeline.base import console
 from pipeline.base.files import read_json, sha256_of, write_bytes
 from pipeline.base.params import load_folds, load_params
 from pipeline.commands import places
-from pipeline.commands.comparison import compared_runs, comparison_page, difference_words
+from pipeline.commands.comparison import compared_runs, comparison_page, difference_words, differing_params
 from pipeline.competition.schema import read_dealt, read_schema
 from pipeline.competition.store import read_store
 from pipeline.leaderboard.judgement import judged, words
 from pipeline.leaderboard.ledger import Entry, Ledger
-from pipeline.panels.provenance import differing
 from pipeline.panels.report import run_page
 from pipeline.panels.run import Run, read_run
 from pipeline.report.svg import Chart, Dot, chart, legend, shown
@@ -47,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the page, then open or serve it."""
+    if not 0 <= args.port < 1 << 16:
+        raise ValueError(f"--port is {args.port}; allowed: 0 (one that is free) to 65535")
     if len(args.runs) > 2:
         raise ValueError(f"{len(args.runs)} runs are named; name one, to compare this run with it, or two")
     if args.runs:
@@ -62,7 +63,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _page(ledger: Path) -> bytes:
-    missing = [path for path in vars(places.REPORTED).values() if not path.exists()]
+    made = vars(places.REPORTED) | {"members": places.PARAMS}  # a run without members may lack their folder
+    missing = [path for path in made.values() if not path.exists()]
     if missing:
         raise ValueError(f"{missing[0]} is not there yet; run `python -m pipeline folds`, then `dvc repro`")
     found = read_run(places.REPORTED)
@@ -82,11 +84,11 @@ def _where(entries: Sequence[Entry]) -> tuple[str, str]:
 
 def _say_what_changed(found: Run) -> None:
     """The page is about the run that is there, whatever params.yaml says by now."""
-    now, then = load_params(places.PARAMS), found.receipt["params"]
-    odd = sorted(set(map(str, differing(now))) ^ set(map(str, differing(then))))
-    if odd:
+    keys = [key for key, *_ in differing_params(load_params(places.PARAMS), found.receipt["params"])]
+    if keys:
+        which = f"{len(keys)} key{'s' if len(keys) > 1 else ''}: {', '.join(keys[:3])}{', …' if len(keys) > 3 else ''}"
         console.say(
-            f"warning: {places.PARAMS} is not that of the run shown ({len(odd)} differences); `dvc repro` runs it"
+            f"warning: {places.PARAMS} is not that of the run shown ({which}); `dvc repro` runs what it says by now"
         )
 
 

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> None:
         f"over {len(folds['by_fold'])} folds {mean:.4f} ± {error:.4f} (mean ± standard error{direction})"
     )
     console.say(f"submission        {args.submission}")
+    if places.PAGE.is_file():
+        console.say(f"page              {places.PAGE}")
     if args.solution is not None and args.solution.is_file():
         image_ids = list(read_test_ids(args.competition / "test.csv"))
         console.say(f"leaderboard       {_leaderboard(args.submission, args.solution, image_ids, schema)}")

@@ -18,6 +18,7 @@ from pipeline.base.files import made_by, read_json, read_table, write_json
 from pipeline.base.texts import Texts
 
 TRAIN_COLUMNS = ("image_id", "label")
+OWN_GROUP = "own_group"  # column of a file of corrections, which split.group may name
 TEST_COLUMNS = ("image_id",)
 IMAGES_COLUMNS = ("path", "fingerprint")  # '' for an image that is missing
 SEEN_COLUMNS = ("sha256", "failure")  # failure: why there is nothing to see, '' for a readable image

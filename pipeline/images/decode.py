@@ -16,10 +16,16 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from pipeline.images.tiff import described, why_not
+
+try:
+    import simplejpeg
+
+    SIMPLEJPEG = True
+except ImportError:  # a competition's notebook may lack it: Pillow then decodes all
+    SIMPLEJPEG = False
 
 MAX_PIXELS = 100_000_000  # 10,000 x 10,000: beyond it a small file can fill the memory
 # not EPS: Pillow runs Ghostscript for it
@@ -150,7 +156,7 @@ def _decode_plain_jpeg(content: bytes, size: int, fit: str) -> Decoded | None:
 
     libjpeg-turbo scales by eighths while it decodes, to `MIN_LEFT` times `size` at least; the rest is Pillow's.
     """
-    orientation = _orientation(content) if content.startswith(JPEG_START) else 0
+    orientation = _orientation(content) if SIMPLEJPEG and content.startswith(JPEG_START) else 0
     if orientation not in UPRIGHT_BY:
         return None
     try:

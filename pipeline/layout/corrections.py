@@ -3,12 +3,12 @@
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.competition.lists import split_list
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import TRAIN_COLUMNS, Target, label_cell
+from pipeline.competition.schema import OWN_GROUP, TRAIN_COLUMNS, Target, label_cell
 from pipeline.layout.layout import Layout
 from pipeline.tables.table import NONE
 
@@ -22,6 +22,7 @@ class Corrections:
     path: Path | None  # the user's file
     cell_of: dict[str, str]  # image id -> `label` cell of train.csv, '' for one that shall not be trained on
     unchanged: int  # rows that say what the organiser says
+    group_of: dict[str, str] = field(default_factory=dict)  # image id -> cell of column `OWN_GROUP`
 
     def __str__(self) -> str:
         left_out = sum(cell == "" for cell in self.cell_of.values())
@@ -32,15 +33,17 @@ class Corrections:
 
 
 def read_corrections(path: Path, layout: Layout) -> Corrections:
-    """The corrections in the CSV at `path`: `image_id,label`, then columns of the user's own, which are not read.
+    """The corrections in the CSV at `path`: `image_id,label`, then columns of the user's own.
 
-    A label is spelt as a class is; several as the organiser's cell has them, or as a JSON list, `[]` for none.
-    Raises ValueError for another header, and for rows that lack cells, ids and classes that are not there, and two
-    labels for one id: for all of them at once.
+    Of these `OWN_GROUP` alone is read: which images belong together. A label is spelt as a class is; several as the
+    organiser's cell has them, or as a JSON list, `[]` for none. Raises ValueError for another header, and for rows that
+    lack cells, ids and classes that are not there, and two labels for one id: for all of them at once.
     """
-    problems, rows = Problems(), _rows(path)
+    problems, (header, rows) = Problems(), _rows(path)
+    column = header.index(OWN_GROUP) if OWN_GROUP in header else None
     label_of = dict(zip(layout.train_ids, layout.train_labels, strict=True))
     cell_of: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for number, row in rows:
         if len(row) < len(TRAIN_COLUMNS):
             problems.add(
@@ -54,13 +57,15 @@ def read_corrections(path: Path, layout: Layout) -> Corrections:
             problems.add("unknown id", image_id, f"{known}; a spreadsheet may have cut leading zeros off")
         elif cell_of.setdefault(image_id, cell) != cell:
             problems.add("two labels for one id", image_id, "keep one row of each id")
+        elif column is not None and column < len(row):
+            group_of[image_id] = row[column].strip()
     problems.stop(str(path))
     changed = {image_id: cell for image_id, cell in cell_of.items() if cell != label_of[image_id]}
-    return Corrections(path, changed, len(cell_of) - len(changed))
+    return Corrections(path, changed, len(cell_of) - len(changed), group_of)
 
 
-def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """(line, cells) below the header, empty lines left out."""
+def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """(the header, (line, cells) below it, empty lines left out)."""
     if not path.is_file():
         raise ValueError(f"competition.corrections is {path}, which is no file; write its path, or none")
     try:
@@ -73,7 +78,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     if tuple(header[: len(TRAIN_COLUMNS)]) != TRAIN_COLUMNS:
         wanted = ",".join(TRAIN_COLUMNS)
         raise ValueError(f"{path} has the columns {header[:NUM_SHOWN]}; the first must be {wanted}, parted by a comma")
-    return rows
+    return header, rows
 
 
 def _cell(text: str, layout: Layout, problems: Problems) -> str:

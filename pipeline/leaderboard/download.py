@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from pipeline.archive.archive import open_archive
 from pipeline.base import console
+from pipeline.base.console import progress_bar
 from pipeline.base.files import md5_of, read_json, write_json
 from pipeline.leaderboard.site import Site, UnansweredError
 
@@ -132,4 +131,4 @@ def _md5(headers: Mapping[str, str]) -> str | None:
 
 
 def _bar(size: int | None, have: int) -> Any:
-    return tqdm(desc="download", total=size, initial=have, unit="B", unit_scale=True, disable=None)
+    return progress_bar("download", total=size, initial=have, unit="B", unit_scale=True)

@@ -116,9 +116,13 @@ class Ledger:
             )
         return found[0]
 
-    def sent_before(self, sha256: str) -> str | None:
-        """When this very file was sent, or may have been (a crash hides which); None if it was not."""
-        times = [entry.time for entry in self.submissions() if entry.sha256 == sha256 and entry.status != FAILED]
+    def sent_before(self, sha256: str, *, but: Sequence[str] = ()) -> str | None:
+        """When this very file was sent, or may have been (a crash hides which); None if it was not.
+
+        but: statuses that do not count beside `failed`.
+        """
+        passed = (FAILED, *but)
+        times = [entry.time for entry in self.submissions() if entry.sha256 == sha256 and entry.status not in passed]
         return times[-1] if times else None
 
     def intend(self, *, sha256: str, message: str, site: str, slug: str, receipt: Mapping[str, Any] | None) -> str:

@@ -1,7 +1,7 @@
 """What the commands ask of a competition's site, and the sites there are.
 
 A new site is one new file, `sites/NAME.py`: a subclass of `Site`. It is found there and `upload --site NAME` takes it;
-nothing else in the project knows a site by its name.
+nothing else in the project knows a site by its name. A file whose name begins with `_` helps another.
 """
 
 import argparse
@@ -22,6 +22,14 @@ class SiteError(ValueError):
 
 class RefusedError(SiteError):
     """A clear no: what was asked was not done."""
+
+
+class NotThereError(RefusedError):
+    """There is no such thing, or it is not ours to see."""
+
+
+class BusyError(RefusedError):
+    """A no for now: too many requests, or too slow; asked again later, the answer may be another."""
 
 
 class UnansweredError(SiteError):
@@ -94,6 +102,10 @@ class Site(ABC):
         """All of ours to this competition, newest first."""
         raise NotImplementedError
 
+    def notebooks(self) -> Any:
+        """What sends notebooks, where a competition takes nothing else; see `sites/_notebooks.py`."""
+        raise ValueError(f"{self.title} takes no notebooks")
+
     @classmethod
     def open_files(cls, slug: str) -> "Site":
         """Log in, for `files`."""
@@ -106,7 +118,7 @@ class Site(ABC):
 
 def site_names() -> list[str]:
     """The sites there are, by name."""
-    return sorted(module.name for module in pkgutil.iter_modules(sites.__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(sites.__path__) if not module.name.startswith("_"))
 
 
 def site_named(name: str) -> type[Site]:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pipeline.base import console
 from pipeline.competition.schema import Schema
-from pipeline.leaderboard.ledger import Ledger, description
+from pipeline.leaderboard.ledger import INTENDED, Ledger, description
 from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError
 from pipeline.submission.contract import WARN, refuse, verdict
 
@@ -19,10 +19,13 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLED = ("complete", "error")
 
 
-def refuse_sending(content: bytes, path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, **known: Any) -> None:
+def refuse_sending(
+    content: bytes, path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, resumes: bool = False, **known: Any
+) -> None:
     """Raise ValueError for a file that the contract refuses, and for one that was sent before.
 
-    known: as of `contract.verdict`.
+    resumes: whether what may have been sent, and is not known to have arrived, is settled later; known: as of
+    `contract.verdict`.
     """
     checks = verdict(content, sample, schema, **known)
     refuse(checks, str(path))
@@ -30,7 +33,7 @@ def refuse_sending(content: bytes, path: Path, ledger: Ledger, *, sample: bytes,
     for check in warnings:
         console.say(str(check))
     console.say(f"checked      {path}: {len(checks)} checks, {len(warnings)} warnings, {len(content):,} bytes")
-    when = ledger.sent_before(hashlib.sha256(content).hexdigest())
+    when = ledger.sent_before(hashlib.sha256(content).hexdigest(), but=(INTENDED,) if resumes else ())
     if when is not None:
         raise ValueError(
             f"{path} was sent at {when} and would get the same score again, so it was not sent now; if the site does "
@@ -56,6 +59,11 @@ def upload(
         console.say(f"allowance    {site.allowance()}")
         submit = site.deliver(content, file_name)
     reference = _submit(submit, content, message, site=site, ledger=ledger, receipt=receipt)
+    say_score(reference, site=site, ledger=ledger, wait_s=wait_s)
+
+
+def say_score(reference: str, *, site: Site, ledger: Ledger, wait_s: float) -> None:
+    """Wait for a submission's score, enter it and print it. Raises ValueError where the site could not score it."""
     console.say(f"submitted    reference {reference}")
     with _interrupted(f"{site.title} has the submission, reference {reference}; {site.score_hint(reference)}"):
         found = _await_score(site, reference, wait_s=wait_s)

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
+from pipeline.base.console import progress_bar
 from pipeline.loop.device import random_state, set_random_state, to_device
 from pipeline.loop.epoch_meter import BatchResults, EpochMeter, Outcome
 from pipeline.loop.memory import MicroBatches, has_batch_norm
@@ -120,9 +120,7 @@ def run_model(
 
     model.train(training)
     grad = torch.enable_grad() if training else torch.inference_mode()
-    bar = tqdm(
-        total=batches.num_images, initial=meter.num_images, desc=meter.title, unit=" images", disable=None, leave=False
-    )
+    bar = progress_bar(meter.title, total=batches.num_images, initial=meter.num_images, unit=" images", leave=False)
     with grad, bar:
         for batch in batches:
             images, targets = (_images_of(batch), None) if mode is Mode.TEST else batch

@@ -9,7 +9,7 @@ from pipeline.panels.run import Run
 from pipeline.report.svg import share_bar
 from pipeline.report.thumbnails import raster_address
 from pipeline.scoring.fold_predictions import confusion_counts
-from pipeline.submission.answers import indicators
+from pipeline.submission.answers import answers_of, indicators, predicted_counts
 
 MOST_IN_MATRIX = 40  # classes; above, the worst pairs and a picture
 NUM_PAIRS = 60
@@ -98,10 +98,12 @@ def _f1_with_interval(right: int, of: int) -> tuple[float, float, float]:
 
 def prior(run: Run) -> dict[str, Any]:
     """Shares of the classes: in training, as predicted out of fold, and as predicted for the test images."""
-    target, truth, decided = run.schema.target, run.found.dealt.truth, run.found.decided
-    num_train, num_test = len(truth), len(run.image_ids["test"])
+    target, found = run.schema.target, run.found
+    num_train, num_test = len(found.dealt.truth), len(run.image_ids["test"])
     labels = run.receipt["labels"]
-    in_training, out_of_fold = (indicators(found, target).mean(axis=0) for found in (truth, decided))
+    in_training = indicators(found.dealt.truth, target).mean(axis=0)
+    answers = answers_of(found.probs, found.decided, target, run.schema.submission)  # as those of the test images are
+    out_of_fold = np.array(list(predicted_counts(answers, target).values())) / num_train
     largest = max(float(in_training.max()), float(out_of_fold.max()), *(n / max(num_test, 1) for n in labels.values()))
     rows = []
     for at, label in enumerate(target.classes):
@@ -122,5 +124,5 @@ def prior(run: Run) -> dict[str, Any]:
         rows = sorted(rows, key=lambda row: -abs(row["apart"]))[:NUM_SHARES]
     return {
         "rows": rows, "classes": len(target.classes), "odd": odd, "odd_z": ODD_Z, "num_test": num_test,
-        "num_train": num_train,
+        "num_train": num_train, "drift": run.neighbours.get("drift"),
     }  # fmt: skip

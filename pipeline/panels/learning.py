@@ -9,8 +9,8 @@ from pipeline.report.svg import Chart, Line, chart, legend
 Row = dict[str, Any]
 
 
-def learning(run: Run) -> dict[str, Any] | None:
-    """Charts of loss, accuracy, learning rate and gradient norm; None where no network was trained."""
+def learning(run: Run) -> dict[str, Any]:
+    """Charts of loss, accuracy, learning rate and gradient norm; none where there was one epoch alone."""
     networks = list(dict.fromkeys((row["fold"], row["network"]) for row in run.curves))
     rows_of = {key: [row for row in run.curves if (row["fold"], row["network"]) == key] for key in networks}
     several = len({network for _, network in networks}) > 1
@@ -40,13 +40,12 @@ def learning(run: Run) -> dict[str, Any] | None:
         ("Gradient norm", drawn("mean gradient norm by epoch", "L2 norm", lines("gradient_norm_mean")),
          "Mean over the epoch's steps, before clipping."),
     ]  # fmt: skip
-    charts = [(title, svg, note) for title, svg, note in charts if svg is not None]
-    if not charts:
-        return None
+    trained = max((row["epoch"] for row in run.curves), default=0) > 1
     return {
-        "charts": charts,
+        "charts": [(title, svg, note) for title, svg, note in charts if trained and svg is not None],
         "legend": legend((f"fold {fold}", at, False) for at, fold in enumerate(run.folds)),
         "last": [(names[key], rows[-1]) for key, rows in rows_of.items() if rows],
+        "alone": len(run.blend["weights"]) > 1,
     }
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.competition.schema import LabelSets
 from pipeline.panels.run import Run
 from pipeline.report.thumbnails import Thumbnails
 from pipeline.scoring.out_of_fold import Mistake, most_confident_mistakes
@@ -12,7 +13,7 @@ from pipeline.workbench.suspects import find_suspects
 
 NUM_MISTAKES, NUM_SUSPECTS = 60, 48
 NUM_IN_CELLS, NUM_IN_CELL = 300, 6  # of the confusion: pictures in all, and of one cell
-NUM_WITH_NEAREST, NUM_NEAREST = 24, 3  # mistakes that show the training images most like them
+NUM_WITH_NEAREST = 24  # mistakes that show the training images most like them
 NUM_OF_GALLERY = 24
 
 
@@ -46,23 +47,12 @@ def _picture(run: Run, pictures: Thumbnails, row: int) -> int:
 
 
 def _nearest(run: Run, pictures: Thumbnails, row: int) -> list[dict[str, Any]]:
-    """The training images whose features are most like this one's, by cosine."""
-    if not len(run.features):
-        return []
-    rows = run.found.dealt.rows
-    features = np.asarray(run.features[rows], dtype=np.float32)
-    lengths = np.maximum(np.linalg.norm(features, axis=1), 1e-12)
-    cosines = features @ features[row] / (lengths * lengths[row])
-    cosines[row] = -np.inf
-    target, truth = run.schema.target, run.found.dealt.truth
+    """The training images whose features are most like this one's."""
     found = []
-    for other in np.argsort(-cosines, kind="stable")[:NUM_NEAREST].tolist():
-        has = np.flatnonzero(truth[other] > 0) if not target.exclusive else [int(truth[other])]
-        labels = ", ".join(target.classes[at] for at in has)
-        found.append(
-            {"picture": _picture(run, pictures, other), "id": run.found.dealt.image_ids[other], "label": labels,
-             "cosine": float(cosines[other])}
-        )  # fmt: skip
+    for other, label, cosine in run.nearest.get(run.found.dealt.image_ids[row], []):
+        said = ", ".join(LabelSets([label], several=not run.schema.target.exclusive)[0])
+        picture = pictures.add(run.stores["train"], "train", run.row_of[other])
+        found.append({"picture": picture, "id": other, "label": said, "cosine": cosine})
     return found
 
 
@@ -129,7 +119,9 @@ def _rows_of_labels(
 def audited(run: Run, pictures: Thumbnails) -> dict[str, Any]:
     """What the audit found, and its galleries."""
     order = ("stop", "warn", "note")
-    findings = sorted(run.audit["findings"], key=lambda finding: order.index(finding["severity"]))
+    findings = sorted(
+        [*run.audit["findings"], *run.neighbours["findings"]], key=lambda finding: order.index(finding["severity"])
+    )
     galleries = [
         {
             "title": gallery["title"], "note": gallery["note"], "count": gallery["count"],

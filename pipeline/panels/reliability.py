@@ -19,8 +19,10 @@ MOST_POINTS = 200  # of a curve
 Figure = tuple[str, Any, str]  # title, chart, note
 
 
-def reliability(run: Run) -> dict[str, Any]:
-    """Charts and the figures that go with them."""
+def reliability(run: Run) -> dict[str, Any] | None:
+    """Charts and the figures that go with them; None of a blend by ranks, which gives no probabilities."""
+    if run.by_rank:
+        return None
     found = events(run.found.dealt.truth, run.found.probs, run.schema.target)
     chance, most = calibrated_error(found.probs)
     charts = [_calibration(run), *_histograms(run), *_thresholds(run), *_cuts(run), *_ranking(run)]
@@ -74,7 +76,7 @@ def _histograms(run: Run) -> Iterator[Figure]:
 def _histogram(title: str, scores: np.ndarray, parts: Any, x_label: str, marks: tuple[float, ...]) -> Figure:
     bars, edges = [], np.linspace(0.0, 1.0, NUM_BINS + 1)
     for colour, (name, mine) in enumerate(parts):
-        counts = np.histogram(scores[mine], bins=edges)[0]
+        counts = np.histogram(np.clip(scores[mine], 0.0, 1.0), bins=edges)[0]
         for at, count in enumerate(counts.tolist()):
             if count:
                 low = edges[at] + colour * 0.5 / NUM_BINS
@@ -99,7 +101,8 @@ def _thresholds(run: Run) -> Iterator[Figure]:
     """The metric of decided labels against one threshold, out of fold."""
     target, metric, probs = run.schema.target, metric_named(run.schema.metric), run.found.probs
     chosen = run.decision.thresholds
-    if not chosen or metric.takes == "scores" or probs.size > MOST_CELLS or len(set(chosen)) > 1:
+    own = ":" in metric.name  # a user's: slow, maybe, and not made for every threshold
+    if not chosen or own or metric.takes == "scores" or probs.size > MOST_CELLS or len(set(chosen)) > 1:
         return
     points = []
     for threshold in np.linspace(0, 1, NUM_THRESHOLDS + 1)[1:-1].tolist():
@@ -118,6 +121,7 @@ def _cuts(run: Run) -> Iterator[Figure]:
     if target.kind != "ordinal":
         return
     grades = (probs.astype(np.float64) * np.arange(probs.shape[1])).sum(axis=1)
+    grades = np.clip(grades, 0, len(target.classes) - 1)  # rows of float32 sum to 1 but for their last bits
     edges = np.linspace(0, len(target.classes) - 1, 2 * NUM_BINS + 1)
     lines = []
     for at, label in enumerate(target.classes):

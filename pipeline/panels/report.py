@@ -36,7 +36,7 @@ def run_page(
         "confusion": classes.confusion(run),
         "classes": classes.by_class(run),
         "mistakes": pictures.mistakes(run, thumbnails),
-        "suspects": pictures.suspects(run, thumbnails),
+        "suspects": None if run.by_rank else pictures.suspects(run, thumbnails),
         "reliability": reliability(run),
         "prior": classes.prior(run),
         "audit": pictures.audited(run, thumbnails),

@@ -1,5 +1,6 @@
 """A finished run as the page's panels read it: its files, each read once."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.base.files import fold_files, made_by, read_history, read_json
+from pipeline.base.files import fold_files, made_by, read_history, read_json, read_table
 from pipeline.base.params import load_folds
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_train_labels
 from pipeline.competition.store import read_store
 from pipeline.scoring.decision import Decision, read_decision
 from pipeline.scoring.out_of_fold import OutOfFold, read_out_of_fold
 
+NEAREST_COLUMNS = ("part", "image_id", "rank", "nearest_id", "label", "fold", "cosine")
 CURVE_COLUMNS = (
     "fold", "network", "epoch", "learning_rate", "train_loss", "train_accuracy", "valid_loss", "valid_accuracy",
     "gradient_norm_mean", "gradient_norm_max",
@@ -22,11 +24,12 @@ KEYS = {  # file -> the stage that writes it, and the keys that the panels need
     "recognised": ("ingest", ("recognised", "warnings", "allowed_problems")),
     "audit": (
         "audit",
-        ("findings", "galleries", "num_train", "num_test", "formats", "modes", "original_sizes", "num_original_sizes",
-         "stored_size"),
+        ("findings", "galleries", "allowed_problems", "num_train", "num_test", "formats", "modes", "original_sizes",
+         "num_original_sizes", "stored_size"),
     ),
+    "neighbours": ("-s neighbours", ("findings",)),
     "scores": ("-s evaluate", ("oof", "folds")),
-    "blend": ("-s evaluate", ("weights",)),
+    "blend": ("-s evaluate", ("how", "weights")),
     "receipt": (
         "-s submit",
         ("sha256", "rows", "labels", "warnings", "predicted_by_prior", "git_commit", "git_clean", "dvc_lock_sha256",
@@ -49,7 +52,8 @@ class Sources:
     train_description: Path
     test_images: Path
     test_description: Path
-    features: Path
+    neighbours: Path
+    nearest: Path
     oof: Path
     members: Path
     models: Path
@@ -70,14 +74,25 @@ class Run:
     decision: Decision  # that the test images were decided by
     stores: Mapping[str, np.ndarray]  # "train", "test": (N, S, S, 3) uint8, a row for each row of the table
     image_ids: Mapping[str, Any]  # the same: their ids
-    features: np.ndarray  # (N, width) float32 of the training images; (0, 0) where there are none
+    nearest: Mapping[str, list[tuple[str, str, float]]]  # image id -> its nearest training images: id, label, cosine
     curves: list[dict[str, Any]]  # rows of curves.csv
     cards: Mapping[str, dict[str, Any]]  # fold -> its model's card
     recognised: dict[str, Any]
     audit: dict[str, Any]
+    neighbours: dict[str, Any]
     scores: dict[str, Any]
     blend: dict[str, Any]
     receipt: dict[str, Any]
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, int]:
+        """Image id -> its row of the train table."""
+        return {image_id: row for row, image_id in enumerate(self.image_ids["train"])}
+
+    @property
+    def by_rank(self) -> bool:
+        """Whether the numbers of a blend are mean ranks, no probabilities."""
+        return bool(self.blend["how"] == "rank")
 
     @property
     def folds(self) -> list[str]:
@@ -107,7 +122,7 @@ def read_run(sources: Sources) -> Run:
         curves = read_history(sources.curves, CURVE_COLUMNS)
     return Run(
         schema=schema, found=found, decision=read_decision(sources.decision), stores=stores, image_ids=ids,
-        features=_features(sources.features, len(ids["train"])), curves=curves, cards=cards,
+        nearest=_nearest(sources.nearest), curves=curves, cards=cards,
         **{name: _json(getattr(sources, name), stage, keys) for name, (stage, keys) in KEYS.items()},
     )  # fmt: skip
 
@@ -122,12 +137,11 @@ def _json(path: Path, stage: str, keys: Sequence[str]) -> dict[str, Any]:
         return dict(found)
 
 
-def _features(path: Path, num_rows: int) -> np.ndarray:
-    with made_by("embed_train", path):
-        try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        except EOFError as error:  # numpy's for a file of nothing
-            raise ValueError(f"{path} is empty") from error
-        if found.ndim != 2 or len(found) not in (0, num_rows):
-            raise ValueError(f"{path} holds {found.shape}, the train table has {num_rows} rows")
+def _nearest(path: Path) -> dict[str, list[tuple[str, str, float]]]:
+    """Of the training images; empty where there are no features."""
+    found: dict[str, list[tuple[str, str, float]]] = {}
+    with made_by("-s neighbours", path):
+        for part, image_id, _, other, label, _, cosine in zip(*read_table(path, NEAREST_COLUMNS).values(), strict=True):
+            if part == "train":
+                found.setdefault(image_id, []).append((other, label, float(cosine)))
     return found

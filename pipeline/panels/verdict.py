@@ -31,7 +31,7 @@ def verdict(run: Run, sent: Sequence[str] = ()) -> dict[str, Any]:
         "images": len(run.found.dealt.image_ids), "classes": len(run.schema.target.classes),
         "kind": run.schema.target.kind, "rows": receipt["rows"], "sha256": receipt["sha256"],
         "by_prior": len(receipt["predicted_by_prior"]), "warnings": warnings, "sent": list(sent),
-        "members": _members(run), "next": _next(warnings, sent),
+        "members": _members(run), "how": run.blend["how"], "next": _next(warnings, sent),
     }  # fmt: skip
 
 
@@ -48,10 +48,11 @@ def _warnings(run: Run) -> list[str]:
     """Of the contract, of how the files were read, and of the audit."""
     of_audit = [
         f"{finding['kind']}: {finding['count']:,} ({', '.join(finding['first'])}); {finding['remedy']}"
-        for finding in run.audit["findings"]
+        for finding in (*run.audit["findings"], *run.neighbours["findings"])
         if finding["severity"] != "note"
     ]
-    allowed = [f"{kind}: {count:,} (allowed)" for kind, count in run.recognised["allowed_problems"].items()]
+    problems = {**run.recognised["allowed_problems"], **run.audit["allowed_problems"]}
+    allowed = [f"{kind}: {count:,} (allowed by competition.allow)" for kind, count in problems.items()]
     return [*run.receipt["warnings"], *run.recognised["warnings"], *allowed, *of_audit]
 
 

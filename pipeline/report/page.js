@@ -36,7 +36,10 @@ for (const button of all("th button[data-sort]")) {
     const rows = all("tbody tr", table);
     const numeric = rows.every((row) => value(row) === "" || !Number.isNaN(Number(value(row))));
     const order = (a, b) => (numeric ? Number(a) - Number(b) : a.localeCompare(b));
-    rows.sort((a, b) => (up ? 1 : -1) * order(value(a), value(b)));
+    rows.sort((a, b) => {
+      const empty = (value(a) === "") - (value(b) === "");  // these last, either way
+      return empty || (up ? 1 : -1) * order(value(a), value(b));
+    });
     table.tBodies[0].append(...rows);
   });
 }

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 NUM_COLOURS = 8  # of the palette in page.css; colours come again with other dashes
 WIDTH, HEIGHT = 460, 250
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 42
+LEFT, RIGHT, TOP, BOTTOM = 70, 12, 12, 42
 STRIP_HEIGHT = 110  # of a chart whose y axis says nothing
 MOST_MARKED = 40  # points of a line that carry a tip
 NUM_TICKS = 5
@@ -181,7 +181,7 @@ def _grid(axes: _Axes, asked: Chart) -> list[Markup]:
         parts.append(Markup('<text x="{}" y="{}" class="tick middle">{}</text>').format(x, bottom + 15, _tick(tick)))
     middle = (LEFT + right) / 2
     parts.append(
-        Markup('<text x="{}" y="{}" class="middle">{}</text>').format(_number(middle), HEIGHT - 6, asked.x_label)
+        Markup('<text x="{}" y="{}" class="middle">{}</text>').format(_number(middle), axes.height - 6, asked.x_label)
     )
     height = _number((TOP + bottom) / 2)
     parts.append(

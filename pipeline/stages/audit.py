@@ -107,7 +107,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_table(args.groups, GROUPS_COLUMNS, groups)
     shown = _places(target, labels, copies, train, test)
     captioned = functools.partial(_caption, target, labels, train, test)
-    write_json(args.findings, _summary(sizes, train, test, findings) | {"galleries": _as_json(shown, captioned)})
+    write_json(
+        args.findings,
+        _summary(sizes, train, test, findings)
+        | {"allowed_problems": dict(problems.counts()), "galleries": _as_json(shown, captioned)},
+    )
     stores = (train.store, test.store)
     galleries = [
         Gallery(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
+from pipeline.base.console import progress_bar
 from pipeline.base.files import link_files, write_bytes, write_json, write_table
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.base.texts import Texts
@@ -21,6 +22,7 @@ from pipeline.competition.problems import Problems
 from pipeline.competition.schema import (
     IMAGES_COLUMNS,
     NO_IMAGE,
+    OWN_GROUP,
     TEST_COLUMNS,
     TRAIN_COLUMNS,
     Schema,
@@ -72,13 +74,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)
         corrections = _corrections(competition.corrections, layout)
-        with tqdm(desc="fingerprints", unit=" images", disable=None) as bar:
+        with progress_bar("fingerprints", unit=" images") as bar:
             _write_list(args.train_list, layout.train_members, archive, bar)
             _write_list(args.test_list, layout.test_members, archive, bar)
 
     write_table(args.train_table, TRAIN_COLUMNS, zip(layout.train_ids, layout.train_labels, strict=True))
-    own = layout.train_table
-    write_table(args.train_columns, ("image_id", *own.header), zip(layout.train_ids, *own.cells, strict=True))
+    own, groups = layout.train_table, corrections.group_of
+    header = ("image_id", *([OWN_GROUP] if groups else []), *own.header)  # of one name the first counts
+    beside = [(groups.get(image_id, "") for image_id in layout.train_ids)] if groups else []
+    write_table(args.train_columns, header, zip(layout.train_ids, *beside, *own.cells, strict=True))
     write_table(args.test_table, TEST_COLUMNS, zip(layout.test_ids, strict=True))
     write_bytes(args.sample, layout.sample)
     write_target(args.target, layout.target)

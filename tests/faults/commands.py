@@ -27,7 +27,8 @@ FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 REPRO = [sys.executable, "-m", "dvc", "repro"]
 FOLD_STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
 ALL_STAGES = (
-    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", *FOLD_STAGES,
+    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", "neighbours",
+    *FOLD_STAGES,
     "evaluate", "submit", "report",
 )  # fmt: skip
 KINDS = {  # command, stages to make stale, whom to kill, share of their time in the first `dvc repro` that they take

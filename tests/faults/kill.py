@@ -40,7 +40,8 @@ RECIPES = {
     },
 }
 BEFORE_FOLDS = (
-    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", "teach",
+    "ingest", "decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test", "split", "neighbours",
+    "teach",
 )  # fmt: skip
 STAGES = (
     *BEFORE_FOLDS,

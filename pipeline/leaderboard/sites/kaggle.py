@@ -14,11 +14,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tqdm import tqdm
-
 from pipeline.base import console
+from pipeline.base.console import progress_bar
 from pipeline.base.params import load_params
-from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError, UnansweredError
+from pipeline.leaderboard.site import (
+    BusyError,
+    NotThereError,
+    RefusedError,
+    SentSubmission,
+    Site,
+    SiteError,
+    UnansweredError,
+)
+from pipeline.leaderboard.sites._notebooks import Notebooks, with_remedy
 
 EXTRA = "python -m pip install -r requirements-extra.txt"
 WAIT_S = 60.0  # for one answer; the client itself would wait for ever
@@ -122,6 +130,20 @@ class Kaggle(Site):
         """See `Site`."""
         return self._ask("download_data_files", "ApiDownloadDataFilesRequest", competition_name=self.slug)
 
+    def notebooks(self) -> Notebooks:
+        """See `Site`."""
+
+        def ask(call: Callable[[], Any]) -> Any:
+            with _one_sentence(self._notebook_sentence), _silent():
+                return call()
+
+        return Notebooks(self._api, ask)
+
+    def _notebook_sentence(self, error: Exception) -> str:
+        response = getattr(error, "response", None)
+        said = reason(response) if response is not None else ""
+        return self.hidden(with_remedy(sentence(error, self.slug), said) if said else sentence(error, self.slug))
+
     def hidden(self, text: str) -> str:
         """The text without any credential that this client knows."""
         return _hidden(text, self._api.config_values)
@@ -153,7 +175,7 @@ class Kaggle(Site):
         import requests
 
         try:
-            with tqdm(total=len(content), desc="upload", unit="B", unit_scale=True, disable=None) as bar:
+            with progress_bar("upload", total=len(content), unit="B", unit_scale=True) as bar:
                 body = _Watched(content, bar, deadline_s=self._deadline_s)
                 response = requests.put(url, data=body, timeout=(WAIT_S, min(WAIT_S, self._deadline_s)))
         except requests.RequestException as error:
@@ -225,6 +247,7 @@ def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         kind: type[SiteError] = RefusedError if 400 <= status < 500 else UnansweredError
+        kind = BusyError if status in (408, 429) else NotThereError if status in (403, 404) else kind
         raise kind(explain(error)) from None
 
 
@@ -334,8 +357,8 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
     known = competition is not None
     if _has(said, SAYS_NOTEBOOK) or (known and competition.is_kernels_submissions_only):
         return (
-            f"{slug} takes notebooks only: pack the models with `python -m pipeline bundle`, add the zip to a notebook "
-            f"as a dataset, and submit it at {page}"
+            f"{slug} takes notebooks only: `python -m pipeline upload --notebook -m MESSAGE` sends a bundle and a "
+            f"kernel, runs it and submits its output (docs/code-competitions.md); by hand: {page}"
         )
     if _has(said, SAYS_CLOSED) or (known and competition.submissions_disabled):
         return f"{slug} takes no submissions any more (or not yet): see {page}/overview"

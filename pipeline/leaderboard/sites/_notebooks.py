@@ -1,0 +1,127 @@
+"""Data sets and notebooks at Kaggle, through its own client's calls: what a code competition takes instead of a CSV."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.leaderboard.site import NotThereError, RefusedError, UnansweredError
+
+READY, FAILED = "ready", ("failed", "deleted")
+RUNNING, DONE = ("queued", "running", "new_script"), "complete"
+TAIL = 6  # lines of a failed run's log that are shown
+NO_GPU = "this week's GPU time is used up: leave --gpu out, or wait until Kaggle counts anew"
+BUSY = "too many notebooks are running: wait for one to end, or stop it at https://www.kaggle.com/code"
+LATE = "it ran out of time: give the competition's own limit by --time-limit, or ask for a --gpu"
+# what Kaggle says, all of these words in it -> what to do
+REMEDIES = (
+    (("gpu", "quota"), NO_GPU),
+    (("gpu", "limit"), NO_GPU),
+    (("phone",), "verify your phone number at https://www.kaggle.com/settings: Kaggle runs no notebook before"),
+    (("internet",), "the competition's notebooks must have no network: do not switch it on in the kernel's settings"),
+    (("maximum", "session"), BUSY),
+    (("already", "use"), "that name is taken: give another by --name"),
+    (("memory",), "it ran out of memory: lower infer.batch_size in params.yaml, run `dvc repro`, and send again"),
+    (("disk",), "its disk is full: pack fewer folds, or smaller networks"),
+    (("timed out",), LATE),
+    (("time limit",), LATE),
+    (("cancel",), "it was stopped at Kaggle's site: push it again"),
+)
+
+
+@dataclass(frozen=True)
+class DatasetState:
+    """A data set as Kaggle has it."""
+
+    status: str
+    version: int
+
+
+class Notebooks:
+    """The calls of one user; each raises a SiteError of one sentence.
+
+    ask: runs a call of the client silently, and turns what it raises into such a sentence.
+    """
+
+    def __init__(self, api: Any, ask: Callable[[Callable[[], Any]], Any]) -> None:
+        self._api, self._ask = api, ask
+
+    @property
+    def user(self) -> str:
+        """Whose data sets and notebooks they are."""
+        return str(self._api.get_config_value("username") or "")
+
+    def dataset(self, ref: str) -> DatasetState | None:
+        """None: there is none of this name, or it is not yours to see."""
+        try:
+            found = json.loads(self._ask(lambda: self._api.dataset_status(ref, format="json")))
+        except NotThereError:
+            return None
+        return DatasetState(str(found["status"]), int(found["current_version_number"] or 0))
+
+    def send_dataset(self, folder: Path, notes: str, *, new: bool) -> None:
+        """Create it, private, or send a new version of it."""
+        if new:
+            answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
+        else:
+            answer = self._ask(lambda: self._api.dataset_create_version(str(folder), notes, quiet=True))
+        if answer.error or answer.status.lower() == "error":
+            raise RefusedError(with_remedy(f"Kaggle did not take the data set: {answer.error or answer.status}"))
+
+    def push(self, folder: Path, time_limit_s: float) -> int:
+        """Send the kernel, which then runs; gives its version."""
+        answer = self._ask(lambda: self._api.kernels_push(str(folder), timeout=str(int(time_limit_s))))
+        hints = {"dataset": "look at its name", "competition": "join it and accept its rules first"}
+        for what, hint in hints.items():
+            invalid = getattr(answer, f"invalid_{what}_sources")
+            if invalid:
+                raise RefusedError(f"Kaggle does not let the kernel read the {what} {', '.join(invalid)}: {hint}")
+        if answer.error:
+            raise RefusedError(with_remedy(f"Kaggle did not take the kernel: {answer.error}"))
+        if not answer.version_number:
+            raise UnansweredError("Kaggle took the kernel and gave it no version number; send this command again")
+        return int(answer.version_number)
+
+    def status(self, kernel: str) -> tuple[str, str]:
+        """(status of its newest run in small letters, why it failed)."""
+        found = self._ask(lambda: self._api.kernels_status(kernel))
+        return found.status.name.lower(), found.failure_message or ""
+
+    def log(self, kernel: str) -> list[str]:
+        """The lines of its newest run's log so far."""
+        text = self._ask(lambda: self._api.kernels_logs(kernel))
+        try:
+            events = json.loads(text) if text else []
+        except ValueError:
+            return str(text).splitlines()
+        return "".join(str(event.get("data", "")) for event in events if isinstance(event, dict)).splitlines()
+
+    def output(self, kernel: str, folder: Path) -> None:
+        """Download what it wrote."""
+        self._ask(lambda: self._api.kernels_output(kernel, str(folder), force=True, quiet=True))
+
+    def submit(self, competition: str, kernel: str, version: int, file_name: str, description: str) -> str:
+        """Submit a version's output; gives the submission's reference. Asks once, never again."""
+        answer = self._ask(
+            lambda: self._api.competition_submit_code(
+                file_name, description, competition=competition, kernel=kernel, kernel_version=version, quiet=True
+            )
+        )
+        if not answer.ref:
+            raise UnansweredError("Kaggle gave the submission no reference; run `python -m pipeline ledger sync`")
+        return str(answer.ref)
+
+
+def failure(status: str, reason: str, log: list[str]) -> str:
+    """Why a run did not end well, and what to do."""
+    tail = " / ".join(line.strip() for line in log[-TAIL:] if line.strip())
+    said = f"the kernel ended with {status}" + (f": {reason}" if reason else "")
+    return with_remedy(f"{said}; its log ends: {tail or 'in nothing'}", f"{status} {reason} {tail}")
+
+
+def with_remedy(said: str, about: str = "") -> str:
+    """The sentence, with what to do where that is known; about: where to look for it, default: in `said`."""
+    low = (about or said).lower()
+    remedy = next((remedy for words, remedy in REMEDIES if all(word in low for word in words)), "")
+    return f"{said}; {remedy}" if remedy else said

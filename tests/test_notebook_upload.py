@@ -1,0 +1,196 @@
+"""`upload --notebook`: Kaggle's own client against a server on the loopback; each failure; a kill at any moment."""
+
+import json
+import os
+import random
+import shutil
+import time
+
+import pytest
+from kaggle_server import Server, World
+from upload_project import Project
+
+SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600")
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    root = tmp_path / "project"
+    shutil.copytree(finished.root, root)
+    with Server(World(slug="birds")) as server:
+        place = Project(root, server)
+        place.world.output = {"submission.csv": (root / "submissions/submission.csv").read_bytes()}
+        place.world.log = json.dumps([{"stream_name": "stdout", "time": 1, "data": "predicting\n"}])
+        yield place
+
+
+def send(project, *more):
+    return project.upload("--notebook", *SHORT, *more)
+
+
+def test_everything_is_sent_run_checked_submitted_and_written_down(project):
+    code, out = send(project)
+    assert code == 0, out
+    assert "data set     somebody/birds-foldboard version 1 is ready" in out
+    assert "kernel       somebody/birds-foldboard version 1" in out and "kernel       predicting" in out
+    assert "the same rows as the submission made here" in out
+    assert "submitted    reference 41000001" in out and "score        public 0.93125" in out
+    world = project.world
+    [bundle] = [world.files[token] for token in world.dataset_versions[0]]
+    assert bundle == (project.root / "submissions/bundle.zip").read_bytes()
+    [kernel] = world.kernels
+    assert kernel["competitionDataSources"] == ["birds"] and kernel["datasetDataSources"] == [
+        "somebody/birds-foldboard"
+    ]
+    assert "predict.py" in kernel["text"] and kernel["sessionTimeoutSeconds"] == 3600
+    [entry] = project.ledger.submissions()
+    assert (entry.status, entry.reference, entry.public_score) == ("complete", "41000001", 0.93125)
+    assert "notebook somebody/birds-foldboard version 1, data set version 1, bundle " in entry.message
+    assert world.submissions[0]["description"] == f"wider net [{entry.submission}]"
+
+
+def test_the_same_submission_is_not_sent_twice(project):
+    send(project)
+    code, out = send(project)
+    assert code == 2 and "was sent at" in out and len(project.world.submissions) == 1
+
+
+def test_what_is_there_is_not_sent_again(project):
+    project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
+    code, out = send(project)
+    assert code == 2 and "boom" in out
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "has this bundle already" in out
+    assert len(project.world.dataset_versions) == 1
+    assert len(project.world.kernels) == 2, "what failed is pushed once more"
+
+
+def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
+    project.world.runs = [
+        {"status": "ERROR", "failureMessage": "of before"},
+        {"status": "QUEUED"},
+        {"status": "COMPLETE"},
+    ]
+    code, out = send(project)
+    assert code == 0 and "of before" not in out, out
+
+
+def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(project):
+    """Somebody sent another version since: a kernel reads the newest, so ours is sent once more."""
+    project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
+    send(project)
+    project.world.dataset_versions.append(["another's"])
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "version 3 is ready" in out, out
+    assert len(project.world.kernels) == 2
+
+
+def test_another_version_that_is_ready_is_not_waited_for_as_the_new_one(project):
+    """After a second bundle was sent, the older version stays current for a while."""
+    project.world.dataset_versions.append(["older"])
+    project.world.hidden_versions = 3  # answers that do not know of the new one yet
+    code, out = send(project)
+    assert code == 0 and "version 2 is ready" in out, out
+
+
+def test_too_many_requests_are_waited_out(project):
+    busy = (429, {"code": 429, "message": "slow down"}, {})
+    project.world.trouble["GetKernelSessionStatus"] = busy
+    process = project.start("upload", "-m", "wider net", "--notebook", *SHORT)
+    while "GetKernelSessionStatus" not in project.world.calls:
+        assert process.poll() is None
+        time.sleep(0.02)
+    del project.world.trouble["GetKernelSessionStatus"]
+    code, out = project.finish(process)
+    assert code == 0 and "waiting      " in out, out
+
+
+def test_a_data_set_that_cannot_be_asked_about_is_not_taken_for_none(project):
+    project.world.dataset_versions.append(["older"])
+    project.world.trouble["GetDatasetStatus"] = (401, {"code": 401, "message": "no"}, {})
+    code, _ = send(project)
+    assert code == 2 and "CreateDataset" not in project.world.calls
+
+
+def test_no_clear_answer_to_the_submission_is_not_followed_by_another(project):
+    project.world.trouble["CreateCodeSubmission"] = (502, b"", {})
+    code, out = send(project)
+    assert code == 2
+    del project.world.trouble["CreateCodeSubmission"]
+    code, out = send(project)
+    assert code == 2 and "ledger sync" in out and not project.world.submissions
+
+
+LIMIT = (400, {"code": 400, "message": "Maximum weekly GPU quota of 30.00 hours reached."}, {})
+FAILURES = {
+    "quota used up": (lambda w: w.trouble.update(GetSubmissionLimits=(403, {"code": 403, "message": "limit"}, {})), "no submission to birds is left"),
+    "gpu weekly limit": (lambda w: w.push_error.update(error="Maximum weekly GPU quota of 30.00 hours reached."), "leave --gpu out"),
+    "gpu weekly limit, as an answer": (lambda w: w.trouble.update(SaveKernel=LIMIT), "leave --gpu out"),
+    "run failed": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
+    "timeout": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
+    "out of memory": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Your notebook tried to allocate more memory than is available."})), "lower infer.batch_size"),
+    "stopped": (lambda w: (w.runs.pop(), w.runs.append({"status": "CANCEL_ACKNOWLEDGED"})), "push it again"),
+    "internet must be off": (lambda w: w.push_error.update(error="Internet must be disabled for this competition"), "must have no network"),
+    "dataset unreadable": (lambda w: (w.dataset_statuses.clear(), w.dataset_statuses.append("FAILED")), "could not read the data set"),
+    "slug taken": (lambda w: w.push_error.update(error='The requested title "x" is already in use by a kernel.'), "another by --name"),
+    "phone not verified": (lambda w: w.trouble.update(SaveKernel=(403, {"code": 403, "message": "Phone verification is required"}, {})), "verify your phone number"),
+    "rules not accepted": (lambda w: w.push_error.update(invalidCompetitionSources=["birds"]), "accept its rules first"),
+    "no output": (lambda w: w.output.clear(), "wrote no submission.csv"),
+    "output of another form": (lambda w: w.output.update({"submission.csv": b"id,label\n900,bird\n"}), "the kernel's output"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
+    change, said = FAILURES[name]
+    change(project.world)
+    code, out = send(project)
+    assert code == 2 and said in out, out
+    [last] = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert said in last and "Traceback" not in out
+    assert not project.world.submissions
+
+
+def test_an_output_that_differs_is_said_and_submitted(project):
+    rows = project.world.output["submission.csv"].decode().splitlines()
+    other = "bird" if rows[1].split(",", 1)[1] != "bird" else "a cat"
+    project.world.output["submission.csv"] = "\n".join(
+        [rows[0], f"{rows[1].split(',')[0]},{other}", *rows[2:], ""]
+    ).encode()
+    code, out = send(project)
+    assert code == 0 and "not as made here: row 1" in out
+
+
+def test_a_data_set_that_is_still_processed_is_waited_for(project):
+    project.world.dataset_statuses = ["BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"]
+    code, out = send(project)
+    assert code == 0, out
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_one_submission_and_one_row(finished, tmp_path):
+    """Given again until it is through; then `ledger sync`. FOLDBOARD_KILLS=50 for more kills, and others."""
+    times = int(os.environ.get("FOLDBOARD_KILLS", "4"))
+    draws = random.Random(times)
+    for number in range(times):
+        root = tmp_path / f"project{number}"
+        shutil.copytree(finished.root, root)
+        with Server(World(slug="birds")) as server:
+            project = Project(root, server)
+            project.world.output = {"submission.csv": (root / "submissions/submission.csv").read_bytes()}
+            calls = draws.randint(1, 14)
+            process = project.start("upload", "-m", "wider net", "--notebook", *SHORT)
+            while process.poll() is None and len(project.world.calls) < calls:
+                time.sleep(0.005)
+            time.sleep(draws.uniform(0, 0.05))
+            process.kill()
+            process.communicate()
+            code, out = send(project)
+            assert code == 0 or "was sent at" in out, out
+            code, out = project.run("ledger", "sync")
+            assert code == 0, out
+            assert len(project.world.submissions) == 1, (calls, out)
+            sent = [entry for entry in project.ledger.submissions() if entry.status != "failed"]
+            assert len(sent) == 1 and sent[0].reference == "41000001", (calls, sent)
