@@ -102,23 +102,16 @@ def change(project, **settings):
     project.save()
 
 
-def two_folds(root):
-    project = Project(root)
-    project.params["folds"], project.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
-    project.save()
-    return project
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project = two_folds(tmp_path_factory.mktemp("folds"))
+    project = Project(tmp_path_factory.mktemp("folds"), num_folds=2)
     assert trained(run_folds(project)) == {"train@0", "infer@0", "train@1", "infer@1"}
     return project
 
 
 @pytest.mark.slow
 def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
-    twin = two_folds(tmp_path)
+    twin = Project(tmp_path, num_folds=2, warm=False)
     shutil.copy2(project.root / "raw.zip", twin.root / "raw.zip")  # a zip holds its date
     twin.dvc("repro", "split", "train", "infer")
     assert lock_of(project) == lock_of(twin)

@@ -71,7 +71,6 @@ def python():
     def end():
         server.stdin.close()
         server.wait()
-        shutil.rmtree(folder)
 
     atexit.register(end)
     return str(client)
@@ -99,6 +98,7 @@ def _serve(address):
         client.close()
         _reap()
     _reap()
+    shutil.rmtree(Path(address).parent)
 
 
 def _reap():

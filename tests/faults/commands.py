@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import yaml
 
+from tests import warm
 from tests.conftest import competition_files, write_zip
 from tests.project import Project
 
@@ -60,8 +61,7 @@ class Checkout(Project):
     """A clone with a small competition of two folds, one thread each, in which everything has run."""
 
     def __init__(self, root, recipe):
-        super().__init__(root)
-        self.params["folds"], self.params["split"]["num_folds"] = {"0": {}, "1": {}}, 2
+        super().__init__(root, num_folds=2)
         self.params["train"]["epochs"] = 4
         for section, values in recipe.items():
             self.params[section] |= values
@@ -93,12 +93,12 @@ class Checkout(Project):
         seconds[stage] = time.monotonic() - since
         return seconds
 
-    def start(self, command, output=subprocess.PIPE):
+    def start(self, command, output=subprocess.PIPE, environment=None):
         """The command at work, the first of a process group of its own."""
         return subprocess.Popen(
             command,
             cwd=self.root,
-            env=self.environment,
+            env=environment or self.environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
@@ -106,8 +106,8 @@ class Checkout(Project):
         )
 
     def call(self, command):
-        """(exit code, output)."""
-        run = self.start(command)
+        """(exit code, output) of a command that is left to end."""
+        run = self.start([warm.python(), *command[1:]], environment=warm.environment(self.environment))
         output = run.communicate()[0]
         return run.returncode, output
 
