@@ -137,6 +137,17 @@ def test_of_several_labels_each_stands_against_the_rest(places, browser):
             assert [int(cell) for cell in row[1:]] == [own[pair] for pair in names]
 
 
+def test_an_image_of_several_labels_is_wrong_in_one_of_them(places, browser):
+    place = places["multi_label"]
+    _, image_ids = out_of_fold(place)
+    table = pd.read_csv(place.path("data/report/confusion.csv"))
+    wrong = table[table["true"].str.startswith("not ") != table["predicted"].str.startswith("not ")]["images"].sum()
+    with looked_at(browser, page_of(place)) as page:
+        said = page.texts("#mistakes-said")[0]
+    assert "have at least one wrong label" in said
+    assert wrong / len(KINDS["multi_label"]) <= int(said.split()[0]) <= min(wrong, len(image_ids))
+
+
 def test_a_cell_opens_the_images_behind_it(places, browser):
     with looked_at(browser, page_of(places["single_label"])) as page:
         cell = page.tab.query_selector("button[data-cell]")
