@@ -18,12 +18,11 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import read_json, read_table, write_bytes
+from pipeline.base.files import read_json, write_bytes
 from pipeline.base.texts import Texts
 from pipeline.bundle.contents import (
     BLEND,
     FORMAT,
-    KNOWN_COLUMNS,
     MEMBERS,
     SETTINGS,
     TEST,
@@ -32,6 +31,7 @@ from pipeline.bundle.contents import (
     Settings,
 )
 from pipeline.bundle.in_time import Pace, predict_in_time
+from pipeline.bundle.test_images import members_of_ids
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -44,9 +44,6 @@ from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
-from pipeline.tables.image_names import image_names
-from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
-from pipeline.tables.table import id_table
 from pipeline.tables.table_files import open_images, read_tables
 
 
@@ -96,7 +93,8 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         image_ids = _image_ids(plain, schema)
         named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
         with open_images(args.images, **named) as archive:
-            runs = _runs(home, blend, archive, image_ids, lenient=args.unreadable == "prior")
+            column = schema.submission.id_column
+            runs = _runs(home, blend, archive, image_ids, column, settings, lenient=args.unreadable == "prior")
             work = _Work(runs, archive, scratch, device=args.device, lenient=args.unreadable == "prior")
             if args.time_limit is None:
                 work.predict_all()
@@ -124,13 +122,14 @@ def _write(
 
 
 def _runs(
-    home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], *, lenient: bool
+    home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], column: str, asked: Settings, *,
+    lenient: bool,
 ) -> dict[str, _Run]:  # fmt: skip
-    """Name -> each run that has weight."""
+    """Name -> each run that has weight. column: of the ids; asked: of the run whose submission it is."""
     runs = {}
     for name in (name for name, weight in blend.weights.items() if weight):
         folder = home if name == OWN else home / MEMBERS / name
-        members = _members(archive, image_ids, folder / TEST, lenient=lenient)
+        members = members_of_ids(archive, image_ids, column, folder / TEST, asked, lenient=lenient)
         settings = Settings(**read_json(folder / SETTINGS))
         runs[name] = _Run(home=folder, settings=settings, stored=read_format(folder / FORMAT), members=members)
     return runs
@@ -277,32 +276,6 @@ def _without_end(row_id: str, ends: Sequence[str]) -> str:
     if not end:
         raise ValueError(f"the sample's id {row_id!r} ends in none of the classes {list(ends)[:3]}")
     return row_id.removesuffix(end)
-
-
-def _members(archive: Archive, image_ids: Sequence[str], known: Path, *, lenient: bool) -> list[str]:
-    """The image of each id: at the path that ingest found, else where ids like these lead to images.
-
-    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one, or `lenient`.
-    """
-    table = read_table(known, KNOWN_COLUMNS)
-    path_of = dict(zip(*table.values(), strict=True))
-    members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
-    unseen = {name for name, path in path_of.items() if not path}
-    if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
-        asked = id_table("id", Texts(image_ids))
-        index = ImageIndex(image_names(archive))
-        matches = find_matches(asked, index, role="test")
-        if matches:
-            numbers = images_of(matches[0].template, asked, index)
-            members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
-    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not (member or image_id in unseen)]
-    if odd:
-        first = f"first {odd[:3]}"
-        said = f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, {first}"
-        if not lenient or len(odd) == len(image_ids):
-            raise ValueError(f"{said}; give the folder or archive that holds the test images")
-        console.say(f"warning: {said}; they get the training images' shares")
-    return members
 
 
 def _decoded(

@@ -25,6 +25,7 @@ from pipeline.scoring.blend import OWN, read_blend
 from pipeline.scoring.members import read_card, refuse_another_run
 
 KNOWN = places.RUN["test_table"], places.COMPETITION / "test_images.csv", places.SEEN
+RECOGNISED = places.REPORTED.recognised
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +78,7 @@ def _write(args: argparse.Namespace) -> None:
         format=args.format,
         known=[args.competition / "test.csv", args.competition / "test_images.csv", args.seen],
         weights=places.WEIGHTS,
+        recognised=args.competition / RECOGNISED.name,
     )
     with contextlib.ExitStack() as stack:
         manifest = write_bundle(
@@ -126,7 +128,7 @@ def _member(
     from pipeline.models.checkpoint import read_checkpoint  # torch, which a run alone does without
 
     source, root = source_again(read_card(args.members, name)), args.params.resolve().parent
-    needed = (*NEEDED, places.MODELS, places.FORMAT, *KNOWN, *places.WEIGHTS)
+    needed = (*NEEDED, places.MODELS, places.FORMAT, *KNOWN, *places.WEIGHTS, RECOGNISED)
     folder = stack.enter_context(run_files(source, root, needed)).folder
     refuse_another_run(name, folder / places.RUN["test"], args.members, folds, target)
     run = Run(
@@ -135,6 +137,7 @@ def _member(
         format=folder / places.FORMAT,
         known=[folder / path for path in KNOWN],
         weights=[folder / path for path in places.WEIGHTS],
+        recognised=folder / RECOGNISED,
     )
     for fold, path in fold_files(run.models, ".safetensors", folds).items():
         _, card = read_checkpoint(path, run.models / f"{fold}.json")
