@@ -10,11 +10,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
@@ -30,7 +32,7 @@ from pipeline.bundle.contents import (
     WEIGHTS_CARD,
     Settings,
 )
-from pipeline.bundle.in_time import Pace, predict_in_time
+from pipeline.bundle.in_time import Pace, Reached, predict_in_time
 from pipeline.bundle.test_images import members_of_ids
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
@@ -45,6 +47,8 @@ from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
 from pipeline.tables.table_files import open_images, read_tables
+
+NUM_MEASURED = 20_000  # images at most, to measure the speed by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,10 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         help="images that are missing or cannot be read: stop, or answer with the training images' shares (for a "
         "notebook, whose test images nobody can mend); default: %(default)s",
     )  # fmt: skip
+    parser.add_argument(
+        "--measure", type=float, metavar="SECONDS",
+        help="write nothing: predict the images over and over for so long, and say how fast",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     began = time.monotonic()
     settings = Settings(**read_json(home / SETTINGS))
@@ -95,16 +103,39 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         with open_images(args.images, **named) as archive:
             column = schema.submission.id_column
             runs = _runs(home, blend, archive, image_ids, column, settings, lenient=args.unreadable == "prior")
+            if args.measure is not None:
+                console.say(_speed(runs, archive, scratch, args.device, args.measure))
+                return
             work = _Work(runs, archive, scratch, device=args.device, lenient=args.unreadable == "prior")
             if args.time_limit is None:
                 work.predict_all()
             else:
                 _write(args.out, work, image_ids, blend, schema, sample, plain, home)
                 console.say(f"{args.out}: the training images' shares for now")
-                work.predict_within(began + args.time_limit)
+                for line in work.predict_within(began + args.time_limit)[1].lines(work.num_folds):
+                    console.say(line)
         _write(args.out, work, image_ids, blend, schema, sample, plain, home)
     num_models = sum(len(run.settings.folds) for run in runs.values())
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
+
+
+def _speed(
+    runs: Mapping[str, _Run], archive: Archive, scratch: Path, device: str | None, seconds: float
+) -> str:  # fmt: skip
+    """How fast the images are predicted, measured on them again and again."""
+    began = time.monotonic()
+    many = {name: replace(run, members=list(islice(cycle(run.members), NUM_MEASURED))) for name, run in runs.items()}
+    work = _Work(many, archive, scratch, device=device, lenient=True)
+    pace, reached = work.predict_within(began + seconds)
+    count = int((reached.folds > 0).sum())
+    where = ", ".join(sorted({found.type for found in work.devices}))
+    if not pace.measured:
+        seconds = time.monotonic() - began
+        return f"speed        unknown: {count} images took {seconds:.0f} s on {where}, loading included; measure longer"
+    return (
+        f"speed        {pace.rate(work.num_folds):.4g} images/s by {work.num_folds} folds, {pace.rate(1):.4g} by one, "
+        f"on {where} (measured on {count:,})"
+    )
 
 
 def _write(
@@ -155,6 +186,11 @@ class _Work:
         self._models: dict[tuple[str, str], Any] | None = None  # kept where there are several blocks
 
     @property
+    def devices(self) -> list[torch.device]:
+        """Where the runs predict."""
+        return list(self._device.values())
+
+    @property
     def unreached(self) -> np.ndarray:
         """(N,) bool: answered by the training images' shares, as no fold, or no image, was there."""
         none = np.any([counts == 0 for counts in self._counts.values()], axis=0)
@@ -176,8 +212,8 @@ class _Work:
         for fold in range(self.num_folds):
             self._predict(fold, rows)
 
-    def predict_within(self, deadline: float) -> None:
-        """As much of it as there is time for, and lines that say what is lacking. SIGTERM ends it early."""
+    def predict_within(self, deadline: float) -> tuple[Pace, Reached]:
+        """As much of it as there is time for. SIGTERM ends it early."""
         self._models = {}
         pace = Pace(deadline, self.num_folds)
 
@@ -192,8 +228,7 @@ class _Work:
             )
         finally:
             signal.signal(signal.SIGTERM, kept)
-        for line in reached.lines(self.num_folds):
-            console.say(line)
+        return pace, reached
 
     def _decode(self, rows: range) -> None:
         self._stores, self._features = {}, {}
