@@ -134,6 +134,17 @@ def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[
     return dataset, code
 
 
+def plan(kernel: Kernel, size: int, out: Path) -> list[str]:
+    """What sending it does at Kaggle, before anything is sent. size: of the bundle, in bytes."""
+    ref, where = f"{kernel.user}/{kernel.name}", "a GPU" if kernel.gpu else "the CPU"
+    return [
+        f"1. the bundle, {size / 1e6:,.1f} MB of your models and code, becomes the data set {ref}, private",
+        f"2. the script {out / 'kernel' / SCRIPT_NAME} becomes the notebook {ref}, private and without network",
+        f"3. it runs on {where} for {kernel.time_limit_s / 3600:g} hours at most; its output is checked here",
+        f"4. then it is submitted to {kernel.competition}: one of the day's submissions (Ctrl-C stops before)",
+    ]
+
+
 def by_hand(dataset: Path, code: Path) -> list[str]:
     """What to type to send the two folders."""
     return [

@@ -1,6 +1,7 @@
 """A kernel's run before it is sent: its very script, laid out as Kaggle lays it out, with the packages of its image."""
 
 import importlib.metadata
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from pipeline.submission.difference import first_difference, rows_apart
 
 # of what predicts, what Kaggle's image has; what these need comes with them
 SHIPPED = ("torch", "torchvision", "timm", "numpy", "pandas", "pillow", "scikit-learn")
+KAGGLE_CORES = 4  # of a notebook without a GPU
 WORKING_LIMIT = 20e9  # bytes that /kaggle/working may hold
 MOST_APART = 0.02  # of the rows: for the same pictures, decoded by another library
 SITE = """
@@ -108,8 +110,12 @@ def verify_kernel(
     return [*lines, f"nearly identical: {submission}; {len(apart)} other answers; {difference}"]
 
 
-def speed_here(bundle: Path, *, competition: CompetitionParams, sample: str, python: Path, seconds: float) -> str:
-    """What predict.py says of its speed on this machine, measured for so long.
+def speed_here(
+    bundle: Path, *, competition: CompetitionParams, sample: str, python: Path, seconds: float, gpu: bool
+) -> tuple[str, float]:
+    """(what predict.py says of its speed on this machine, measured for so long, how many times as fast Kaggle's is).
+
+    From CPU to CPU that is the number of cores; of a GPU on one side alone nobody knows it: 1.
 
     sample: the sample submission's place in the competition's files. Raises ValueError where it fails.
     """
@@ -126,7 +132,8 @@ def speed_here(bundle: Path, *, competition: CompetitionParams, sample: str, pyt
     if done.returncode or not found:
         end = (done.stdout + done.stderr).strip()[-2000:]
         raise ValueError(f"{bundle}: {PREDICT} failed (exit code {done.returncode}):\n{end}")
-    return found[0]
+    scale = KAGGLE_CORES / (os.cpu_count() or KAGGLE_CORES) if "on cpu" in found[0] and not gpu else 1.0
+    return found[0], scale
 
 
 def image_of_kaggle(site: Path) -> dict[str, str]:
