@@ -128,7 +128,9 @@ def test_the_kernel_predicts_hidden_images_in_kaggles_layout(trained, layout, ta
             schema=read_schema(place.path("data/competition/schema.json")),
             submission=place.path("submissions/submission.csv"),
         )  # fmt: skip
-        assert lines[-1].startswith("identical: ") and any("simplejpeg is not installed" in line for line in lines)
+        assert any("simplejpeg is not installed" in line for line in lines)
+        # in time, images go through in blocks: other batches round the eighth digit of a probability otherwise
+        assert lines[-1].startswith("identical: ") or "; 0 other answers; " in lines[-1], lines
     other, swap = hidden(made, layout)
     found = rehearse(
         place.root / "kernel", competition=competition_of(place), python=sys.executable,

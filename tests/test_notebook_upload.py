@@ -141,9 +141,10 @@ def test_a_data_set_that_everybody_sees_is_not_written_to(project):
 
 
 def test_a_file_that_does_not_arrive_is_no_data_set(project):
-    project.world.trouble["PUT"] = (403, b"", {})
-    code, out = send(project)
-    assert code == 2 and not project.world.dataset_versions and not project.world.submissions, out
+    project.world.trouble["PUT"] = (503, b"", {})
+    code, out = send(project, "--deadline", "1")
+    assert code == 2 and "blocks the upload host; allow it or give a longer --deadline" in out, out
+    assert not project.world.dataset_versions and not project.world.submissions
 
 
 def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):

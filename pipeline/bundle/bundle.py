@@ -128,8 +128,7 @@ def write_bundle(
     if described != submission_sha256:
         raise ValueError(f"{submission} is not the file that {receipt} describes; run `dvc repro` and bundle again")
     read_schema(records["schema.json"])  # that of another version would only stop the bundle when it runs
-    with made_by("-s evaluate", blend):
-        mixture = read_blend(blend, load_section(run.params, "blend", BlendParams).members)[0]
+    mixture = read_blend(blend, load_section(run.params, "blend", BlendParams).members)[0]
     assert set(members) == {name for name, weight in mixture.weights.items() if weight and name != OWN}
     own = packed(run, load_folds(run.params), reading=run.params)
     cards = [card for part in (own, *members.values()) for card in part.cards]

@@ -110,7 +110,11 @@ def _send_notebook(
 ) -> None:
     """Bundle, write the two folders, say what will happen, send them, run, submit, wait for the score."""
     notebooks = site.notebooks()
-    if not places.RUN["submission"].is_file() or places.RUN["submission"].read_bytes() != content:
+    if (
+        not places.RUN["blend"].is_file()
+        or not places.RUN["submission"].is_file()
+        or places.RUN["submission"].read_bytes() != content
+    ):
         raise ValueError(
             f"{site.slug} takes notebooks only, and there is none that makes {args.submission}: it is sent of the run "
             f"that made {places.RUN['submission']}, with its models; `python -m pipeline upload --notebook -m MESSAGE`"
@@ -146,7 +150,7 @@ def _send_notebook(
         checks.speed(line, scale)
     sending = Sending(
         folder=args.folder, ref=f"{notebooks.user}/{name}", file_name=SUBMISSION, time_limit_s=args.time_limit,
-        message=args.message, gpu=args.gpu, public=args.public,
+        message=args.message, deadline_s=args.deadline, gpu=args.gpu, public=args.public,
     )  # fmt: skip
     reference = send_notebook(
         sending, site=site, notebooks=notebooks, ledger=ledger, receipt=receipt_of(args), checks=checks,

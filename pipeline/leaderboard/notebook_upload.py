@@ -27,6 +27,7 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLE_S = 60.0  # after an interrupted submission, until its absence from the site's list means that it never arrived
 PROCESSING_S = 3600.0  # that a site may take over a data set
 OLD_RUN_S = 30.0  # after a push, that an end without a running kernel before it is taken for the older version's
+SLOWEST = 250e3  # bytes a second of a slow line
 LOG_S = 5.0  # for the last lines of a log, after the run's end
 STEPS, LOCK = "steps.json", "lock"
 
@@ -54,6 +55,7 @@ class Sending:
     file_name: str  # of the kernel's output that is submitted
     time_limit_s: float
     message: str
+    deadline_s: float  # for sending the bundle, beside what a slow line takes
     gpu: bool = False
     public: bool = False  # a data set that everybody sees may be written to
 
@@ -192,7 +194,10 @@ def _dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
             size = next((sending.folder / "dataset").glob("*.zip")).stat().st_size
             console.say(f"data set     sending {size / 1e6:,.1f} MB to {sending.ref}, private")
             try:
-                notebooks.send_dataset(sending.folder / "dataset", sending.message, new=there is None)
+                notebooks.send_dataset(
+                    sending.folder / "dataset", sending.message, new=there is None,
+                    deadline_s=sending.deadline_s + size / SLOWEST,
+                )  # fmt: skip
             except RefusedError:
                 steps.dataset_before = None
                 _note(steps, sending)

@@ -1,10 +1,12 @@
 """Data sets and notebooks at Kaggle, through its own client's calls: what a code competition takes instead of a CSV."""
 
+import contextlib
 import json
 import queue
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -86,12 +88,13 @@ class Notebooks:
         hours = f"{used.total_seconds() / 3600:.1f} of {most.total_seconds() / 3600:.1f} hours"
         return f"GPU {hours} used this week" + (f", anew {anew:%Y-%m-%d %H:%M}" if anew else ""), used < most
 
-    def send_dataset(self, folder: Path, notes: str, *, new: bool) -> None:
-        """Create it, private, or send a new version of it."""
-        if new:
-            answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
-        else:
-            answer = self._ask(lambda: self._api.dataset_create_version(str(folder), notes, quiet=True))
+    def send_dataset(self, folder: Path, notes: str, *, new: bool, deadline_s: float) -> None:
+        """Create it, private, or send a new version of it. The client itself would try again for very long."""
+        with _within(deadline_s):
+            if new:
+                answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
+            else:
+                answer = self._ask(lambda: self._api.dataset_create_version(str(folder), notes, quiet=True))
         if answer.error or answer.status.lower() == "error":
             raise RefusedError(with_remedy(f"Kaggle did not take the data set: {answer.error or answer.status}"))
 
@@ -146,6 +149,32 @@ class Notebooks:
         if not answer.ref:
             raise UnansweredError("Kaggle gave the submission no reference; run `python -m pipeline ledger sync`")
         return str(answer.ref)
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise UnansweredError once so many seconds are over, again and again until what is inside gives way."""
+    over = False
+
+    def end(*_: Any) -> None:
+        nonlocal over
+        over = True
+        raise TimeoutError("the deadline has passed")
+
+    kept = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    except UnansweredError:
+        if not over:
+            raise
+        raise UnansweredError(
+            f"the data set was not there after {seconds:,.0f} s: the line is slow, or a proxy or firewall blocks the "
+            "upload host; allow it or give a longer --deadline, and send this command again"
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
 
 
 class Followed:
