@@ -5,11 +5,15 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
-from kaggle_server import Server, World
+from conftest import ROOT
+from kaggle_server import Server, World, environment
 from upload_project import Project
 
 SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600", "--measure", "0")
@@ -102,6 +106,7 @@ def test_a_csv_made_elsewhere_is_not_answered_with_the_notebook_of_this_run(proj
 def test_another_model_with_the_same_public_answers_is_another_submission(project):
     """The public test images of a code competition are few: their answers say little about those of the hidden ones."""
     assert send(project)[0] == 0
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
     params = project.root / "params.yaml"
     params.write_text(
         re.sub(r"batch_size: \d+(?=\n  device: same)|(?<=infer:\n  batch_size: )\d+", "3", params.read_text())
@@ -159,6 +164,7 @@ def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(proje
     code, out = send(project, "--probe", "--expect", "100000")
     assert code == 2 and "by one fold 416.7: about 87% of them would only get the training images' shares" in out, out
     assert "PROBE_S = 10.0" in project.world.kernels[0]["text"] and not project.world.submissions
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
     code, out = send(project, "--probe", "--expect", "1000")
     assert code == 0 and "in time      1,000 images by 2 folds take about 6.7 of the 55 minutes" in out, out
     assert len(project.world.kernels) == 1, "it has run already"
@@ -282,6 +288,7 @@ def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project
     project.world.output["submission.csv"] = "\n".join([header, *other, ""]).encode()
     code, out = send(project)
     assert code == 2 and "answers otherwise than this machine in 9 rows" in out and not project.world.submissions, out
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
     code, out = send(project, "--differing")
     assert code == 0 and len(project.world.submissions) == 1
 
@@ -300,6 +307,35 @@ def test_a_data_set_that_is_still_processed_is_waited_for(project):
     project.world.dataset_statuses = ["BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"]
     code, out = send(project)
     assert code == 0, out
+
+
+PAGE = (ROOT / "docs/code-competitions.md").read_text(encoding="utf-8")
+COMMANDS = [block.strip().splitlines() for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", COMMANDS[:2], ids=["by one command", "by hand"])
+def test_the_page_is_followed_word_by_word(project, lines):
+    """Its commands as they stand, NAME and SLUG filled in; what the site then holds is what the page says."""
+    for line in lines:
+        words = shlex.split(line.replace("NAME", "somebody").replace("SLUG", "birds"))
+        if words[:3] == ["python", "-m", "pipeline"]:
+            code, out = project.run(*words[3:])
+        else:
+            assert words[0] == "kaggle"
+            env = os.environ | environment(project.server, project.root / "home")
+            client = [sys.executable, "-c", "from kaggle.cli import main; main()", *words[1:]]
+            done = subprocess.run(client, cwd=project.root, env=env, capture_output=True, text=True)
+            code, out = done.returncode, done.stdout + done.stderr
+        assert code == 0, (line, out)
+    assert len(project.world.dataset_versions) == len(project.world.kernels) == 1
+    [bundle] = [project.world.files[token] for token in project.world.dataset_versions[0]]
+    assert bundle == (project.root / "submissions/bundle.zip").read_bytes()
+    assert len(project.world.submissions) == (lines is COMMANDS[0])
+
+
+def test_the_pages_third_command_is_the_tables():
+    assert len(COMMANDS) == 3 and "tests/test_kernel_formats.py" in COMMANDS[2][0]
 
 
 @pytest.mark.slow
