@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
@@ -128,7 +127,7 @@ def _speed(
     work = _Work(many, archive, scratch, device=device, lenient=True)
     pace, reached = work.predict_within(began + seconds)
     count = int((reached.folds > 0).sum())
-    where = ", ".join(sorted({found.type for found in work.devices}))
+    where = ", ".join(sorted(work.devices))
     if not pace.measured:
         seconds = time.monotonic() - began
         return f"speed        unknown: {count} images took {seconds:.0f} s on {where}, loading included; measure longer"
@@ -186,9 +185,9 @@ class _Work:
         self._models: dict[tuple[str, str], Any] | None = None  # kept where there are several blocks
 
     @property
-    def devices(self) -> list[torch.device]:
-        """Where the runs predict."""
-        return list(self._device.values())
+    def devices(self) -> set[str]:
+        """Where the runs predict: cpu, cuda, mps."""
+        return {device.type for device in self._device.values()}
 
     @property
     def unreached(self) -> np.ndarray:
