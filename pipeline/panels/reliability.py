@@ -1,7 +1,7 @@
 """How far probabilities can be believed: calibration, histograms, thresholds and cuts, ROC and precision-recall."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,30 +114,35 @@ def _scored(run: Run, decision: Decision) -> float:
 
 
 def _thresholds(run: Run) -> Iterator[Figure]:
-    """The metric of decided labels against one threshold, out of fold; of a threshold a class, each class's F1."""
+    """What a threshold does out of fold: of one for all to the metric, of one a class to the F1 of each."""
+    chosen = run.decision.thresholds
+    if chosen and _is_drawn(run):
+        places = np.linspace(0, 1, NUM_THRESHOLDS + 1)[1:-1].tolist()
+        yield _common_threshold(run, places) if len(set(chosen)) == 1 else _own_thresholds(run, places)
+
+
+def _common_threshold(run: Run, places: Sequence[float]) -> Figure:
     chosen, metric = run.decision.thresholds, metric_named(run.schema.metric)
-    if not chosen or not _is_drawn(run):
-        return
-    places = np.linspace(0, 1, NUM_THRESHOLDS + 1)[1:-1].tolist()
-    if len(set(chosen)) == 1:
-        tried = [dataclasses.replace(run.decision, thresholds=(place,) * len(chosen)) for place in places]
-        points = [(place, _scored(run, decision)) for place, decision in zip(places, tried, strict=True)]
-        asked = Chart("metric by threshold", "threshold", metric.name, lines=[Line(metric.name, points)],
-                      verticals=[(chosen[0], f"chosen: {shown(chosen[0])}")])  # fmt: skip
-        yield "Threshold", chart(asked), ON_ITS_ROWS.format("thresholds")
-        return
-    truth, probs, classes = run.found.dealt.truth > 0, run.found.probs, run.schema.target.classes
-    shown_classes = np.argsort(-truth.sum(axis=0), kind="stable")[:NUM_COLOURS].tolist()
+    points = [
+        (place, _scored(run, dataclasses.replace(run.decision, thresholds=(place,) * len(chosen)))) for place in places
+    ]
+    asked = Chart("metric by threshold", "threshold", metric.name, lines=[Line(metric.name, points)],
+                  verticals=[(chosen[0], f"chosen: {shown(chosen[0])}")])  # fmt: skip
+    return "Threshold", chart(asked), ON_ITS_ROWS.format("thresholds")
+
+
+def _own_thresholds(run: Run, places: Sequence[float]) -> Figure:
+    truth, classes = run.found.dealt.truth > 0, run.schema.target.classes
     curves, dots = [], []
-    for colour, at in enumerate(shown_classes):
-        own = [(place, _f1(truth[:, at], probs[:, at] >= place)) for place in places]
-        curves.append(Line(classes[at], own, colour, marked=False))
-        value = _f1(truth[:, at], probs[:, at].astype(np.float64) >= chosen[at])
-        dots.append(Dot(chosen[at], value, f"{classes[at]}: {shown(chosen[at])} chosen, F1 {value:.3f}", colour))
+    for colour, at in enumerate(np.argsort(-truth.sum(axis=0), kind="stable")[:NUM_COLOURS].tolist()):
+        true, probs, chosen = truth[:, at], run.found.probs[:, at].astype(np.float64), run.decision.thresholds[at]
+        curves.append(Line(classes[at], [(place, _f1(true, probs >= place)) for place in places], colour, marked=False))
+        value = _f1(true, probs >= chosen)
+        dots.append(Dot(chosen, value, f"{classes[at]}: {shown(chosen)} chosen, F1 {value:.3f}", colour))
     asked = Chart("F1 by threshold", "threshold", "F1", lines=curves, dots=dots, x_range=(0, 1), y_range=(0, 1.02))
     names = legend((line.name, line.colour, False) for line in curves)
     more = f" The {len(curves)} most frequent of {len(classes)} classes." if len(curves) < len(classes) else ""
-    yield "Thresholds", names + chart(asked), f"Dots: chosen.{more} {ON_ITS_ROWS.format('thresholds')}"
+    return "Thresholds", names + chart(asked), f"Dots: chosen.{more} {ON_ITS_ROWS.format('thresholds')}"
 
 
 def _f1(true: np.ndarray, given: np.ndarray) -> float:
