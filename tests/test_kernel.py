@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from bundles import bundled
@@ -12,7 +14,7 @@ from pipeline import __main__ as command
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.competition.schema import read_schema
 from pipeline.leaderboard.sites._kernel import Kernel, default_name, script, write_kernel
-from pipeline.leaderboard.sites._rehearsal import absent_modules, rehearse, verify_kernel
+from pipeline.leaderboard.sites._rehearsal import absent_modules, rehearse, run_as_kaggle, verify_kernel
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,17 @@ def test_of_what_is_installed_only_what_kaggles_image_has_is_there():
     absent = set(absent_modules())
     assert {"simplejpeg", "dvc", "kaggle"} <= absent
     assert not absent & {"torch", "torchvision", "timm", "numpy", "pandas", "PIL", "sklearn", "safetensors", "tqdm"}
+
+
+def test_neither_the_first_process_nor_what_it_starts_finds_the_others(tmp_path):
+    probe = "try:\n    import simplejpeg\nexcept ModuleNotFoundError as error:\n    print(error)\n"
+    script = tmp_path / "probe.py"
+    script.write_text(
+        f"{probe}import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {probe!r}], "
+        "capture_output=True, text=True).stdout)\n"
+    )
+    _, done = run_as_kaggle(tmp_path, Path(sys.executable), [str(script)], {}, site=tmp_path / "site")
+    assert done.stdout.count("'simplejpeg': it is not in Kaggle's image") == 2, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

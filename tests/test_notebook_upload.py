@@ -16,6 +16,8 @@ from conftest import ROOT
 from kaggle_server import Server, World, environment
 from upload_project import Project
 
+from pipeline.leaderboard.speed import Speed, in_time
+
 SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600", "--measure", "0")
 
 
@@ -168,6 +170,11 @@ def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(proje
     code, out = send(project, "--probe", "--expect", "1000")
     assert code == 0 and "in time      1,000 images by 2 folds take about 6.7 of the 55 minutes" in out, out
     assert len(project.world.kernels) == 1, "it has run already"
+
+
+def test_what_fits_with_fewer_folds_is_a_warning():
+    said = in_time(Speed(by_all=1.0, by_one=5.0, num_folds=5, device="cpu"), 1000, 600.0)
+    assert said.startswith("warning: 1,000 images by 5 folds take about 16.7 of the 10 minutes")
 
 
 def test_the_speed_is_measured_here_before_anything_is_sent(project):

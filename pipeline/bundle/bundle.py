@@ -74,14 +74,18 @@ if __name__ == "__main__":  # not in the processes that decode images beside it
 '''
 # what may be the same number of threads, and what CUDA and a folder for scratch files need; nothing else is passed on
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
-WITHOUT_NETWORK = """
-import runpy, sys
+REFUSE_NETWORK = """
+import sys
 
 def refuse(event, _):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         raise OSError(f"the bundle reached for the network ({event}), which is not there")
 
 sys.addaudithook(refuse)
+"""
+RUN_SCRIPT = """
+import runpy, sys
+
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -351,17 +355,17 @@ def unpack(bundle: Path, folder: Path) -> None:
 
 
 def run_without_network(
-    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str] | None = None
+    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str] | None = None, *, before: str = ""
 ) -> "tuple[str, subprocess.CompletedProcess[str]]":
     """A script and its arguments in isolated mode, in `folder`, with almost no other variables.
 
-    (how, what came of it).
+    before: code that its process runs first. (how, what came of it).
     """
     cut = _cuts_the_network()
     environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {"HOME": str(folder)}
     began = time.monotonic()
     done = subprocess.run(
-        [*(["unshare", "-rn"] if cut else []), str(python), "-I", "-c", WITHOUT_NETWORK, *words],
+        [*(["unshare", "-rn"] if cut else []), str(python), "-I", "-c", REFUSE_NETWORK + before + RUN_SCRIPT, *words],
         cwd=folder, env=environment | {"PATH": os.defpath} | dict(variables or {}), capture_output=True, text=True,
     )  # fmt: skip
     how = "by the kernel (unshare -n) and by a hook in Python" if cut else "by a hook in Python"

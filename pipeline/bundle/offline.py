@@ -118,9 +118,7 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
 
 
-def _speed(
-    runs: Mapping[str, _Run], archive: Archive, scratch: Path, device: str | None, seconds: float
-) -> str:  # fmt: skip
+def _speed(runs: Mapping[str, _Run], archive: Archive, scratch: Path, device: str | None, seconds: float) -> str:
     """How fast the images are predicted, measured on them again and again."""
     began = time.monotonic()
     many = {name: replace(run, members=list(islice(cycle(run.members), NUM_MEASURED))) for name, run in runs.items()}

@@ -8,7 +8,7 @@ from pipeline.base import console
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands import bundle, places
 from pipeline.commands.check import add_known_arguments, content_of, demands, known_of, receipt_of
-from pipeline.competition.schema import Schema, read_train_labels
+from pipeline.competition.schema import Schema, read_test_ids, read_train_labels
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.notebook_checks import Checks
 from pipeline.leaderboard.notebook_upload import SETTLE_S, Sending, alone, send_notebook
@@ -135,7 +135,7 @@ def _send_notebook(
     for line in plan(kernel, places.BUNDLE.stat().st_size, args.folder):
         console.say(f"notebook     {line}")
 
-    num_images = max(len(read_train_labels(places.RUN["train_table"])[0]), len(sample.splitlines()) - 1)
+    num_images = max(len(read_train_labels(places.RUN["train_table"])[0]), len(read_test_ids(places.RUN["test_table"])))
     checks = Checks(
         content=content, sample=sample, schema=schema, differing=args.differing,
         num_hidden=args.expect or num_images, is_stated=bool(args.expect), time_limit_s=args.time_limit - RESERVE_S,

@@ -35,9 +35,7 @@ def in_time(speed: Speed, num_images: int, time_limit_s: float, *, scale: float 
     if by_all <= time_limit_s:
         return said
     if by_one <= time_limit_s:
-        return (
-            f"in time      warning: {said}: the notebook gives them fewer folds, so that it is done (--gpu is faster)"
-        )
+        return f"warning: {said}: the notebook gives them fewer folds, so that it is done (--gpu is faster)"
     raise ValueError(
         f"{said}, and by one fold {by_one / 60:,.1f}: about {max(1 - time_limit_s / by_one, 0):.0%} of them would only "
         "get the training images' shares; train a smaller network or at a smaller images.side, or run it on a --gpu"

@@ -3,14 +3,15 @@
 import importlib.metadata
 import os
 import re
+import subprocess
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.archive.archive import open_archive
 from pipeline.base.params import CompetitionParams
-from pipeline.bundle.bundle import PREDICT, WITHOUT_NETWORK, run_without_network, unpack
+from pipeline.bundle.bundle import PREDICT, REFUSE_NETWORK, run_without_network, unpack
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.sites._kernel import BUNDLE_NAME, SCRIPT_NAME, SUBMISSION
 from pipeline.submission.difference import first_difference, rows_apart
@@ -20,7 +21,7 @@ SHIPPED = ("torch", "torchvision", "timm", "numpy", "pandas", "pillow", "scikit-
 KAGGLE_CORES = 4  # of a notebook without a GPU
 WORKING_LIMIT = 20e9  # bytes that /kaggle/working may hold
 MOST_APART = 0.02  # of the rows: for the same pictures, decoded by another library
-SITE = """
+ABSENT = """
 import importlib.abc, sys
 
 class Absent(importlib.abc.MetaPathFinder):
@@ -69,11 +70,11 @@ def rehearse(
         else:
             (given / "bundle" / BUNDLE_NAME).symlink_to((folder / "dataset" / BUNDLE_NAME).resolve())
         places = {"FOLDBOARD_INPUT": given, "FOLDBOARD_WORKING": working, "FOLDBOARD_SCRATCH": scratch}
-        variables = {key: str(place) for key, place in places.items()} | image_of_kaggle(root / "site")
+        variables = {key: str(place) for key, place in places.items()}
         _set_mode(given, writable=False)
         try:
-            how, done = run_without_network(
-                working, python, [str((folder / "kernel" / SCRIPT_NAME).resolve())], variables
+            how, done = run_as_kaggle(
+                working, python, [str((folder / "kernel" / SCRIPT_NAME).resolve())], variables, site=root / "site"
             )
         finally:
             _set_mode(given, writable=True)
@@ -127,7 +128,7 @@ def speed_here(
             own.write_bytes(archive.read(sample))
         words = ["--images", str(Path(competition.raw).resolve()), "--sample", str(own), "--device", "auto"]
         words += ["--unreadable", "prior", "--measure", str(seconds)]
-        _, done = run_without_network(folder, python, [PREDICT, *words], image_of_kaggle(site))
+        _, done = run_as_kaggle(folder, python, [PREDICT, *words], {}, site=site)
     found = [line for line in done.stdout.splitlines() if line.startswith("speed ")]
     if done.returncode or not found:
         end = (done.stdout + done.stderr).strip()[-2000:]
@@ -136,12 +137,17 @@ def speed_here(
     return found[0], scale
 
 
-def image_of_kaggle(site: Path) -> dict[str, str]:
-    """Variables with which no Python process finds what Kaggle's image has not, nor the network; site: a new folder."""
+def run_as_kaggle(
+    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str], *, site: Path
+) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """As `run_without_network`, where no Python process finds what Kaggle's image has not; site: a new folder.
+
+    The first process, which is isolated, is told so itself; those that it starts by PYTHONPATH, of the network too.
+    """
+    absent = ABSENT % (absent_modules(),)
     site.mkdir()
-    hook = WITHOUT_NETWORK.split("sys.argv")[0]
-    (site / "sitecustomize.py").write_text(hook + SITE % (absent_modules(),))
-    return {"PYTHONPATH": str(site)}
+    (site / "sitecustomize.py").write_text(REFUSE_NETWORK + absent)
+    return run_without_network(folder, python, words, {**variables, "PYTHONPATH": str(site)}, before=absent)
 
 
 def absent_modules() -> list[str]:

@@ -160,8 +160,13 @@ class Kaggle(Site):
         return _hidden(text, self._api.config_values)
 
     def _ask(self, call: str, request_name: str, **fields: Any) -> Any:
-        with _one_sentence(lambda error: self.hidden(sentence(error, self.slug, self._competition(error)))):
-            return self._call(call, request_name, **fields)
+        try:
+            with _one_sentence(lambda error: self.hidden(sentence(error, self.slug, self._competition(error)))):
+                return self._call(call, request_name, **fields)
+        except RefusedError as error:
+            if TAKES_NOTEBOOKS in str(error):
+                raise NotebooksOnlyError(str(error)) from None
+            raise
 
     def _call(self, call: str, request_name: str, **fields: Any) -> Any:
         from kagglesdk.competitions.types import competition_api_service
@@ -259,8 +264,7 @@ def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
         status = getattr(getattr(error, "response", None), "status_code", 0)
         kind: type[SiteError] = RefusedError if 400 <= status < 500 else UnansweredError
         kind = BusyError if status in (408, 429) else NotThereError if status in (403, 404) else kind
-        said = explain(error)
-        raise (NotebooksOnlyError if TAKES_NOTEBOOKS in said else kind)(said) from None
+        raise kind(explain(error)) from None
 
 
 @functools.cache
