@@ -43,7 +43,7 @@ SOME = (  # each layout, each target, each format, each form of a sample once or
     ("file names", "single_label", "columns", "UTF-16"), ("COCO", "multi_label", "long", "plain"),
     ("table", "ordinal", "label", "blank last lines"),
 )  # fmt: skip
-ALL = [(*cell, form) for at, cell in enumerate(CELLS) for form in (list(FORMS)[at % len(FORMS)],)]
+ALL = [(*cell, list(FORMS)[at % len(FORMS)]) for at, cell in enumerate(CELLS)]
 COMPLETE = os.environ.get("FOLDBOARD_KERNEL_FORMATS") == "all"
 
 
