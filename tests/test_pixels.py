@@ -11,7 +11,7 @@ from PIL import Image
 from pipeline.archive.archive import open_archive
 from pipeline.bundle.bundle import _known_test_images as known_test_images
 from pipeline.bundle.contents import Settings
-from pipeline.bundle.test_images import members_of_ids
+from pipeline.bundle.image_members import members_of_ids
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_test_ids
 from pipeline.competition.store import read_store

@@ -31,8 +31,8 @@ from pipeline.bundle.contents import (
     WEIGHTS_CARD,
     Settings,
 )
+from pipeline.bundle.image_members import members_of_ids
 from pipeline.bundle.in_time import Pace, Reached, predict_in_time
-from pipeline.bundle.test_images import members_of_ids
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
