@@ -50,6 +50,7 @@ from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
+from pipeline.tables.table import AUTO, NONE
 from pipeline.tables.table_files import read_tables
 
 ENTRY = "pipeline.bundle.offline"
@@ -95,6 +96,7 @@ class Run:
     format: Path  # decode_train's format.json
     known: Sequence[Path]  # ingest's test.csv and test_images.csv, and decode_test's test.csv
     weights: Sequence[Path]  # safetensors and card of stage `weights`: packed where features of theirs are classified
+    recognised: Path  # ingest's recognised.json: how test images are found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ def packed(run: Run, folds: Sequence[str], *, reading: Path) -> Packed:
     frozen = bool(cards[0].get("features"))
     read_format(run.format)
     files: dict[str, Path | bytes] = {
-        SETTINGS: _json(dataclasses.asdict(_settings(run.params, folds, reading, frozen=frozen))),
+        SETTINGS: _json(dataclasses.asdict(_settings(run, folds, reading, frozen=frozen))),
         FORMAT: run.format,
         TEST: _known_test_images(*run.known),
         **{f"models/{path.name}": path for path in sorted(run.models.iterdir()) if path.name.split(".")[0] in folds},
@@ -205,8 +207,14 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
-    """frozen: features are computed where and as section `compute` says, whatever `infer` does."""
+def _settings(run: Run, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
+    """frozen: features are computed where and as section `compute` says, whatever `infer` does.
+
+    Of a run whose ingest was an earlier version's, nobody knows where it found its test images.
+    """
+    params = run.params
+    with made_by("ingest", run.recognised):
+        found = read_json(run.recognised).get("test", {"test_table": NONE, "test_images": AUTO})
     competition = load_section(reading, "competition", CompetitionParams)
     infer = load_section(params, "infer", InferParams)
     compute = load_section(params, "compute", ComputeParams)
@@ -216,6 +224,7 @@ def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool
         encoding=competition.encoding,
         header=competition.header,
         pixels=competition.pixels,
+        **found,
         fit=load_section(params, "images", ImagesParams).fit,
         batch_size=infer.batch_size,
         device=compute.device,
