@@ -1,6 +1,6 @@
 """Batch norms that normalise by the whole batch where each process has a share of it.
 
-torch's SyncBatchNorm takes tensors on a GPU alone (2.11 to 2.14.1), and replaces modules, of which timm has its own.
+torch's SyncBatchNorm takes tensors on a GPU alone (2.14.1), and replaces modules, of which timm has its own.
 This is its algorithm by operations that every device has, so that what is tested on CPUs is what runs on GPUs.
 """
 
