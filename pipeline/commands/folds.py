@@ -132,11 +132,12 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             if not folds:
                 return []
             room = _ask(context, device, [command_of(stage) for fold in folds for stage in fold.stages])
-            width = min(len(folds), jobs or num_on_accelerators(room, console.num_cores()) or console.num_cores())
+            frozen = load_section(places.PARAMS, "model", ModelParams).frozen
+            ranks = 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
+            width = min(len(folds), jobs or num_at_once(room, console.num_cores(), ranks=ranks))
             for fold in folds:
                 fold.threads = max(1, console.num_cores() // width)
             recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
-            frozen = load_section(places.PARAMS, "model", ModelParams).frozen
             taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
             epochs = {
                 fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
@@ -144,7 +145,7 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
             }
             growing = taught or any(recipe.start_side for recipe in recipes)
             screen = Screen(epochs, growing=growing)
-            devices = _visible_devices(len(room)) if device in ("auto", "cuda") else []
+            devices = grouped(_visible_devices(len(room)), ranks) if device in ("auto", "cuda") else []
             with Pool(record, context, screen=screen, devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not jobs and not room)
             return pool.failures
@@ -159,6 +160,18 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
 def _is_trained(fold: Fold) -> bool:
     """Whether its next stage trains, not only infers."""
     return command_of(fold.stages[0])[0].endswith(".train")
+
+
+def num_at_once(room: Sequence[int], num_cores: int, *, ranks: int) -> int:
+    """How many folds to run at once; of several ranks each has as many devices, or cores, to itself."""
+    if ranks > 1:
+        return max(1, (len(room) or num_cores) // ranks)
+    return num_on_accelerators(room, num_cores) or num_cores
+
+
+def grouped(devices: Sequence[str], ranks: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES must hold for each fold that runs at once; devices that are left over, nobody's."""
+    return [",".join(devices[at : at + ranks]) for at in range(0, len(devices) - ranks + 1, ranks)]
 
 
 def num_on_accelerators(room: Sequence[int], num_cores: int) -> int:
