@@ -16,7 +16,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FLOORS = (  # from the ground up; rooms of one floor do not know each other
     ("base",),
     ("competition", "archive", "loop", "report"),
-    ("tables", "models", "submission", "split", "audit"),
+    ("tables", "models", "submission", "split", "audit", "engines"),
     ("scoring", "training", "images"),
     ("layout", "bundle", "workbench"),
     ("panels",),
