@@ -19,6 +19,7 @@ import pytest
 
 REQUIRED = "FOLDBOARD_CLUSTER"  # set where the tests must not be skipped
 NUMBERS = itertools.count()
+PATIENCE_S = 120
 STORE_BYTES = 80_000_000  # Ray's least
 
 

@@ -10,12 +10,11 @@ import time
 
 import pytest
 from faults.commands import forget, handed_over
-from machines import Lan, needed
+from machines import PATIENCE_S, Lan, needed
 from project import NAMES, Project
 
 STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
 EPOCHS = 100
-PATIENCE_S = 120
 
 
 def folds(*words):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 SILENCE_S = 12.0  # without an answer: the node is lost. Ray itself takes minutes
 POLL_S = 0.25  # between two questions, each of which is a sign of life
-MAX_IN_VAIN = 3  # nodes in a row that a fold was lost with, without having come further
+MAX_IN_VAIN = 5  # nodes in a row that a fold was lost with, without having come further
 
 
 @dataclass(frozen=True)
