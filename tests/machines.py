@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ import pytest
 REQUIRED = "FOLDBOARD_CLUSTER"  # set where the tests must not be skipped
 NUMBERS = itertools.count()
 PATIENCE_S = 120
+RAY = Path("/tmp/ray")  # its files, whose sockets need a short path
 STORE_BYTES = 80_000_000  # Ray's least
 
 
@@ -91,7 +93,7 @@ class Machine:
         self.lan, self.number, self.folder = lan, number, folder
         self.address = f"10.77.0.{number}"
         self.name, self.port = f"fb{os.getpid()}-{next(NUMBERS)}m", f"port{number}"
-        self.process = None
+        self.process, self.log = None, lan.hidden.parent / f"ray-{number}.log"
         ip("netns", "add", self.name)
         ip("-n", lan.switch, "link", "add", self.port, "type", "veth", "peer", "name", "eth0", "netns", self.name)
         ip("-n", lan.switch, "link", "set", self.port, "master", "lan", "up")
@@ -100,17 +102,18 @@ class Machine:
             ip("-n", self.name, "link", "set", device, "up")
 
     def words(self, command):
-        """`command` there; its first process takes all others with it."""
-        if self.folder is None:
-            return ["ip", "netns", "exec", self.name, *command]
-        (self.folder / "ray").mkdir(parents=True, exist_ok=True)
-        Path("/tmp/ray").mkdir(exist_ok=True)
-        script = (
-            f"mount --bind {self.folder} {self.lan.hidden} && mount --bind {self.lan.hidden}/ray /tmp/ray && "
-            f"mount -t tmpfs tmpfs /dev/shm && exec {shlex.join(map(str, command))}"
-        )
-        inside = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script]
-        return ["ip", "netns", "exec", self.name, *inside]
+        """`command` there. Where the machine has a folder, its first process takes all others with it."""
+        own = self.folder or self.lan.hidden.parent / "home"
+        (own / "ray").mkdir(parents=True, exist_ok=True)
+        RAY.mkdir(exist_ok=True)
+        mounts, apart = f"mount --bind {shlex.quote(str(own / 'ray'))} {RAY}", ["unshare", "--mount"]
+        if self.folder:
+            mounts += (
+                f" && mount -t tmpfs tmpfs /dev/shm && mount --bind {shlex.join(map(str, (own, self.lan.hidden)))}"
+            )
+            apart += ["--pid", "--fork", "--kill-child", "--mount-proc"]
+        script = f"{mounts} && exec {shlex.join(map(str, command))}"
+        return ["ip", "netns", "exec", self.name, *apart, "sh", "-c", script]
 
     def start_ray(self, *words, cpus=1):
         """`ray start` there; words: --head, or --address=…"""
@@ -118,14 +121,20 @@ class Machine:
             "ray", "start", *words, f"--node-ip-address={self.address}", f"--num-cpus={cpus}", "--block",
             f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats",
         ]  # fmt: skip
-        log = (self.folder or self.lan.hidden.parent) / f"ray-{self.number}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         cache = {"FOLDBOARD_CACHE": str(self.lan.hidden / "cache")}
-        with log.open("ab") as handle:
+        with self.log.open("ab") as handle:
             self.process = subprocess.Popen(
                 self.words(command), env=self.lan.environment() | cache, stdout=handle, stderr=handle, cwd="/",
                 start_new_session=True,
             )  # fmt: skip
+
+    def wait(self):
+        """Until the head that was started here takes members."""
+        until = time.monotonic() + PATIENCE_S
+        while "Ray runtime started" not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < until, self.log.read_text()
+            time.sleep(0.2)
 
     def processes(self):
         """All that run there."""

@@ -14,7 +14,7 @@ from machines import PATIENCE_S, Lan, needed
 from project import NAMES, Project
 
 STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
-EPOCHS = 100
+EPOCHS = 150
 
 
 def folds(*words):
@@ -52,6 +52,18 @@ def log_of(project, fold):
     return path.read_text() if path.is_file() else ""
 
 
+def until(true):
+    """Wait for it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def has_state(project, fold):
+    return any((project.root / "data/scratch").glob(f"{fold}-*.pt"))
+
+
 class Run:
     """`folds` at work."""
 
@@ -84,7 +96,7 @@ def test_work_folders_elsewhere_give_what_the_project_itself_gives(stale, tmp_pa
     nodes = [tmp_path / "a", tmp_path / "b"]
     address = ",".join(map(str, nodes))
     run = Run(stale, folds("--engine", "folder", "--address", address, "--threads", "1"))
-    run.wait_for("epoch 3:", "0", "1")
+    until(lambda: has_state(stale, "0") or has_state(stale, "1"))
     run.process.send_signal(signal.SIGINT)
     assert "recorded before the interruption: teach@0, teach@1" in run.end(130)
     states = {path.name.split("-")[0] for path in (stale.root / "data/scratch").iterdir()}
@@ -103,6 +115,7 @@ def test_machines_that_are_killed_stopped_and_cut_off_change_no_byte(stale, tmp_
         home.start_ray("--head", "--port=6379", cpus=0)
         address = f"{home.address}:6379"
         a, b, c = (lan.machine(tmp_path / name) for name in "abc")
+        home.wait()
         for machine in (a, b):
             machine.start_ray(f"--address={address}")
         words = folds("--engine", "ray", "--address", address, "--threads", "1")
@@ -113,8 +126,34 @@ def test_machines_that_are_killed_stopped_and_cut_off_change_no_byte(stale, tmp_
         c.start_ray(f"--address={address}")
         a.kill()
         b.freeze()
-        print(run.wait_for("warning: .* is lost", first), run.wait_for("warning: .* is lost", second))
-        run.wait_for(r"(?s)warning: .* is lost.*on 10\.77", first)
+        run.wait_for("warning: .* is lost: ", first)
+        assert run.wait_for("warning: .* is lost: no answer", second) < 30
+        run.wait_for("(?s) is lost.*epoch 5:", first)
+        assert re.findall(r"(?m)^on (\S+)", log_of(stale, first))[-2:] == [a.address, c.address]
+        c.unplug()
         b.thaw()
-        print(run.end(), log_of(stale, "0"), log_of(stale, "1"))
+        assert run.wait_for(f"warning: {c.address} .* is lost: no answer", first) < 30
+        run.end()
+    compare(stale)
+
+
+@pytest.mark.slow
+def test_without_its_head_a_cluster_is_gone_and_a_local_run_goes_on_from_the_states(stale, tmp_path):
+    needed()
+    with Lan(stale.root.parent) as lan:
+        head, home = lan.machine(tmp_path / "head"), lan.machine()
+        head.start_ray("--head", "--port=6379", cpus=2)
+        head.wait()
+        words = folds("--engine", "ray", "--address", f"{head.address}:6379", "--threads", "1")
+        run = Run(stale, home.words(words), lan.environment() | NAMES)
+        run.wait_for("epoch 3:", "0", "1")
+        until(lambda: has_state(stale, "0") and has_state(stale, "1"))
+        head.kill()
+        began = time.monotonic()
+        said = run.end(2)
+        assert time.monotonic() - began < 30
+    assert re.search(r"error: 2 stages were not recorded: train@[01], train@[01]; what finished was", said)
+    assert re.search("  \\| error: .*(no node is left|head gives no answer|head is gone)", said)
+    Run(stale, folds("--threads", "1")).end()
+    assert all("resumed at step" in log_of(stale, fold) for fold in "01")
     compare(stale)
