@@ -128,11 +128,11 @@ def test_machines_that_are_killed_stopped_and_cut_off_change_no_byte(stale, tmp_
         b.freeze()
         run.wait_for("warning: .* is lost: ", first)
         assert run.wait_for("warning: .* is lost: no answer", second) < 30
-        run.wait_for("(?s) is lost.*epoch 5:", first)
-        assert re.findall(r"(?m)^on (\S+)", log_of(stale, first))[-2:] == [a.address, c.address]
-        c.unplug()
-        b.thaw()
-        assert run.wait_for(f"warning: {c.address} .* is lost: no answer", first) < 30
+        b.thaw()  # it answers again, and may get folds
+        run.wait_for(r"(?s) is lost.*epoch \d+:", second)
+        there = re.findall(r"(?m)^on (\S+)", log_of(stale, second))[-1]
+        {b.address: b, c.address: c}[there].unplug()
+        assert run.wait_for(f"warning: {there} .* is lost: no answer", second) < 30
         run.end()
     compare(stale)
 
