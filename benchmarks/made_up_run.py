@@ -37,6 +37,7 @@ def write_run(
     classes: Sequence[str],
     *,
     kind: str = "single_label",
+    metric: str = "",
     num_train: int = 120,
     num_test: int = 40,
     side: int = 16,
@@ -49,13 +50,16 @@ def write_run(
 ) -> dict[str, Any]:
     """Write under `root` all that evaluate, submit and report read; gives params.yaml's content.
 
+    metric: METRICS has those that are taken else.
     prefix: of every image id. nearest: training images that each is said to be like; drift: of neighbours.json.
     """
     generator = np.random.default_rng([len(classes), num_train, num_test])
     target = Target(
         kind=kind, columns=("label",), classes=tuple(classes), positive=classes[-1] if kind == "binary" else ""
     )
-    schema = Schema(target=target, submission=FORMATS.get(kind, FORMATS["single_label"]), metric=METRICS[kind])
+    schema = Schema(
+        target=target, submission=FORMATS.get(kind, FORMATS["single_label"]), metric=metric or METRICS[kind]
+    )
     data, folds = root / "data", [str(fold) for fold in range(num_folds)]
     competition = data / "competition"
     ids = {

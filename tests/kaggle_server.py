@@ -51,6 +51,11 @@ class World:
     runs: list = field(default_factory=lambda: [{"status": "RUNNING"}, {"status": "COMPLETE"}])  # the last one stays
     log: str = ""
     output: dict = field(default_factory=dict)  # file -> bytes
+    stream: list = field(default_factory=list)  # lines of the running log
+    breaks: int = 0  # times that the log's line breaks after its first line
+    is_private: bool = True  # the data set
+    kernel_ref: str = ""  # another name for the kernel than what was asked for
+    gpu_used: str = "45000s"  # of 30 hours
     dacon: object = field(default_factory=lambda: {"message": "ok"})
     # what happened
     calls: list = field(default_factory=list)
@@ -100,6 +105,8 @@ class Handler(BaseHTTPRequestHandler):
             self._answer(200, {})
 
     def do_GET(self):
+        if self.path.startswith("/api/v1/kernels/logs/stream/"):
+            return self._send_log()
         self.world.calls.append("GET")
         name = self.path.rpartition("/outputs/")[2]
         if name in self.world.output:
@@ -165,7 +172,11 @@ class Handler(BaseHTTPRequestHandler):
     def _get_dataset(self, request):
         hidden = self.world.hidden_versions > 0 and len(self.world.dataset_versions) > 1
         self.world.hidden_versions -= hidden
-        return {"ref": "x/y", "currentVersionNumber": len(self.world.dataset_versions) - hidden}
+        return {
+            "ref": "x/y",
+            "currentVersionNumber": len(self.world.dataset_versions) - hidden,
+            "isPrivate": self.world.is_private,
+        }
 
     def _start_blob_upload(self, request):
         token = f"blob{len(self.world.files)}"
@@ -189,7 +200,11 @@ class Handler(BaseHTTPRequestHandler):
             return self.world.push_error
         assert request.get("isPrivate") is True and not request.get("enableInternet")
         self.world.kernels.append(request)
-        return {"ref": request["slug"], "url": "", "versionNumber": len(self.world.kernels)}
+        return {
+            "ref": self.world.kernel_ref or f"/code/{request['slug']}",
+            "url": "",
+            "versionNumber": len(self.world.kernels),
+        }
 
     def _get_kernel_session_status(self, request):
         runs = self.world.runs
@@ -200,6 +215,30 @@ class Handler(BaseHTTPRequestHandler):
         return {
             "files": [{"fileName": name, "url": f"{base}/{name}"} for name in self.world.output], "log": self.world.log
         }  # fmt: skip
+
+    def _get_accelerator_quota_statistics(self, request):
+        quota = {"timeUsed": self.world.gpu_used, "totalTimeAllowed": "108000s"}
+        return {"quotaRefreshTime": "2026-12-05T00:00:00Z", "gpuQuota": quota}
+
+    def _send_log(self):
+        """Server-sent events, as the site streams a running log; from the start each time."""
+        self.world.calls.append("LogStream")
+        assert self.headers["Authorization"] == f"Bearer {TOKEN}"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for number, line in enumerate(self.world.stream):
+            self._chunk(f"data: {json.dumps({'stream_name': 'stdout', 'time': number, 'data': line})}\n\n".encode())
+            if self.world.breaks:
+                self.world.breaks, self.close_connection = self.world.breaks - 1, True
+                return
+        self._chunk(b"data: END_OF_LOG\n\n")
+        self._chunk(b"")
+
+    def _chunk(self, content):
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(content), content))
+        self.wfile.flush()
 
     def _create_code_submission(self, request):
         assert request["kernelVersion"] <= len(self.world.kernels)

@@ -15,7 +15,7 @@ from house import module_files
 
 from pipeline import __main__ as command
 from pipeline.base.files import read_json
-from pipeline.bundle.bundle import ENTRY, SCRIPT, WITHOUT_NETWORK, requirements
+from pipeline.bundle.bundle import ENTRY, REFUSE_NETWORK, RUN_SCRIPT, SCRIPT, requirements
 from pipeline.bundle.modules import reached_modules
 
 
@@ -151,7 +151,7 @@ def test_the_hook_refuses_every_connection(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         script.write_text(f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))")
         done = subprocess.run(
-            [sys.executable, "-I", "-c", WITHOUT_NETWORK, str(script)], capture_output=True, text=True
+            [sys.executable, "-I", "-c", REFUSE_NETWORK + RUN_SCRIPT, str(script)], capture_output=True, text=True
         )
     assert done.returncode != 0 and "reached for the network" in done.stderr
 

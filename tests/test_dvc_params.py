@@ -67,7 +67,7 @@ OTHER = {
         "loss": "focal", "focal_gamma": 1.0, "class_weights": "balanced", "sampling": "sqrt",
     },
     "pseudo": {"confidence": 0.5},
-    "compute": {"device": "cpu", "precision": "fp32", "compile": True},
+    "compute": {"device": "cpu", "precision": "fp32", "compile": True, "ranks": 2},
     "infer": {"batch_size": 7, "device": "cpu", "precision": "fp32", "compile": True},
     "blend": {"members": ["other"], "how": "mean"},
 }  # fmt: skip
@@ -76,7 +76,7 @@ KEYS = [(section, key) for section, keys in OTHER.items() for key in keys]
 # the link to a user's own metric; both stages take seconds
 NEVER_CACHED = {"evaluate", "ingest", "weights"}
 NOT_RUN = {  # only whether they are stale is looked at: what they ask for is not at hand, or takes long
-    ("competition", "corrections"), ("split", "num_folds"), ("model", "name"), ("model", "weights"), ("model", "frozen"), ("model", "head_first"), ("model", "checkpointing"), ("model", "options"), ("compute", "compile"),
+    ("competition", "corrections"), ("split", "num_folds"), ("model", "name"), ("model", "weights"), ("model", "frozen"), ("model", "head_first"), ("model", "checkpointing"), ("model", "options"), ("compute", "compile"), ("compute", "ranks"),
     ("train", "layer_decay"), ("train", "freeze_norms"),
     ("infer", "compile"),
 }  # fmt: skip

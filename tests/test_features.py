@@ -335,7 +335,10 @@ def test_a_bundle_computes_features_as_they_were_computed(tmp_path):
     place, params = Workplace(tmp_path), tmp_path / "params.yaml"
     place.params["compute"]["precision"], place.params["infer"]["precision"] = "bf16", "fp32"
     place.save()
-    asked = [bundle._settings(params, ["0", "1"], params, frozen=frozen).precision for frozen in (True, False)]
+    recognised = tmp_path / "recognised.json"
+    recognised.write_text("{}")
+    run = bundle.Run(params=params, models=tmp_path, format=tmp_path, known=(), weights=(), recognised=recognised)
+    asked = [bundle._settings(run, ["0", "1"], params, frozen=frozen).precision for frozen in (True, False)]
     assert asked == ["bf16", "fp32"]
 
 

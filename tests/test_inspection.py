@@ -11,6 +11,7 @@ from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands import inspection
 from pipeline.commands.folds import run_folds
 from pipeline.commands.inspection import holds_demos_recipe
+from pipeline.commands.plan import read_plan
 from pipeline.commands.suggestion import MAX_EPOCHS
 
 
@@ -54,6 +55,8 @@ def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys, mo
     assert speed and int(speed.group(1).replace(",", "")) > 0
     assert re.search(r"recipe       for 1h \(--budget\), about \d+ min for all folds as measured here", out)
     assert written["model"]["name"] == "airbench" and written["train"]["optimizer"] == "muon"
+    plan = read_plan(params)
+    assert plan and plan.budget == "1h" and 0 < plan.expected_s < 3600
 
 
 def test_a_machine_that_cannot_be_measured_gets_a_recipe_and_is_told(raw, params, capsys, monkeypatch):

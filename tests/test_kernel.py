@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 from bundles import bundled
@@ -10,7 +12,9 @@ from conftest import LABELS, csv_bytes, encoded, image_of
 
 from pipeline import __main__ as command
 from pipeline.base.params import CompetitionParams, load_section
-from pipeline.leaderboard.sites._kernel import Kernel, script, verify_kernel, write_kernel
+from pipeline.competition.schema import read_schema
+from pipeline.leaderboard.sites._kernel import Kernel, default_name, script, write_kernel
+from pipeline.leaderboard.sites._rehearsal import absent_modules, rehearse, run_as_kaggle, verify_kernel
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +60,13 @@ def hidden(folder):
 def test_hidden_test_images_that_are_more_and_partly_broken_give_a_valid_file(here, finished, tmp_path, unpacked):
     kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
     write_kernel(here / "submissions/bundle.zip", tmp_path, kernel, "sample_submission.csv")
-    lines = verify_kernel(
+    found = rehearse(
         tmp_path, competition=load_section(here / "params.yaml", "competition", CompetitionParams),
-        submission=finished.path("submissions/submission.csv"), python=command.sys.executable, unpacked=unpacked,
-        change=hidden,
+        python=command.sys.executable, unpacked=unpacked, change=hidden,
     )  # fmt: skip
-    assert lines[-1] == "24 rows, passed the contract"
-    assert any("1 of 24 ids of the sample have no image" in line for line in lines)
-    assert any(re.search(r"1 of \d+ images cannot be read", line) for line in lines)  # of its block
+    assert len(found.content.splitlines()) == 25
+    assert any("1 of 24 ids of the sample have no image" in line for line in found.said)
+    assert any(re.search(r"1 of \d+ images cannot be read", line) for line in found.said)  # of its block
 
 
 def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_path):
@@ -75,7 +78,7 @@ def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_pa
     with pytest.raises(ValueError, match="row 2 is the first of 1 that differ"):
         verify_kernel(
             tmp_path, competition=load_section(here / "params.yaml", "competition", CompetitionParams),
-            submission=other, python=command.sys.executable,
+            schema=read_schema(here / "data/competition/schema.json"), submission=other, python=command.sys.executable,
         )  # fmt: skip
 
 
@@ -89,6 +92,7 @@ def test_another_bundle_than_the_scripts_is_refused_by_the_script(here, tmp_path
     with pytest.raises(ValueError, match="the bundle is another .* than this kernel was written for"):
         verify_kernel(
             tmp_path, competition=load_section(here / "params.yaml", "competition", CompetitionParams),
+            schema=read_schema(here / "data/competition/schema.json"),
             submission=here / "submissions/submission.csv", python=command.sys.executable,
         )  # fmt: skip
 
@@ -105,3 +109,29 @@ def test_names_that_kaggle_does_not_take_are_refused(changed, said):
 
 def test_the_script_keeps_a_reserve_of_the_time():
     assert "TIME_LIMIT_S = 3300" in script("sample_submission.csv", "0" * 64, 3600)
+
+
+def test_of_what_is_installed_only_what_kaggles_image_has_is_there():
+    absent = set(absent_modules())
+    assert {"simplejpeg", "dvc", "kaggle"} <= absent
+    assert not absent & {"torch", "torchvision", "timm", "numpy", "pandas", "PIL", "sklearn", "safetensors", "tqdm"}
+
+
+def test_neither_the_first_process_nor_what_it_starts_finds_the_others(tmp_path):
+    probe = "try:\n    import simplejpeg\nexcept ModuleNotFoundError as error:\n    print(error)\n"
+    script = tmp_path / "probe.py"
+    script.write_text(
+        f"{probe}import subprocess, sys\nprint(subprocess.run([sys.executable, '-c', {probe!r}], "
+        "capture_output=True, text=True).stdout)\n"
+    )
+    _, done = run_as_kaggle(tmp_path, Path(sys.executable), [str(script)], {}, site=tmp_path / "site")
+    assert done.stdout.count("'simplejpeg': it is not in Kaggle's image") == 2, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "competition", ["birds", "a-very-long-name-of-a-competition-with-a-hyphen-at-39", "x--y", "Ünï"]
+)
+def test_the_default_name_is_one_that_kaggle_makes_of_its_title(competition):
+    name = default_name(competition)
+    Kernel(user="somebody", competition="birds", name=name, gpu=False, time_limit_s=3600)
+    assert "--" not in name and len(name) <= 50

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from pipeline.commands.fold_engine import Where
 from pipeline.commands.folds import _leased
 from pipeline.engines.leases import CPU_SLOTS, FOLDER, Leases, cpu_slots
 from pipeline.engines.local import LocalEngine
@@ -61,12 +62,28 @@ def test_folds_take_the_devices_that_nobody_else_uses(holder, tmp_path, monkeypa
     monkeypatch.setenv(FOLDER, str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,GPU-7")
     with contextlib.ExitStack() as held:
-        assert _leased(lambda: [5, 3, 2], "auto", held) == ([3, 2], ["1", "GPU-7"])
+        assert _leased(lambda: [5, 3, 2], "auto", 1, held) == ([3, 2], ["1", "GPU-7"])
         assert Leases(["1"]).take_any() is None
-    assert Leases(["1"]).take_any() is not None, "given back"
+    Leases(["1"]).take_any().release()  # it was given back
     with contextlib.ExitStack() as held:
-        assert _leased(lambda: [4], "cuda:1", held) == ([4], []), "one that is named needs no choice"
-        assert _leased(list, "cpu", held) == ([], [])
+        assert _leased(lambda: [5, 3, 2], "auto", 2, held) == ([3, 2], ["1,GPU-7"]), "a fold of two ranks has both"
+    with contextlib.ExitStack() as held:
+        assert _leased(lambda: [4], "cuda:1", 1, held) == ([4], []), "one that is named needs no choice"
+        assert _leased(list, "cpu", 2, held) == ([], [])
+
+
+def test_a_fold_of_several_ranks_waits_for_as_many_devices_and_holds_none_meanwhile(holder, tmp_path):
+    free = []
+
+    def say(line):
+        free.append(Leases(["1"], tmp_path).take("1"))
+        assert re.fullmatch(rf"waiting for 2 devices: 0 is used by process {holder.pid} in .+", line)
+        free[0].release()
+        holder.kill()
+
+    found = Leases(["0", "1"], tmp_path).take_free(say, at_least=2)
+    assert [lease.name for lease in found] == ["0", "1"]
+    assert free[0]
 
 
 def test_the_number_of_slots_is_a_number(monkeypatch):
@@ -87,3 +104,8 @@ def test_a_fold_waits_for_a_slot_of_the_cores_and_gives_it_back(tmp_path, monkey
     assert other.admit(1) is not None
     monkeypatch.delenv(CPU_SLOTS)
     assert cpu_slots() is None
+
+
+def test_a_fold_of_several_ranks_is_not_sent_away_with_fewer_gpus(tmp_path):
+    with pytest.raises(ValueError, match=r"1 GPUs are too few for a fold of 2 ranks \(compute.ranks\): give --gpus 2"):
+        Where("folder", str(tmp_path), gpus=1).connect(threads=1, ranks=2, logs=tmp_path, say=print)

@@ -1,16 +1,24 @@
 """`upload --notebook`: Kaggle's own client against a server on the loopback; each failure; a kill at any moment."""
 
+import hashlib
 import json
 import os
 import random
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
-from kaggle_server import Server, World
+from conftest import ROOT
+from kaggle_server import Server, World, environment
 from upload_project import Project
 
-SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600")
+from pipeline.leaderboard.speed import Speed, in_time
+
+SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600", "--measure", "0")
 
 
 @pytest.fixture
@@ -47,6 +55,133 @@ def test_everything_is_sent_run_checked_submitted_and_written_down(project):
     assert (entry.status, entry.reference, entry.public_score) == ("complete", "41000001", 0.93125)
     assert "notebook somebody/birds-foldboard version 1, data set version 1, bundle " in entry.message
     assert world.submissions[0]["description"] == f"wider net [{entry.submission}]"
+
+
+def test_the_log_is_shown_as_it_comes_and_once_though_its_line_breaks(project):
+    project.world.stream = ["loading\n", "half\nway\n", "written\n"]
+    project.world.breaks = 2
+    project.world.runs = [{"status": "QUEUED"}, *[{"status": "RUNNING"}] * 3, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "kernel       is queued, 0 min after" in out and "kernel       is running" in out
+    shown = [line.removeprefix("kernel       ") for line in out.splitlines() if line.startswith("kernel       ")]
+    assert [line for line in shown if line in ("loading", "half", "way", "written")] == [
+        "loading",
+        "half",
+        "way",
+        "written",
+    ]
+    assert project.world.calls.count("LogStream") == 3
+
+
+def test_where_only_notebooks_are_taken_one_is_sent_unasked_and_said_before(project):
+    project.world.facts["isKernelsSubmissionsOnly"] = True
+    said = []
+    project.world.before["StartBlobUpload"] = lambda: said.append(project.world.submissions[:])
+    code, out = project.upload(*SHORT)
+    assert code == 0, out
+    assert "birds takes notebooks only: what makes the CSV is sent" in out
+    told = out.index("becomes the data set somebody/birds-foldboard, private")
+    assert told < out.index("data set     sending") and "one of the day's submissions" in out
+    assert "StartSubmissionUpload" not in project.world.calls and len(project.world.submissions) == 1
+    assert project.world.calls.index("GetCompetition") < project.world.calls.index("StartBlobUpload")
+
+
+def test_where_a_csv_is_refused_for_a_notebook_one_is_sent(project):
+    said = {"error": {"code": 400, "message": "This competition only accepts Submissions from Notebooks."}}
+    project.world.trouble["CreateSubmission"] = (400, said, {})
+    code, out = project.upload(*SHORT)
+    assert code == 0 and "refused      birds takes notebooks only" in out, out
+    statuses = [entry.status for entry in project.ledger.submissions()]
+    assert statuses == ["failed", "complete"] and len(project.world.submissions) == 1
+
+
+def test_a_csv_made_elsewhere_is_not_answered_with_the_notebook_of_this_run(project):
+    project.world.facts["isKernelsSubmissionsOnly"] = True
+    rows = (project.root / "submissions/submission.csv").read_text().splitlines()
+    other = "bird" if rows[1].split(",", 1)[1] != "bird" else "a cat"
+    (project.root / "mine.csv").write_text("\n".join([rows[0], f"{rows[1].split(',')[0]},{other}", *rows[2:], ""]))
+    code, out = project.upload("mine.csv", *SHORT)
+    assert code == 2 and "there is none that makes mine.csv" in out, out
+    assert "StartBlobUpload" not in project.world.calls and not project.world.submissions
+
+
+def test_another_model_with_the_same_public_answers_is_another_submission(project):
+    """The public test images of a code competition are few: their answers say little about those of the hidden ones."""
+    assert send(project)[0] == 0
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    params = project.root / "params.yaml"
+    params.write_text(
+        re.sub(r"batch_size: \d+(?=\n  device: same)|(?<=infer:\n  batch_size: )\d+", "3", params.read_text())
+    )
+    code, out = send(project)
+    assert code == 0 and "version 2 is ready" in out, out
+    first, second = project.ledger.submissions()
+    assert first.sha256 == second.sha256 and first.notebook != second.notebook
+    assert (first.reference, second.reference) == ("41000001", "41000002")
+
+
+def test_another_models_unfinished_submission_is_not_taken_for_this_ones(project):
+    """As after a kill in the last step, then a new model that answers the public images alike."""
+    ledger, content = project.ledger, (project.root / "submissions/submission.csv").read_bytes()
+    about = "old (notebook somebody/birds-foldboard version 1, data set version 1, bundle 0123456789ab, script 0123456789ab)"
+    old = ledger.intend(
+        sha256=hashlib.sha256(content).hexdigest(), message=about, site="kaggle", slug="birds", receipt=None
+    )
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime())
+    project.world.submissions.append(
+        {"ref": 41000001, "date": now, "description": f"old [{old}]", "status": "COMPLETE"}
+    )
+    code, out = send(project)
+    assert code == 0 and "reference 41000002" in out, out
+    assert project.run("ledger", "sync")[0] == 0
+    assert [entry.reference for entry in ledger.submissions()] == ["41000001", "41000002"]
+
+
+def test_a_data_set_that_everybody_sees_is_not_written_to(project):
+    project.world.dataset_versions.append(["mine"])
+    project.world.is_private = False
+    code, out = send(project)
+    assert code == 2 and "is public: everybody would have your models" in out
+    assert len(project.world.dataset_versions) == 1
+    code, out = send(project, "--public")
+    assert code == 0 and len(project.world.dataset_versions) == 2
+
+
+def test_a_file_that_does_not_arrive_is_no_data_set(project):
+    project.world.trouble["PUT"] = (503, b"", {})
+    code, out = send(project, "--deadline", "1")
+    assert code == 2 and "blocks the upload host; allow it or give a longer --deadline" in out, out
+    assert not project.world.dataset_versions and not project.world.submissions
+
+
+def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):
+    code, out = send(project, "--gpu")
+    assert code == 0 and "quota        GPU 12.5 of 30.0 hours used this week, anew 2026-12-05 00:00" in out, out
+    assert "kernel       is running, 0 min after it was pushed; GPU 12.5 of 30.0 hours" in out
+    assert out.index("quota  ") < out.index("data set  ") and project.world.kernels[0]["enableGpu"]
+
+
+def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(project):
+    project.world.log = "speed        2.5 images/s by 2 folds, 4 by one, on cuda (measured on 120)\n"
+    code, out = send(project, "--probe", "--expect", "100000")
+    assert code == 2 and "by one fold 416.7: about 87% of them would only get the training images' shares" in out, out
+    assert "PROBE_S = 10.0" in project.world.kernels[0]["text"] and not project.world.submissions
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project, "--probe", "--expect", "1000")
+    assert code == 0 and "in time      1,000 images by 2 folds take about 6.7 of the 55 minutes" in out, out
+    assert len(project.world.kernels) == 1, "it has run already"
+
+
+def test_what_fits_with_fewer_folds_is_a_warning():
+    said = in_time(Speed(by_all=1.0, by_one=5.0, num_folds=5, device="cpu"), 1000, 600.0)
+    assert said.startswith("warning: 1,000 images by 5 folds take about 16.7 of the 10 minutes")
+
+
+def test_the_speed_is_measured_here_before_anything_is_sent(project):
+    code, out = send(project, "--measure", "3", "--expect", "1000000000")
+    assert code == 2 and re.search(r"speed +[\d.]+ images/s by 2 folds, [\d.]+ by one, on cpu .* here", out), out
+    assert "would only get the training images' shares; train a smaller network" in out
+    assert "StartBlobUpload" not in project.world.calls
 
 
 def test_the_same_submission_is_not_sent_twice(project):
@@ -128,6 +263,7 @@ FAILURES = {
     "quota used up": (lambda w: w.trouble.update(GetSubmissionLimits=(403, {"code": 403, "message": "limit"}, {})), "no submission to birds is left"),
     "gpu weekly limit": (lambda w: w.push_error.update(error="Maximum weekly GPU quota of 30.00 hours reached."), "leave --gpu out"),
     "gpu weekly limit, as an answer": (lambda w: w.trouble.update(SaveKernel=LIMIT), "leave --gpu out"),
+    "another name": (lambda w: setattr(w, "kernel_ref", "/code/somebody/birds-foldboard-2"), "give another --name"),
     "run failed": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
     "timeout": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
     "out of memory": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Your notebook tried to allocate more memory than is available."})), "lower infer.batch_size"),
@@ -153,6 +289,17 @@ def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
     assert not project.world.submissions
 
 
+def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project):
+    header, *rows = project.world.output["submission.csv"].decode().splitlines()
+    other = [f"{row.split(',')[0]},{'bird' if 'bird' not in row else 'a cat'}" for row in rows]
+    project.world.output["submission.csv"] = "\n".join([header, *other, ""]).encode()
+    code, out = send(project)
+    assert code == 2 and "answers otherwise than this machine in 9 rows" in out and not project.world.submissions, out
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project, "--differing")
+    assert code == 0 and len(project.world.submissions) == 1
+
+
 def test_an_output_that_differs_is_said_and_submitted(project):
     rows = project.world.output["submission.csv"].decode().splitlines()
     other = "bird" if rows[1].split(",", 1)[1] != "bird" else "a cat"
@@ -167,6 +314,35 @@ def test_a_data_set_that_is_still_processed_is_waited_for(project):
     project.world.dataset_statuses = ["BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"]
     code, out = send(project)
     assert code == 0, out
+
+
+PAGE = (ROOT / "docs/code-competitions.md").read_text(encoding="utf-8")
+COMMANDS = [block.strip().splitlines() for block in re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", COMMANDS[:2], ids=["by one command", "by hand"])
+def test_the_page_is_followed_word_by_word(project, lines):
+    """Its commands as they stand, NAME and SLUG filled in; what the site then holds is what the page says."""
+    for line in lines:
+        words = shlex.split(line.replace("NAME", "somebody").replace("SLUG", "birds"))
+        if words[:3] == ["python", "-m", "pipeline"]:
+            code, out = project.run(*words[3:])
+        else:
+            assert words[0] == "kaggle"
+            env = os.environ | environment(project.server, project.root / "home")
+            client = [sys.executable, "-c", "from kaggle.cli import main; main()", *words[1:]]
+            done = subprocess.run(client, cwd=project.root, env=env, capture_output=True, text=True)
+            code, out = done.returncode, done.stdout + done.stderr
+        assert code == 0, (line, out)
+    assert len(project.world.dataset_versions) == len(project.world.kernels) == 1
+    [bundle] = [project.world.files[token] for token in project.world.dataset_versions[0]]
+    assert bundle == (project.root / "submissions/bundle.zip").read_bytes()
+    assert len(project.world.submissions) == (lines is COMMANDS[0])
+
+
+def test_the_pages_third_command_is_the_tables():
+    assert len(COMMANDS) == 3 and "tests/test_kernel_formats.py" in COMMANDS[2][0]
 
 
 @pytest.mark.slow

@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 from browser import looked_at, opened_browser
 from conftest import Workplace
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from benchmarks.made_up_run import write_run
 from pipeline.base.files import read_arrays, read_json
 from pipeline.commands.places import REPORTED
 from pipeline.panels import classes
+from pipeline.panels.reliability import reliability
+from pipeline.panels.report import run_page
 from pipeline.panels.run import Sources, read_run
 from pipeline.submission.answers import answers_of, predicted_counts
 
@@ -134,6 +137,17 @@ def test_of_several_labels_each_stands_against_the_rest(places, browser):
             assert [int(cell) for cell in row[1:]] == [own[pair] for pair in names]
 
 
+def test_an_image_of_several_labels_is_wrong_in_one_of_them(places, browser):
+    place = places["multi_label"]
+    _, image_ids = out_of_fold(place)
+    table = pd.read_csv(place.path("data/report/confusion.csv"))
+    wrong = table[table["true"].str.startswith("not ") != table["predicted"].str.startswith("not ")]["images"].sum()
+    with looked_at(browser, page_of(place)) as page:
+        said = page.texts("#mistakes-said")[0]
+    assert "have at least one wrong label" in said
+    assert wrong / len(KINDS["multi_label"]) <= int(said.split()[0]) <= min(wrong, len(image_ids))
+
+
 def test_a_cell_opens_the_images_behind_it(places, browser):
     with looked_at(browser, page_of(places["single_label"])) as page:
         cell = page.tab.query_selector("button[data-cell]")
@@ -195,12 +209,115 @@ def test_panels_of_a_kind_are_there_and_others_are_not(places, browser):
         "single_label": {"Calibration", "Confidence"},
         "binary": {"Calibration", "Scores", "Threshold", "ROC", "Precision and recall"},
         "multi_label": {"Calibration", "Scores", "Threshold"},
-        "ordinal": {"Calibration", "Confidence", "Expected grades"},
+        "ordinal": {"Calibration", "Confidence", "Expected grades", "Cuts"},
     }
     for kind, titles in expected.items():
         with looked_at(browser, page_of(places[kind])) as page:
             assert set(page.texts("#reliability h3")) == titles
             assert bool(page.rows("#distances")) == (kind == "ordinal")
+
+
+def out_of_fold(place):
+    """(N, C) probabilities, and ids, in the order of the folds."""
+    found = [read_arrays(place.path(f"data/oof/{fold}.npz"), ("image_ids", "probs")) for fold in place.params["folds"]]
+    return np.concatenate([part["probs"] for part in found]), [name for part in found for name in part["image_ids"]]
+
+
+def truth_of(place, image_ids):
+    labels = pd.read_csv(place.path("data/competition/train.csv"), dtype=str).set_index("image_id")["label"]
+    return labels.loc[image_ids].to_numpy()
+
+
+def tips_of(page, chart):
+    """name -> [(x, y)], of what a chart says of its points."""
+    found = {}
+    dots = f"svg[aria-label='{chart}'] circle[data-tip]"
+    for tip in page.tab.eval_on_selector_all(dots, "found => found.map(one => one.dataset.tip)"):
+        name, _, numbers = tip.partition(", ")
+        x, y = numbers.split(": ")
+        found.setdefault(name, []).append((float(x.split()[-1]), float(y)))
+    return found
+
+
+def test_a_cut_that_moves_scores_as_scikit_learn_does(places, browser):
+    place = places["ordinal"]
+    probs, image_ids = out_of_fold(place)
+    true = truth_of(place, image_ids).astype(int)
+    grades = probs.astype(np.float64) @ np.arange(4)
+    cuts = read_json(place.path("data/report/decision.json"))["cuts"]
+    with looked_at(browser, page_of(place)) as page:
+        curves = tips_of(page, "metric by cut")
+    assert list(curves) == ["cut 1", "cut 2", "cut 3"]
+    for at, points in enumerate(curves.values()):
+        assert any(x == pytest.approx(cuts[at], abs=1e-4) for x, _ in points)
+        for x, y in points:
+            moved = [*cuts[:at], x, *cuts[at + 1 :]]
+            kappa = cohen_kappa_score(true, np.searchsorted(moved, grades, side="right"), weights="quadratic")
+            assert y == pytest.approx(kappa, abs=0.02)  # a tip rounds its x, and one image may change sides
+
+
+def test_classes_with_thresholds_of_their_own_show_each(tmp_path, browser):
+    place = made(tmp_path, KINDS["multi_label"], kind="multi_label", metric="macro_f1", num_train=90)
+    probs, image_ids = out_of_fold(place)
+    labels = truth_of(place, image_ids)
+    thresholds = read_json(place.path("data/report/decision.json"))["thresholds"]
+    with looked_at(browser, page_of(place)) as page:
+        assert set(page.texts("#reliability h3")) == {"Calibration", "Scores", "Thresholds"}
+        tips = page.tab.eval_on_selector_all(
+            "svg[aria-label='F1 by threshold'] [data-tip]", "found => found.map(one => one.dataset.tip)"
+        )
+    for at, label in enumerate(KINDS["multi_label"]):
+        true = np.array([label in json.loads(cell) for cell in labels])
+        value = f1_score(true, probs[:, at].astype(np.float64) >= thresholds[at])
+        assert f"{label}: {thresholds[at]:.5g} chosen, F1 {value:.3f}" in tips
+
+
+def test_ranks_are_no_probabilities(tmp_path):
+    """Of a blend by ranks the reliability of its numbers is not judged."""
+    place = made(tmp_path, KINDS["single_label"], num_train=60)
+    run = read_run(Sources(**{key: place.path(path) for key, path in vars(REPORTED).items()}))
+    assert reliability(run) and not run.by_rank
+    by_rank = dataclasses.replace(run, blend=run.blend | {"how": "rank"})
+    assert reliability(by_rank) is None
+    assert "by ranks" in run_page(by_rank).decode()
+
+
+def test_what_was_allowed_is_a_warning(tmp_path, browser):
+    place = made(tmp_path, KINDS["binary"], kind="binary", num_train=60)
+    audit = place.path("data/report/audit.json")
+    audit.write_text(json.dumps(read_json(audit) | {"allowed_problems": {"unreadable images": 1234}}))
+    place.run("report")
+    with looked_at(browser, page_of(place)) as page:
+        assert "unreadable images: 1,234 (allowed by competition.allow)" in page.texts("#warnings li")
+
+
+def test_cells_without_a_value_stay_last(forty, browser):
+    with looked_at(browser, page_of(forty)) as page:
+        page.tab.evaluate(
+            "document.querySelectorAll('#classes-table tbody tr').forEach((row, at) => "
+            "{ if (at % 7 === 0) row.children[4].dataset.value = ''; })"
+        )
+        for _ in range(2):
+            page.tab.click("#classes-table th:nth-child(5) button")
+            values = page.tab.eval_on_selector_all(
+                "#classes-table tbody tr", "rows => rows.map(row => row.children[4].dataset.value)"
+            )
+            assert [value == "" for value in values] == [False] * 34 + [True] * 6
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "forty", "hostile"])
+def test_on_paper_nothing_is_shut_clipped_or_wider_than_the_sheet(places, forty, hostile, browser, kind):
+    with looked_at(browser, page_of({"forty": forty, "hostile": hostile, **places}[kind]), width=720) as page:
+        page.tab.emulate_media(media="print")
+        page.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.tab.evaluate("Array.from(document.querySelectorAll('details')).every(one => one.open)")
+        assert page.texts("section h2") and not page.tab.is_visible("nav") and not page.tab.is_visible(".controls")
+        clipped = page.tab.evaluate(
+            "Array.from(document.querySelectorAll('.tall, .scroll')).filter(one => one.scrollHeight > one.clientHeight + 1"
+            " || one.getBoundingClientRect().right > innerWidth).map(one => one.outerHTML.slice(0, 200))"
+        )
+        assert clipped == []
+        assert page.tab.evaluate("document.documentElement.scrollWidth") <= 720
 
 
 def test_the_prior_is_that_of_the_receipt(places, browser):

@@ -10,7 +10,8 @@ from PIL import Image
 
 from pipeline.archive.archive import open_archive
 from pipeline.bundle.bundle import _known_test_images as known_test_images
-from pipeline.bundle.offline import _members as members_of_ids
+from pipeline.bundle.contents import Settings
+from pipeline.bundle.image_members import members_of_ids
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_test_ids
 from pipeline.competition.store import read_store
@@ -224,11 +225,17 @@ def test_a_bundle_finds_the_rows_of_a_pixel_table(workplace):
     ids = list(read_test_ids(listed[0]))
     known = workplace.root / "known.csv"
     known.write_bytes(known_test_images(*listed))
+    settings = Settings(
+        folds=["0"], encoding="auto", header="auto", pixels="auto", test_table="none", test_images="auto", fit="squash",
+        batch_size=8, device="cpu", precision="fp32",
+    )  # fmt: skip
     with open_images(write_zip(workplace.root / "again.zip", competition())) as archive:
-        assert members_of_ids(archive, ids, known, lenient=False) == [f"test.csv/{image_id}.pgm" for image_id in ids]
+        assert members_of_ids(archive, ids, "ImageId", known, settings, lenient=False) == [
+            f"test.csv/{image_id}.pgm" for image_id in ids
+        ]
     only_test = {"test.csv": competition()["test.csv"], "README.md": b"x"}
     with open_images(write_zip(workplace.root / "new.zip", only_test)) as archive:
-        members = members_of_ids(archive, ids, known, lenient=False)
+        members = members_of_ids(archive, ids, "ImageId", known, settings, lenient=False)
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(archive.read(members[3])))), GREY[NUM_TRAIN + 3])
 
 

@@ -151,12 +151,14 @@ def test_summary_prints_cross_validation_submission_and_score(finished, capsys, 
 
 def test_check_accepts_ours_and_refuses_a_damaged_one(finished, capsys, tmp_path):
     good = finished.path("submissions/submission.csv")
-    command.main(["check", str(good), "--competition", str(finished.path("data/competition"))])
+    places = ["--competition", str(finished.path("data/competition"))]
+    places += ["--seen", str(finished.path("data/images/test.csv"))]  # not those of the folder that the tests run in
+    command.main(["check", str(good), *places])
     assert f"{good}: OK (" in capsys.readouterr().out
     bad = tmp_path / "bad.csv"
     bad.write_bytes(good.read_bytes().replace(b"900,", b"9.0,"))
     with pytest.raises(ValueError, match="ids that the sample does not have: 1; ids missing: 1"):
-        command.main(["check", str(bad), "--competition", str(finished.path("data/competition"))])
+        command.main(["check", str(bad), *places])
 
 
 def test_errors_of_the_users_world_are_one_message_and_exit_code_2(capsys):

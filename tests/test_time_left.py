@@ -114,3 +114,13 @@ def test_networks_of_a_fold_follow_each_other():
     left.read("0", "fold 0 network 2/2: resumed at step 500 of 1,000", 1.0)
     left.read("0", "fold 0 network 2/2 epoch 3: train_loss 0.5", 11.0)
     assert left.seconds(11.0) == pytest.approx(11.0)
+
+
+def test_the_budget_is_compared_with_the_end_that_is_expected():
+    left = TimeLeft({"0": 4})
+    left.begin("0", 0.0)
+    left.read("0", line(0, 1), 600.0)
+    assert re.fullmatch(
+        r"about 30 min left, until \d\d:\d\d, 20 min within the budget", left.said(600.0, deadline=3600.0)
+    )
+    assert left.said(600.0, deadline=1800.0).endswith(", 10 min over the budget")

@@ -69,7 +69,7 @@ def test_a_submission_is_sent_scored_and_written_down(project):
     assert "score        public 0.93125, private not shown yet" in out
     assert list(project.world.files.values()) == [GOOD]
     assert [call for call in project.world.calls if call != "IntrospectToken"] == [
-        "GetSubmissionLimits", "StartSubmissionUpload", "PUT", "CreateSubmission", "GetSubmission",
+        "GetCompetition", "GetSubmissionLimits", "StartSubmissionUpload", "PUT", "CreateSubmission", "GetSubmission",
     ]  # fmt: skip
     [entry] = project.ledger.submissions()
     assert (entry.status, entry.public_score, entry.private_score) == ("complete", 0.93125, None)
@@ -127,8 +127,7 @@ REFUSALS = {
     "rules, without a word": ("GetSubmissionLimits", (403, {"code": 403, "message": "Permission 'competitions.participate' was denied"}, {}), {}, "you have not joined digits: accept its rules"),
     "joined, yet 403": ("GetSubmissionLimits", (403, {"code": 403, "message": "Permission 'competitions.participate' was denied"}, {}), {"userHasEntered": True}, "give the right one as --competition"),
     "wrong slug": ("GetSubmissionLimits", (404, {"code": 404, "message": "Not found"}, {}), None, "Kaggle has no competition 'digits'"),
-    "notebooks only": ("StartSubmissionUpload", (400, {"error": {"code": 400, "message": "This competition only accepts Submissions from Notebooks."}}, {}), {}, "takes notebooks only: `python -m pipeline upload --notebook -m MESSAGE`"),
-    "notebooks, by the facts": ("CreateSubmission", (400, b"<html>", {"Content-Type": "text/html"}), {"isKernelsSubmissionsOnly": True}, "takes notebooks only"),
+    "notebooks only": ("StartSubmissionUpload", (400, {"error": {"code": 400, "message": "This competition only accepts Submissions from Notebooks."}}, {}), {}, "takes notebooks only, and there is none that makes submissions/submission.csv"),
     "daily limit": ("CreateSubmission", (400, {"code": 400, "message": "Your team has used its daily Submission allowance (5) today"}, {}), {"userHasEntered": True}, "the day's count starts again at 00:00 UTC"),
     "closed": ("StartSubmissionUpload", (400, {"code": 400, "message": "The competition deadline has passed"}, {}), {}, "takes no submissions any more"),
     "disabled": ("CreateSubmission", (403, {}, {}), {"submissionsDisabled": True}, "takes no submissions any more"),

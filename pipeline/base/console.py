@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 USER_ERROR = 2
+INTERRUPTED = 130
 PARENT_POLL_S = 0.1
 STAGE_COMMAND = b"pipeline.stages."
 ORPHAN_GRACE_S = 1.0  # for an orphan to remove its half-written files in
@@ -75,7 +76,7 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
     except KeyboardInterrupt as interrupt:
         state = str(interrupt) or "nothing half-written was left behind"
         print(f"interrupted: {state}", file=sys.stderr, flush=True)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 def end_with_parent() -> None:

@@ -298,6 +298,10 @@ class ComputeParams:
     precision: str = one_of("auto", "bf16", "fp16", "tf32", "fp32")
     # the network by `torch.compile`, anew in each stage; weights, names and resuming stay as they are
     compile: bool = False
+    # processes that train a fold together, each with its share of every batch: on CUDA a device each, on the CPU a
+    # share of the threads; see [Ranks](ranks.md). A result's last bits depend on their number. Frozen networks,
+    # features and `infer` compute on one device all the same
+    ranks: int = between(1, 1024, default=1)
 
 
 @dataclass(frozen=True, kw_only=True)

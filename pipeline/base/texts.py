@@ -1,7 +1,7 @@
 """Many texts in little memory: a column of a table, the names in an archive. A million of them take 16 to 60 MB.
 
 numpy's StringDType keeps 16 bytes a text, and the text itself elsewhere where it has more than 15 bytes in UTF-8; a
-list of Python's strings takes 70 bytes and more.
+list of Python's strings takes 70 bytes and more. With numpy 1, as a bundle may find it, they are Python's strings.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -10,6 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
+TEXT: Any = np.dtypes.StringDType() if hasattr(np.dtypes, "StringDType") else np.dtype(object)
 PIECE = 4096  # texts that are Python's strings at once
 FEW = 10_000  # distinct texts: a set of more takes longer, and more memory, than sorting
 PIECE_OF_CELLS, MIN_ROWS = 1 << 16, 64  # the same for rows of a table
@@ -74,6 +75,12 @@ class Texts(Sequence[str]):
         """(N,) bool: which of them are this one."""
         return np.asarray(self._array == _array_of([text]))
 
+    def holding(self, part: str) -> np.ndarray:
+        """(N,) bool: in which of them this one stands."""
+        if not hasattr(np, "strings"):
+            return np.fromiter((part in text for text in self), dtype=bool, count=len(self))
+        return np.asarray(np.strings.find(self._array, part) >= 0)
+
     def distinct(self) -> "Texts":
         """Each text once, sorted."""
         found: set[str] = set()
@@ -90,7 +97,7 @@ class Texts(Sequence[str]):
 
 
 def _array_of(texts: list[str]) -> np.ndarray:
-    return np.array(texts, dtype=np.dtypes.StringDType())
+    return np.array(texts, dtype=TEXT)
 
 
 def _whole(pieces: list[np.ndarray]) -> np.ndarray:

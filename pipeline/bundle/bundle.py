@@ -50,6 +50,7 @@ from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
+from pipeline.tables.table import AUTO, NONE
 from pipeline.tables.table_files import read_tables
 
 ENTRY = "pipeline.bundle.offline"
@@ -73,14 +74,18 @@ if __name__ == "__main__":  # not in the processes that decode images beside it
 '''
 # what may be the same number of threads, and what CUDA and a folder for scratch files need; nothing else is passed on
 KEPT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TMPDIR")
-WITHOUT_NETWORK = """
-import runpy, sys
+REFUSE_NETWORK = """
+import sys
 
 def refuse(event, _):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         raise OSError(f"the bundle reached for the network ({event}), which is not there")
 
 sys.addaudithook(refuse)
+"""
+RUN_SCRIPT = """
+import runpy, sys
+
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
@@ -95,6 +100,7 @@ class Run:
     format: Path  # decode_train's format.json
     known: Sequence[Path]  # ingest's test.csv and test_images.csv, and decode_test's test.csv
     weights: Sequence[Path]  # safetensors and card of stage `weights`: packed where features of theirs are classified
+    recognised: Path  # ingest's recognised.json: how test images are found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,7 @@ def packed(run: Run, folds: Sequence[str], *, reading: Path) -> Packed:
     frozen = bool(cards[0].get("features"))
     read_format(run.format)
     files: dict[str, Path | bytes] = {
-        SETTINGS: _json(dataclasses.asdict(_settings(run.params, folds, reading, frozen=frozen))),
+        SETTINGS: _json(dataclasses.asdict(_settings(run, folds, reading, frozen=frozen))),
         FORMAT: run.format,
         TEST: _known_test_images(*run.known),
         **{f"models/{path.name}": path for path in sorted(run.models.iterdir()) if path.name.split(".")[0] in folds},
@@ -205,8 +211,14 @@ def _weights(models: Path, folds: Sequence[str]) -> dict[str, Path]:
     return fold_files(models, ".safetensors", folds)
 
 
-def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
-    """frozen: features are computed where and as section `compute` says, whatever `infer` does."""
+def _settings(run: Run, folds: Sequence[str], reading: Path, *, frozen: bool) -> Settings:
+    """frozen: features are computed where and as section `compute` says, whatever `infer` does.
+
+    Of a run whose ingest was an earlier version's, nobody knows where it found its test images.
+    """
+    params = run.params
+    with made_by("ingest", run.recognised):
+        found = read_json(run.recognised).get("test", {"test_table": NONE, "test_images": AUTO})
     competition = load_section(reading, "competition", CompetitionParams)
     infer = load_section(params, "infer", InferParams)
     compute = load_section(params, "compute", ComputeParams)
@@ -216,6 +228,7 @@ def _settings(params: Path, folds: Sequence[str], reading: Path, *, frozen: bool
         encoding=competition.encoding,
         header=competition.header,
         pixels=competition.pixels,
+        **found,
         fit=load_section(params, "images", ImagesParams).fit,
         batch_size=infer.batch_size,
         device=compute.device,
@@ -342,17 +355,17 @@ def unpack(bundle: Path, folder: Path) -> None:
 
 
 def run_without_network(
-    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str] | None = None
+    folder: Path, python: Path, words: Sequence[str], variables: Mapping[str, str] | None = None, *, before: str = ""
 ) -> "tuple[str, subprocess.CompletedProcess[str]]":
     """A script and its arguments in isolated mode, in `folder`, with almost no other variables.
 
-    (how, what came of it).
+    before: code that its process runs first. (how, what came of it).
     """
     cut = _cuts_the_network()
     environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ} | {"HOME": str(folder)}
     began = time.monotonic()
     done = subprocess.run(
-        [*(["unshare", "-rn"] if cut else []), str(python), "-I", "-c", WITHOUT_NETWORK, *words],
+        [*(["unshare", "-rn"] if cut else []), str(python), "-I", "-c", REFUSE_NETWORK + before + RUN_SCRIPT, *words],
         cwd=folder, env=environment | {"PATH": os.defpath} | dict(variables or {}), capture_output=True, text=True,
     )  # fmt: skip
     how = "by the kernel (unshare -n) and by a hook in Python" if cut else "by a hook in Python"

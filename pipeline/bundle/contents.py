@@ -18,6 +18,8 @@ class Settings:
     encoding: str
     header: str | Sequence[str]  # of tables without one, or `auto`
     pixels: str
+    test_table: str  # that ingest read the test images from, or `none`
+    test_images: str  # the template that leads to them, or `auto` where ingest needed none
     fit: str
     batch_size: int
     device: str

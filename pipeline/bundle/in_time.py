@@ -47,6 +47,10 @@ class Pace:
         """Seconds that one image takes in one fold, as far as is known."""
         return _rate(self._decoding) + _rate(self._predicting)
 
+    def rate(self, num_folds: int) -> float:
+        """Images a second, each decoded and given so many folds."""
+        return 1 / max(_rate(self._decoding) + num_folds * _rate(self._predicting), 1e-9)
+
     def folds_for(self, images: int) -> int:
         """How many folds all of so many images can be given; 1 where not even that fits: what fits of them gets it."""
         if not self.measured:

@@ -10,7 +10,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
-from pipeline.base.files import read_json, read_table, write_bytes
+from pipeline.base.files import read_json, write_bytes
 from pipeline.base.texts import Texts
 from pipeline.bundle.contents import (
     BLEND,
     FORMAT,
-    KNOWN_COLUMNS,
     MEMBERS,
     SETTINGS,
     TEST,
@@ -31,7 +31,8 @@ from pipeline.bundle.contents import (
     WEIGHTS_CARD,
     Settings,
 )
-from pipeline.bundle.in_time import Pace, predict_in_time
+from pipeline.bundle.image_members import members_of_ids
+from pipeline.bundle.in_time import Pace, Reached, predict_in_time
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -44,10 +45,9 @@ from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
-from pipeline.tables.image_names import image_names
-from pipeline.tables.image_paths import ImageIndex, find_matches, images_of
-from pipeline.tables.table import id_table
 from pipeline.tables.table_files import open_images, read_tables
+
+NUM_MEASURED = 20_000  # images at most, to measure the speed by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +81,10 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         help="images that are missing or cannot be read: stop, or answer with the training images' shares (for a "
         "notebook, whose test images nobody can mend); default: %(default)s",
     )  # fmt: skip
+    parser.add_argument(
+        "--measure", type=float, metavar="SECONDS",
+        help="write nothing: predict the images over and over for so long, and say how fast",
+    )  # fmt: skip
     args = parser.parse_args(argv)
     began = time.monotonic()
     settings = Settings(**read_json(home / SETTINGS))
@@ -96,17 +100,39 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         image_ids = _image_ids(plain, schema)
         named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
         with open_images(args.images, **named) as archive:
-            runs = _runs(home, blend, archive, image_ids, lenient=args.unreadable == "prior")
+            column = schema.submission.id_column
+            runs = _runs(home, blend, archive, image_ids, column, settings, lenient=args.unreadable == "prior")
+            if args.measure is not None:
+                console.say(_speed(runs, archive, scratch, args.device, args.measure))
+                return
             work = _Work(runs, archive, scratch, device=args.device, lenient=args.unreadable == "prior")
             if args.time_limit is None:
                 work.predict_all()
             else:
                 _write(args.out, work, image_ids, blend, schema, sample, plain, home)
                 console.say(f"{args.out}: the training images' shares for now")
-                work.predict_within(began + args.time_limit)
+                for line in work.predict_within(began + args.time_limit)[1].lines(work.num_folds):
+                    console.say(line)
         _write(args.out, work, image_ids, blend, schema, sample, plain, home)
     num_models = sum(len(run.settings.folds) for run in runs.values())
     console.say(f"{args.out}: {len(image_ids):,} images predicted by {num_models} models, passed the contract")
+
+
+def _speed(runs: Mapping[str, _Run], archive: Archive, scratch: Path, device: str | None, seconds: float) -> str:
+    """How fast the images are predicted, measured on them again and again."""
+    began = time.monotonic()
+    many = {name: replace(run, members=list(islice(cycle(run.members), NUM_MEASURED))) for name, run in runs.items()}
+    work = _Work(many, archive, scratch, device=device, lenient=True)
+    pace, reached = work.predict_within(began + seconds)
+    count = int((reached.folds > 0).sum())
+    where = ", ".join(sorted(work.devices))
+    if not pace.measured:
+        seconds = time.monotonic() - began
+        return f"speed        unknown: {count} images took {seconds:.0f} s on {where}, loading included; measure longer"
+    return (
+        f"speed        {pace.rate(work.num_folds):.4g} images/s by {work.num_folds} folds, {pace.rate(1):.4g} by one, "
+        f"on {where} (measured on {count:,})"
+    )
 
 
 def _write(
@@ -124,13 +150,14 @@ def _write(
 
 
 def _runs(
-    home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], *, lenient: bool
+    home: Path, blend: Blend, archive: Archive, image_ids: Sequence[str], column: str, asked: Settings, *,
+    lenient: bool,
 ) -> dict[str, _Run]:  # fmt: skip
-    """Name -> each run that has weight."""
+    """Name -> each run that has weight. column: of the ids; asked: of the run whose submission it is."""
     runs = {}
     for name in (name for name, weight in blend.weights.items() if weight):
         folder = home if name == OWN else home / MEMBERS / name
-        members = _members(archive, image_ids, folder / TEST, lenient=lenient)
+        members = members_of_ids(archive, image_ids, column, folder / TEST, asked, lenient=lenient)
         settings = Settings(**read_json(folder / SETTINGS))
         runs[name] = _Run(home=folder, settings=settings, stored=read_format(folder / FORMAT), members=members)
     return runs
@@ -156,6 +183,11 @@ class _Work:
         self._models: dict[tuple[str, str], Any] | None = None  # kept where there are several blocks
 
     @property
+    def devices(self) -> set[str]:
+        """Where the runs predict: cpu, cuda, mps."""
+        return {device.type for device in self._device.values()}
+
+    @property
     def unreached(self) -> np.ndarray:
         """(N,) bool: answered by the training images' shares, as no fold, or no image, was there."""
         none = np.any([counts == 0 for counts in self._counts.values()], axis=0)
@@ -177,8 +209,8 @@ class _Work:
         for fold in range(self.num_folds):
             self._predict(fold, rows)
 
-    def predict_within(self, deadline: float) -> None:
-        """As much of it as there is time for, and lines that say what is lacking. SIGTERM ends it early."""
+    def predict_within(self, deadline: float) -> tuple[Pace, Reached]:
+        """As much of it as there is time for. SIGTERM ends it early."""
         self._models = {}
         pace = Pace(deadline, self.num_folds)
 
@@ -193,8 +225,7 @@ class _Work:
             )
         finally:
             signal.signal(signal.SIGTERM, kept)
-        for line in reached.lines(self.num_folds):
-            console.say(line)
+        return pace, reached
 
     def _decode(self, rows: range) -> None:
         self._stores, self._features = {}, {}
@@ -277,32 +308,6 @@ def _without_end(row_id: str, ends: Sequence[str]) -> str:
     if not end:
         raise ValueError(f"the sample's id {row_id!r} ends in none of the classes {list(ends)[:3]}")
     return row_id.removesuffix(end)
-
-
-def _members(archive: Archive, image_ids: Sequence[str], known: Path, *, lenient: bool) -> list[str]:
-    """The image of each id: at the path that ingest found, else where ids like these lead to images.
-
-    '' for those of which ingest saw none. Raises ValueError unless each other id has exactly one, or `lenient`.
-    """
-    table = read_table(known, KNOWN_COLUMNS)
-    path_of = dict(zip(*table.values(), strict=True))
-    members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
-    unseen = {name for name, path in path_of.items() if not path}
-    if not all(member or name in unseen for name, member in zip(image_ids, members, strict=True)):
-        asked = id_table("id", Texts(image_ids))
-        index = ImageIndex(image_names(archive))
-        matches = find_matches(asked, index, role="test")
-        if matches:
-            numbers = images_of(matches[0].template, asked, index)
-            members = [index.names[number] if number >= 0 else "" for number in numbers.tolist()]
-    odd = [image_id for image_id, member in zip(image_ids, members, strict=True) if not (member or image_id in unseen)]
-    if odd:
-        first = f"first {odd[:3]}"
-        said = f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, {first}"
-        if not lenient or len(odd) == len(image_ids):
-            raise ValueError(f"{said}; give the folder or archive that holds the test images")
-        console.say(f"warning: {said}; they get the training images' shares")
-    return members
 
 
 def _decoded(

@@ -17,14 +17,16 @@ from pipeline.leaderboard.sites._kernel import (
     TIME_LIMIT_S,
     Kernel,
     by_hand,
+    default_name,
     organisers_sample_name,
-    verify_kernel,
     write_kernel,
 )
+from pipeline.leaderboard.sites._rehearsal import verify_kernel
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.scoring.members import read_card, refuse_another_run
 
 KNOWN = places.RUN["test_table"], places.COMPETITION / "test_images.csv", places.SEEN
+RECOGNISED = places.REPORTED.recognised
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kernel.add_argument(
         "--time-limit", type=float, default=TIME_LIMIT_S, help="seconds that the rules allow; default: %(default)g"
     )
-    kernel.add_argument("--verify", action="store_true", help="run it in a folder laid out as the site's, compare")
+    kernel.add_argument(
+        "--verify", action="store_true",
+        help="run it here in a folder laid out as the site's, without the packages that the site has not, and compare",
+    )  # fmt: skip
     kernel.set_defaults(action=_kernel)
     verify = actions.add_parser(
         "verify", help="run the bundle in an empty environment without network, compare with the submission"
@@ -77,6 +82,7 @@ def _write(args: argparse.Namespace) -> None:
         format=args.format,
         known=[args.competition / "test.csv", args.competition / "test_images.csv", args.seen],
         weights=places.WEIGHTS,
+        recognised=args.competition / RECOGNISED.name,
     )
     with contextlib.ExitStack() as stack:
         manifest = write_bundle(
@@ -126,7 +132,7 @@ def _member(
     from pipeline.models.checkpoint import read_checkpoint  # torch, which a run alone does without
 
     source, root = source_again(read_card(args.members, name)), args.params.resolve().parent
-    needed = (*NEEDED, places.MODELS, places.FORMAT, *KNOWN, *places.WEIGHTS)
+    needed = (*NEEDED, places.MODELS, places.FORMAT, *KNOWN, *places.WEIGHTS, RECOGNISED)
     folder = stack.enter_context(run_files(source, root, needed)).folder
     refuse_another_run(name, folder / places.RUN["test"], args.members, folds, target)
     run = Run(
@@ -135,6 +141,7 @@ def _member(
         format=folder / places.FORMAT,
         known=[folder / path for path in KNOWN],
         weights=[folder / path for path in places.WEIGHTS],
+        recognised=folder / RECOGNISED,
     )
     for fold, path in fold_files(run.models, ".safetensors", folds).items():
         _, card = read_checkpoint(path, run.models / f"{fold}.json")
@@ -149,12 +156,16 @@ def _kernel(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.zip} is not there yet; run `python -m pipeline bundle` first")
     competition = load_section(places.PARAMS, "competition", CompetitionParams)
     sample = organisers_sample_name(places.PARAMS, places.RUN["sample"])
-    name = args.name or f"{args.slug[:39]}-foldboard"
+    name = args.name or default_name(args.slug)
     kernel = Kernel(user=args.user, competition=args.slug, name=name, gpu=args.gpu, time_limit_s=args.time_limit)
     dataset, code = write_kernel(args.zip, args.folder, kernel, sample)
     if args.verify:
         for line in verify_kernel(
-            args.folder, competition=competition, submission=places.RUN["submission"], python=Path(sys.executable)
+            args.folder,
+            competition=competition,
+            schema=read_schema(places.RUN["schema"]),
+            submission=places.RUN["submission"],
+            python=Path(sys.executable),
         ):
             console.say(line)
     for line in by_hand(dataset, code):

@@ -34,10 +34,18 @@ class Where:
         """Whether folds run on this machine."""
         return self.engine == LOCAL
 
-    def connect(self, *, threads: int, logs: Path, say: Callable[[str], None]) -> RemoteEngine:
-        """The engine elsewhere, for folds of so many threads."""
+    def connect(self, *, threads: int, ranks: int, logs: Path, say: Callable[[str], None]) -> RemoteEngine:
+        """The engine elsewhere, for folds of so many threads, all ranks together. Raises ValueError.
+
+        A fold's ranks are on one node, and each has a core at least.
+        """
+        if 0 < self.gpus < ranks and ranks > 1:
+            raise ValueError(
+                f"{self.gpus:g} GPUs are too few for a fold of {ranks} ranks (compute.ranks): give --gpus {ranks}, or 0"
+            )
+        need = Need(max(threads, ranks), self.gpus)
         allocator.set_environment()  # what the environment decides is sent along
-        return RemoteEngine(self.engine, self.address, need=Need(threads, self.gpus), log=logs / LOG, say=say)
+        return RemoteEngine(self.engine, self.address, need=need, log=logs / LOG, say=say)
 
 
 HERE = Where()

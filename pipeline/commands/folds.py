@@ -157,20 +157,21 @@ def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list
             folds = [Fold(name, stages) for name, stages in record.stale_folds().items() if record.advance(stages)]
             if not folds:
                 return []
+            ranks = num_ranks()
             room: list[int] = []
             devices: list[str] = []
             if context is not None:
                 commands = [command_of(stage) for fold in folds for stage in fold.stages]
-                room, devices = _leased(lambda: _ask(context, wanted.device, commands), wanted.device, held)
+                room, devices = _leased(lambda: _ask(context, wanted.device, commands), wanted.device, ranks, held)
             cores = console.num_cores()
-            width = min(len(folds), wanted.jobs or num_on_accelerators(room, cores) or _on_cores(wanted.threads, cores))
+            width = min(len(folds), wanted.jobs or num_at_once(room, cores, ranks=ranks, threads=wanted.threads or 1))
             for fold in folds:
                 fold.threads = wanted.threads or max(1, cores // width)
             screen = _screen(folds)
             if context is not None:
                 engine: Engine = LocalEngine(context, None if room else cpu_slots())
             else:
-                engine = wanted.where.connect(threads=folds[0].threads, logs=logs, say=screen.say)
+                engine = wanted.where.connect(threads=folds[0].threads, ranks=ranks, logs=logs, say=screen.say)
                 width = wanted.jobs or len(folds)
             with Pool(record, engine, screen=screen, devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not wanted.jobs and not room and context is not None)
@@ -183,9 +184,10 @@ def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list
                 record.write()
 
 
-def _on_cores(threads: int | None, cores: int) -> int:
-    """How many folds of so many threads the cores are for."""
-    return max(1, cores // (threads or 1))
+def num_ranks() -> int:
+    """How many processes train a fold together, as its stages read it."""
+    frozen = load_section(places.PARAMS, "model", ModelParams).frozen
+    return 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
 
 
 def _screen(folds: Sequence[Fold]) -> Screen:
@@ -200,11 +202,14 @@ def _screen(folds: Sequence[Fold]) -> Screen:
     return Screen(epochs, growing=taught or any(recipe.start_side for recipe in recipes))
 
 
-def _leased(ask: Callable[[], list[int]], device: str, held: contextlib.ExitStack) -> tuple[list[int], list[str]]:
-    """Room on each accelerator that no other `folds` of this machine is using, and its CUDA_VISIBLE_DEVICES.
+def _leased(
+    ask: Callable[[], list[int]], device: str, ranks: int, held: contextlib.ExitStack
+) -> tuple[list[int], list[str]]:
+    """Room on each accelerator that no other `folds` of this machine is using, and what each fold at once may see of
+    them: its CUDA_VISIBLE_DEVICES.
 
-    Until `held` ends they are ours. Where all were in use, room is asked for once more. The second list is empty where
-    there is nothing to choose from.
+    Until `held` ends they are ours. Where fewer were free than a fold has ranks, room is asked for once more. The
+    second list is empty where there is nothing to choose from.
     """
     room, waited = ask(), []
     if not room:
@@ -216,17 +221,30 @@ def _leased(ask: Callable[[], list[int]], device: str, held: contextlib.ExitStac
         waited.append(line)
         console.say(line)
 
-    leases = Leases(names).take_free(say)
+    leases = Leases(names).take_free(say, at_least=min(ranks, len(names)))
     for lease in leases:
         held.callback(lease.release)
     room = ask() if waited else room
     ours = [names.index(lease.name) for lease in leases]
-    return [room[at] for at in ours], [names[at] for at in ours] if several and len(names) > 1 else []
+    choice = grouped([names[at] for at in ours], ranks) if several and len(names) > 1 else []
+    return [room[at] for at in ours], choice
 
 
 def _is_trained(fold: Fold) -> bool:
     """Whether its next stage trains, not only infers."""
     return command_of(fold.stages[0])[0].endswith(".train")
+
+
+def num_at_once(room: Sequence[int], num_cores: int, *, ranks: int, threads: int = 1) -> int:
+    """How many folds to run at once; of several ranks each has as many devices, or cores, to itself."""
+    if room and ranks > 1:
+        return max(1, len(room) // ranks)
+    return num_on_accelerators(room, num_cores) or max(1, num_cores // max(ranks, threads))
+
+
+def grouped(devices: Sequence[str], ranks: int) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES must hold for each fold that runs at once; devices that are left over, nobody's."""
+    return [",".join(devices[at : at + ranks]) for at in range(0, len(devices) - ranks + 1, ranks)]
 
 
 def num_on_accelerators(room: Sequence[int], num_cores: int) -> int:

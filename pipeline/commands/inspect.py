@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.base import console
 from pipeline.commands import places
 from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
+from pipeline.commands.plan import write_plan
 from pipeline.commands.suggestion import BUDGETS
 
 
@@ -56,6 +57,8 @@ def run(args: argparse.Namespace) -> None:
         sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
         sections |= account.recipe if with_recipe else {}
         write_settings(args.params, args.raw, account.settings | account.needs.get("competition", {}), sections)
+        if with_recipe:
+            write_plan(args.params, budget=args.budget, expected_s=account.expected_s)
         why = "" if args.recipe else " (the recipe because the one that was there is for the demo's 8-pixel digits)"
         wrote = f"section `competition` and the recipe{why}" if with_recipe else "section `competition`"
         git = "" if in_git(args.params) else "git init && "

@@ -22,6 +22,7 @@ from pipeline.base.params import (
 )
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
+from pipeline.commands.scores_seen import seen_lines
 from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, Weights, has_gpu, suggested_recipe
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
@@ -54,6 +55,7 @@ class Account:
     settings: dict[str, Any]  # of section `competition`, that say the same
     recipe: dict[str, dict[str, Any]]  # section -> key -> value, to start training from
     needs: dict[str, dict[str, Any]]  # the same, without which the stages stop
+    expected_s: float  # seconds of all folds with that recipe
 
 
 def inspect_competition(
@@ -83,6 +85,7 @@ def inspect_competition(
     recipe, seconds = suggested_recipe(facts, speed)
     at = (recipe["images"]["side"], recipe["model"].get("width", 0))
     lines += _recipe_lines(recipe, seconds, budget, measured=speed.measured(*at))
+    lines += seen_lines(facts, budget)
     lines += [f"warning      {warning}" for warning in layout.warnings]
     add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
     allowed = own.allow if own else ()
@@ -90,7 +93,7 @@ def inspect_competition(
     lines += needed
     found = problems.lines(allowed)
     lines += ["problems     ingest will stop at these:", *found] if found else ["problems     none in tables and names"]
-    return Account(lines, layout.settings, recipe, needs)
+    return Account(lines, layout.settings, recipe, needs, seconds)
 
 
 def _long_tail(

@@ -7,7 +7,7 @@ from pipeline.panels.run import Sources
 
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
-MODELS = Path("data/models")
+MODELS, PLAN = Path("data/models"), Path("data/plan.json")
 COMPETITION, IMAGES = Path("data/competition"), Path("data/images")
 RUN = {  # what `verify` checks
     "params": PARAMS,

@@ -79,8 +79,11 @@ class TimeLeft:
         waiting = [epoch * epochs for fold, epochs in self._epochs.items() if fold not in {*at_work, *self._done}]
         return max([0.0, *left.values(), (sum(left.values()) + sum(waiting)) / max(1, len(at_work))])
 
-    def said(self, now: float, *, growing: bool = False) -> str:
-        """For people: `about 12 min left, until 14:32`; growing: later epochs take longer than earlier ones."""
+    def said(self, now: float, *, growing: bool = False, deadline: float | None = None) -> str:
+        """For people: `about 12 min left, until 14:32`; growing: later epochs take longer than earlier ones.
+
+        deadline: when, by the clock of `now`, the budget will be used up; None: there is none.
+        """
         left = self.seconds(now)
         if left is None:
             return "no epoch has ended yet"
@@ -88,4 +91,15 @@ class TimeLeft:
             return "training is all but over"
         how = "at least" if growing else "about"
         until = time.strftime("%H:%M", time.localtime(time.time() + left))
-        return f"{how} {left / 60:.0f} min left, until {until}" if left >= 90 else f"{how} {left:.0f} s left"
+        found = f"{how} {spell(left)} left" + (f", until {until}" if left >= 90 else "")
+        return found if deadline is None else f"{found}, {against(now + left, deadline)} the budget"
+
+
+def against(ends: float, deadline: float) -> str:
+    """`12 min within`, or `3 min over`, of seconds on one clock."""
+    return f"{spell(abs(deadline - ends))} {'over' if ends > deadline else 'within'}"
+
+
+def spell(seconds: float) -> str:
+    """In minutes from 90 s up."""
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,19 +1,32 @@
 """Check a submission, send it once, wait for its score, write it down."""
 
 import argparse
-from collections.abc import Mapping
-from typing import Any
+import sys
+from pathlib import Path
 
 from pipeline.base import console
+from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands import bundle, places
 from pipeline.commands.check import add_known_arguments, content_of, demands, known_of, receipt_of
+from pipeline.competition.schema import Schema, read_test_ids, read_train_labels
 from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.notebook_checks import Checks
 from pipeline.leaderboard.notebook_upload import SETTLE_S, Sending, alone, send_notebook
-from pipeline.leaderboard.site import default_site, site_named, site_names
-from pipeline.leaderboard.sites._kernel import SUBMISSION, TIME_LIMIT_S, Kernel, organisers_sample_name, write_kernel
-from pipeline.leaderboard.upload import refuse_sending, say_score, upload
-from pipeline.submission.contract import refuse, verdict
-from pipeline.submission.difference import first_difference
+from pipeline.leaderboard.site import NotebooksOnlyError, Site, default_site, site_named, site_names
+from pipeline.leaderboard.sites._kernel import (
+    RESERVE_S,
+    SUBMISSION,
+    TIME_LIMIT_S,
+    Kernel,
+    default_name,
+    organisers_sample_name,
+    plan,
+    write_kernel,
+)
+from pipeline.leaderboard.sites._rehearsal import speed_here
+from pipeline.leaderboard.upload import refuse_again, refuse_invalid, say_score, upload
+
+MEASURE_S = 10.0  # to measure the speed in
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +52,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--time-limit", type=float, default=TIME_LIMIT_S, help="seconds that the rules allow; default: %(default)g"
     )
     notebook.add_argument(
+        "--expect", type=int, metavar="IMAGES",
+        help="how many images are hidden, as the rules say; default: as many as there are to train on or to predict",
+    )  # fmt: skip
+    notebook.add_argument(
+        "--measure", type=float, default=MEASURE_S, metavar="SECONDS",
+        help="how long to measure the speed here before anything is sent; 0: not at all; default: %(default)g",
+    )  # fmt: skip
+    notebook.add_argument(
+        "--probe", action="store_true", help="have the kernel measure its speed there, before it is submitted"
+    )
+    notebook.add_argument(
+        "--differing", action="store_true", help="submit it although its answers here and there are not the same"
+    )
+    notebook.add_argument("--public", action="store_true", help="write to a data set that everybody sees")
+    notebook.add_argument(
         "--settle", type=float, default=SETTLE_S, metavar="SECONDS",
         help="after an interrupted submission: when the site's not listing it means that it never arrived; "
         "default: %(default)g",
@@ -50,50 +78,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Send it, unless it is refused here."""
+    """Send it, unless it is refused here; as a notebook where the competition takes nothing else."""
     ledger = Ledger(args.ledger)
     schema, sample = demands(args.ingested)
     content = content_of(args.submission)
     known = {"sample": sample, "schema": schema, **known_of(args, schema, args.ingested)}
-    if args.notebook:
-        with alone(args.folder):
-            refuse_sending(content, args.submission, ledger, resumes=True, **known)
-            _send_notebook(args, content, ledger, known)
-        return
-    refuse_sending(content, args.submission, ledger, **known)
-    upload(
-        content,
-        args.submission.name,
-        args.message,
-        site=site_named(args.site).connect(args),
-        ledger=ledger,
-        receipt=receipt_of(args),
-        wait_s=args.wait,
-    )
-
-
-def _send_notebook(args: argparse.Namespace, content: bytes, ledger: Ledger, known: Mapping[str, Any]) -> None:
-    """Bundle, write the two folders, send them, run, submit, wait for the score."""
+    refuse_invalid(content, args.submission, **known)
+    if not args.notebook:
+        refuse_again(content, args.submission, ledger)
     site = site_named(args.site).connect(args)
+    if not (args.notebook or site.notebooks_only()):
+        try:
+            upload(
+                content,
+                args.submission.name,
+                args.message,
+                site=site,
+                ledger=ledger,
+                receipt=receipt_of(args),
+                wait_s=args.wait,
+            )
+            return
+        except NotebooksOnlyError as error:
+            console.say(f"refused      {error}")
+    with alone(args.folder):
+        _send_notebook(args, content, site, ledger, schema, sample)
+
+
+def _send_notebook(
+    args: argparse.Namespace, content: bytes, site: Site, ledger: Ledger, schema: Schema, sample: bytes
+) -> None:
+    """Bundle, write the two folders, say what will happen, send them, run, submit, wait for the score."""
     notebooks = site.notebooks()
-    _bundle()
-    name = args.name or f"{site.slug[:39]}-foldboard"
-    kernel = Kernel(user=notebooks.user, competition=site.slug, name=name, gpu=args.gpu, time_limit_s=args.time_limit)
-    sample = organisers_sample_name(places.PARAMS, places.RUN["sample"])
-    write_kernel(places.BUNDLE, args.folder, kernel, sample)
+    if (
+        not places.RUN["blend"].is_file()
+        or not places.RUN["submission"].is_file()
+        or places.RUN["submission"].read_bytes() != content
+    ):
+        raise ValueError(
+            f"{site.slug} takes notebooks only, and there is none that makes {args.submission}: it is sent of the run "
+            f"that made {places.RUN['submission']}, with its models; `python -m pipeline upload --notebook -m MESSAGE`"
+        )
+    try:
+        _bundle()
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{site.slug} takes notebooks only, and this run cannot be packed for one: {error}") from error
+    name = args.name or default_name(site.slug)
+    kernel = Kernel(
+        user=notebooks.user, competition=site.slug, name=name, gpu=args.gpu, time_limit_s=args.time_limit,
+        probe_s=MEASURE_S if args.probe else 0.0,
+    )  # fmt: skip
+    place = organisers_sample_name(places.PARAMS, places.RUN["sample"])
+    write_kernel(places.BUNDLE, args.folder, kernel, place)
+    if not args.notebook:
+        console.say(f"notebook     {site.slug} takes notebooks only: what makes the CSV is sent, not the CSV")
+    for line in plan(kernel, places.BUNDLE.stat().st_size, args.folder):
+        console.say(f"notebook     {line}")
 
-    def check(output: bytes) -> None:
-        refuse(verdict(output, known["sample"], known["schema"]), "the kernel's output")
-        difference = first_difference(output, content)
-        same = "the same rows as the submission made here" if difference is None else f"not as made here: {difference}"
-        console.say(f"output       {len(output):,} bytes, {same}")
-
+    num_images = max(len(read_train_labels(places.RUN["train_table"])[0]), len(read_test_ids(places.RUN["test_table"])))
+    checks = Checks(
+        content=content, sample=sample, schema=schema, differing=args.differing,
+        num_hidden=args.expect or num_images, is_stated=bool(args.expect), time_limit_s=args.time_limit - RESERVE_S,
+    )  # fmt: skip
+    if args.measure:
+        competition = load_section(args.params, "competition", CompetitionParams)
+        line, scale = speed_here(
+            places.BUNDLE, competition=competition, sample=place, python=Path(sys.executable), seconds=args.measure,
+            gpu=args.gpu,
+        )  # fmt: skip
+        console.say(f"{line} here")
+        checks.speed(line, scale)
     sending = Sending(
         folder=args.folder, ref=f"{notebooks.user}/{name}", file_name=SUBMISSION, time_limit_s=args.time_limit,
-        message=args.message, submission=content,
+        message=args.message, deadline_s=args.deadline, gpu=args.gpu, public=args.public,
     )  # fmt: skip
     reference = send_notebook(
-        sending, site=site, notebooks=notebooks, ledger=ledger, receipt=receipt_of(args), check=check,
+        sending, site=site, notebooks=notebooks, ledger=ledger, receipt=receipt_of(args), checks=checks,
         settle_s=args.settle,
     )  # fmt: skip
     say_score(reference, site=site, ledger=ledger, wait_s=args.wait)

@@ -53,13 +53,16 @@ class Leases:
         """The first that is free."""
         return next(filter(None, map(self.take, self.names)), None)
 
-    def take_free(self, say: Callable[[str], None]) -> list[Lease]:
-        """All that are free. While none is, it waits, and says once who has them."""
+    def take_free(self, say: Callable[[str], None], *, at_least: int = 1) -> list[Lease]:
+        """All that are free. While they are fewer than `at_least`, it holds none, waits, and says once who has them."""
         said = False
-        while not (found := [lease for lease in map(self.take, self.names) if lease]):
+        while len(found := [lease for lease in map(self.take, self.names) if lease]) < at_least:
+            free = {lease.name for lease in found}
+            for lease in found:
+                lease.release()
             if not said:
-                holders = [f"{name} is used by {self._holder(name)}" for name in self.names]
-                say(f"waiting for a device: {'; '.join(holders)}")
+                holders = [f"{name} is used by {self._holder(name)}" for name in self.names if name not in free]
+                say(f"waiting for {'a device' if at_least == 1 else f'{at_least} devices'}: {'; '.join(holders)}")
             said = True
             time.sleep(POLL_S)
         return found

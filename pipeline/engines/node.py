@@ -165,6 +165,9 @@ class Node:
                 shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 path.with_suffix(".log").unlink(missing_ok=True)
                 path.unlink()
+        for path in self._works.glob("*[0-9]"):
+            if not path.with_suffix(LOCK).exists():  # ranks may outlive by a moment who started them, and write on
+                shutil.rmtree(path, ignore_errors=True)
         for path in self._blobs.glob("??/*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > KEEP_S:

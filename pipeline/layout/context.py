@@ -23,7 +23,6 @@ from pipeline.tables.image_paths import (
 )
 from pipeline.tables.table import AUTO, Table
 
-MIN_SHARE = 0.5  # of a table's rows must lead to images, or the table is about something else
 TRAIN_MISSING, TEST_MISSING = "training image missing", "test image missing"  # in competition.allow
 
 
@@ -125,13 +124,6 @@ def named_table(context: Context, tables: Mapping[str, Table], key: str) -> Tabl
     if override not in tables:
         raise context.stop(f"competition.{key} is {override!r}, which is not among the tables {sorted(tables)[:10]}")
     return tables[override]
-
-
-def column_holding(table: Table, ids: set[str]) -> str | None:
-    """The column that holds these ids: all of them, or at least half, whichever column has most."""
-    counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
-    best = max(counts, key=lambda column: counts[column], default=None)
-    return best if best is not None and counts[best] >= MIN_SHARE * len(ids) else None
 
 
 def only_match(

@@ -16,7 +16,7 @@ from pipeline.competition.class_findings import TINY_CLASSES
 from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, class_sizes
 from pipeline.layout.class_mappings import class_mappings
-from pipeline.layout.context import MIN_SHARE, TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
+from pipeline.layout.context import TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.labels import (
     EMPTY,
     NOT_ZERO_OR_ONE,
@@ -34,6 +34,7 @@ from pipeline.layout.test_side import find_test_table, testing_side
 from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import plain_sample
+from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index

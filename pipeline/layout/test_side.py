@@ -4,14 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.base.texts import Texts, joined_texts
+from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import (
-    MIN_SHARE,
     Context,
     Side,
     checked_ids,
-    column_holding,
     lead_apart,
     members_of,
     named_table,
@@ -19,6 +17,7 @@ from pipeline.layout.context import (
 )
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import Sample
+from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_for
 from pipeline.tables.image_names import without_suffix
 from pipeline.tables.image_paths import (
     MISSING,
@@ -31,7 +30,7 @@ from pipeline.tables.image_paths import (
     holds_file_names,
     images_of,
 )
-from pipeline.tables.table import AUTO, NONE, Table, id_table, rows_with
+from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, role_of, split_roles
 
 
@@ -68,29 +67,14 @@ def testing_side(context: Context, used: np.ndarray) -> Side:
     column = sample.id_column
     if table is context.test_table:
         column = column_holding(table, set(ids)) or match.column
-        table = _rows_for(table, column, ids)
+        table = rows_for(table, column, ids)
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
 
 
-def _rows_for(table: Table, column: str, ids: Texts) -> Table:
-    """The table's row of each id, in this order; blank where it has none."""
-    rows = rows_with(table.column(column), ids)
-    with_blank = tuple(joined_texts([cells, Texts([""])]) for cells in table.cells)
-    return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
-
-
 def _asked_table(context: Context, sample: Sample) -> Table:
     """The sample's ids, a row each, and what the test table says of them, where it does."""
-    ids, table = context.sample_ids(), context.test_table
-    own = id_table(sample.id_column, ids)
-    column = column_holding(table, set(ids)) if table is not None else None
-    if table is None or column is None:
-        return own
-    rows = _rows_for(table, column, ids)
-    others = [at for at, name in enumerate(rows.header) if name != sample.id_column]
-    header = (*own.header, *(rows.header[at] for at in others))
-    return Table(own.name, header, (*own.cells, *(rows.cells[at] for at in others)))
+    return asked_table(sample.id_column, context.sample_ids(), context.test_table)
 
 
 def asked_images(context: Context) -> np.ndarray:

@@ -11,7 +11,6 @@ from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_del
 from pipeline.competition.problems import setting_line
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
-    MIN_SHARE,
     TRAIN_MISSING,
     Context,
     Side,
@@ -42,6 +41,7 @@ from pipeline.layout.path_labels import (
 )
 from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.layout.test_side import asked_images
+from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, joined
 from pipeline.tables.words import TRAIN, VALID, role_of

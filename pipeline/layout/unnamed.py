@@ -6,7 +6,8 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
-from pipeline.layout.context import MIN_SHARE, Context
+from pipeline.layout.context import Context
+from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import find_matches, images_of
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows, without_index
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles, words_of

@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import io
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ COLUMNS = (
     "dvc_lock_sha256", "reason", "layout",
 )  # fmt: skip
 NUMBERS = ("cv_score", "cv_standard_error", "public_score", "private_score")
+# how the message of a notebook's row ends; of two with the same public answers, these tell the notebooks apart
+NOTEBOOK = re.compile(
+    r"\(notebook \S+ version \d+, data set version \d+, (bundle [0-9a-f]{12}, script [0-9a-f]{12})\)$"
+)
 MIN_PREFIX = 6  # characters of a sha256 that may name a submission
 
 
@@ -56,6 +61,12 @@ class Entry:
     git_tree: str = ""
     dvc_lock_sha256: str = ""
     reason: str = ""  # why it failed
+
+    @property
+    def notebook(self) -> str:
+        """Of a submission that a notebook made: its bundle and script; '' of a CSV."""
+        found = NOTEBOOK.search(self.message)
+        return found[1] if found else ""
 
 
 def description(message: str, intent: str) -> str:
@@ -116,13 +127,14 @@ class Ledger:
             )
         return found[0]
 
-    def sent_before(self, sha256: str, *, but: Sequence[str] = ()) -> str | None:
+    def sent_before(self, sha256: str, *, but: Sequence[str] = (), notebook: str = "") -> str | None:
         """When this very file was sent, or may have been (a crash hides which); None if it was not.
 
-        but: statuses that do not count beside `failed`.
+        but: statuses that do not count beside `failed`; notebook: whose output it is, as of `Entry.notebook`.
         """
         passed = (FAILED, *but)
-        times = [entry.time for entry in self.submissions() if entry.sha256 == sha256 and entry.status not in passed]
+        alike = [entry for entry in self.submissions() if (entry.sha256, entry.notebook) == (sha256, notebook)]
+        times = [entry.time for entry in alike if entry.status not in passed]
         return times[-1] if times else None
 
     def intend(self, *, sha256: str, message: str, site: str, slug: str, receipt: Mapping[str, Any] | None) -> str:

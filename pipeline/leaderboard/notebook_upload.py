@@ -5,7 +5,6 @@ intent is in the ledger first, as of a CSV.
 """
 
 import fcntl
-import hashlib
 import json
 import tempfile
 import time
@@ -19,13 +18,17 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import sha256_of, write_json
 from pipeline.leaderboard.ledger import INTENDED, Entry, Ledger, description
+from pipeline.leaderboard.notebook_checks import Checks
 from pipeline.leaderboard.site import BusyError, RefusedError, Site, UnansweredError
-from pipeline.leaderboard.sites._notebooks import DONE, FAILED, READY, RUNNING, Notebooks, failure
+from pipeline.leaderboard.sites._notebooks import DONE, FAILED, NO_GPU, READY, RUNNING, Followed, Notebooks, failure
 from pipeline.leaderboard.sync import TOKEN
 
 MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLE_S = 60.0  # after an interrupted submission, until its absence from the site's list means that it never arrived
+PROCESSING_S = 3600.0  # that a site may take over a data set
 OLD_RUN_S = 30.0  # after a push, that an end without a running kernel before it is taken for the older version's
+SLOWEST = 250e3  # bytes a second of a slow line
+LOG_S = 5.0  # for the last lines of a log, after the run's end
 STEPS, LOCK = "steps.json", "lock"
 
 
@@ -52,7 +55,9 @@ class Sending:
     file_name: str  # of the kernel's output that is submitted
     time_limit_s: float
     message: str
-    submission: bytes  # the CSV made here
+    deadline_s: float  # for sending the bundle, beside what a slow line takes
+    gpu: bool = False
+    public: bool = False  # a data set that everybody sees may be written to
 
 
 @contextmanager
@@ -74,35 +79,45 @@ def send_notebook(
     notebooks: Notebooks,
     ledger: Ledger,
     receipt: Mapping[str, Any] | None,
-    check: Callable[[bytes], None],
+    checks: Checks,
     settle_s: float = SETTLE_S,
 ) -> str:
     """Take all steps that are not taken yet; gives the submission's reference. To be called inside `alone`.
 
-    check: raises ValueError for an output that the contract refuses, and says how it differs from our own file.
+    Raises ValueError for a notebook that was submitted before, and as `checks` do.
     """
     steps = _read(sending)
-    settled = _settle(steps, sending, site, ledger, settle_s)
+    when = ledger.sent_before(checks.sha256, but=(INTENDED, "error"), notebook=_notebook(steps))
+    if when is not None:
+        raise ValueError(
+            f"this very notebook was sent at {when} and would get the same score again, so it was not sent now; if the "
+            "site does not show it, run `python -m pipeline ledger sync`"
+        )
+    settled = _settle(steps, checks, site, ledger, settle_s)
     if settled:
         return settled
+    if sending.gpu and steps.kernel_version is None:
+        said, is_left = notebooks.gpu_time()
+        console.say(f"quota        {said}")
+        if not is_left:
+            raise RefusedError(f"{said}: {NO_GPU}")
     _dataset(steps, sending, notebooks)
     _kernel(steps, sending, notebooks)
-    _await_run(steps, sending, notebooks)
-    check(_output(sending, notebooks))
-    return _submit(steps, sending, site, notebooks, ledger, receipt)
+    for line in _await_run(steps, sending, notebooks):
+        if line.startswith("speed "):
+            checks.speed(line)
+    checks.output(_output(sending, notebooks))
+    return _submit(steps, sending, checks, site, notebooks, ledger, receipt)
 
 
-def _settle(steps: Steps, sending: Sending, site: Site, ledger: Ledger, settle_s: float) -> str | None:
+def _settle(steps: Steps, checks: Checks, site: Site, ledger: Ledger, settle_s: float) -> str | None:
     """The reference of a submission whose command was killed in the last step; None where none arrived.
 
     Raises ValueError where the site was asked, gave no clear answer, and does not list it: it may do so later.
     """
-    sha256 = hashlib.sha256(sending.submission).hexdigest()
+    own = checks.sha256, _notebook(steps), INTENDED, site.name, site.slug
     for entry in ledger.submissions():
-        if (entry.sha256, entry.status) != (sha256, INTENDED) or (entry.site, entry.competition) != (
-            site.name,
-            site.slug,
-        ):
+        if (entry.sha256, entry.notebook, entry.status, entry.site, entry.competition) != own:
             continue
         console.say(f"unfinished   {entry.submission}: asking the site whether it arrived")
         reference = _listed(site, entry)
@@ -119,6 +134,11 @@ def _settle(steps: Steps, sending: Sending, site: Site, ledger: Ledger, settle_s
             return reference
         ledger.fail(entry.submission, "the site does not list it")
     return None
+
+
+def _notebook(steps: Steps) -> str:
+    """As `Entry.notebook` reads it."""
+    return f"bundle {steps.bundle_sha256[:12]}, script {steps.script_sha256[:12]}"
 
 
 def _listed(site: Site, entry: Entry) -> str | None:
@@ -158,6 +178,11 @@ def _dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
     The kernel itself refuses a bundle that is another than it was written for.
     """
     there = notebooks.dataset(sending.ref)
+    if there and not (there.is_private or sending.public):
+        raise RefusedError(
+            f"the data set {sending.ref} is public: everybody would have your models; make it private at its page, "
+            "give another --name, or say --public"
+        )
     version = there.version if there else 0
     if steps.dataset_version is not None and version == steps.dataset_version:
         console.say(f"data set     {sending.ref} version {version} has this bundle already")
@@ -169,7 +194,10 @@ def _dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
             size = next((sending.folder / "dataset").glob("*.zip")).stat().st_size
             console.say(f"data set     sending {size / 1e6:,.1f} MB to {sending.ref}, private")
             try:
-                notebooks.send_dataset(sending.folder / "dataset", sending.message, new=there is None)
+                notebooks.send_dataset(
+                    sending.folder / "dataset", sending.message, new=there is None,
+                    deadline_s=sending.deadline_s + size / SLOWEST,
+                )  # fmt: skip
             except RefusedError:
                 steps.dataset_before = None
                 _note(steps, sending)
@@ -197,7 +225,7 @@ def _await_dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> int:
             )
         return found.status == READY
 
-    _poll(ready, sending.time_limit_s, "data set     it is still being processed")
+    _poll(ready, PROCESSING_S, "data set     it is still being processed")
     assert found is not None
     return found.version
 
@@ -212,33 +240,46 @@ def _kernel(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
     console.say(f"kernel       {sending.ref} version {steps.kernel_version}")
 
 
-def _await_run(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
-    """Until it is complete. Raises RefusedError with the end of its log where it fails; then it is pushed again.
+def _await_run(steps: Steps, sending: Sending, notebooks: Notebooks) -> list[str]:
+    """Until it is complete; gives its log. Raises RefusedError with its end where it fails; then it is pushed again.
 
     For some seconds after it was pushed, an end may still be that of the version before.
     """
-    seen, was_running = 0, False
+    followed: Followed | None = None
+    said, shown = "", 0
+
+    def show(lines: list[str]) -> None:
+        nonlocal shown
+        for line in filter(None, map(str.strip, lines)):
+            console.say(f"kernel       {line}")
+            shown += 1
 
     def done() -> bool:
-        nonlocal seen, was_running
+        nonlocal followed, said
         status, reason = notebooks.status(sending.ref)
-        was_running = was_running or status in RUNNING
-        if not was_running and time.time() - steps.pushed_at < OLD_RUN_S:
+        if followed is None and status not in RUNNING and time.time() - steps.pushed_at < OLD_RUN_S:
+            return False
+        if status != said:
+            said = status
+            quota = f"; {notebooks.gpu_time()[0]}" if sending.gpu else ""
+            minutes = (time.time() - steps.pushed_at) / 60
+            console.say(f"kernel       is {status}, {minutes:.0f} min after it was pushed{quota}")
+        if status in RUNNING:
+            followed = followed or notebooks.follow(sending.ref)
+            show(followed.new())
             return False
         if status == DONE:
             return True
-        if status not in RUNNING:
-            steps.kernel_version = None
-            _note(steps, sending)
-            raise RefusedError(failure(status, reason, notebooks.log(sending.ref)))
-        lines = notebooks.log(sending.ref)
-        for line in lines[seen:]:
-            if line.strip():
-                console.say(f"kernel       {line.strip()}")
-        seen = max(seen, len(lines))
-        return False
+        steps.kernel_version = None
+        _note(steps, sending)
+        raise RefusedError(failure(status, reason, notebooks.log(sending.ref)))
 
     _poll(done, sending.time_limit_s + SETTLE_S, f"kernel       {sending.ref} has not ended")
+    log = notebooks.log(sending.ref)
+    show(followed.ended(LOG_S) if followed else [])
+    if not shown:
+        show(log)
+    return log
 
 
 def _poll(ready: Callable[[], bool], most_s: float, late: str) -> None:
@@ -272,6 +313,7 @@ def _output(sending: Sending, notebooks: Notebooks) -> bytes:
 def _submit(
     steps: Steps,
     sending: Sending,
+    checks: Checks,
     site: Site,
     notebooks: Notebooks,
     ledger: Ledger,
@@ -280,10 +322,9 @@ def _submit(
     console.say(f"allowance    {site.allowance()}")
     about = (
         f"{sending.message} (notebook {sending.ref} version {steps.kernel_version}, data set version "
-        f"{steps.dataset_version}, bundle {steps.bundle_sha256[:12]}, script {steps.script_sha256[:12]})"
+        f"{steps.dataset_version}, {_notebook(steps)})"
     )
-    sha256 = hashlib.sha256(sending.submission).hexdigest()
-    intent = ledger.intend(sha256=sha256, message=about, site=site.name, slug=site.slug, receipt=receipt)
+    intent = ledger.intend(sha256=checks.sha256, message=about, site=site.name, slug=site.slug, receipt=receipt)
     assert steps.kernel_version is not None
     try:
         reference = notebooks.submit(

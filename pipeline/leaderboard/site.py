@@ -28,6 +28,10 @@ class NotThereError(RefusedError):
     """There is no such thing, or it is not ours to see."""
 
 
+class NotebooksOnlyError(RefusedError):
+    """The competition takes no files, but notebooks that make them."""
+
+
 class BusyError(RefusedError):
     """A no for now: too many requests, or too slow; asked again later, the answer may be another."""
 
@@ -101,6 +105,10 @@ class Site(ABC):
     def submissions(self) -> Sequence[SentSubmission]:
         """All of ours to this competition, newest first."""
         raise NotImplementedError
+
+    def notebooks_only(self) -> bool:
+        """Whether the competition is known to take nothing else."""
+        return False
 
     def notebooks(self) -> Any:
         """What sends notebooks, where a competition takes nothing else; see `sites/_notebooks.py`."""

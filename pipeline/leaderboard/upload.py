@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from pipeline.base import console
 from pipeline.competition.schema import Schema
-from pipeline.leaderboard.ledger import INTENDED, Ledger, description
+from pipeline.leaderboard.ledger import Ledger, description
 from pipeline.leaderboard.site import RefusedError, SentSubmission, Site, SiteError
 from pipeline.submission.contract import WARN, refuse, verdict
 
@@ -19,21 +19,19 @@ MIN_PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
 SETTLED = ("complete", "error")
 
 
-def refuse_sending(
-    content: bytes, path: Path, ledger: Ledger, *, sample: bytes, schema: Schema, resumes: bool = False, **known: Any
-) -> None:
-    """Raise ValueError for a file that the contract refuses, and for one that was sent before.
-
-    resumes: whether what may have been sent, and is not known to have arrived, is settled later; known: as of
-    `contract.verdict`.
-    """
+def refuse_invalid(content: bytes, path: Path, *, sample: bytes, schema: Schema, **known: Any) -> None:
+    """Raise ValueError for a file that the contract refuses. known: as of `contract.verdict`."""
     checks = verdict(content, sample, schema, **known)
     refuse(checks, str(path))
     warnings = [check for check in checks if check.status == WARN]
     for check in warnings:
         console.say(str(check))
     console.say(f"checked      {path}: {len(checks)} checks, {len(warnings)} warnings, {len(content):,} bytes")
-    when = ledger.sent_before(hashlib.sha256(content).hexdigest(), but=(INTENDED,) if resumes else ())
+
+
+def refuse_again(content: bytes, path: Path, ledger: Ledger) -> None:
+    """Raise ValueError for a file that was sent before."""
+    when = ledger.sent_before(hashlib.sha256(content).hexdigest())
     if when is not None:
         raise ValueError(
             f"{path} was sent at {when} and would get the same score again, so it was not sent now; if the site does "

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +21,11 @@ CUDA_IMAGES = 4096
 COUNTED_BYTES = 4 << 20  # of pixels counted at once; bincount takes eight times as much
 RESIDENT_SHARE = 0.5  # of the free device memory that the store may take
 
-# ((n, S, S, 3) uint8, number of the first chunk in them, images of each chunk) -> the same shape
-# images, the number of their first chunk, images of each chunk, position of the first image in the pass
-Transform = Callable[[Tensor, int, Sequence[int], int], Tensor]
+# images (n, S, S, 3) uint8, the number of their first chunk, images of each chunk, position of the first image in the
+# pass, and, where `wanted` left some out, which of the chunks' images are there -> the same shape
+Transform = Callable[..., Tensor]
+# the number of a batch, from 0, and its images -> positions of those to come, in their order
+Wanted = Callable[[int, int], np.ndarray]
 
 
 class _Part(NamedTuple):
@@ -32,6 +34,8 @@ class _Part(NamedTuple):
     chunk: int  # number of the first
     sizes: list[int]  # images of each
     ends: list[int]  # in the rows, where its batches begin, and where the last ends
+    kept: np.ndarray | None  # positions of the images that are wanted, from its first row on; None: all
+    cuts: list[int]  # in these images, where its batches begin, and where the last ends
 
 
 class Batches:
@@ -44,6 +48,8 @@ class Batches:
     `skip`: leave out so many batches of the start; those that follow are what they would have been.
     `prefetch`: a thread gathers the next chunk of images while the present one is computed; None: where the store lies
     elsewhere than the device. Batches are the same either way.
+    `wanted`: the images of each batch that shall come, of a part of it; targets come all the same, and what a transform
+    draws for an image does not depend on it.
     `transform` gets whole chunks, several at once on CUDA. For MPS it works on the CPU, in that thread: Metal compiles
     anew for each number of images that drew an operation, and lacked some of the functions used.
     """
@@ -60,12 +66,14 @@ class Batches:
         pairs: bool = False,
         skip: int = 0,
         prefetch: bool | None = None,
+        wanted: Wanted | None = None,
     ) -> None:
         self.store = store
         self.rows = torch.from_numpy(rows.astype(np.int64))
         self.targets = None if targets is None else to_device(targets, device)
         self.device = device
         self.transform = transform
+        self.wanted = wanted
         self.num_images = len(rows)
         self.num_batches = math.ceil(len(rows) / batch_size)
         if pairs and len(rows) > 1:
@@ -83,9 +91,9 @@ class Batches:
         with contextlib.closing(self._images(parts)) as made:
             for part, images in zip(parts, made, strict=True):
                 passed_over = max(0, self.skip - part.chunk * self.batches_a_chunk)
-                for start, end in itertools.pairwise(part.ends[passed_over:]):
-                    batch = images[start - part.ends[0] : end - part.ends[0]].permute(0, 3, 1, 2)
-                    batch = batch.contiguous(memory_format=order)
+                bounds = zip(itertools.pairwise(part.ends), itertools.pairwise(part.cuts), strict=True)
+                for (start, end), (low, high) in itertools.islice(bounds, passed_over, None):
+                    batch = images[low:high].permute(0, 3, 1, 2).contiguous(memory_format=order)
                     yield batch if self.targets is None else (batch, self.targets[start:end])
 
     def _parts(self) -> list[_Part]:
@@ -96,8 +104,18 @@ class Batches:
         for first in range(self.skip - self.skip % width, self.num_batches, width * self.chunks_at_once):
             bounds = ends[first : first + width * self.chunks_at_once + 1]
             sizes = [end - start for start, end in itertools.pairwise([*bounds[:-1:width], bounds[-1]])]
-            parts.append(_Part(first // width, sizes, bounds))
+            parts.append(_Part(first // width, sizes, bounds, *self._kept(first, bounds)))
         return parts
+
+    def _kept(self, first: int, bounds: list[int]) -> tuple[np.ndarray | None, list[int]]:
+        """`kept` and `cuts` of the part whose batches, the first of them number `first`, lie between these bounds."""
+        if self.wanted is None:
+            return None, [end - bounds[0] for end in bounds]
+        kept = [
+            start - bounds[0] + self.wanted(step, end - start)
+            for step, (start, end) in enumerate(itertools.pairwise(bounds), start=first)
+        ]
+        return np.concatenate(kept), [0, *itertools.accumulate(map(len, kept))]
 
     def _images(self, parts: list[_Part]) -> Generator[Tensor]:
         """(n, S, S, 3) transformed, on the device, of each part."""
@@ -110,10 +128,14 @@ class Batches:
             yield here if self.transform_first else self._transformed(here, part)
 
     def _rows(self, part: _Part) -> Tensor:
-        return self.rows[part.ends[0] : part.ends[-1]]
+        rows = self.rows[part.ends[0] : part.ends[-1]]
+        return rows if part.kept is None else rows[part.kept]
 
     def _transformed(self, images: Tensor, part: _Part) -> Tensor:
-        return images if self.transform is None else self.transform(images, part.chunk, part.sizes, part.ends[0])
+        if self.transform is None:
+            return images
+        kept = () if part.kept is None else (part.kept,)
+        return self.transform(images, part.chunk, part.sizes, part.ends[0], *kept)
 
     def _fetch(self, part: _Part) -> Tensor:
         """Images of a store in memory or on disk, for CUDA in pinned memory. Runs in a thread."""

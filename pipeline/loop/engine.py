@@ -6,7 +6,7 @@ It grew out of a tutorial's `run_model(model, loader, loss_fn, optimizer, is_tra
 import contextlib
 import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.base.console import progress_bar
 from pipeline.loop.device import random_state, set_random_state, to_device
 from pipeline.loop.epoch_meter import BatchResults, EpochMeter, Outcome
-from pipeline.loop.memory import MicroBatches, has_batch_norm
+from pipeline.loop.memory import MicroBatches, has_batch_norm, out_of_memory_said
 from pipeline.loop.objective import CrossEntropy, Objective
 from pipeline.loop.scaling import LossScaler
 
@@ -31,12 +31,22 @@ class Mode(Enum):
 
 
 class BatchSource(Protocol):
-    """Batches in order: `images`, or `(images, targets)` in TRAIN and VALID."""
+    """Batches in order: `images`, or `(images, targets)` in TRAIN and VALID. Of ranks: own images, targets of all."""
 
     num_images: int
 
     def __iter__(self) -> Iterator[Any]:
         """One pass over all images."""
+
+
+class Ranks(Protocol):
+    """Processes that make one pass together, each with its share of every batch."""
+
+    def share(self, num_images: int) -> slice:
+        """This process's own images of a batch."""
+
+    def joined(self, results: BatchResults, num_images: int, gradients: Sequence[Tensor]) -> BatchResults:
+        """The results of the whole batch; the gradients become their sum over all processes."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,7 @@ def run_model(
     objective: Objective | None = None,
     stepper: Stepper | None = None,
     meter: EpochMeter | None = None,
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """One pass of `model`, which lives on `device`, over `batches`.
 
@@ -104,6 +115,7 @@ def run_model(
     the end and a redraw of the progress bar (no bar unless stderr is a terminal). VALID and TEST, whose results do not
     depend on it, compute a batch that does not fit into memory in micro-batches.
     meter: holds the title, and of a pass that was cut short the results so far; `batches` then gives the later ones.
+    ranks: of TRAIN and VALID: the processes that make this pass together; all get the outcome of all images.
     Raises NonFiniteLossError, OutOfMemoryError, and ValueError for no images at all.
     """
     training = mode is Mode.TRAIN
@@ -115,7 +127,7 @@ def run_model(
     micro_batches = (stepper.micro_batches if stepper else None) or MicroBatches(may_cut=not training)
     forward = _Forward(
         model, objective or CrossEntropy(), micro_batches, 2 if training and has_batch_norm(model) else 1,
-        training, device, dtype, meter.title, stepper.scaler if stepper else None,
+        training, device, dtype, meter.title, stepper.scaler if stepper else None, ranks,
     )  # fmt: skip
 
     model.train(training)
@@ -132,7 +144,7 @@ def run_model(
             if stepper is not None:
                 stepper.step(meter)
 
-            if bar.update(len(images)) and targets is not None:
+            if bar.update(len(images if targets is None else targets)) and targets is not None:
                 meter.check()
                 bar.set_postfix(meter.means(), refresh=False)
     return meter.outcome()
@@ -151,8 +163,11 @@ class _Forward:
     dtype: torch.dtype | None
     title: str
     scaler: LossScaler | None
+    ranks: Ranks | None
 
     def __call__(self, images: Tensor, targets: Tensor | None) -> BatchResults:
+        if self.ranks is not None and targets is not None:
+            return self._share_of(images, targets, self.ranks)
         return self.micro_batches.compute(
             lambda number: self._in_micro_batches(images, targets, number),
             num_images=len(images),
@@ -160,6 +175,13 @@ class _Forward:
             undo=self._undo(),
             title=self.title,
         )
+
+    def _share_of(self, images: Tensor, targets: Tensor, ranks: Ranks) -> BatchResults:
+        """At once: while one process tried again in micro-batches, the others would wait for another sum."""
+        with out_of_memory_said(self.title):
+            own = self._one(images, targets[ranks.share(len(targets))], len(targets))
+        weights = self.model.parameters() if self.training else ()
+        return ranks.joined(own, len(targets), [weight.grad for weight in weights if weight.grad is not None])
 
     def _undo(self) -> Callable[[], None]:
         """What puts gradients, running statistics and random numbers back to where they are now."""

@@ -39,6 +39,7 @@ class ModelCard:
     device: str
     precision: str
     threads: int  # of the CPU, as it ended; another number may round, and in the end answer, otherwise
+    ranks: int = 1  # processes that trained it together, each on so many threads; likewise
     loss: str = "auto"  # with target_kind: how logits are read (`objective_for`); cards from before it lack it
     pretrained_fingerprint: str = ""  # sha256 over the cards of pretrained weights and of features
     features: int = 0  # of a linear classifier on frozen features: how many it takes; 0: a network for images

@@ -25,7 +25,7 @@ def mistakes(run: Run, pictures: Thumbnails) -> dict[str, Any]:
     for card, mistake in zip(shown[:NUM_WITH_NEAREST], wrong, strict=False):
         card["nearest"] = _nearest(run, pictures, mistake.row)
     return {"cards": shown, "count": len(wrong), "of": len(found.dealt.truth), "folds": run.folds,
-            "labels": sorted({card["label"] for card in shown})}  # fmt: skip
+            "exclusive": run.schema.target.exclusive, "labels": sorted({card["label"] for card in shown})}  # fmt: skip
 
 
 def _card(run: Run, pictures: Thumbnails, mistake: Mistake) -> dict[str, Any]:

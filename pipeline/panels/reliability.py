@@ -1,12 +1,13 @@
 """How far probabilities can be believed: calibration, histograms, thresholds and cuts, ROC and precision-recall."""
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.panels.run import Run
-from pipeline.report.svg import Bar, Chart, Dot, Line, chart, legend, shown
+from pipeline.report.svg import NUM_COLOURS, Bar, Chart, Dot, Line, chart, legend, shown
 from pipeline.scoring.decision import Decision, decide
 from pipeline.scoring.metrics import metric_named, score
 from pipeline.submission.answers import decided_answers
@@ -16,6 +17,7 @@ NUM_BINS = 20  # of a histogram of scores
 NUM_THRESHOLDS = 50  # of a metric against the threshold
 MOST_CELLS = 5_000_000  # images x classes up to which the metric is computed for each threshold
 MOST_POINTS = 200  # of a curve
+ON_ITS_ROWS = "On the rows it is chosen on: the best of it flatters; the score is that of {} from the other folds."
 Figure = tuple[str, Any, str]  # title, chart, note
 
 
@@ -25,7 +27,9 @@ def reliability(run: Run) -> dict[str, Any] | None:
         return None
     found = events(run.found.dealt.truth, run.found.probs, run.schema.target)
     chance, most = calibrated_error(found.probs)
-    charts = [_calibration(run), *_histograms(run), *_thresholds(run), *_cuts(run), *_ranking(run)]
+    charts = [
+        _calibration(run), *_histograms(run), *_thresholds(run), *_cuts(run), *_cut_curves(run), *_ranking(run),
+    ]  # fmt: skip
     return {
         "charts": charts, "bins": _bins(run), "error": found.error, "surplus": found.surplus, "chance": chance,
         "most": most, "events": len(found.probs), "exclusive": run.schema.target.exclusive,
@@ -97,22 +101,52 @@ def _confidence(run: Run) -> Figure:
     return _histogram("Confidence", sureness, (("right", right), ("wrong", ~right)), "probability of the answer", ())
 
 
+def _is_drawn(run: Run) -> bool:
+    """Whether the metric is one of decided labels, and quick enough to be computed for every place of a cut."""
+    metric = metric_named(run.schema.metric)
+    return ":" not in metric.name and metric.takes != "scores" and run.found.probs.size <= MOST_CELLS
+
+
+def _scored(run: Run, decision: Decision) -> float:
+    target, found = run.schema.target, run.found
+    answers = decided_answers(decide(found.probs, target, decision), target)
+    return score(metric_named(run.schema.metric).name, found.dealt.truth, answers, target)
+
+
 def _thresholds(run: Run) -> Iterator[Figure]:
-    """The metric of decided labels against one threshold, out of fold."""
-    target, metric, probs = run.schema.target, metric_named(run.schema.metric), run.found.probs
+    """What a threshold does out of fold: of one for all to the metric, of one a class to the F1 of each."""
     chosen = run.decision.thresholds
-    own = ":" in metric.name  # a user's: slow, maybe, and not made for every threshold
-    if not chosen or own or metric.takes == "scores" or probs.size > MOST_CELLS or len(set(chosen)) > 1:
-        return
-    points = []
-    for threshold in np.linspace(0, 1, NUM_THRESHOLDS + 1)[1:-1].tolist():
-        tried = Decision(thresholds=(threshold,) * len(chosen), at_least=run.decision.at_least)
-        answers = decided_answers(decide(probs, target, tried), target)
-        points.append((threshold, score(metric.name, run.found.dealt.truth, answers, target)))
+    if chosen and _is_drawn(run):
+        places = np.linspace(0, 1, NUM_THRESHOLDS + 1)[1:-1].tolist()
+        yield _common_threshold(run, places) if len(set(chosen)) == 1 else _own_thresholds(run, places)
+
+
+def _common_threshold(run: Run, places: Sequence[float]) -> Figure:
+    chosen, metric = run.decision.thresholds, metric_named(run.schema.metric)
+    points = [
+        (place, _scored(run, dataclasses.replace(run.decision, thresholds=(place,) * len(chosen)))) for place in places
+    ]
     asked = Chart("metric by threshold", "threshold", metric.name, lines=[Line(metric.name, points)],
                   verticals=[(chosen[0], f"chosen: {shown(chosen[0])}")])  # fmt: skip
-    note = "On the rows it is chosen on: the best of it flatters; the score is that of thresholds from the other folds."
-    yield "Threshold", chart(asked), note
+    return "Threshold", chart(asked), ON_ITS_ROWS.format("thresholds")
+
+
+def _own_thresholds(run: Run, places: Sequence[float]) -> Figure:
+    truth, classes = run.found.dealt.truth > 0, run.schema.target.classes
+    curves, dots = [], []
+    for colour, at in enumerate(np.argsort(-truth.sum(axis=0), kind="stable")[:NUM_COLOURS].tolist()):
+        true, probs, chosen = truth[:, at], run.found.probs[:, at].astype(np.float64), run.decision.thresholds[at]
+        curves.append(Line(classes[at], [(place, _f1(true, probs >= place)) for place in places], colour, marked=False))
+        value = _f1(true, probs >= chosen)
+        dots.append(Dot(chosen, value, f"{classes[at]}: {shown(chosen)} chosen, F1 {value:.3f}", colour))
+    asked = Chart("F1 by threshold", "threshold", "F1", lines=curves, dots=dots, x_range=(0, 1), y_range=(0, 1.02))
+    names = legend((line.name, line.colour, False) for line in curves)
+    more = f" The {len(curves)} most frequent of {len(classes)} classes." if len(curves) < len(classes) else ""
+    return "Thresholds", names + chart(asked), f"Dots: chosen.{more} {ON_ITS_ROWS.format('thresholds')}"
+
+
+def _f1(true: np.ndarray, given: np.ndarray) -> float:
+    return float(2 * (true & given).sum() / max(true.sum() + given.sum(), 1))
 
 
 def _cuts(run: Run) -> Iterator[Figure]:
@@ -132,6 +166,27 @@ def _cuts(run: Run) -> Iterator[Figure]:
     asked = Chart("expected grades", "expected grade", "images", lines=lines, verticals=cuts)
     said = "A line for each true grade; upright: the cuts between answers." if cuts else "A line for each true grade."
     yield "Expected grades", chart(asked), said
+
+
+def _cut_curves(run: Run) -> Iterator[Figure]:
+    """Of grades: the metric while one cut moves between its neighbours and the others stay."""
+    cuts, metric, most = run.decision.cuts, metric_named(run.schema.metric), len(run.schema.target.classes) - 1
+    if not cuts or not _is_drawn(run):
+        return
+    ends = (0.0, *cuts, float(most))
+    lines = []
+    for at, cut in enumerate(cuts):
+        moved = np.linspace(ends[at], ends[at + 2], NUM_THRESHOLDS // len(cuts) + 4)[1:-1].tolist()
+        tried = sorted([*moved, cut])
+        points = [
+            (place, _scored(run, dataclasses.replace(run.decision, cuts=(*cuts[:at], place, *cuts[at + 1 :]))))
+            for place in tried
+        ]
+        lines.append(Line(f"cut {at + 1}", points, at))
+    asked = Chart("metric by cut", "cut, in expected grades", metric.name, lines=lines,
+                  verticals=[(cut, f"chosen: {shown(cut)}") for cut in cuts])  # fmt: skip
+    names = legend((line.name, line.colour, False) for line in lines)
+    yield "Cuts", names + chart(asked), f"One cut moves, the others stay. {ON_ITS_ROWS.format('cuts')}"
 
 
 def _ranking(run: Run) -> Iterator[Figure]:

@@ -1,9 +1,10 @@
 """All panels of a run, and the page made of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
+from pipeline.base.console import progress_bar
 from pipeline.panels import classes, pictures
 from pipeline.panels.learning import learning
 from pipeline.panels.provenance import provenance
@@ -28,20 +29,25 @@ def run_page(
     submissions, sent: of the ledger; clock: name -> text; compared: with another run, its pictures in `thumbnails`.
     """
     thumbnails = thumbnails or Thumbnails()
-    panels = {
-        "compared": compared,
-        "verdict": verdict(run, sent),
-        "submissions": submissions,
-        "learning": learning(run),
-        "confusion": classes.confusion(run),
-        "classes": classes.by_class(run),
-        "mistakes": pictures.mistakes(run, thumbnails),
-        "suspects": None if run.by_rank else pictures.suspects(run, thumbnails),
-        "reliability": reliability(run),
-        "prior": classes.prior(run),
-        "audit": pictures.audited(run, thumbnails),
-        "provenance": provenance(run, clock),
+    makers: dict[str, Callable[[], Any]] = {
+        "compared": lambda: compared,
+        "verdict": lambda: verdict(run, sent),
+        "submissions": lambda: submissions,
+        "learning": lambda: learning(run),
+        "confusion": lambda: classes.confusion(run),
+        "classes": lambda: classes.by_class(run),
+        "mistakes": lambda: pictures.mistakes(run, thumbnails),
+        "suspects": lambda: None if run.by_rank else pictures.suspects(run, thumbnails),
+        "reliability": lambda: reliability(run),
+        "prior": lambda: classes.prior(run),
+        "audit": lambda: pictures.audited(run, thumbnails),
+        "provenance": lambda: provenance(run, clock),
     }
+    panels = {}
+    with progress_bar("page", total=len(makers), unit=" panels", leave=False) as bar:
+        for name, make in makers.items():
+            panels[name] = make()
+            bar.update()
     cells = pictures.of_cells(run, thumbnails)
     name = PurePath(str(run.receipt["params"]["competition"]["raw"])).name
     title = f"{name}: {run.schema.metric} {run.scores['oof']['score']:.4f}"

@@ -23,6 +23,9 @@ document.addEventListener("pointerover", show);
 document.addEventListener("focusin", show);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
+// on paper everything stands open
+addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
+
 // tables: sort by a column, search by text
 for (const button of all("th button[data-sort]")) {
   button.addEventListener("click", () => {

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.console import progress_bar
 from pipeline.base.files import made_by, read_json, write_json
 from pipeline.competition.schema import Target
 from pipeline.scoring.metrics import Metric, metric_named, score
@@ -116,10 +117,12 @@ def cross_fitted(
             f"{len(folds)} folds of {len(names)} names for {len(probs)} rows: each row needs one, of at least 2 names"
         )
     decided = np.zeros(probs.shape if target.kind == "multi_label" else len(probs), dtype=np.int64)
-    for name in names:
-        own = folds == name
-        decision = choose_decision(truth[~own], probs[~own], target, metric_name, folds[~own])
-        decided[own] = decide(probs[own], target, decision)
+    with progress_bar("decisions", total=len(names), unit=" folds", leave=False) as bar:
+        for name in names:
+            own = folds == name
+            decision = choose_decision(truth[~own], probs[~own], target, metric_name, folds[~own])
+            decided[own] = decide(probs[own], target, decision)
+            bar.update()
     return decided if target.exclusive else decided.astype(bool)
 
 

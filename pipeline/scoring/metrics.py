@@ -333,6 +333,10 @@ def _f1(truth: np.ndarray, answers: Answers, target: Target, *, average: str) ->
         if average == "samples":
             return float((truth & predicted).mean())
         return float(_sklearn().f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
+    if not target.exclusive:  # scikit-learn looks for the distinct values of every cell, unless told they are sparse
+        from scipy.sparse import csr_array
+
+        truth, predicted = csr_array(truth.astype(np.int64)), csr_array(predicted)
     return float(_sklearn().f1_score(truth, predicted, average=average, zero_division=0))
 
 

@@ -149,10 +149,15 @@ def _scores(
         }
         return {"score": own} | others
 
-    by_fold = {fold: scores_of(np.flatnonzero(held_by == fold), skip=True) for fold in folds}
+    by_fold = {}
+    with console.progress_bar("scores", total=len(folds) + 1, unit=" folds", leave=False) as bar:
+        for fold in folds:
+            by_fold[fold] = scores_of(np.flatnonzero(held_by == fold), skip=True)
+            bar.update()
+        over_all = scores_of(np.arange(len(truth)), skip=False)
     mean, error = mean_and_standard_error([scores["score"] for scores in by_fold.values()])
     return {
-        "oof": scores_of(np.arange(len(truth)), skip=False),
+        "oof": over_all,
         "folds": {"score_mean": mean, "score_standard_error": error, "by_fold": by_fold},
     }
 

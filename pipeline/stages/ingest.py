@@ -90,7 +90,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     link_files(args.corrections_file, {"corrections.csv": corrections.path} if corrections.path else {}, NO_CORRECTIONS)
     metric = {f"{module}.py": source for module, source in metric_sources(layout.metric).items()}
     link_files(args.metric, metric, OUR_METRIC)
-    said = {"recognised": layout.notes, "warnings": layout.warnings, "allowed_problems": problems.counts()}
+    test = {key: layout.settings[key] for key in ("test_table", "test_images")}
+    said = {
+        "recognised": layout.notes,
+        "warnings": layout.warnings,
+        "allowed_problems": problems.counts(),
+        "test": test,
+    }
     write_json(args.recognised, said)
     write_schema(args.schema, Schema(target=layout.target, submission=layout.submission, metric=layout.metric))
     _say(competition.raw, layout, problems)

@@ -59,9 +59,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     image_ids = read_test_ids(args.test_table)
     unseen = read_unseen(args.seen, len(image_ids), args.test_table)
     store, _ = read_store(args.test_images, args.test_description, num_rows=len(image_ids), table=args.test_table)
-    from pipeline.training.fold_run import run_fold  # torch, which takes seconds to import
+    from pipeline.training.fold_run import in_ranks, peers_of, run_fold  # torch, which takes seconds to import
 
-    run = run_fold(args.fold, recipe, files_of(args), scratch=args.scratch)
+    if in_ranks(recipe, "pipeline.stages.teach", argv, fold=args.fold):
+        return
+    with peers_of(recipe) as peers:
+        run = run_fold(args.fold, recipe, files_of(args), scratch=args.scratch, peers=peers)
+    if peers is not None and not peers.first:
+        return
     probs = _predicted(run, recipe, store, unseen)
     sure = ~unseen & (sureness(probs, several=run.card.target_kind == "multi_label") >= confidence)
     write_arrays(args.out, {"images": store[sure], "targets": probs[sure]} if sure.any() else NONE)

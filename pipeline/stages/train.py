@@ -24,7 +24,7 @@ from pipeline.models.checkpoint import write_checkpoint
 from pipeline.models.features import read_features
 from pipeline.training.fold import EpochRecord
 from pipeline.training.fold_files import add_arguments, files_of, read_recipe
-from pipeline.training.fold_run import FoldRun, network_of, run_fold
+from pipeline.training.fold_run import FoldRun, in_ranks, network_of, peers_of, run_fold
 
 
 def device_bytes(argv: Sequence[str]) -> int:
@@ -34,7 +34,8 @@ def device_bytes(argv: Sequence[str]) -> int:
     if recipe.model.frozen:
         return read_features(args.features, args.features_description, num_rows=stored.num_images)[0].nbytes
     network = network_of(recipe.model, read_target(args.target))
-    step = step_bytes(network, batch_size=recipe.train.batch_size, size=stored.size)
+    share = -(-recipe.train.batch_size // recipe.num_ranks)
+    step = step_bytes(network, batch_size=share, size=stored.size)
     return step + stored.num_images * 3 * stored.size**2
 
 
@@ -60,8 +61,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Command line of the stage; the paths come from dvc.yaml."""
     args, started = _parsed(argv), time.perf_counter()
     recipe = read_recipe(args.params, args.fold)
+    if in_ranks(recipe, "pipeline.stages.train", argv, fold=args.fold):
+        return
     allocator.keep_freed_memory()
-    run = run_fold(args.fold, recipe, files_of(args), scratch=args.scratch, pseudo=args.pseudo)
+    with peers_of(recipe) as peers:
+        run = run_fold(args.fold, recipe, files_of(args), scratch=args.scratch, pseudo=args.pseudo, peers=peers)
+    if peers is not None and not peers.first:
+        return
     _write(args, run)
     write_json(args.seconds, {"seconds": round(time.perf_counter() - started, 1), "oof_sha256": sha256_of(args.oof)})
     run.checkpoints.clear()

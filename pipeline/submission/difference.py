@@ -5,6 +5,11 @@ import io
 from collections.abc import Sequence
 from itertools import zip_longest
 
+from pipeline.competition.lists import split_list
+from pipeline.competition.schema import SubmissionFormat
+
+NEAR = 0.05  # numbers that other hardware or another decoder may give for the same picture
+
 
 def first_difference(made: bytes, sent: bytes) -> str | None:
     """None where the bytes are equal; else the first row that differs, and how many do."""
@@ -20,6 +25,34 @@ def first_difference(made: bytes, sent: bytes) -> str | None:
         f"{where} is the first of {len(differing)} that differ, of {max(len(ours), len(theirs)) - 1}: "
         f"made {_shown(ours, at)}, sent {_shown(theirs, at)}"
     )
+
+
+def rows_apart(made: bytes, sent: bytes, asked: SubmissionFormat) -> list[int]:
+    """The rows, from 1, that are another answer and not the same one rounded otherwise.
+
+    Another label, a number more than `NEAR` away, a list of which less than half is shared; asked: by both.
+    """
+    header, *ours = _rows(made)
+    _, *theirs = _rows(sent)
+    places = [header.index(column) for column in asked.value_columns]
+    nothing: list[str] = []
+    pairs = enumerate(zip_longest(ours, theirs, fillvalue=nothing), 1)
+    return [at for at, (a, b) in pairs if a != b and not _alike(a, b, places, asked)]
+
+
+def _alike(ours: Sequence[str], theirs: Sequence[str], places: Sequence[int], asked: SubmissionFormat) -> bool:
+    if len(ours) != len(theirs):
+        return False
+    both = list(zip(ours, theirs, strict=True))
+    if any(a != b for at, (a, b) in enumerate(both) if at not in places):
+        return False
+    cells = [both[at] for at in places]
+    if asked.kind == "label":
+        return all(a == b for a, b in cells)
+    if asked.kind in ("list", "ranked"):
+        sets = [(set(split_list(a, asked.separator)), set(split_list(b, asked.separator))) for a, b in cells]
+        return all(2 * len(a & b) >= len(a | b) for a, b in sets)
+    return all(abs(float(a) - float(b)) <= NEAR for a, b in cells)
 
 
 def _rows(content: bytes) -> list[list[str]]:

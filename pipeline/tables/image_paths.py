@@ -122,7 +122,7 @@ class ImageIndex:
         rows = self._named_lately(cell.rsplit("/", 1)[-1])
         found = self.paths.take(np.array(rows, dtype=np.int64))
         if "/" in cell:  # of the many that may be called alike, before they are looked at one by one
-            found = found.take(np.strings.find(found.array, cell) >= 0)
+            found = found.take(found.holding(cell))
         tail = "/" + cell
         return [path for path in found if ("/" + path).endswith(tail) or ("/" + without_suffix(path)).endswith(tail)]
 

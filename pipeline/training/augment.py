@@ -47,19 +47,26 @@ class Augmentation:
         self.fill = fill
         self.key = key
 
-    def __call__(self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None, first: int = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, chunk: int, sizes: Sequence[int] | None = None, first: int = 0,
+        kept: np.ndarray | None = None,
+    ) -> Tensor:  # fmt: skip
         """images (n, S, S, 3) uint8 -> the same shape; `chunk` numbers the chunks within the epoch.
 
         sizes: images of each chunk, of which `chunk` is the first, where `images` are those of several. first: the
-        position of the first image in the epoch.
+        position of their first image in the epoch. kept: (n,) which of the chunks' images these are; None: all.
         """
         size = images.shape[1]
         drawn = [self._drawn(number, count, size) for number, count in enumerate(sizes or [len(images)], start=chunk)]
-        draws = _Draws(*map(_joined, zip(*drawn, strict=True)))
+        fields = [_joined(parts, kept) for parts in zip(*drawn, strict=True)]
+        draws = _Draws(*fields)
         if draws.policy is not None:
             images = autoaugment.apply_policy(images, self.policy, draws.policy)
         if draws.offsets is not None and draws.mirrored is not None:
-            mirrored = draws.mirrored if self.mirrored is None else self.mirrored[first : first + len(images)]
+            mirrored = draws.mirrored
+            if self.mirrored is not None:
+                positions = np.arange(len(images)) if kept is None else kept
+                mirrored = self.mirrored[first + positions]
             images = shift_and_flip(images, draws.offsets, mirrored, fill=self.crop_fill)
         if draws.centres is not None:
             images = cut_out(images, draws.centres, self.cutout, self.fill)
@@ -87,10 +94,12 @@ class _Draws(NamedTuple):
     centres: np.ndarray | None
 
 
-def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+def _joined(parts: Sequence[np.ndarray | None], kept: np.ndarray | None) -> np.ndarray | None:
     """One field of several chunks' draws, as of one chunk; it is off in all of them or in none."""
     on = [part for part in parts if part is not None]
-    return np.concatenate(on) if on else None
+    if not on:
+        return None
+    return np.concatenate(on) if kept is None else np.concatenate(on)[kept]
 
 
 def alternating(order: np.ndarray, *, seed: int, fold: int, epoch: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import functools
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from pipeline.training.mixing import Mixed, Mixing
 from pipeline.training.optimisation import AveragedWeights, create_optimizer, fill_momentum, one_cycle
 from pipeline.training.progressive import Resized, epoch_side
 from pipeline.training.resume import ResumeCheckpoints, TrainState, network_title
+
+if TYPE_CHECKING:
+    from pipeline.training.peers import Peers  # imported by who has some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +80,12 @@ def train_networks(
     compute: Compute,
     report: Callable[[EpochRecord, Outcome], None],
     checkpoints: ResumeCheckpoints,
+    peers: "Peers | None" = None,
 ) -> TrainedFold:
     """`train.seeds` networks, each as `train_fold` trains it with its own seed, and what they predict together.
 
     create(seed): a network with the first weights of that seed. Those that are trained wait on the CPU. The history has
-    the rows of all, one network after the other.
+    the rows of all, one network after the other. peers: the processes that do this together; all get what one would.
     """
     parts = []
     for number in range(train.seeds):
@@ -88,7 +93,7 @@ def train_networks(
         parts.append(
             train_fold(
                 create(one.seed), data, train=one, augment=augment, compute=compute, report=report,
-                checkpoints=checkpoints, network=1 + number,
+                checkpoints=checkpoints, network=1 + number, peers=peers,
             )
         )  # fmt: skip
         gc.collect()  # what a GPU holds of it hangs in cycles, at least where weights are averaged
@@ -102,8 +107,9 @@ def train_networks(
     if compute.compiled:
         compile_forward(model, device=compute.device)
     held_out = run_model(
-        predictor(model, objective, train.tta), _valid_batches(data, train, compute), Mode.VALID, device=compute.device,
-        dtype=compute.dtype, objective=objective, meter=EpochMeter(f"fold {data.fold} held out"),
+        predictor(model, objective, train.tta), _valid_batches(data, train, compute, peers), Mode.VALID,
+        device=compute.device, dtype=compute.dtype, objective=objective,
+        meter=EpochMeter(f"fold {data.fold} held out"), ranks=peers,
     )  # fmt: skip
     return TrainedFold(model.cpu(), [record for part in parts for record in part.history], held_out)
 
@@ -118,28 +124,38 @@ def train_fold(
     report: Callable[[EpochRecord, Outcome], None],
     checkpoints: ResumeCheckpoints | None = None,
     network: int = 1,
+    peers: "Peers | None" = None,
 ) -> TrainedFold:
     """Train for `train.epochs` and keep the last weights (choosing an epoch by its score would flatter the score).
 
     One network, by `train.seed` alone; network: which of the fold's it is called, from 1, of `train.seeds`.
     Every random number derives from (seed, fold, epoch): on a CPU with as many threads, the same arguments give
     the same bytes. With `checkpoints` it goes on where an earlier run of the same fold was cut short.
-    Raises NonFiniteLossError and OutOfMemoryError.
+    peers: as of `train_networks`; the first of them saves the state of all. Raises NonFiniteLossError,
+    OutOfMemoryError, and ValueError for batches of fewer images than peers.
     """
     set_cudnn_benchmark(compute.device, constant_shapes=train.start_side == 0)
-    state = _first_state(on_device(model, compute.device), data, train, compute)
+    valid = _valid_batches(data, train, compute, peers)
+    num_steps = Batches(
+        data.store, data.train_rows, None, batch_size=train.batch_size, device=compute.device, pairs=True
+    ).num_batches
+    on_device(model, compute.device)
+    if peers is not None:
+        peers.join(model, smallest=min(len(data.train_rows) // num_steps, valid.num_images // valid.num_batches))
+    state = _first_state(model, num_steps, train, compute)
     if checkpoints is not None:
-        checkpoints.resume(state, num_steps=train.epochs * state.steps_per_epoch, network=network, networks=train.seeds)
-    stepper = _stepper(state, checkpoints, train.clip_norm)
+        _resume(state, checkpoints, train, network, peers)
+    stepper = _stepper(state, checkpoints if peers is None or peers.first else None, train.clip_norm)
     objective = objective_of(data, train)
-    one_pass = functools.partial(run_model, device=compute.device, dtype=compute.dtype, objective=objective)
-    valid = _valid_batches(data, train, compute)
+    one_pass = functools.partial(
+        run_model, device=compute.device, dtype=compute.dtype, objective=objective, ranks=peers
+    )
     for epoch in range(state.epoch, train.epochs + 1):
         title = f"{network_title(data.fold, network, train.seeds)} epoch {epoch}/{train.epochs}"
         if state.meter.num_steps == 0:  # else the generator goes on from where it was
             seed_torch("epoch", train.seed, int(data.fold), epoch)
         state.meter.title = title
-        batches = _train_batches(model, data, train, augment, state)
+        batches = _train_batches(model, data, train, augment, state, peers)
         trained = one_pass(state.network, batches, Mode.TRAIN, stepper=stepper, meter=state.meter)
         validated = None
         if epoch == train.epochs:
@@ -154,21 +170,31 @@ def train_fold(
     return TrainedFold(state.kept.cpu(), history, held_out)  # type: ignore[arg-type]  # a copy of Normalised is one
 
 
-def _valid_batches(data: FoldData, train: TrainParams, compute: Compute) -> Batches:
+def _resume(
+    state: TrainState, checkpoints: ResumeCheckpoints, train: TrainParams, network: int, peers: "Peers | None"
+) -> None:
+    """Where an earlier run left it; with peers, where the first of them finds that to be."""
+    found = ""
+    if peers is None or peers.first:
+        found = checkpoints.resume(
+            state, num_steps=train.epochs * state.steps_per_epoch, network=network, networks=train.seeds
+        )
+    if peers is not None and (found := peers.told(f"network {network} goes on from", found)) and not peers.first:
+        checkpoints.follow(state, found)
+
+
+def _valid_batches(data: FoldData, train: TrainParams, compute: Compute, peers: "Peers | None") -> Batches:
     return Batches(
         data.store, data.valid_rows, data.targets[data.valid_rows], batch_size=2 * train.batch_size,
-        device=compute.device,
+        device=compute.device, wanted=None if peers is None else peers.wanted(),
     )  # fmt: skip
 
 
-def _first_state(network: nn.Module, data: FoldData, train: TrainParams, compute: Compute) -> TrainState:
+def _first_state(network: nn.Module, steps_per_epoch: int, train: TrainParams, compute: Compute) -> TrainState:
     optimizer = create_optimizer(
         network, train.optimizer, peak_lr=train.peak_lr, momentum=train.momentum, weight_decay=train.weight_decay,
         bias_lr=train.bias_lr, layer_decay=train.layer_decay, fused=compute.device.type != "mps",
     )  # fmt: skip
-    steps_per_epoch = Batches(
-        data.store, data.train_rows, None, batch_size=train.batch_size, device=compute.device, pairs=True
-    ).num_batches
     state = TrainState(
         network=network,
         optimizer=optimizer,
@@ -197,8 +223,9 @@ def _stepper(state: TrainState, checkpoints: ResumeCheckpoints | None, clip_norm
 
 
 def _train_batches(
-    model: Normalised, data: FoldData, train: TrainParams, augment: AugmentParams, state: TrainState
-) -> BatchSource:
+    model: Normalised, data: FoldData, train: TrainParams, augment: AugmentParams, state: TrainState,
+    peers: "Peers | None",
+) -> BatchSource:  # fmt: skip
     """The epoch at work, from its next step on."""
     key = (train.seed, int(data.fold), state.epoch)
     order = _epoch_order(data, train, state.epoch)
@@ -209,14 +236,16 @@ def _train_batches(
         cutout=augment.cutout, policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean),
         key=key,
     )  # fmt: skip
+    mixing = Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key)
     batches = Batches(
         data.store, rows, data.targets[rows], batch_size=train.batch_size, device=state.device, transform=transform,
         pairs=True, skip=state.meter.num_steps,
+        wanted=None if peers is None else peers.wanted(mixing.partners if mixing.alphas else None),
     )  # fmt: skip
-    mixing = Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key)
     mixed = Mixed(batches, mixing) if mixing.alphas else batches
     side = epoch_side(state.epoch, train.epochs, start=train.start_side, full=data.store.shape[1])
-    return mixed if side == data.store.shape[1] else Resized(mixed, side)
+    source = mixed if side == data.store.shape[1] else Resized(mixed, side)
+    return source if peers is None else peers.with_own_draws(source, key, first=state.meter.num_steps)
 
 
 def objective_of(data: FoldData, train: TrainParams) -> Objective:

@@ -25,6 +25,11 @@ class Recipe:
     compute: ComputeParams
     train: TrainParams  # the fold's own overrides applied
 
+    @property
+    def num_ranks(self) -> int:
+        """Processes that train the fold together; a frozen network is not trained."""
+        return 1 if self.model.frozen else self.compute.ranks
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldFiles:
@@ -86,4 +91,26 @@ def read_recipe(params: Path, fold: str) -> Recipe:
         raise ValueError(
             "train.freeze_norms is true, but model.weights is none: there are no statistics to keep; set it to false"
         )
+    if recipe.num_ranks > 1:
+        _refuse_ranks(recipe)
     return recipe
+
+
+def _refuse_ranks(recipe: Recipe) -> None:
+    """Raise ValueError for what several processes cannot do together."""
+    asked = f"compute.ranks is {recipe.num_ranks}"
+    if recipe.compute.compile:
+        raise ValueError(
+            f"{asked} and compute.compile true: what processes tell each other cannot be compiled; set compile to "
+            "false, or ranks to 1"
+        )
+    if recipe.train.fit_memory:
+        raise ValueError(
+            f"{asked} and train.fit_memory true: processes that cut their shares differently would wait for each "
+            "other; set fit_memory to false, and more ranks or a smaller train.batch_size where memory runs out"
+        )
+    if recipe.train.batch_size < recipe.num_ranks:
+        raise ValueError(
+            f"{asked}, and train.batch_size {recipe.train.batch_size}: each takes at least one image of every batch; "
+            f"set ranks to {recipe.train.batch_size} at most"
+        )

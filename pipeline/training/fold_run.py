@@ -1,11 +1,13 @@
 """A fold from the files that stages hand over to its networks: what `train` and `teach` do alike."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,6 +51,9 @@ from pipeline.training.fold_files import FoldFiles, Recipe
 from pipeline.training.linear_head import fold_head, trained_head
 from pipeline.training.resume import ResumeCheckpoints, network_title
 
+if TYPE_CHECKING:
+    from pipeline.training.peers import Peers
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldRun:
@@ -74,13 +79,45 @@ def network_of(params: ModelParams, target: Target) -> nn.Module:
     return network
 
 
-def run_fold(fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseudo: Path | None = None) -> FoldRun:
+def in_ranks(recipe: Recipe, module: str, argv: Sequence[str] | None, *, fold: str) -> bool:
+    """Whether ranks that this process started have done the stage; else it has to, alone or as one of them.
+
+    module, argv: of the stage's command. Raises ValueError and SystemExit where they could not.
+    """
+    if recipe.num_ranks == 1:
+        return False
+    from pipeline.training.launch import is_rank, run_ranks
+
+    if is_rank():
+        return False
+    given = sys.argv[1:] if argv is None else argv
+    run_ranks(module, given, recipe.num_ranks, title=f"fold {fold}", threads=torch.get_num_threads())
+    return True
+
+
+@contextlib.contextmanager
+def peers_of(recipe: Recipe) -> Iterator["Peers | None"]:
+    """The ranks of which this process is one; None where the fold trains in one process."""
+    if recipe.num_ranks == 1:
+        yield None
+        return
+    from pipeline.training.peers import peers  # what one process does not need is not imported
+
+    with peers(recipe.num_ranks, recipe.compute.device) as found:
+        yield found
+
+
+def run_fold(
+    fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseudo: Path | None = None,
+    peers: "Peers | None" = None,
+) -> FoldRun:  # fmt: skip
     """Train the fold's networks on all labelled images but those it holds out.
 
     pseudo: of `teach`: images that join them, with soft targets. First weights, normalisation, whitening and the card's
-    shares of the classes are those of the labelled images alone. Raises ValueError where there is nothing to learn.
+    shares of the classes are those of the labelled images alone. peers: as of `train_networks`. Raises ValueError where
+    there is nothing to learn.
     """
-    device = device_named(recipe.compute.device)
+    device = device_named(recipe.compute.device) if peers is None else peers.device
     target = read_target(files.target)
     image_ids, labels = read_train_labels(files.train_table)
     with made_by("ingest", files.train_table):
@@ -114,6 +151,7 @@ def run_fold(fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseu
         ),
         "pretrained_fingerprint": sha256_of(files.pretrained_card, files.features_description),
         "device": device.type,
+        "ranks": recipe.num_ranks,
         "precision": "fp32" if compute.dtype is None else str(compute.dtype).removeprefix("torch."),
     }
     all_images, all_targets, all_rows = store, targets, train_rows
@@ -140,7 +178,7 @@ def run_fold(fold: str, recipe: Recipe, files: FoldFiles, *, scratch: Path, pseu
                     recipe, fold, seed, target, store, train_rows, (files.pretrained, pretrained), head
                 ),
                 data, train=recipe.train, augment=recipe.augment, compute=compute,
-                report=functools.partial(_say_epoch, recipe.train.seeds), checkpoints=checkpoints,
+                report=functools.partial(_say_epoch, recipe.train.seeds), checkpoints=checkpoints, peers=peers,
             )  # fmt: skip
     kind: dict[str, Any] = {"networks": recipe.train.seeds}
     if recipe.model.frozen:

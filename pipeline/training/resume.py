@@ -135,8 +135,8 @@ class ResumeCheckpoints:
         self._kept_step = -1
         self._complained = False
 
-    def resume(self, state: TrainState, *, num_steps: int, network: int = 1, networks: int = 1) -> None:
-        """Bring `state` to the newest sound checkpoint, if there is one of this fingerprint, and say so.
+    def resume(self, state: TrainState, *, num_steps: int, network: int = 1, networks: int = 1) -> str:
+        """Bring `state` to the newest sound checkpoint of this fingerprint, and say so; its file's name, or "".
 
         From here on checkpoints are those of `network`, from 1. Of all but the last of `networks` the state after the
         last step is saved, whenever that is: a run that is cut short in a later one goes on from there.
@@ -147,16 +147,23 @@ class ResumeCheckpoints:
         for path in self._paths_of_fold():
             if path.name.split("-")[1] != self.fingerprint or not path.name.endswith(SUFFIX):
                 path.unlink(missing_ok=True)
+        found = ""
         for path in self._paths():
             try:
-                state.load_state_dict(_read(path, state.device))
+                self.follow(state, path.name)
             except ValueError as error:
                 console.say(f"{self.title}: {error}; it is not used")
                 path.unlink(missing_ok=True)
                 continue
             console.say(f"{self.title}: resumed at step {state.step:,} of {num_steps:,}")
+            found = path.name
             break
         self._wait(EXPECTED_S + state.num_bytes() / EXPECTED_RATE)
+        return found
+
+    def follow(self, state: TrainState, name: str) -> None:
+        """Bring `state` to the checkpoint in the file of this name. Raises ValueError where that is damaged."""
+        state.load_state_dict(_read(self.folder / name, state.device))
 
     def due(self, step: int = 0) -> bool:
         """Whether enough time has passed since the last save, or `step` is the last of a network that others follow."""

@@ -6,22 +6,18 @@
 import hashlib
 import os
 import re
-import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.archive.archive import open_archive
 from pipeline.base.files import write_bytes, write_json
 from pipeline.base.params import CompetitionParams, load_section
-from pipeline.bundle.bundle import MANIFEST, organisers_sample, run_without_network, unpack
-from pipeline.submission.difference import first_difference
+from pipeline.bundle.bundle import MANIFEST, organisers_sample
 
 SCRIPT_NAME, BUNDLE_NAME, SUBMISSION = "predict_offline.py", "bundle.zip", "submission.csv"
 TIME_LIMIT_S = 9 * 3600  # of most competitions; the rules of each say
 RESERVE_S = 300  # for Kaggle's own start and end
-SLUG = r"[a-z0-9][a-z0-9-]{4,48}[a-z0-9]"  # Kaggle: 6 to 50 characters
+SLUG = r"(?=.{6,50}$)[a-z0-9]+(-[a-z0-9]+)*"  # Kaggle makes it of the title, which has blanks for hyphens
 SCRIPT = '''"""Predict the competition's test images with the bundle that is attached as a data set; without network."""
 
 import hashlib
@@ -37,6 +33,7 @@ from pathlib import Path
 SAMPLE = {sample!r}
 MANIFEST_SHA256 = {manifest_sha256!r}  # of the bundle that this script was written for
 TIME_LIMIT_S = {time_limit_s}
+PROBE_S = {probe_s}  # for which the speed is measured here, but not where it is scored
 INPUT = Path(os.environ.get("FOLDBOARD_INPUT", "/kaggle/input"))
 WORKING = Path(os.environ.get("FOLDBOARD_WORKING", "/kaggle/working"))
 SCRATCH = Path(tempfile.mkdtemp(dir=os.environ.get("FOLDBOARD_SCRATCH"))) / "bundle"
@@ -51,22 +48,34 @@ def only(what, found):
     return found[0]
 
 
-# the data set's zip may have been unpacked by Kaggle: a folder cannot be written to there, and Python would want to
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# the data set's zip may have been unpacked by Kaggle: a folder cannot be written to there, and Python would want to;
+# a competition may have a file of that name, too
 manifests = list(INPUT.rglob({manifest!r}))
+manifests = [path for path in manifests if digest(path) == MANIFEST_SHA256] or manifests
 if manifests:
     shutil.copytree(only("bundles", manifests).parent, SCRATCH)
 else:
     with zipfile.ZipFile(only("bundles", INPUT.rglob({bundle!r}))) as archive:
         archive.extractall(SCRATCH)
-found = hashlib.sha256((SCRATCH / {manifest!r}).read_bytes()).hexdigest()
+found = digest(SCRATCH / {manifest!r})
 if found != MANIFEST_SHA256:
     said = f"error: the bundle is another ({{found[:12]}}) than this kernel was written for"
     raise SystemExit(said + ": attach its data set's newest version, or send both again")
-sample = only("samples", (path for path in INPUT.rglob(Path(SAMPLE).name) if path.as_posix().endswith("/" + SAMPLE)))
-images = sample.parents[SAMPLE.count("/")]
-words = [sys.executable, "predict.py", "--images", str(images), "--sample", str(sample)]
+# the site may mount the files without the outer folders that they were handed out in
+alike, place = list(INPUT.rglob(Path(SAMPLE).name)), SAMPLE
+while "/" in place and not [path for path in alike if path.as_posix().endswith("/" + place)]:
+    place = place.partition("/")[2]
+sample = only("samples", (path for path in alike if path.as_posix().endswith("/" + place)))
+images = sample.parents[place.count("/")]
+words = [sys.executable, "predict.py", "--images", str(images), "--sample", str(sample), "--device", "auto"]
+if PROBE_S and not os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
+    subprocess.run([*words, "--unreadable", "prior", "--measure", str(PROBE_S)], cwd=SCRATCH)
 words += ["--out", str(WORKING / {submission!r}), "--unreadable", "prior"]
-words += ["--time-limit", str(TIME_LIMIT_S - (time.monotonic() - STARTED)), "--device", "auto"]
+words += ["--time-limit", str(TIME_LIMIT_S - (time.monotonic() - STARTED))]
 print(*words, flush=True)
 sys.exit(subprocess.run(words, cwd=SCRATCH).returncode)
 '''
@@ -81,6 +90,7 @@ class Kernel:
     name: str  # slug of the data set and of the kernel
     gpu: bool
     time_limit_s: float
+    probe_s: float = 0.0  # to measure the speed there
 
     def __post_init__(self) -> None:
         for key in ("user", "competition", "name"):
@@ -112,7 +122,7 @@ def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[
     )
     with zipfile.ZipFile(bundle) as archive:
         manifest_sha256 = hashlib.sha256(archive.read(MANIFEST)).hexdigest()
-    write_bytes(code / SCRIPT_NAME, script(sample, manifest_sha256, kernel.time_limit_s).encode())
+    write_bytes(code / SCRIPT_NAME, script(sample, manifest_sha256, kernel.time_limit_s, kernel.probe_s).encode())
     write_json(
         code / "kernel-metadata.json",
         {
@@ -122,6 +132,17 @@ def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[
         },
     )  # fmt: skip
     return dataset, code
+
+
+def plan(kernel: Kernel, size: int, out: Path) -> list[str]:
+    """What sending it does at Kaggle, before anything is sent. size: of the bundle, in bytes."""
+    ref, where = f"{kernel.user}/{kernel.name}", "a GPU" if kernel.gpu else "the CPU"
+    return [
+        f"1. the bundle, {size / 1e6:,.1f} MB of your models and code, becomes the data set {ref}, private",
+        f"2. the script {out / 'kernel' / SCRIPT_NAME} becomes the notebook {ref}, private and without network",
+        f"3. it runs on {where} for {kernel.time_limit_s / 3600:g} hours at most; its output is checked here",
+        f"4. then it is submitted to {kernel.competition}: one of the day's submissions (Ctrl-C stops before)",
+    ]
 
 
 def by_hand(dataset: Path, code: Path) -> list[str]:
@@ -146,74 +167,14 @@ def organisers_sample_name(params: Path, written: Path) -> str:
     return found[0]
 
 
-def script(sample: str, manifest_sha256: str, time_limit_s: float) -> str:
+def default_name(competition: str) -> str:
+    """Of the data set and of the kernel, where none is given."""
+    return re.sub("[^a-z0-9]+", "-", competition.lower())[:39].strip("-") + "-foldboard"
+
+
+def script(sample: str, manifest_sha256: str, time_limit_s: float, probe_s: float = 0.0) -> str:
     """The kernel's code."""
     return SCRIPT.format(
         sample=sample, manifest_sha256=manifest_sha256, time_limit_s=time_limit_s - RESERVE_S, manifest=MANIFEST,
-        bundle=BUNDLE_NAME,
-        submission=SUBMISSION,
+        bundle=BUNDLE_NAME, submission=SUBMISSION, probe_s=probe_s,
     )  # fmt: skip
-
-
-def verify_kernel(
-    folder: Path,
-    *,
-    competition: CompetitionParams,
-    submission: Path,
-    python: Path,
-    unpacked: bool = False,
-    change: Callable[[Path], None] | None = None,
-) -> list[str]:
-    """Run the kernel's very script in a folder laid out as Kaggle's, read-only, without network; lines for people.
-
-    folder: what `write_kernel` wrote; unpacked: whether the data set's zip lies there unpacked, as Kaggle may do;
-    change: of the competition's files before the run, such as hidden test images; the CSV is then not compared.
-    Raises ValueError where the script fails or its CSV differs from `submission`.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        given, working, scratch = root / "input", root / "working", root / "scratch"
-        for made in (given / "data", given / "bundle", working, scratch):
-            made.mkdir(parents=True)
-        _lay_out(Path(competition.raw), given / "data")
-        if change:
-            change(given / "data")
-        if unpacked:
-            unpack(folder / "dataset" / BUNDLE_NAME, given / "bundle")
-        else:
-            (given / "bundle" / BUNDLE_NAME).symlink_to((folder / "dataset" / BUNDLE_NAME).resolve())
-        places = {"FOLDBOARD_INPUT": given, "FOLDBOARD_WORKING": working, "FOLDBOARD_SCRATCH": scratch}
-        variables = {key: str(place) for key, place in places.items()}
-        _set_mode(given, writable=False)
-        try:
-            how, done = run_without_network(
-                working, python, [str((folder / "kernel" / SCRIPT_NAME).resolve())], variables
-            )
-        finally:
-            _set_mode(given, writable=True)
-        if done.returncode:
-            end = (done.stdout + done.stderr).strip()[-2000:]
-            raise ValueError(f"{folder}: the kernel failed (exit code {done.returncode}):\n{end}")
-        made_file = (working / SUBMISSION).read_bytes()
-    said = [line for line in done.stdout.splitlines() if line.startswith("warning")]
-    if change:
-        return [how, *said, f"{len(made_file.splitlines()) - 1:,} rows, passed the contract"]
-    difference = first_difference(made_file, submission.read_bytes())
-    if difference is not None:
-        raise ValueError(f"{folder}: the kernel does not make {submission}: {difference}")
-    return [how, *said, f"identical: {submission}, {len(made_file):,} bytes"]
-
-
-def _lay_out(raw: Path, folder: Path) -> None:
-    """The competition's files, unpacked, as Kaggle mounts them."""
-    with open_archive(raw) as archive:
-        for name in archive.names:
-            place = folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(archive.read(name))
-
-
-def _set_mode(folder: Path, *, writable: bool) -> None:
-    for path in [folder, *folder.rglob("*")]:
-        if not path.is_symlink():
-            path.chmod((0o755 if writable else 0o555) if path.is_dir() else (0o644 if writable else 0o444))

@@ -1,8 +1,14 @@
 """Data sets and notebooks at Kaggle, through its own client's calls: what a code competition takes instead of a CSV."""
 
+import contextlib
 import json
-from collections.abc import Callable
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,8 @@ from pipeline.leaderboard.site import NotThereError, RefusedError, UnansweredErr
 
 READY, FAILED = "ready", ("failed", "deleted")
 RUNNING, DONE = ("queued", "running", "new_script"), "complete"
+KERNEL_METADATA = "kernel-metadata.json"
+STREAM_TRIES, STREAM_PAUSE_S = 5, 1.0
 TAIL = 6  # lines of a failed run's log that are shown
 NO_GPU = "this week's GPU time is used up: leave --gpu out, or wait until Kaggle counts anew"
 BUSY = "too many notebooks are running: wait for one to end, or stop it at https://www.kaggle.com/code"
@@ -36,6 +44,7 @@ class DatasetState:
 
     status: str
     version: int
+    is_private: bool
 
 
 class Notebooks:
@@ -55,17 +64,37 @@ class Notebooks:
     def dataset(self, ref: str) -> DatasetState | None:
         """None: there is none of this name, or it is not yours to see."""
         try:
-            found = json.loads(self._ask(lambda: self._api.dataset_status(ref, format="json")))
+            status = self._ask(lambda: self._api.dataset_status(ref))
+            found = self._ask(lambda: self._found(ref))
         except NotThereError:
             return None
-        return DatasetState(str(found["status"]), int(found["current_version_number"] or 0))
+        return DatasetState(str(status), int(found.current_version_number or 0), bool(found.is_private))
 
-    def send_dataset(self, folder: Path, notes: str, *, new: bool) -> None:
-        """Create it, private, or send a new version of it."""
-        if new:
-            answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
-        else:
-            answer = self._ask(lambda: self._api.dataset_create_version(str(folder), notes, quiet=True))
+    def _found(self, ref: str) -> Any:
+        from kagglesdk.datasets.types.dataset_api_service import ApiGetDatasetRequest
+
+        request = ApiGetDatasetRequest()
+        request.owner_slug, request.dataset_slug = ref.split("/")
+        with self._api.build_kaggle_client() as client:
+            return client.datasets.dataset_api_client.get_dataset(request)
+
+    def gpu_time(self) -> tuple[str, bool]:
+        """(this week's GPU time in words, whether any is left)."""
+        found = self._ask(self._api.quota_view)
+        quota, anew = found.gpu_quota, found.quota_refresh_time
+        if quota is None or not quota.total_time_allowed:
+            return "Kaggle does not tell how much GPU time is left", True
+        used, most = ((quota.time_used or timedelta()), quota.total_time_allowed)
+        hours = f"{used.total_seconds() / 3600:.1f} of {most.total_seconds() / 3600:.1f} hours"
+        return f"GPU {hours} used this week" + (f", anew {anew:%Y-%m-%d %H:%M}" if anew else ""), used < most
+
+    def send_dataset(self, folder: Path, notes: str, *, new: bool, deadline_s: float) -> None:
+        """Create it, private, or send a new version of it. The client itself would try again for very long."""
+        with _within(deadline_s):
+            if new:
+                answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
+            else:
+                answer = self._ask(lambda: self._api.dataset_create_version(str(folder), notes, quiet=True))
         if answer.error or answer.status.lower() == "error":
             raise RefusedError(with_remedy(f"Kaggle did not take the data set: {answer.error or answer.status}"))
 
@@ -79,6 +108,11 @@ class Notebooks:
                 raise RefusedError(f"Kaggle does not let the kernel read the {what} {', '.join(invalid)}: {hint}")
         if answer.error:
             raise RefusedError(with_remedy(f"Kaggle did not take the kernel: {answer.error}"))
+        name, own = json.loads((folder / KERNEL_METADATA).read_text(encoding="utf-8"))["id"], answer.ref or ""
+        if own and own.rstrip("/").rpartition("/")[2] != name.rpartition("/")[2]:
+            raise RefusedError(
+                f"Kaggle calls the kernel {own}, not {name}, so that its run cannot be followed: give another --name"
+            )
         if not answer.version_number:
             raise UnansweredError("Kaggle took the kernel and gave it no version number; send this command again")
         return int(answer.version_number)
@@ -97,6 +131,10 @@ class Notebooks:
             return str(text).splitlines()
         return "".join(str(event.get("data", "")) for event in events if isinstance(event, dict)).splitlines()
 
+    def follow(self, kernel: str) -> "Followed":
+        """The lines of its running log, as they come."""
+        return Followed(lambda: self._api.kernels_logs_stream(kernel))
+
     def output(self, kernel: str, folder: Path) -> None:
         """Download what it wrote."""
         self._ask(lambda: self._api.kernels_output(kernel, str(folder), force=True, quiet=True))
@@ -111,6 +149,65 @@ class Notebooks:
         if not answer.ref:
             raise UnansweredError("Kaggle gave the submission no reference; run `python -m pipeline ledger sync`")
         return str(answer.ref)
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise UnansweredError once so many seconds are over, again and again until what is inside gives way."""
+    over = False
+
+    def end(*_: Any) -> None:
+        nonlocal over
+        over = True
+        raise TimeoutError("the deadline has passed")
+
+    kept = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    except UnansweredError:
+        if not over:
+            raise
+        raise UnansweredError(
+            f"the data set was not there after {seconds:,.0f} s: the line is slow, or a proxy or firewall blocks the "
+            "upload host; allow it or give a longer --deadline, and send this command again"
+        ) from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, kept)
+
+
+class Followed:
+    """Lines of a log that a thread reads. It begins again where the line breaks, and the site then from the start."""
+
+    def __init__(self, stream: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        self._stream = stream
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def new(self) -> list[str]:
+        """Those that came since they were last asked for."""
+        return [self._lines.get() for _ in range(self._lines.qsize())]
+
+    def ended(self, wait_s: float) -> list[str]:
+        """The last ones, of a run that is over."""
+        self._thread.join(wait_s)
+        return self.new()
+
+    def _read(self) -> None:
+        seen, tries = 0, 0
+        while tries < STREAM_TRIES:
+            try:
+                for at, event in enumerate(self._stream()):
+                    if at >= seen:
+                        seen, tries = at + 1, 0
+                        for line in str(event.get("data") or "").splitlines():
+                            self._lines.put(line)
+                return
+            except (OSError, ValueError):  # its progress is not worth a failure; the run's end is asked for elsewhere
+                tries += 1
+                time.sleep(STREAM_PAUSE_S)
 
 
 def failure(status: str, reason: str, log: list[str]) -> str:

@@ -19,6 +19,7 @@ from pipeline.base.console import progress_bar
 from pipeline.base.params import load_params
 from pipeline.leaderboard.site import (
     BusyError,
+    NotebooksOnlyError,
     NotThereError,
     RefusedError,
     SentSubmission,
@@ -41,6 +42,7 @@ LOGIN = (
 )
 SAYS_RULES = ("rule", "accept")
 SAYS_NOTEBOOK = ("notebook", "kernel", "code competition")
+TAKES_NOTEBOOKS = "takes notebooks only"  # in our own sentence about it
 SAYS_CLOSED = ("closed", "ended", "deadline", "disabled", "no longer", "not accepting", "has finished")
 SAYS_LIMIT = ("limit", "exceeded", "maximum", "too many submissions", "daily", "allowance", "quota")
 
@@ -130,6 +132,15 @@ class Kaggle(Site):
         """See `Site`."""
         return self._ask("download_data_files", "ApiDownloadDataFilesRequest", competition_name=self.slug)
 
+    def notebooks_only(self) -> bool:
+        """See `Site`."""
+        try:
+            with _one_sentence(lambda error: self.hidden(sentence(error, self.slug))):
+                found = self._call("get_competition", "ApiGetCompetitionRequest", competition_name=self.slug)
+        except SiteError:
+            return False  # what is asked next says what the trouble is
+        return bool(found.is_kernels_submissions_only)
+
     def notebooks(self) -> Notebooks:
         """See `Site`."""
 
@@ -149,8 +160,13 @@ class Kaggle(Site):
         return _hidden(text, self._api.config_values)
 
     def _ask(self, call: str, request_name: str, **fields: Any) -> Any:
-        with _one_sentence(lambda error: self.hidden(sentence(error, self.slug, self._competition(error)))):
-            return self._call(call, request_name, **fields)
+        try:
+            with _one_sentence(lambda error: self.hidden(sentence(error, self.slug, self._competition(error)))):
+                return self._call(call, request_name, **fields)
+        except RefusedError as error:
+            if TAKES_NOTEBOOKS in str(error):
+                raise NotebooksOnlyError(str(error)) from None
+            raise
 
     def _call(self, call: str, request_name: str, **fields: Any) -> Any:
         from kagglesdk.competitions.types import competition_api_service
@@ -357,7 +373,7 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
     known = competition is not None
     if _has(said, SAYS_NOTEBOOK) or (known and competition.is_kernels_submissions_only):
         return (
-            f"{slug} takes notebooks only: `python -m pipeline upload --notebook -m MESSAGE` sends a bundle and a "
+            f"{slug} {TAKES_NOTEBOOKS}: `python -m pipeline upload --notebook -m MESSAGE` sends a bundle and a "
             f"kernel, runs it and submits its output (docs/code-competitions.md); by hand: {page}"
         )
     if _has(said, SAYS_CLOSED) or (known and competition.submissions_disabled):

@@ -1,0 +1,34 @@
+"""The ids that a sample submission asks for, with what the organiser's test table says of them."""
+
+import numpy as np
+
+from pipeline.base.texts import Texts, joined_texts
+from pipeline.tables.table import Table, id_table, rows_with
+
+MIN_SHARE = 0.5  # of a table's rows must lead to images, or hold ids, or the table is about something else
+
+
+def column_holding(table: Table, ids: set[str]) -> str | None:
+    """The column that holds these ids: all of them, or at least half, whichever column has most."""
+    counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
+    best = max(counts, key=lambda column: counts[column], default=None)
+    return best if best is not None and counts[best] >= MIN_SHARE * len(ids) else None
+
+
+def rows_for(table: Table, column: str, ids: Texts) -> Table:
+    """The table's row of each id, in this order; blank where it has none."""
+    rows = rows_with(table.column(column), ids)
+    with_blank = tuple(joined_texts([cells, Texts([""])]) for cells in table.cells)
+    return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
+
+
+def asked_table(id_column: str, ids: Texts, table: Table | None) -> Table:
+    """The ids, a row each, and what `table` says of them, where it does."""
+    own = id_table(id_column, ids)
+    column = column_holding(table, set(ids)) if table is not None else None
+    if table is None or column is None:
+        return own
+    rows = rows_for(table, column, ids)
+    others = [at for at, name in enumerate(rows.header) if name != id_column]
+    header = (*own.header, *(rows.header[at] for at in others))
+    return Table(own.name, header, (*own.cells, *(rows.cells[at] for at in others)))
