@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.project import NAMES
+
 REQUIRED = "FOLDBOARD_CLUSTER"  # set where the tests must not be skipped
 NUMBERS = itertools.count()
 PATIENCE_S = 120
@@ -80,9 +82,9 @@ class Lan:
     def environment(self):
         """For all who speak with Ray."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {
+        return os.environ | NAMES | {
             "PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0",
-            "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
         }  # fmt: skip
 
 
@@ -145,9 +147,7 @@ class Machine:
 
     def kill(self):
         """A power cut, but that the kernel closes its connections."""
-        for process in self.processes()[:1] or []:
-            with contextlib.suppress(psutil.Error):
-                process.kill()  # the first of its process namespace
+        self.signal(signal.SIGKILL)
         self.process.kill()
         self.process.wait()
 
