@@ -16,7 +16,7 @@ DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 FLOORS = (  # from the ground up; rooms of one floor do not know each other
     ("base",),
     ("competition", "archive", "loop", "report"),
-    ("tables", "models", "submission", "split", "audit"),
+    ("tables", "models", "submission", "split", "audit", "engines"),
     ("scoring", "training", "images"),
     ("layout", "bundle", "workbench"),
     ("panels",),
@@ -191,6 +191,6 @@ def test_the_top_level_holds_what_the_readme_says():
     assert top <= {
         ".ci", ".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "README.md", "benchmarks", "constraints.txt", "data", "docs",
         "dvc.yaml", "params.yaml", "pipeline", "pyproject.toml", "recipes", "requirements-dev.txt",
-        "requirements-extra.txt", "requirements.txt",
+        "requirements-extra.txt", "requirements-ray.txt", "requirements.txt",
         "submissions", "tests", "dvc.lock",
     }  # fmt: skip

@@ -491,6 +491,8 @@ def test_folds_give_each_fold_as_many_devices_as_it_has_ranks():
     assert num_at_once([], 8, ranks=3) == 2
     assert num_at_once([], 2, ranks=4) == 1
     assert num_at_once([], 8, ranks=1) == 8
+    assert num_at_once([], 8, ranks=1, threads=3) == 2
+    assert num_at_once([], 8, ranks=4, threads=2) == 2, "a rank has a core at least"
     assert num_at_once([2, 2], 16, ranks=1) == 4
 
 

@@ -1,30 +1,27 @@
-"""Runs the stages of stale folds in workers that are forked from one process, which has imported torch once.
+"""Runs the stages of stale folds in workers of an engine.
 
 A finished stage goes into DVC's cache and run-cache at once, so that a later crash costs nothing.
 """
 
 import contextlib
 import itertools
-import multiprocessing
 import os
-import runpy
 import signal
-import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import connection, process
+from multiprocessing import connection
 from pathlib import Path
 from typing import IO, Any
 
 from tqdm import tqdm
 
 from pipeline.base import console
-from pipeline.commands.fold_record import Record, command_of
+from pipeline.commands.fold_record import Record, command_of, inputs_of, relative
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 from pipeline.commands.time_left import TimeLeft
+from pipeline.engines.job import Engine, GoneError, Job, Place, Worker
 
 POLL_S = 0.1
 SAY_EVERY_S = 60.0  # where there is no terminal
@@ -40,7 +37,8 @@ class Fold:
     stages: deque[Any]  # of dvc.stage.PipelineStage
     threads: int = 1
     slot: int = -1  # its place among the jobs: a line on the screen, a CUDA device
-    worker: process.BaseProcess | None = None
+    place: Place | None = None  # its room in the engine
+    worker: Worker | None = None
     unread: IO[bytes] | None = None  # its log, open where the screen has read to
     since: float = 0.0  # when its stage was started
     last_line: str = ""
@@ -69,9 +67,9 @@ def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
 class Pool:
     """Runs folds, at most `jobs` at a time. Left early, it ends the workers and keeps what had finished."""
 
-    def __init__(self, record: Record, context: Any, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
+    def __init__(self, record: Record, engine: Engine, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
         self.failures: list[Failure] = []
-        self._record, self._context, self._screen = record, context, screen
+        self._record, self._engine, self._screen = record, engine, screen
         self._devices, self._logs = devices, logs
         self._running: list[Fold] = []
 
@@ -80,12 +78,14 @@ class Pool:
 
     def __exit__(self, *_: object) -> None:
         with undisturbed():
-            for fold in self._running:
-                _interrupt(fold)
-            for fold in self._running:
+            started = [fold for fold in self._running if fold.worker]
+            for worker in [fold.worker for fold in started if fold.worker]:
+                worker.interrupt()
+            for fold in started:
                 _end(fold)
                 self._settle(fold)
             self._screen.close()
+            self._engine.close()
 
     def run(self, folds: Sequence[Fold], jobs: int, *, stretch: bool) -> None:
         """Run each fold's stages to the end, a failed fold's no further; see `failures`, and `at_once`."""
@@ -93,9 +93,15 @@ class Pool:
         waiting = deque(folds)
         while waiting or self._running:
             unfinished = len(waiting) + len(self._running)
-            while waiting and len(self._running) < at_once(jobs, unfinished=unfinished, stretch=stretch):
-                self._begin(waiting.popleft())
-            connection.wait([fold.worker.sentinel for fold in self._running if fold.worker], timeout=POLL_S)
+            try:
+                while waiting and len(self._running) < at_once(jobs, unfinished=unfinished, stretch=stretch):
+                    place = self._engine.admit(len(self._running))
+                    if place is None:
+                        break
+                    self._begin(waiting.popleft(), place)
+            except GoneError as error:
+                self._give_up(waiting, str(error))
+            connection.wait({fold.worker.sentinel for fold in self._running if fold.worker}, timeout=POLL_S)
             for fold in list(self._running):
                 ended = fold.worker is not None and fold.worker.exitcode is not None
                 self._screen.show(fold)
@@ -103,12 +109,21 @@ class Pool:
                     self._go_on(fold)
             self._screen.tick()
 
-    def _begin(self, fold: Fold) -> None:
+    def _give_up(self, waiting: deque[Fold], why: str) -> None:
+        """None of those that wait will be started."""
+        while waiting:
+            fold = waiting.popleft()
+            self.failures.append(Failure(fold.stages[0].addressing, f"was not started: {why}"))
+            self._screen.left.end(fold.name)
+
+    def _begin(self, fold: Fold, place: Place) -> None:
         changed = self._record.changed_since(fold.stages[0])
         if changed:
             self._refuse(fold, changed)
             self._screen.left.end(fold.name)
+            place.release()
             return
+        fold.place = place
         taken = {other.slot for other in self._running}
         fold.slot = next(slot for slot in itertools.count() if slot not in taken)
         log = self._logs / f"{fold.name}.log"
@@ -124,15 +139,15 @@ class Pool:
         with log.open("a", encoding="utf-8") as handle:
             handle.write(f"{COMMAND}{stage.cmd}\n")
         environment = {"DVC_STAGE": stage.addressing, "DVC_ROOT": stage.repo.root_dir}  # as DVC sets them
-        if len(self._devices) > 1:
+        if self._devices:
             environment["CUDA_VISIBLE_DEVICES"] = self._devices[fold.slot % len(self._devices)]
-        fold.worker = self._context.Process(
-            target=_work,
-            args=(module, argv),
-            kwargs={"log": log, "threads": fold.threads, "environment": environment},
-        )
+        job = Job(
+            stage=stage.addressing, fold=fold.name, module=module, argv=argv, threads=fold.threads, log=str(log),
+            environment=environment, outputs=[relative(out, stage) for out in stage.outs],
+            inputs=inputs_of(stage) if self._engine.elsewhere else {},
+        )  # fmt: skip
         fold.since = time.monotonic()
-        fold.worker.start()
+        fold.worker = self._engine.start(job)
 
     def _go_on(self, fold: Fold) -> None:
         """The worker of `fold` has ended: record its stage, start the next one or give up the slot."""
@@ -143,6 +158,8 @@ class Pool:
                 self._start(fold)
                 return
         self._running.remove(fold)
+        assert fold.place
+        fold.place.release()
         self._screen.done(fold)
 
     def _settle(self, fold: Fold) -> bool:
@@ -196,6 +213,10 @@ class Screen:
             running = stage_line(stage, time.monotonic() - fold.since, fold.last_line)
             self._line(fold).set_description_str(cut_to_terminal(running))
 
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        say_above(self._bar, line)
+
     def begin(self, fold: Fold) -> None:
         """Its first stage has been started."""
         self.left.begin(fold.name, fold.since)
@@ -232,41 +253,6 @@ class Screen:
         if fold.slot not in self._lines:
             self._lines[fold.slot] = tqdm(bar_format="{desc}", position=1 + fold.slot, leave=False)
         return self._lines[fold.slot]
-
-
-def _work(module: str, argv: list[str], *, log: Path, threads: int, environment: dict[str, str]) -> None:
-    """In the worker: what `python -m module argv` does, on `threads` threads, its lines added to `log`."""
-    os.setpgrp()  # a terminal's Ctrl-C goes to the parent, which passes it on once
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if we were started in the background
-    handle = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.update(environment)
-    from pipeline.loop.device import limit_threads
-
-    limit_threads(threads)
-    for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == __name__.split(".", maxsplit=1)[0]]:
-        del sys.modules[name]  # a model card's code fingerprint counts our modules that are imported
-    sys.argv = [module, *argv]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-def _end_with_parent() -> None:
-    """End with `folds`, and with the server that this worker was forked from: without it nobody learns how we end."""
-    parent, server = multiprocessing.parent_process(), os.getppid()
-    assert parent
-    while os.getppid() == server and not connection.wait([parent.sentinel], console.PARENT_POLL_S):
-        pass
-    console.end_orphan()
-
-
-def _interrupt(fold: Fold) -> None:
-    """As Ctrl-C does, so that the worker removes its half-written files."""
-    assert fold.worker
-    if fold.worker.exitcode is None and fold.worker.pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(fold.worker.pid, signal.SIGINT)
 
 
 def _end(fold: Fold) -> None:

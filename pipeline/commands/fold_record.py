@@ -14,7 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pipeline.base import console
-from pipeline.base.files import whole_file
+from pipeline.base.files import md5_of, whole_file
 
 TORN = ".torn"
 FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer@0`, ...
@@ -147,3 +147,25 @@ def command_of(stage: Any) -> tuple[str, list[str]]:
             "dvc.yaml is `python -m module ...`. Use `dvc repro`"
         )
     return words[2], words[3:]
+
+
+def relative(file: Any, stage: Any) -> str:
+    """The path of a dependency or an output from the project's root."""
+    return Path(file.fs_path).relative_to(stage.repo.root_dir).as_posix()
+
+
+def inputs_of(stage: Any) -> dict[str, str]:
+    """Path -> md5 of each file that the stage depends on, once `must_run` said yes, and of what makes them packages."""
+    found: dict[str, str] = {}
+    for dep in stage.deps:
+        name = relative(dep, stage)
+        if dep.hash_info.name != "md5":  # params.yaml, of which DVC compares parts
+            found[name] = md5_of(Path(dep.fs_path))
+        elif dep.hash_info.isdir:
+            found |= {f"{name}/{'/'.join(key)}": value.value for key, _, value in dep.get_obj()}
+        else:
+            found[name] = dep.hash_info.value
+    root = Path(stage.repo.root_dir)
+    folders = {folder for name in found if name.endswith(".py") for folder in Path(name).parents}
+    packages = [folder / "__init__.py" for folder in folders if (root / folder / "__init__.py").is_file()]
+    return found | {path.as_posix(): md5_of(root / path) for path in packages}

@@ -5,12 +5,14 @@ DVC decides what is stale and what its run-cache holds. dvc.lock is written once
 """
 
 import argparse
+import contextlib
 import importlib
 import logging
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -26,11 +28,15 @@ from pipeline.base.params import (
     load_section,
     load_train,
 )
-from pipeline.commands import places
+from pipeline.commands import fold_engine, places
+from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.repro import reproduce
+from pipeline.engines.job import Engine
+from pipeline.engines.leases import Leases, cpu_slots
+from pipeline.engines.local import LocalEngine
 
 PRELOAD = ("torch", "torch._dynamo")  # an optimiser's first step imports the latter: 1 to 2 s in each process
 CUDA_BYTES = 2 << 30  # of a device for each process: its context, libraries, workspaces
@@ -41,6 +47,8 @@ SAFETY = 2  # times what a fold is expected to keep: the step's own scratch memo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line."""
     parser.add_argument("--jobs", type=_job_count, help="folds at a time; default: by GPU memory, else one a core")
+    parser.add_argument("--threads", type=_job_count, help="of each fold; default: cores / jobs. They decide the bytes")
+    fold_engine.add_arguments(parser)
     places.add_path(parser, "--logs", places.LOGS, "folder for each fold's log")
 
 
@@ -52,7 +60,9 @@ def run(args: argparse.Namespace) -> None:
     train = load_section(places.PARAMS, "train", TrainParams)
     torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay
     run_folds(
+        where=fold_engine.where_of(args),
         jobs=args.jobs,
+        threads=args.threads,
         device=load_section(places.PARAMS, "compute", ComputeParams).device,
         logs=args.logs,
         preload=() if torch_alone else ("timm",),
@@ -65,10 +75,14 @@ def _job_count(text: str) -> int:
     return int(text)
 
 
-def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[str] = ()) -> None:
+def run_folds(
+    *, jobs: int | None, device: str, logs: Path, preload: Sequence[str] = (), threads: int | None = None,
+    where: Where = HERE,
+) -> None:  # fmt: skip
     """Bring every fold's stages up to date, `jobs` folds at a time (None: as accelerators have room, or cores).
 
-    device: as params.yaml's compute.device; logs: folder for a log a fold; preload: what else to import once.
+    threads: of each fold (None: the cores, divided by the folds at a time); where: the engine; device: as params.yaml's
+    compute.device; logs: folder for a log a fold; preload: what else to import once.
     Raises ValueError if a fold failed or cannot be recorded; the others are recorded all the same.
     """
     from dvc.exceptions import DvcException
@@ -88,11 +102,13 @@ def run_folds(*, jobs: int | None, device: str, logs: Path, preload: Sequence[st
                     return
                 upstream = [stage for stage in stages if stage not in of_folds(stages)]
                 upstream_is_stale = any(stage.changed() for stage in upstream)
-                context = _start_server([*PRELOAD, *preload, *sorted({command_of(s)[0] for s in of_folds(stages)})])
+                modules = sorted({command_of(stage)[0] for stage in of_folds(stages)})
+                context = _start_server([*PRELOAD, *preload, *modules]) if where.is_local else None
             if upstream_is_stale:
                 reproduce([stage.addressing for stage in upstream], logs / "upstream.log")
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
-                failures = _run_stale(Record(repo), context, jobs=jobs, device=device, logs=logs)
+                wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where)
+                failures = _run_stale(Record(repo), context, wanted, logs)
     except SCMError as error:
         raise ValueError(f"{error}, and DVC only works inside one; run `git init`, then this again") from error
     except DvcException as error:
@@ -125,29 +141,40 @@ def _start_server(preload: list[str]) -> Any:
     return context
 
 
-def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, logs: Path) -> list[Failure]:
-    with terminated_as_interrupted():
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the user asked for; see `run_folds`."""
+
+    jobs: int | None
+    threads: int | None
+    device: str
+    where: Where
+
+
+def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
+    with terminated_as_interrupted(), contextlib.ExitStack() as held:
         try:
             folds = [Fold(name, stages) for name, stages in record.stale_folds().items() if record.advance(stages)]
             if not folds:
                 return []
-            room = _ask(context, device, [command_of(stage) for fold in folds for stage in fold.stages])
-            frozen = load_section(places.PARAMS, "model", ModelParams).frozen
-            ranks = 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
-            width = min(len(folds), jobs or num_at_once(room, console.num_cores(), ranks=ranks))
+            ranks = num_ranks()
+            room: list[int] = []
+            devices: list[str] = []
+            if context is not None:
+                commands = [command_of(stage) for fold in folds for stage in fold.stages]
+                room, devices = _leased(lambda: _ask(context, wanted.device, commands), wanted.device, ranks, held)
+            cores = console.num_cores()
+            width = min(len(folds), wanted.jobs or num_at_once(room, cores, ranks=ranks, threads=wanted.threads or 1))
             for fold in folds:
-                fold.threads = max(1, console.num_cores() // width)
-            recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
-            taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
-            epochs = {
-                fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
-                for fold, recipe in zip(folds, recipes, strict=True)
-            }
-            growing = taught or any(recipe.start_side for recipe in recipes)
-            screen = Screen(epochs, growing=growing)
-            devices = grouped(_visible_devices(len(room)), ranks) if device in ("auto", "cuda") else []
-            with Pool(record, context, screen=screen, devices=devices, logs=logs) as pool:
-                pool.run(folds, width, stretch=not jobs and not room)
+                fold.threads = wanted.threads or max(1, cores // width)
+            screen = _screen(folds)
+            if context is not None:
+                engine: Engine = LocalEngine(context, None if room else cpu_slots())
+            else:
+                engine = wanted.where.connect(threads=folds[0].threads, ranks=ranks, logs=logs, say=screen.say)
+                width = wanted.jobs or len(folds)
+            with Pool(record, engine, screen=screen, devices=devices, logs=logs) as pool:
+                pool.run(folds, width, stretch=not wanted.jobs and not room and context is not None)
             return pool.failures
         except KeyboardInterrupt:
             console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
@@ -157,16 +184,62 @@ def _run_stale(record: Record, context: Any, *, jobs: int | None, device: str, l
                 record.write()
 
 
+def num_ranks() -> int:
+    """How many processes train a fold together, as its stages read it."""
+    frozen = load_section(places.PARAMS, "model", ModelParams).frozen
+    return 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
+
+
+def _screen(folds: Sequence[Fold]) -> Screen:
+    """What shows how far they are."""
+    recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
+    frozen = load_section(places.PARAMS, "model", ModelParams).frozen
+    taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
+    epochs = {
+        fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
+        for fold, recipe in zip(folds, recipes, strict=True)
+    }
+    return Screen(epochs, growing=taught or any(recipe.start_side for recipe in recipes))
+
+
+def _leased(
+    ask: Callable[[], list[int]], device: str, ranks: int, held: contextlib.ExitStack
+) -> tuple[list[int], list[str]]:
+    """Room on each accelerator that no other `folds` of this machine is using, and what each fold at once may see of
+    them: its CUDA_VISIBLE_DEVICES.
+
+    Until `held` ends they are ours. Where fewer were free than a fold has ranks, room is asked for once more. The
+    second list is empty where there is nothing to choose from.
+    """
+    room, waited = ask(), []
+    if not room:
+        return [], []
+    several = device in ("auto", "cuda")
+    names = _visible_devices(len(room)) if several else [device]
+
+    def say(line: str) -> None:
+        waited.append(line)
+        console.say(line)
+
+    leases = Leases(names).take_free(say, at_least=min(ranks, len(names)))
+    for lease in leases:
+        held.callback(lease.release)
+    room = ask() if waited else room
+    ours = [names.index(lease.name) for lease in leases]
+    choice = grouped([names[at] for at in ours], ranks) if several and len(names) > 1 else []
+    return [room[at] for at in ours], choice
+
+
 def _is_trained(fold: Fold) -> bool:
     """Whether its next stage trains, not only infers."""
     return command_of(fold.stages[0])[0].endswith(".train")
 
 
-def num_at_once(room: Sequence[int], num_cores: int, *, ranks: int) -> int:
+def num_at_once(room: Sequence[int], num_cores: int, *, ranks: int, threads: int = 1) -> int:
     """How many folds to run at once; of several ranks each has as many devices, or cores, to itself."""
-    if ranks > 1:
-        return max(1, (len(room) or num_cores) // ranks)
-    return num_on_accelerators(room, num_cores) or num_cores
+    if room and ranks > 1:
+        return max(1, len(room) // ranks)
+    return num_on_accelerators(room, num_cores) or max(1, num_cores // max(ranks, threads))
 
 
 def grouped(devices: Sequence[str], ranks: int) -> list[str]:

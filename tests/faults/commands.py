@@ -119,30 +119,7 @@ class Checkout(Project):
         return output
 
     def make_stale(self, stages):
-        """Forget that `stages` ran, everywhere that DVC knows it."""
-        from dvc.utils.serialize import modify_yaml
-
-        commands, outs = set(), []
-        with modify_yaml(self.root / "dvc.lock") as lock:
-            for stage in stages:
-                entry = lock["stages"][stage]
-                commands.add(entry["cmd"])
-                outs += [(out["path"], out["md5"]) for out in entry["outs"]]
-                for out in entry["outs"]:
-                    out["md5"] = NO_HASH
-            if "submit" in stages:
-                del lock["stages"]["submit"]  # receipt.json has the sha256 of dvc.lock as it was before
-                lock["stages"].pop("report", None)  # and its page shows that
-        for path, md5 in outs:
-            out = self.root / path
-            if out.is_dir():  # the links to a user's own metric
-                shutil.rmtree(out)
-            else:
-                out.unlink()
-            (self.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink(missing_ok=True)  # metrics are not there
-        for run in list((self.root / ".dvc/cache/runs").rglob("*")):
-            if run.is_file() and yaml.safe_load(run.read_text())["cmd"] in commands:
-                shutil.rmtree(run.parent)
+        forget(self.root, stages)
 
     def result(self):
         """What must be the same: hand-over files and dvc.lock, by sha256."""
@@ -183,6 +160,33 @@ class Checkout(Project):
         for blob in (self.root / ".dvc/cache/files/md5").glob("??/*"):
             if len(blob.name) == len(NO_HASH) - 2:  # else a temporary name
                 assert hashlib.md5(blob.read_bytes()).hexdigest() == blob.parent.name + blob.name, blob
+
+
+def forget(root, stages):
+    """Forget that `stages` ran, everywhere that DVC knows it, and delete what they wrote."""
+    from dvc.utils.serialize import modify_yaml
+
+    commands, outs = set(), []
+    with modify_yaml(root / "dvc.lock") as lock:
+        for stage in stages:
+            entry = lock["stages"][stage]
+            commands.add(entry["cmd"])
+            outs += [(out["path"], out["md5"]) for out in entry["outs"]]
+            for out in entry["outs"]:
+                out["md5"] = NO_HASH
+        if "submit" in stages:
+            del lock["stages"]["submit"]  # receipt.json has the sha256 of dvc.lock as it was before
+            lock["stages"].pop("report", None)  # and its page shows that
+    for path, md5 in outs:
+        out = root / path
+        if out.is_dir():  # the links to a user's own metric
+            shutil.rmtree(out)
+        else:
+            out.unlink()
+        (root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]).unlink(missing_ok=True)  # metrics are not there
+    for run in list((root / ".dvc/cache/runs").rglob("*")):
+        if run.is_file() and yaml.safe_load(run.read_text())["cmd"] in commands:
+            shutil.rmtree(run.parent)
 
 
 def _family(run):

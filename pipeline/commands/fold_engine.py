@@ -1,0 +1,80 @@
+"""Where `folds` runs its stages: on this machine, or on the nodes of a cluster.
+
+It decides no byte of a result, so it is an option or a variable of the environment, and neither a parameter nor a
+dependency.
+"""
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.base import allocator
+from pipeline.engines import clusters
+from pipeline.engines.placement import Need
+from pipeline.engines.remote import RemoteEngine
+
+LOCAL = "local"
+ENGINE, ADDRESS, GPUS = "FOLDBOARD_ENGINE", "FOLDBOARD_ADDRESS", "FOLDBOARD_GPUS"
+LOG = "engine.log"
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the user chose. gpus: of a node, for each fold, where the engine is not local."""
+
+    engine: str = LOCAL
+    address: str = ""
+    gpus: float = 0.0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether folds run on this machine."""
+        return self.engine == LOCAL
+
+    def connect(self, *, threads: int, ranks: int, logs: Path, say: Callable[[str], None]) -> RemoteEngine:
+        """The engine elsewhere, for folds of so many threads, all ranks together. Raises ValueError.
+
+        A fold's ranks are on one node, and each has a core at least.
+        """
+        if 0 < self.gpus < ranks and ranks > 1:
+            raise ValueError(
+                f"{self.gpus:g} GPUs are too few for a fold of {ranks} ranks (compute.ranks): give --gpus {ranks}, or 0"
+            )
+        need = Need(max(threads, ranks), self.gpus)
+        allocator.set_environment()  # what the environment decides is sent along
+        return RemoteEngine(self.engine, self.address, need=need, log=logs / LOG, say=say)
+
+
+HERE = Where()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `folds`."""
+    names = (LOCAL, *clusters.KINDS)
+    parser.add_argument("--engine", choices=names, help=f"where folds run; default: {ENGINE}, else {LOCAL}")
+    parser.add_argument("--address", help=f"of the cluster, HOST:PORT; default: {ADDRESS}, else one is begun here")
+    parser.add_argument("--gpus", type=float, help=f"of a node, for each fold; not of {LOCAL}; default: {GPUS}, else 0")
+
+
+def where_of(args: argparse.Namespace) -> Where:
+    """Options before the environment. Raises ValueError for an engine that cannot be used, with what to do."""
+    engine = args.engine or os.environ.get(ENGINE) or LOCAL
+    if engine not in (LOCAL, *clusters.KINDS):
+        raise ValueError(f"{ENGINE} is {engine!r}; it must be one of {', '.join((LOCAL, *clusters.KINDS))}")
+    address = args.address or os.environ.get(ADDRESS, "")
+    if engine != LOCAL:
+        clusters.refuse_missing(engine, address)
+    return Where(engine, address, args.gpus if args.gpus is not None else _number(os.environ.get(GPUS, "0")))
+
+
+def _number(text: str) -> float:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise ValueError(f"{GPUS} is {text!r}; it must be a number from 0 up")
+    return found

@@ -1,0 +1,98 @@
+"""A project whose folds run elsewhere, and what a run that nobody disturbed left of it."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+from tests.faults.commands import forget, handed_over
+from tests.machines import PATIENCE_S
+from tests.project import NAMES, Project
+
+STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
+INTERVAL_S = 0.2  # between states, in place of 2 s: folds are short
+
+
+def folds(*words):
+    return [sys.executable, "-m", "pipeline", "folds", "--threads", "1", *words]
+
+
+def until(true):
+    """Wait for it."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+class Competition(Project):
+    """Two folds of so many epochs, on this machine: `dvc repro` has made their stages."""
+
+    def __init__(self, root, *, epochs):
+        super().__init__(root, num_folds=2)
+        self.params["train"] |= {"epochs": epochs, "valid_every": epochs}
+        self.save()
+        path = root / "pipeline/training/resume.py"
+        changed, count = re.subn("\nMIN_INTERVAL_S = 2.0", f"\nMIN_INTERVAL_S = {INTERVAL_S}", path.read_text())
+        assert count == 1
+        path.write_text(changed)
+        self.dvc("repro", *STAGES)
+        self.whole = self.left()
+
+    def left(self):
+        """(path -> sha256 of all that stages hand on, dvc.lock)."""
+        return handed_over(self.root), (self.root / "dvc.lock").read_bytes()
+
+    def forget(self, *stages):
+        """As if these had never run. Their logs are gone too."""
+        forget(self.root, stages)
+        for path in (self.root / "data/logs").glob("*.log"):
+            path.unlink()
+
+    def check(self):
+        """All is as a run on this machine leaves it."""
+        assert self.left() == self.whole
+        assert not re.search("(teach|train|infer)@", self.dvc("status", *STAGES))
+        assert not list((self.root / "data").rglob("*.part"))
+        assert not list((self.root / "data/scratch").glob("*"))
+
+    def log(self, fold):
+        """What it has said so far."""
+        path = self.root / f"data/logs/{fold}.log"
+        return path.read_text() if path.is_file() else ""
+
+    def node(self, fold):
+        """The address of the node that it is on, "" before it is on any."""
+        return (re.findall(r"(?m)^on (\S+)", self.log(fold)) or [""])[-1]
+
+    def steps(self, fold):
+        """Of the fold's states at home."""
+        return [int(path.name.split("-")[3]) for path in (self.root / "data/scratch").glob(f"{fold}-*.pt")]
+
+
+class Run:
+    """`folds` at work."""
+
+    def __init__(self, project, command, environment=None):
+        self.project, self.output = project, project.root / "output"
+        with self.output.open("wb") as handle:
+            self.process = subprocess.Popen(
+                command, cwd=project.root, env=environment or os.environ | NAMES, stdout=handle, stderr=handle
+            )
+
+    def wait_for(self, pattern, *fold_names):
+        """Until the log of each of these folds has the pattern. Seconds that it took."""
+        began = time.monotonic()
+        while not all(re.search(pattern, self.project.log(fold)) for fold in fold_names):
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() - began < PATIENCE_S, self.said()
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def said(self):
+        return self.output.read_text() + "".join(f"--- {fold}\n{self.project.log(fold)}" for fold in "01")
+
+    def end(self, code=0):
+        assert self.process.wait(PATIENCE_S) == code, self.said()
+        return self.output.read_text()
