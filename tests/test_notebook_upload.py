@@ -263,6 +263,10 @@ FAILURES = {
     "quota used up": (lambda w: w.trouble.update(GetSubmissionLimits=(403, {"code": 403, "message": "limit"}, {})), "no submission to birds is left"),
     "gpu weekly limit": (lambda w: w.push_error.update(error="Maximum weekly GPU quota of 30.00 hours reached."), "leave --gpu out"),
     "gpu weekly limit, as an answer": (lambda w: w.trouble.update(SaveKernel=LIMIT), "leave --gpu out"),
+    "kernel of another form": (lambda w: w.trouble.update(SaveKernel=(400, {"code": 400, "message": "Kernel title is not valid"}, {})), "Kaggle refused (400): see"),
+    "no room for data sets": (lambda w: w.trouble.update(CreateDataset=(400, {"code": 400, "message": "Dataset storage limit exceeded"}, {})), "Kaggle refused (400): see"),
+    "kernel that cannot be asked about": (lambda w: w.trouble.update(GetKernelSessionStatus=(401, {"code": 401, "message": "Unauthenticated"}, {})), "Kaggle does not know who you are"),
+    "version that is not taken": (lambda w: w.trouble.update(CreateCodeSubmission=(404, {"code": 404, "message": "Notebook version not found"}, {})), "Kaggle refused (404): see"),
     "another name": (lambda w: setattr(w, "kernel_ref", "/code/somebody/birds-foldboard-2"), "give another --name"),
     "run failed": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
     "timeout": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
@@ -287,6 +291,8 @@ def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
     [last] = [line for line in out.splitlines() if line.startswith("error: ")]
     assert said in last and "Traceback" not in out
     assert not project.world.submissions
+    of_a_file = ("Kaggle has no competition", "takes notebooks only: `python", "no submission to birds is left")
+    assert name == "quota used up" or not any(words in last for words in of_a_file), "it is about a notebook"
 
 
 def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project):
