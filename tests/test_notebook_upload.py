@@ -211,6 +211,19 @@ def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
     assert code == 0 and "of before" not in out, out
 
 
+def test_the_output_of_a_version_that_was_pushed_by_hand_since_is_not_taken_for_this_ones(project):
+    """The site tells of the newest version's run alone."""
+    project.world.before["GetKernelSessionStatus"] = lambda: (
+        project.world.kernels.append({"text": "by hand"}) if len(project.world.kernels) == 1 else None
+    )
+    code, out = send(project)
+    assert code == 2 and "version 2 of somebody/birds-foldboard was pushed since version 1" in out, out
+    assert not project.world.submissions
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "kernel       somebody/birds-foldboard version 3" in out, out
+
+
 def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(project):
     """Somebody sent another version since: a kernel reads the newest, so ours is sent once more."""
     project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]

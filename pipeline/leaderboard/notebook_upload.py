@@ -106,7 +106,9 @@ def send_notebook(
     for line in _await_run(steps, sending, notebooks):
         if line.startswith("speed "):
             checks.speed(line)
-    checks.output(_output(sending, notebooks))
+    made = _output(sending, notebooks)
+    _refuse_another(steps, sending, notebooks)
+    checks.output(made)
     return _submit(steps, sending, checks, site, notebooks, ledger, receipt)
 
 
@@ -308,6 +310,18 @@ def _output(sending: Sending, notebooks: Notebooks) -> bytes:
             there = sorted(path.name for path in Path(name).iterdir())
             raise RefusedError(f"the kernel wrote no {sending.file_name}; it wrote {there[:5]}")
         return found.read_bytes()
+
+
+def _refuse_another(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
+    """Raise RefusedError where the run and output that the site told of are another version's, pushed by hand since."""
+    newest, own = notebooks.newest(sending.ref), steps.kernel_version
+    if own is not None and newest > own:
+        steps.kernel_version = None
+        _note(steps, sending)
+        raise RefusedError(
+            f"version {newest} of {sending.ref} was pushed since version {own}, and the site tells of the newest one's "
+            "run alone: nothing was submitted; send this command again: the kernel is pushed anew"
+        )
 
 
 def _submit(

@@ -122,6 +122,18 @@ class Notebooks:
         found = self._ask(lambda: self._api.kernels_status(kernel))
         return found.status.name.lower(), found.failure_message or ""
 
+    def newest(self, kernel: str) -> int:
+        """The version that `status`, `log` and `output` are about: they take none; 0: Kaggle does not tell."""
+        return int(self._ask(lambda: self._kernel(kernel)).metadata.current_version_number or 0)
+
+    def _kernel(self, ref: str) -> Any:
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+        request = ApiGetKernelRequest()
+        request.user_name, request.kernel_slug = ref.split("/")
+        with self._api.build_kaggle_client() as client:
+            return client.kernels.kernels_api_client.get_kernel(request)
+
     def log(self, kernel: str) -> list[str]:
         """The lines of its newest run's log so far."""
         text = self._ask(lambda: self._api.kernels_logs(kernel))
