@@ -172,6 +172,33 @@ def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(proje
     assert len(project.world.kernels) == 1, "it has run already"
 
 
+SPEED = {
+    "stream_name": "stdout",
+    "time": 2,
+    "data": "speed        2.5 images/s by 2 folds, 4 by one, on cuda (measured on 120)\n",
+}
+NOISE = {"stream_name": "stderr", "time": 1, "data": "UserWarning: something\n"}
+
+
+@pytest.mark.parametrize("form", ["array", "lines", "array cut off", "text"])
+def test_a_speed_is_found_in_a_log_of_any_form(project, form):
+    lines = [json.dumps(NOISE), json.dumps(SPEED)]
+    project.world.log = {
+        "array": f"[{lines[0]}\n,{lines[1]}\n]", "lines": "\n".join(lines), "array cut off": f"[{lines[0]}\n,{lines[1]}\n,",
+        "text": NOISE["data"] + SPEED["data"],
+    }[form]  # fmt: skip
+    code, out = send(project, "--probe", "--expect", "100000")
+    assert code == 2 and "by one fold 416.7" in out and '"data"' not in out, out
+    assert not project.world.submissions
+
+
+@pytest.mark.parametrize("log", ["", "5", "[null, 5]"])
+def test_a_log_without_the_speed_that_was_asked_for_is_said(project, log):
+    project.world.log = log
+    code, out = send(project, "--probe", "--expect", "100000")
+    assert code == 0 and "in time      not known: the kernel's log does not tell its speed" in out, out
+
+
 def test_what_fits_with_fewer_folds_is_a_warning():
     said = in_time(Speed(by_all=1.0, by_one=5.0, num_folds=5, device="cpu"), 1000, 600.0)
     assert said.startswith("warning: 1,000 images by 5 folds take about 16.7 of the 10 minutes")

@@ -137,11 +137,7 @@ class Notebooks:
     def log(self, kernel: str) -> list[str]:
         """The lines of its newest run's log so far."""
         text = self._ask(lambda: self._api.kernels_logs(kernel))
-        try:
-            events = json.loads(text) if text else []
-        except ValueError:
-            return str(text).splitlines()
-        return "".join(str(event.get("data", "")) for event in events if isinstance(event, dict)).splitlines()
+        return "".join(_data(event) for event in _events(text or "")).splitlines()
 
     def follow(self, kernel: str) -> "Followed":
         """The lines of its running log, as they come."""
@@ -189,6 +185,28 @@ def _within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, kept)
 
 
+def _events(text: str) -> list[Any]:
+    """Of a log that is a JSON array, or has one event a line, as an array that a run's end has cut off has."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = [_event(line) for line in text.splitlines()]
+    return found if isinstance(found, list) else [found]
+
+
+def _event(line: str) -> Any:
+    try:
+        found = json.loads(line.strip("[], "))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else f"{line}\n"
+
+
+def _data(event: Any) -> str:
+    """What a running log's event, or a line that is none, has to say."""
+    return str(event.get("data") or "") if isinstance(event, dict) else str(event)
+
+
 class Followed:
     """Lines of a log that a thread reads. It begins again where the line breaks, and the site then from the start."""
 
@@ -214,7 +232,7 @@ class Followed:
                 for at, event in enumerate(self._stream()):
                     if at >= seen:
                         seen, tries = at + 1, 0
-                        for line in str(event.get("data") or "").splitlines():
+                        for line in _data(event).splitlines():
                             self._lines.put(line)
                 return
             except (OSError, ValueError):  # its progress is not worth a failure; the run's end is asked for elsewhere
