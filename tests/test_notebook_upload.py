@@ -16,6 +16,7 @@ from conftest import ROOT
 from kaggle_server import Server, World, environment
 from upload_project import Project
 
+from pipeline.leaderboard.sites._notebooks import failure
 from pipeline.leaderboard.speed import Speed, in_time
 
 SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600", "--measure", "0")
@@ -197,6 +198,49 @@ def test_a_log_without_the_speed_that_was_asked_for_is_said(project, log):
     project.world.log = log
     code, out = send(project, "--probe", "--expect", "100000")
     assert code == 0 and "in time      not known: the kernel's log does not tell its speed" in out, out
+
+
+def test_what_a_failed_runs_log_happens_to_say_is_not_taken_for_a_quota():
+    """Our own script says --time-limit, PyTorch says GPU where it knows none of that age."""
+    words = "/usr/bin/python3 predict.py --unreadable prior --time-limit 32099.2"
+    old = "If you want to use the Tesla P100-PCIE-16GB GPU with PyTorch, see https://pytorch.org"
+    assert "GPU time is used up" not in failure("error", "", [words, old, "no kernel image is available"])
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.89 GiB"
+    assert failure("error", "", [words, full]).endswith("run `dvc repro`, and send again")
+
+
+def test_a_quota_that_kaggle_does_not_tell_stops_nothing(project):
+    project.world.trouble["GetAcceleratorQuotaStatistics"] = (404, {"code": 404, "message": "no such call"}, {})
+    code, out = send(project, "--gpu")
+    assert code == 0 and "quota        not known: Kaggle refused (404)" in out, out
+
+
+def test_a_kernel_that_was_deleted_is_pushed_anew(project):
+    gone = (404, {"code": 404, "message": "Not found"}, {})
+    project.world.trouble["CreateCodeSubmission"] = gone
+    assert send(project)[0] == 2
+    project.world.trouble = {"GetKernelSessionStatus": gone}
+    steps = project.root / "submissions/kernel/steps.json"
+    steps.write_text(json.dumps(json.loads(steps.read_text()) | {"pushed_at": 0.0}))
+    code, out = send(project)
+    assert code == 2 and "the kernel is pushed anew" in out, out
+    project.world.trouble = {}
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and len(project.world.kernels) == 2, out
+
+
+def test_an_unfinished_submission_of_a_clock_ahead_is_not_waited_for_longer(project):
+    project.world.trouble["CreateCodeSubmission"] = (None, b"", {})
+    assert send(project)[0] == 2
+    ledger, steps = project.root / "submissions/ledger.csv", project.root / "submissions/kernel/steps.json"
+    ledger.write_text(re.sub(r"(?m)^20\d\d", "2099", ledger.read_text()))
+    steps.write_text(
+        json.dumps(json.loads(steps.read_text()) | {"unanswered": "", "pushed_at": 0.0})
+    )  # as after a kill
+    project.world.trouble = {}
+    code, out = send(project)
+    assert code == 0 and len(project.world.submissions) == 1, out
 
 
 def test_what_fits_with_fewer_folds_is_a_warning():

@@ -19,7 +19,7 @@ from pipeline.base import console
 from pipeline.base.files import sha256_of, write_json
 from pipeline.leaderboard.ledger import INTENDED, Entry, Ledger, description
 from pipeline.leaderboard.notebook_checks import Checks
-from pipeline.leaderboard.site import BusyError, RefusedError, Site, UnansweredError
+from pipeline.leaderboard.site import BusyError, NotThereError, RefusedError, Site, UnansweredError
 from pipeline.leaderboard.sites._notebooks import DONE, FAILED, NO_GPU, READY, RUNNING, Followed, Notebooks, failure
 from pipeline.leaderboard.sync import TOKEN
 
@@ -130,7 +130,8 @@ def _settle(steps: Steps, checks: Checks, site: Site, ledger: Ledger, settle_s: 
                 "`python -m pipeline ledger sync` in an hour says whether it arrived, and sending it then is safe"
             )
         if reference is None:
-            time.sleep(max(0.0, settle_s - (datetime.now(UTC) - datetime.fromisoformat(entry.time)).total_seconds()))
+            since = (datetime.now(UTC) - datetime.fromisoformat(entry.time)).total_seconds()
+            time.sleep(max(0.0, settle_s - max(since, 0.0)))  # a clock that was set back is not waited for
             reference = _listed(site, entry)
         if reference is not None:
             ledger.confirm(entry.submission, reference)
@@ -259,8 +260,16 @@ def _await_run(steps: Steps, sending: Sending, notebooks: Notebooks) -> list[str
 
     def done() -> bool:
         nonlocal followed, said
-        status, reason = notebooks.status(sending.ref)
-        if followed is None and status not in RUNNING and time.time() - steps.pushed_at < OLD_RUN_S:
+        just_pushed = 0 <= time.time() - steps.pushed_at < OLD_RUN_S
+        try:
+            status, reason = notebooks.status(sending.ref)
+        except NotThereError as error:
+            if just_pushed:
+                return False
+            steps.kernel_version = None
+            _note(steps, sending)
+            raise RefusedError(f"{error}; send this command again: the kernel is pushed anew") from None
+        if followed is None and status not in RUNNING and just_pushed:
             return False
         if status != said:
             said = status

@@ -22,16 +22,18 @@ TAIL = 6  # lines of a failed run's log that are shown
 NO_GPU = "this week's GPU time is used up: leave --gpu out, or wait until Kaggle counts anew"
 BUSY = "too many notebooks are running: wait for one to end, or stop it at https://www.kaggle.com/code"
 LATE = "it ran out of time: give the competition's own limit by --time-limit, or ask for a --gpu"
+FULL = "its disk is full: pack fewer folds, or smaller networks"
 # what Kaggle says, all of these words in it -> what to do
 REMEDIES = (
+    (("memory",), "it ran out of memory: lower infer.batch_size in params.yaml, run `dvc repro`, and send again"),
     (("gpu", "quota"), NO_GPU),
-    (("gpu", "limit"), NO_GPU),
+    (("gpu", "weekly"), NO_GPU),
     (("phone",), "verify your phone number at https://www.kaggle.com/settings: Kaggle runs no notebook before"),
     (("internet",), "the competition's notebooks must have no network: do not switch it on in the kernel's settings"),
     (("maximum", "session"), BUSY),
     (("already", "use"), "that name is taken: give another by --name"),
-    (("memory",), "it ran out of memory: lower infer.batch_size in params.yaml, run `dvc repro`, and send again"),
-    (("disk",), "its disk is full: pack fewer folds, or smaller networks"),
+    (("disk",), FULL),
+    (("no space left",), FULL),
     (("timed out",), LATE),
     (("time limit",), LATE),
     (("cancel",), "it was stopped at Kaggle's site: push it again"),
@@ -80,7 +82,10 @@ class Notebooks:
 
     def gpu_time(self) -> tuple[str, bool]:
         """(this week's GPU time in words, whether any is left)."""
-        found = self._ask(self._api.quota_view)
+        try:
+            found = self._ask(self._api.quota_view)
+        except RefusedError as error:  # what is asked next says whether that matters
+            return f"not known: {error}", True
         quota, anew = found.gpu_quota, found.quota_refresh_time
         if quota is None or not quota.total_time_allowed:
             return "Kaggle does not tell how much GPU time is left", True
