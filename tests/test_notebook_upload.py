@@ -155,6 +155,14 @@ def test_a_file_that_does_not_arrive_is_no_data_set(project):
     assert not project.world.dataset_versions and not project.world.submissions
 
 
+def test_what_another_user_sends_is_nothing_to_us(project, tmp_path):
+    """The client keeps its notes below TMPDIR, which there is one of, and which another user's may lie in."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/.kaggle").write_bytes(b"not ours to write in")
+    code, out = project.upload("--notebook", *SHORT, TMPDIR=str(tmp_path / "shared"))
+    assert code == 0 and len(project.world.dataset_versions) == 1, out
+
+
 def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):
     code, out = send(project, "--gpu")
     assert code == 0 and "quota        GPU 12.5 of 30.0 hours used this week, anew 2026-12-05 00:00" in out, out
