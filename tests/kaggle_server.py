@@ -206,6 +206,9 @@ class Handler(BaseHTTPRequestHandler):
             "versionNumber": len(self.world.kernels),
         }
 
+    def _get_kernel(self, request):
+        return {"metadata": {"currentVersionNumber": len(self.world.kernels)}, "blob": {}}
+
     def _get_kernel_session_status(self, request):
         runs = self.world.runs
         return runs.pop(0) if len(runs) > 1 else runs[0]

@@ -16,6 +16,7 @@ from conftest import ROOT
 from kaggle_server import Server, World, environment
 from upload_project import Project
 
+from pipeline.leaderboard.sites._notebooks import failure
 from pipeline.leaderboard.speed import Speed, in_time
 
 SHORT = ("--competition", "birds", "--settle", "2", "--wait", "20", "--time-limit", "3600", "--measure", "0")
@@ -154,6 +155,14 @@ def test_a_file_that_does_not_arrive_is_no_data_set(project):
     assert not project.world.dataset_versions and not project.world.submissions
 
 
+def test_what_another_user_sends_is_nothing_to_us(project, tmp_path):
+    """The client keeps its notes below TMPDIR, which there is one of, and which another user's may lie in."""
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared/.kaggle").write_bytes(b"not ours to write in")
+    code, out = project.upload("--notebook", *SHORT, TMPDIR=str(tmp_path / "shared"))
+    assert code == 0 and len(project.world.dataset_versions) == 1, out
+
+
 def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):
     code, out = send(project, "--gpu")
     assert code == 0 and "quota        GPU 12.5 of 30.0 hours used this week, anew 2026-12-05 00:00" in out, out
@@ -170,6 +179,76 @@ def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(proje
     code, out = send(project, "--probe", "--expect", "1000")
     assert code == 0 and "in time      1,000 images by 2 folds take about 6.7 of the 55 minutes" in out, out
     assert len(project.world.kernels) == 1, "it has run already"
+
+
+SPEED = {
+    "stream_name": "stdout",
+    "time": 2,
+    "data": "speed        2.5 images/s by 2 folds, 4 by one, on cuda (measured on 120)\n",
+}
+NOISE = {"stream_name": "stderr", "time": 1, "data": "UserWarning: something\n"}
+
+
+@pytest.mark.parametrize("form", ["array", "lines", "array cut off", "text"])
+def test_a_speed_is_found_in_a_log_of_any_form(project, form):
+    lines = [json.dumps(NOISE), json.dumps(SPEED)]
+    project.world.log = {
+        "array": f"[{lines[0]}\n,{lines[1]}\n]", "lines": "\n".join(lines), "array cut off": f"[{lines[0]}\n,{lines[1]}\n,",
+        "text": NOISE["data"] + SPEED["data"],
+    }[form]  # fmt: skip
+    code, out = send(project, "--probe", "--expect", "100000")
+    assert code == 2 and "by one fold 416.7" in out and '"data"' not in out, out
+    assert not project.world.submissions
+
+
+@pytest.mark.parametrize("log", ["", "5", "[null, 5]"])
+def test_a_log_without_the_speed_that_was_asked_for_is_said(project, log):
+    project.world.log = log
+    code, out = send(project, "--probe", "--expect", "100000")
+    assert code == 0 and "in time      not known: the kernel's log does not tell its speed" in out, out
+
+
+def test_what_a_failed_runs_log_happens_to_say_is_not_taken_for_a_quota():
+    """Our own script says --time-limit, PyTorch says GPU where it knows none of that age."""
+    words = "/usr/bin/python3 predict.py --unreadable prior --time-limit 32099.2"
+    old = "If you want to use the Tesla P100-PCIE-16GB GPU with PyTorch, see https://pytorch.org"
+    assert "GPU time is used up" not in failure("error", "", [words, old, "no kernel image is available"])
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.89 GiB"
+    assert failure("error", "", [words, full]).endswith("run `dvc repro`, and send again")
+
+
+def test_a_quota_that_kaggle_does_not_tell_stops_nothing(project):
+    project.world.trouble["GetAcceleratorQuotaStatistics"] = (404, {"code": 404, "message": "no such call"}, {})
+    code, out = send(project, "--gpu")
+    assert code == 0 and "quota        not known: Kaggle refused (404)" in out, out
+
+
+def test_a_kernel_that_was_deleted_is_pushed_anew(project):
+    gone = (404, {"code": 404, "message": "Not found"}, {})
+    project.world.trouble["CreateCodeSubmission"] = gone
+    assert send(project)[0] == 2
+    project.world.trouble = {"GetKernelSessionStatus": gone}
+    steps = project.root / "submissions/kernel/steps.json"
+    steps.write_text(json.dumps(json.loads(steps.read_text()) | {"pushed_at": 0.0}))
+    code, out = send(project)
+    assert code == 2 and "the kernel is pushed anew" in out, out
+    project.world.trouble = {}
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and len(project.world.kernels) == 2, out
+
+
+def test_an_unfinished_submission_of_a_clock_ahead_is_not_waited_for_longer(project):
+    project.world.trouble["CreateCodeSubmission"] = (None, b"", {})
+    assert send(project)[0] == 2
+    ledger, steps = project.root / "submissions/ledger.csv", project.root / "submissions/kernel/steps.json"
+    ledger.write_text(re.sub(r"(?m)^20\d\d", "2099", ledger.read_text()))
+    steps.write_text(
+        json.dumps(json.loads(steps.read_text()) | {"unanswered": "", "pushed_at": 0.0})
+    )  # as after a kill
+    project.world.trouble = {}
+    code, out = send(project)
+    assert code == 0 and len(project.world.submissions) == 1, out
 
 
 def test_what_fits_with_fewer_folds_is_a_warning():
@@ -209,6 +288,19 @@ def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
     ]
     code, out = send(project)
     assert code == 0 and "of before" not in out, out
+
+
+def test_the_output_of_a_version_that_was_pushed_by_hand_since_is_not_taken_for_this_ones(project):
+    """The site tells of the newest version's run alone."""
+    project.world.before["GetKernelSessionStatus"] = lambda: (
+        project.world.kernels.append({"text": "by hand"}) if len(project.world.kernels) == 1 else None
+    )
+    code, out = send(project)
+    assert code == 2 and "version 2 of somebody/birds-foldboard was pushed since version 1" in out, out
+    assert not project.world.submissions
+    project.world.runs = [{"status": "RUNNING"}, {"status": "COMPLETE"}]
+    code, out = send(project)
+    assert code == 0 and "kernel       somebody/birds-foldboard version 3" in out, out
 
 
 def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(project):
@@ -263,6 +355,10 @@ FAILURES = {
     "quota used up": (lambda w: w.trouble.update(GetSubmissionLimits=(403, {"code": 403, "message": "limit"}, {})), "no submission to birds is left"),
     "gpu weekly limit": (lambda w: w.push_error.update(error="Maximum weekly GPU quota of 30.00 hours reached."), "leave --gpu out"),
     "gpu weekly limit, as an answer": (lambda w: w.trouble.update(SaveKernel=LIMIT), "leave --gpu out"),
+    "kernel of another form": (lambda w: w.trouble.update(SaveKernel=(400, {"code": 400, "message": "Kernel title is not valid"}, {})), "Kaggle refused (400): see"),
+    "no room for data sets": (lambda w: w.trouble.update(CreateDataset=(400, {"code": 400, "message": "Dataset storage limit exceeded"}, {})), "Kaggle refused (400): see"),
+    "kernel that cannot be asked about": (lambda w: w.trouble.update(GetKernelSessionStatus=(401, {"code": 401, "message": "Unauthenticated"}, {})), "Kaggle does not know who you are"),
+    "version that is not taken": (lambda w: w.trouble.update(CreateCodeSubmission=(404, {"code": 404, "message": "Notebook version not found"}, {})), "Kaggle refused (404): see"),
     "another name": (lambda w: setattr(w, "kernel_ref", "/code/somebody/birds-foldboard-2"), "give another --name"),
     "run failed": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": ""})), "its log ends: predicting"),
     "timeout": (lambda w: (w.runs.pop(), w.runs.append({"status": "ERROR", "failureMessage": "Timed out after 32400 seconds"})), "--time-limit"),
@@ -287,6 +383,8 @@ def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
     [last] = [line for line in out.splitlines() if line.startswith("error: ")]
     assert said in last and "Traceback" not in out
     assert not project.world.submissions
+    of_a_file = ("Kaggle has no competition", "takes notebooks only: `python", "no submission to birds is left")
+    assert name == "quota used up" or not any(words in last for words in of_a_file), "it is about a notebook"
 
 
 def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project):

@@ -150,7 +150,8 @@ def _send_notebook(
         checks.speed(line, scale)
     sending = Sending(
         folder=args.folder, ref=f"{notebooks.user}/{name}", file_name=SUBMISSION, time_limit_s=args.time_limit,
-        message=args.message, deadline_s=args.deadline, gpu=args.gpu, public=args.public,
+        message=args.message, deadline_s=args.deadline, gpu=args.gpu, probe=args.probe,
+        public=args.public,
     )  # fmt: skip
     reference = send_notebook(
         sending, site=site, notebooks=notebooks, ledger=ledger, receipt=receipt_of(args), checks=checks,

@@ -19,7 +19,7 @@ from pipeline.base import console
 from pipeline.base.files import sha256_of, write_json
 from pipeline.leaderboard.ledger import INTENDED, Entry, Ledger, description
 from pipeline.leaderboard.notebook_checks import Checks
-from pipeline.leaderboard.site import BusyError, RefusedError, Site, UnansweredError
+from pipeline.leaderboard.site import BusyError, NotThereError, RefusedError, Site, UnansweredError
 from pipeline.leaderboard.sites._notebooks import DONE, FAILED, NO_GPU, READY, RUNNING, Followed, Notebooks, failure
 from pipeline.leaderboard.sync import TOKEN
 
@@ -57,6 +57,7 @@ class Sending:
     message: str
     deadline_s: float  # for sending the bundle, beside what a slow line takes
     gpu: bool = False
+    probe: bool = False  # the kernel measures its speed
     public: bool = False  # a data set that everybody sees may be written to
 
 
@@ -103,10 +104,12 @@ def send_notebook(
             raise RefusedError(f"{said}: {NO_GPU}")
     _dataset(steps, sending, notebooks)
     _kernel(steps, sending, notebooks)
-    for line in _await_run(steps, sending, notebooks):
-        if line.startswith("speed "):
-            checks.speed(line)
-    checks.output(_output(sending, notebooks))
+    said = [line for line in _await_run(steps, sending, notebooks) if line.startswith("speed ")]
+    for line in said or (["the kernel's log does not tell its speed"] if sending.probe else []):
+        checks.speed(line)
+    made = _output(sending, notebooks)
+    _refuse_another(steps, sending, notebooks)
+    checks.output(made)
     return _submit(steps, sending, checks, site, notebooks, ledger, receipt)
 
 
@@ -127,7 +130,8 @@ def _settle(steps: Steps, checks: Checks, site: Site, ledger: Ledger, settle_s: 
                 "`python -m pipeline ledger sync` in an hour says whether it arrived, and sending it then is safe"
             )
         if reference is None:
-            time.sleep(max(0.0, settle_s - (datetime.now(UTC) - datetime.fromisoformat(entry.time)).total_seconds()))
+            since = (datetime.now(UTC) - datetime.fromisoformat(entry.time)).total_seconds()
+            time.sleep(max(0.0, settle_s - max(since, 0.0)))  # a clock that was set back is not waited for
             reference = _listed(site, entry)
         if reference is not None:
             ledger.confirm(entry.submission, reference)
@@ -256,8 +260,16 @@ def _await_run(steps: Steps, sending: Sending, notebooks: Notebooks) -> list[str
 
     def done() -> bool:
         nonlocal followed, said
-        status, reason = notebooks.status(sending.ref)
-        if followed is None and status not in RUNNING and time.time() - steps.pushed_at < OLD_RUN_S:
+        just_pushed = 0 <= time.time() - steps.pushed_at < OLD_RUN_S
+        try:
+            status, reason = notebooks.status(sending.ref)
+        except NotThereError as error:
+            if just_pushed:
+                return False
+            steps.kernel_version = None
+            _note(steps, sending)
+            raise RefusedError(f"{error}; send this command again: the kernel is pushed anew") from None
+        if followed is None and status not in RUNNING and just_pushed:
             return False
         if status != said:
             said = status
@@ -308,6 +320,18 @@ def _output(sending: Sending, notebooks: Notebooks) -> bytes:
             there = sorted(path.name for path in Path(name).iterdir())
             raise RefusedError(f"the kernel wrote no {sending.file_name}; it wrote {there[:5]}")
         return found.read_bytes()
+
+
+def _refuse_another(steps: Steps, sending: Sending, notebooks: Notebooks) -> None:
+    """Raise RefusedError where the run and output that the site told of are another version's, pushed by hand since."""
+    newest, own = notebooks.newest(sending.ref), steps.kernel_version
+    if own is not None and newest > own:
+        steps.kernel_version = None
+        _note(steps, sending)
+        raise RefusedError(
+            f"version {newest} of {sending.ref} was pushed since version {own}, and the site tells of the newest one's "
+            "run alone: nothing was submitted; send this command again: the kernel is pushed anew"
+        )
 
 
 def _submit(

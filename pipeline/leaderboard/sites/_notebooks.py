@@ -4,6 +4,7 @@ import contextlib
 import json
 import queue
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,16 +23,18 @@ TAIL = 6  # lines of a failed run's log that are shown
 NO_GPU = "this week's GPU time is used up: leave --gpu out, or wait until Kaggle counts anew"
 BUSY = "too many notebooks are running: wait for one to end, or stop it at https://www.kaggle.com/code"
 LATE = "it ran out of time: give the competition's own limit by --time-limit, or ask for a --gpu"
+FULL = "its disk is full: pack fewer folds, or smaller networks"
 # what Kaggle says, all of these words in it -> what to do
 REMEDIES = (
+    (("memory",), "it ran out of memory: lower infer.batch_size in params.yaml, run `dvc repro`, and send again"),
     (("gpu", "quota"), NO_GPU),
-    (("gpu", "limit"), NO_GPU),
+    (("gpu", "weekly"), NO_GPU),
     (("phone",), "verify your phone number at https://www.kaggle.com/settings: Kaggle runs no notebook before"),
     (("internet",), "the competition's notebooks must have no network: do not switch it on in the kernel's settings"),
     (("maximum", "session"), BUSY),
     (("already", "use"), "that name is taken: give another by --name"),
-    (("memory",), "it ran out of memory: lower infer.batch_size in params.yaml, run `dvc repro`, and send again"),
-    (("disk",), "its disk is full: pack fewer folds, or smaller networks"),
+    (("disk",), FULL),
+    (("no space left",), FULL),
     (("timed out",), LATE),
     (("time limit",), LATE),
     (("cancel",), "it was stopped at Kaggle's site: push it again"),
@@ -80,7 +83,10 @@ class Notebooks:
 
     def gpu_time(self) -> tuple[str, bool]:
         """(this week's GPU time in words, whether any is left)."""
-        found = self._ask(self._api.quota_view)
+        try:
+            found = self._ask(self._api.quota_view)
+        except RefusedError as error:  # what is asked next says whether that matters
+            return f"not known: {error}", True
         quota, anew = found.gpu_quota, found.quota_refresh_time
         if quota is None or not quota.total_time_allowed:
             return "Kaggle does not tell how much GPU time is left", True
@@ -90,7 +96,7 @@ class Notebooks:
 
     def send_dataset(self, folder: Path, notes: str, *, new: bool, deadline_s: float) -> None:
         """Create it, private, or send a new version of it. The client itself would try again for very long."""
-        with _within(deadline_s):
+        with _within(deadline_s), _own_notes(folder.parent):
             if new:
                 answer = self._ask(lambda: self._api.dataset_create_new(str(folder), public=False, quiet=True))
             else:
@@ -122,14 +128,22 @@ class Notebooks:
         found = self._ask(lambda: self._api.kernels_status(kernel))
         return found.status.name.lower(), found.failure_message or ""
 
+    def newest(self, kernel: str) -> int:
+        """The version that `status`, `log` and `output` are about: they take none; 0: Kaggle does not tell."""
+        return int(self._ask(lambda: self._kernel(kernel)).metadata.current_version_number or 0)
+
+    def _kernel(self, ref: str) -> Any:
+        from kagglesdk.kernels.types.kernels_api_service import ApiGetKernelRequest
+
+        request = ApiGetKernelRequest()
+        request.user_name, request.kernel_slug = ref.split("/")
+        with self._api.build_kaggle_client() as client:
+            return client.kernels.kernels_api_client.get_kernel(request)
+
     def log(self, kernel: str) -> list[str]:
         """The lines of its newest run's log so far."""
         text = self._ask(lambda: self._api.kernels_logs(kernel))
-        try:
-            events = json.loads(text) if text else []
-        except ValueError:
-            return str(text).splitlines()
-        return "".join(str(event.get("data", "")) for event in events if isinstance(event, dict)).splitlines()
+        return "".join(_data(event) for event in _events(text or "")).splitlines()
 
     def follow(self, kernel: str) -> "Followed":
         """The lines of its running log, as they come."""
@@ -149,6 +163,16 @@ class Notebooks:
         if not answer.ref:
             raise UnansweredError("Kaggle gave the submission no reference; run `python -m pipeline ledger sync`")
         return str(answer.ref)
+
+
+@contextlib.contextmanager
+def _own_notes(folder: Path) -> Iterator[None]:
+    """Where the client notes what it has sent: else in a folder that all users and projects share, by relative path."""
+    kept, tempfile.tempdir = tempfile.tempdir, str(folder.resolve())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = kept
 
 
 @contextlib.contextmanager
@@ -177,6 +201,28 @@ def _within(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, kept)
 
 
+def _events(text: str) -> list[Any]:
+    """Of a log that is a JSON array, or has one event a line, as an array that a run's end has cut off has."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = [_event(line) for line in text.splitlines()]
+    return found if isinstance(found, list) else [found]
+
+
+def _event(line: str) -> Any:
+    try:
+        found = json.loads(line.strip("[], "))
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else f"{line}\n"
+
+
+def _data(event: Any) -> str:
+    """What a running log's event, or a line that is none, has to say."""
+    return str(event.get("data") or "") if isinstance(event, dict) else str(event)
+
+
 class Followed:
     """Lines of a log that a thread reads. It begins again where the line breaks, and the site then from the start."""
 
@@ -202,7 +248,7 @@ class Followed:
                 for at, event in enumerate(self._stream()):
                     if at >= seen:
                         seen, tries = at + 1, 0
-                        for line in str(event.get("data") or "").splitlines():
+                        for line in _data(event).splitlines():
                             self._lines.put(line)
                 return
             except (OSError, ValueError):  # its progress is not worth a failure; the run's end is asked for elsewhere

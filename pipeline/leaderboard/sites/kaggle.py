@@ -151,9 +151,10 @@ class Kaggle(Site):
         return Notebooks(self._api, ask)
 
     def _notebook_sentence(self, error: Exception) -> str:
-        response = getattr(error, "response", None)
+        response = response_of(error)
         said = reason(response) if response is not None else ""
-        return self.hidden(with_remedy(sentence(error, self.slug), said) if said else sentence(error, self.slug))
+        text = sentence(error, self.slug, of_file=False)
+        return self.hidden(with_remedy(text, said) if said else text)
 
     def hidden(self, text: str) -> str:
         """The text without any credential that this client knows."""
@@ -261,7 +262,7 @@ def _one_sentence(explain: Callable[[Exception], str]) -> Iterator[None]:
     except SystemExit:
         raise RefusedError(LOGIN) from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", 0)
+        status = getattr(response_of(error), "status_code", 0)
         kind: type[SiteError] = RefusedError if 400 <= status < 500 else UnansweredError
         kind = BusyError if status in (408, 429) else NotThereError if status in (403, 404) else kind
         raise kind(explain(error)) from None
@@ -338,12 +339,13 @@ def _until_midnight(now: datetime) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def sentence(error: Exception, slug: str, competition: Any = None) -> str:
+def sentence(error: Exception, slug: str, competition: Any = None, *, of_file: bool = True) -> str:
     """Why Kaggle's client failed.
 
-    error: from requests, or from reading an answer; competition: Kaggle's own facts about `slug`, where they are known.
+    error: from requests, or from reading an answer; competition: Kaggle's own facts about `slug`, where they are known;
+    of_file: what was asked for was a competition's, not a data set or a notebook.
     """
-    response = getattr(error, "response", None)
+    response = response_of(error)
     if response is None:
         return _without_answer(error)
     said = reason(response)
@@ -352,7 +354,21 @@ def sentence(error: Exception, slug: str, competition: Any = None) -> str:
         return f"{LOGIN}{quoted}"
     if response.status_code >= 500:
         return f"Kaggle has trouble of its own ({response.status_code}): try again in some minutes{quoted}"
+    if response.status_code == 429:
+        wait = response.headers.get("Retry-After", "")
+        after = f"in {wait} s" if wait.isdecimal() else "in some minutes"
+        return f"Kaggle asks to slow down (429): send this command again {after}{quoted}"
+    if not of_file:
+        return f"Kaggle refused ({response.status_code}): see https://www.kaggle.com/competitions/{slug}{quoted}"
     return f"{_of_competition(response, said.lower(), slug, competition)}{quoted}"
+
+
+def response_of(error: Exception) -> Any:
+    """What the server answered, None where it did not; the client hides some behind a ValueError of its own."""
+    response = getattr(error, "response", None)
+    if response is None and isinstance(error, ValueError):
+        response = getattr(error.__context__, "response", None)
+    return response
 
 
 def reason(response: Any) -> str:
@@ -380,12 +396,8 @@ def _of_competition(response: Any, said: str, slug: str, competition: Any) -> st
         return f"{slug} takes no submissions any more (or not yet): see {page}/overview"
     if all(word in said for word in SAYS_RULES) or (known and not competition.user_has_entered):
         return f"you have not joined {slug}: accept its rules at {page}/rules, then send this command again"
-    if status != 429 and _has(said, SAYS_LIMIT):
+    if _has(said, SAYS_LIMIT):
         return f"no submission to {slug} is left: the day's count starts again at 00:00 UTC"
-    if status == 429:
-        wait = response.headers.get("Retry-After", "")
-        after = f"in {wait} s" if wait.isdecimal() else "in some minutes"
-        return f"Kaggle asks to slow down (429): send this command again {after}"
     if status == 404:
         return f"Kaggle has no competition {slug!r}: give the last part of its web address as --competition"
     if status == 403:
