@@ -93,6 +93,11 @@ class Run:
     def said(self):
         return self.output.read_text() + "".join(f"--- {fold}\n{self.project.log(fold)}" for fold in "01")
 
-    def end(self, code=0):
-        assert self.process.wait(PATIENCE_S) == code, self.said()
+    def end(self, code=0, *, within=PATIENCE_S):
+        """What it said, once it has ended. It is killed where it takes longer than `within` seconds."""
+        try:
+            self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+        assert self.process.wait() == code, self.said()
         return self.output.read_text()

@@ -170,7 +170,14 @@ class Machine:
     def plug(self):
         ip("-n", self.lan.switch, "link", "set", self.port, "master", "lan")
 
-    def remove(self):
+    def end(self):
+        """No process is left there."""
         if self.process and self.process.poll() is None:
             self.kill()
+        self.log.unlink(missing_ok=True)
+        if self.folder:
+            shutil.rmtree(self.folder / "ray", ignore_errors=True)
+
+    def remove(self):
+        self.end()
         ip("netns", "del", self.name)
