@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return Competition(tmp_path_factory.mktemp("engines") / "hidden/project", epochs=160)
+    return Competition(tmp_path_factory.mktemp("engines") / "hidden/project", epochs=120)
 
 
 def test_what_had_ended_elsewhere_is_recorded_at_ctrl_c_and_the_rest_goes_on_here(project, tmp_path):
