@@ -11,7 +11,10 @@ from tests.machines import PATIENCE_S
 from tests.project import NAMES, Project
 
 STAGES = ("teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1")
-INTERVAL_S = 0.2  # between states, in place of 2 s: folds are short
+EDITS = {
+    "\nMIN_INTERVAL_S = 2.0": "\nMIN_INTERVAL_S = 0.2",
+    "\nTIMES_COST = 33.0": "\nTIMES_COST = 0.0",
+}  # folds are short
 
 
 def folds(*words):
@@ -34,8 +37,10 @@ class Competition(Project):
         self.params["train"] |= {"epochs": epochs, "valid_every": epochs}
         self.save()
         path = root / "pipeline/training/resume.py"
-        changed, count = re.subn("\nMIN_INTERVAL_S = 2.0", f"\nMIN_INTERVAL_S = {INTERVAL_S}", path.read_text())
-        assert count == 1
+        changed = path.read_text()
+        for shipped, ours in EDITS.items():
+            assert shipped in changed
+            changed = changed.replace(shipped, ours)
         path.write_text(changed)
         self.dvc("repro", *STAGES)
         self.whole = self.left()

@@ -11,32 +11,37 @@ import pytest
 from elsewhere import Competition, Run, folds, until
 from machines import Lan, needed
 
+BEGUN = "epoch 3:"
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return Competition(tmp_path_factory.mktemp("engines") / "hidden/project", epochs=60)
+    return Competition(tmp_path_factory.mktemp("engines") / "hidden/project", epochs=120)
 
 
-def test_work_folders_elsewhere_give_what_the_project_itself_gives(project, tmp_path):
-    project.forget("train@0", "infer@0")
+def test_what_had_ended_elsewhere_is_recorded_at_ctrl_c_and_the_rest_goes_on_here(project, tmp_path):
+    project.forget("infer@0", "train@1")
     nodes = [tmp_path / "a", tmp_path / "b"]
-    command = folds("--engine", "folder", "--address", ",".join(map(str, nodes)))
-    run = Run(project, command)
-    until(lambda: project.steps("0"))
+    run = Run(project, folds("--jobs", "1", "--engine", "folder", "--address", ",".join(map(str, nodes))))
+    until(lambda: project.steps("1"))
     run.process.send_signal(signal.SIGINT)
-    assert "recorded before the interruption: no stage" in run.end(130)
-    again = Run(project, command).end()
-    assert re.search(r"folder: \d+\.\d MB sent to 1 nodes", again)
-    assert "resumed at step" in project.log("0")
-    project.check()
+    said = run.end(130)
+    assert "recorded before the interruption: infer@0" in said
+    assert re.search(r"folder: \d+\.\d MB sent to 1 nodes", said)
     assert not [path for node in nodes for path in (node / "work").glob("*")]
+    assert "resumed at step" in project.dvc("repro", "infer@0", "train@1")
+    project.check()
 
 
 def test_lost_machines_change_no_byte_and_a_lost_head_leaves_states_to_go_on_from(project, tmp_path):
     needed()
     project.forget("train@0", "train@1")
+
+    def begun(fold):
+        return re.search(BEGUN, project.log(fold))
+
     with Lan(project.root.parent) as lan:
         home = lan.machine()
         home.start_ray("--head", "--port=6379", "--include-dashboard=false", cpus=0)
@@ -45,13 +50,15 @@ def test_lost_machines_change_no_byte_and_a_lost_head_leaves_states_to_go_on_fro
         for machine in (a, b):
             machine.start_ray(f"--address={home.address}:6379")
         run = Run(project, home.words(folds("--engine", "ray", "--address", f"{home.address}:6379")), lan.environment())
-        run.wait_for("epoch 3:", "0", "1")
-        of = {project.node(fold): fold for fold in "01"}
-        a.kill()
-        b.freeze()
-        run.wait_for("warning: .* is lost: ", of[a.address])
-        assert run.wait_for("warning: .* is lost: no answer", of[b.address]) < 30
-        b.thaw()  # it has room for one fold, and so for the other only once that has ended
+        until(lambda: begun("0") or begun("1"))
+        first, second = "01" if begun("0") else "10"
+        killed, frozen = (a, b) if project.node(first) == a.address else (b, a)
+        killed.kill()
+        run.wait_for(BEGUN, second)
+        frozen.freeze()
+        run.wait_for("warning: .* is lost: ", first)
+        assert run.wait_for("warning: .* is lost: no answer", second) < 30
+        frozen.thaw()  # it has room for one fold, and so for the other only once that has ended
         until(lambda: "images held out" in project.log("0") + project.log("1"))
         last = "1" if "images held out" in project.log("0") else "0"
         run.wait_for(r"(?s) is lost.*epoch \d+:", last)
