@@ -104,8 +104,8 @@ def send_notebook(
             raise RefusedError(f"{said}: {NO_GPU}")
     _dataset(steps, sending, notebooks)
     _kernel(steps, sending, notebooks)
-    said = [line for line in _await_run(steps, sending, notebooks) if line.startswith("speed ")]
-    for line in said or (["the kernel's log does not tell its speed"] if sending.probe else []):
+    speeds = [line for line in _await_run(steps, sending, notebooks) if line.startswith("speed ")]
+    for line in speeds or (["the kernel's log does not tell its speed"] if sending.probe else []):
         checks.speed(line)
     made = _output(sending, notebooks)
     _refuse_another(steps, sending, notebooks)
