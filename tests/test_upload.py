@@ -336,6 +336,12 @@ def test_the_same_file_and_an_invalid_one_are_refused_without_a_call(project):
     assert project.world.calls == []
 
 
+def test_a_message_too_long_to_keep_its_token_is_refused_before_anything_is_asked(project):
+    code, out = project.run("upload", "-m", "ä" * 401)
+    assert code == 2 and "it has 401 characters, at most 400" in out
+    assert project.world.calls == [] and not (project.root / "submissions/ledger.csv").exists()
+
+
 def test_check_as_a_table_and_for_machines(project):
     code, out = project.run("check")
     assert not project.ledger.path.exists(), "it only reads"

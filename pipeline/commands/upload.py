@@ -27,13 +27,16 @@ from pipeline.leaderboard.sites._rehearsal import speed_here
 from pipeline.leaderboard.upload import refuse_again, refuse_invalid, say_score, upload
 
 MEASURE_S = 10.0  # to measure the speed in
+MAX_MESSAGE = 400  # characters; where Kaggle cuts is not written anywhere
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Command line."""
     sites = [site_named(name) for name in site_names()]
     places.add_submission(parser)
-    parser.add_argument("-m", "--message", required=True, help="what is new in it; the site shows it, the ledger too")
+    parser.add_argument(
+        "-m", "--message", type=_message, required=True, help="what is new in it; the site shows it, the ledger too"
+    )
     parser.add_argument("--site", choices=site_names(), default=default_site(), help="default: %(default)s")
     parser.add_argument("--competition", help="; ".join(f"{site.title}: {site.competition_help}" for site in sites))
     for site in sites:
@@ -75,6 +78,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     places.add_path(parser, "--ingested", places.COMPETITION, "folder that ingest wrote")
     places.add_path(parser, "--params", places.PARAMS)
     add_known_arguments(parser)
+
+
+
+def _message(text: str) -> str:
+    if len(text) > MAX_MESSAGE:
+        raise argparse.ArgumentTypeError(
+            f"it has {len(text):,} characters, at most {MAX_MESSAGE}: a site that cuts it would cut off the token behind "
+            "it, by which the submission is found again after a crash"
+        )
+    return text
 
 
 def run(args: argparse.Namespace) -> None:
