@@ -80,12 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_known_arguments(parser)
 
 
-
 def _message(text: str) -> str:
     if len(text) > MAX_MESSAGE:
         raise argparse.ArgumentTypeError(
-            f"it has {len(text):,} characters, at most {MAX_MESSAGE}: a site that cuts it would cut off the token behind "
-            "it, by which the submission is found again after a crash"
+            f"it has {len(text):,} characters, at most {MAX_MESSAGE}: a site that cuts it would cut off the token "
+            "behind it, by which the submission is found again after a crash"
         )
     return text
 
