@@ -78,7 +78,9 @@ def main() -> None:
                     command = [python, "-m", "benchmarks.peer_loops.from_weights", contender, "--images", folder]
                     command += ["--weights", args.weights.resolve(), "--side", args.side]
                     alone = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-                    done = subprocess.run(list(map(str, command)), cwd=folder, env=alone, capture_output=True, text=True)
+                    done = subprocess.run(
+                        list(map(str, command)), cwd=folder, env=alone, capture_output=True, text=True
+                    )
                     if done.returncode:
                         failures[contender] = (done.stderr.strip().splitlines() or ["no message"])[-1]
                         continue

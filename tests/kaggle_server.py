@@ -45,6 +45,7 @@ class World:
     # of notebooks
     dataset_versions: list = field(default_factory=list)  # blob tokens of each
     hidden_versions: int = 0  # answers that do not know of the newest version yet
+    is_numbered: bool = True  # the data set has a version that was read
     dataset_statuses: list = field(default_factory=lambda: ["READY"])  # the last one stays
     kernels: list = field(default_factory=list)  # what was pushed
     push_error: dict = field(default_factory=dict)
@@ -174,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
         self.world.hidden_versions -= hidden
         return {
             "ref": "x/y",
-            "currentVersionNumber": len(self.world.dataset_versions) - hidden,
+            "currentVersionNumber": len(self.world.dataset_versions) - hidden if self.world.is_numbered else 0,
             "isPrivate": self.world.is_private,
         }
 

@@ -14,8 +14,11 @@ from conftest import competition_files, csv_bytes, write_zip
 from house import module_files
 
 from pipeline import __main__ as command
+from pipeline.archive.archive import open_archive
 from pipeline.base.files import read_json
 from pipeline.bundle.bundle import ENTRY, REFUSE_NETWORK, RUN_SCRIPT, SCRIPT, requirements
+from pipeline.bundle.contents import Settings
+from pipeline.bundle.image_members import members_of_ids
 from pipeline.bundle.modules import reached_modules
 
 
@@ -135,6 +138,22 @@ def test_hidden_test_images_of_other_ids_in_a_plain_folder_are_predicted_by_id(f
     sample.write_bytes(csv_bytes(("id", "label"), [(name, "bird") for name in ids]))
     made = predicted(bundle, tmp_path / "run", images, sample).splitlines()
     assert made == ["id,label", *(f"{name},{expected['9' + name]}" for name in ids)]
+
+
+def test_an_image_that_ingest_did_not_see_is_predicted_where_a_rerun_has_it(finished, tmp_path):
+    """As where the public test images are absent or broken, and the hidden ones are there under the same ids."""
+    files = {name: content for name, content in competition_files().items() if not name.startswith("train")}
+    known = tmp_path / "test.csv"
+    known.write_text("image_id,path\n900,test/900.png\n901,\n902,\n")
+    settings = Settings(
+        folds=["0"], encoding="utf-8", header="auto", pixels="auto", test_table="none", test_images="test/{id}.png",
+        fit="squash", batch_size=1, device="cpu", precision="fp32",
+    )  # fmt: skip
+    del files["test/902.png"]
+    with open_archive(write_zip(tmp_path / "hidden.zip", files)) as archive:
+        for lenient, second in ((True, "test/901.png"), (False, "")):
+            found = members_of_ids(archive, ["900", "901", "902"], "id", known, settings, lenient=lenient)
+            assert found == ["test/900.png", second, ""]
 
 
 def test_an_id_without_image_and_a_broken_image_stop_it_by_name(finished, bundle, tmp_path):

@@ -15,6 +15,7 @@ from project import Project
 
 from pipeline.commands.fold_pool import at_once
 from pipeline.commands.folds import folds_in, num_on_accelerators
+from pipeline.commands.plan import write_plan
 
 FOLDS = [sys.executable, "-m", "pipeline", "folds", "--jobs", "2"]
 
@@ -105,7 +106,10 @@ def change(project, **settings):
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     project = Project(tmp_path_factory.mktemp("folds"), num_folds=2)
-    assert trained(run_folds(project)) == {"train@0", "infer@0", "train@1", "infer@1"}
+    write_plan(project.root / "params.yaml", budget="1h", expected_s=40.0)
+    output = run_folds(project)
+    assert trained(output) == {"train@0", "infer@0", "train@1", "infer@1"}
+    assert re.search(r"^folds: \d+ (s|min) in all; 40 s were expected, \d+ min within the budget of 1h$", output, re.M)
     return project
 
 
@@ -144,6 +148,7 @@ def test_one_folds_override_trains_that_fold_alone_and_going_back_trains_none(pr
     assert trained(run_folds(project)) == {"train@1", "infer@1"}
     change(project, fold_1={})
     output = run_folds(project)
+    assert "budget" not in output, "the plan is of both folds, and of the recipe before"
     assert re.findall("(.+): was run before", output) == ["teach@1", "train@1", "infer@1"]
     assert "epoch" not in output
     assert lock_bytes(project) == before

@@ -4,13 +4,15 @@ import json
 import re
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 from bundles import bundled
-from conftest import LABELS, csv_bytes, encoded, image_of
+from conftest import LABELS, csv_bytes, encoded, image_of, write_zip
 
 from pipeline import __main__ as command
+from pipeline.archive.archive import unpack_outermost
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.competition.schema import read_schema
 from pipeline.leaderboard.sites._kernel import Kernel, default_name, script, write_kernel
@@ -69,6 +71,45 @@ def test_hidden_test_images_that_are_more_and_partly_broken_give_a_valid_file(he
     assert any(re.search(r"1 of \d+ images cannot be read", line) for line in found.said)  # of its block
 
 
+def packed_sample(folder):
+    """As older competitions hand it out; Kaggle mounts it as it is."""
+    sample = folder / "sample_submission.csv"
+    with zipfile.ZipFile(folder / "sample_submission.csv.zip", "w") as archive:
+        archive.write(sample, sample.name)
+    sample.unlink()
+
+
+def another_stages_sample(folder):
+    (folder / "stage1").mkdir()
+    (folder / "stage1/sample_submission.csv").write_text("id,label\nx1,bird\n")
+
+
+def brackets(folder):
+    (folder / "sample_submission.csv").rename(folder / "sample[v2].csv")
+
+
+@pytest.mark.parametrize("change", [packed_sample, another_stages_sample, brackets])
+def test_the_sample_is_found_where_it_lies(here, tmp_path, change):
+    kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
+    name = "sample[v2].csv" if change is brackets else "sample_submission.csv"
+    write_kernel(here / "submissions/bundle.zip", tmp_path, kernel, name)
+    found = rehearse(
+        tmp_path, competition=load_section(here / "params.yaml", "competition", CompetitionParams),
+        python=command.sys.executable, change=change,
+    )  # fmt: skip
+    assert found.content == (here / "submissions/submission.csv").read_bytes()
+
+
+def test_archives_inside_the_competitions_are_laid_out_as_they_are(tmp_path):
+    """As the site mounts them: a rehearsal that unpacks them would not show what is not found there."""
+    files = {"sample_submission.csv": b"id,label\n1,a\n"}
+    inner = write_zip(tmp_path / "inner.zip", {"test/1.png": b"1"}).read_bytes()
+    raw = write_zip(tmp_path / "raw.zip", files | {"test.zip": inner})
+    unpack_outermost(raw, tmp_path / "out")
+    found = {path.name: path.read_bytes() for path in (tmp_path / "out").rglob("*")}
+    assert found == files | {"test.zip": inner}
+
+
 def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_path):
     kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
     write_kernel(here / "submissions/bundle.zip", tmp_path, kernel, "sample_submission.csv")
@@ -99,7 +140,13 @@ def test_another_bundle_than_the_scripts_is_refused_by_the_script(here, tmp_path
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"name": "x"}, "6 to 50"), ({"user": "a b"}, "--user"), ({"time_limit_s": 60}, "above 300 s")],
+    [
+        ({"name": "x"}, "6 to 50"),
+        ({"user": "a b"}, "--user"),
+        ({"time_limit_s": 60}, "above 300 s"),
+        ({"time_limit_s": float("inf")}, "and a number"),
+        ({"time_limit_s": float("nan")}, "and a number"),
+    ],
 )
 def test_names_that_kaggle_does_not_take_are_refused(changed, said):
     sound = {"user": "somebody", "competition": "birds", "name": "birds-foldboard", "gpu": False, "time_limit_s": 3600}

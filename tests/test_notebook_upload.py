@@ -263,6 +263,19 @@ def test_the_speed_is_measured_here_before_anything_is_sent(project):
     assert "StartBlobUpload" not in project.world.calls
 
 
+def test_of_two_at_once_one_sends(project):
+    project.world.runs = [{"status": "RUNNING"}]
+    first = project.start("upload", "-m", "wider net", "--notebook", *SHORT)
+    while "SaveKernel" not in project.world.calls:
+        assert first.poll() is None
+        time.sleep(0.02)
+    code, out = send(project)
+    assert code == 2 and "another process is sending this notebook" in out, out
+    project.world.runs = [{"status": "COMPLETE"}]
+    code, out = project.finish(first)
+    assert code == 0 and len(project.world.kernels) == len(project.world.submissions) == 1, out
+
+
 def test_the_same_submission_is_not_sent_twice(project):
     send(project)
     code, out = send(project)
@@ -366,6 +379,7 @@ FAILURES = {
     "stopped": (lambda w: (w.runs.pop(), w.runs.append({"status": "CANCEL_ACKNOWLEDGED"})), "push it again"),
     "internet must be off": (lambda w: w.push_error.update(error="Internet must be disabled for this competition"), "must have no network"),
     "dataset unreadable": (lambda w: (w.dataset_statuses.clear(), w.dataset_statuses.append("FAILED")), "could not read the data set"),
+    "first dataset unreadable": (lambda w: (setattr(w, "is_numbered", False), w.dataset_statuses.clear(), w.dataset_statuses.append("FAILED")), "could not read the data set"),
     "slug taken": (lambda w: w.push_error.update(error='The requested title "x" is already in use by a kernel.'), "another by --name"),
     "phone not verified": (lambda w: w.trouble.update(SaveKernel=(403, {"code": 403, "message": "Phone verification is required"}, {})), "verify your phone number"),
     "rules not accepted": (lambda w: w.push_error.update(invalidCompetitionSources=["birds"]), "accept its rules first"),

@@ -50,8 +50,8 @@ def _fastai(args: argparse.Namespace, config: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     learner = vision_learner(loaders, config["architecture"], pretrained=False, normalize=False, metrics=accuracy)
     own = learner.model[0].model.state_dict()
-    given = {name: value for name, value in load_file(args.weights / "model.safetensors").items()}
-    given = {name: value for name, value in given.items() if not name.startswith(CLASSIFIER)}
+    found = load_file(args.weights / "model.safetensors")
+    given = {name: value for name, value in found.items() if not name.startswith(CLASSIFIER)}
     if given.keys() != own.keys():
         raise SystemExit(f"error: {len(given)} tensors for a network of {len(own)}")
     learner.model[0].model.load_state_dict(given)

@@ -167,6 +167,16 @@ def open_archive(path: Path) -> Archive:
         return Archive(path, names, parts, closing.pop_all(), notes)
 
 
+def unpack_outermost(path: Path, folder: Path) -> None:
+    """Write the files of the competition at `path` as sites mount them: archives inside it stay packed."""
+    with contextlib.ExitStack() as closing:
+        outer = _outermost(path, Scratch(_packed_bytes(path), closing))
+        for row, name in enumerate(outer.names):
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(outer.read(row))
+
+
 def _packed_bytes(path: Path) -> int:
     """Bytes of the archive at `path`, or of all archives in the folder there."""
     if not path.is_dir():

@@ -26,18 +26,19 @@ def members_of_ids(
     """The image of each id; '' for those of which ingest saw none.
 
     known: the bundle's test.csv; settings: of the run whose submission it is. Raises ValueError unless each other id
-    has exactly one image; `lenient`: unless half of them have, and the others get ''.
+    has exactly one image; `lenient`: unless half of them have, and the others get ''; those of which ingest saw none
+    are sought as well, as a rerun's images may be there.
     """
     table = read_table(known, KNOWN_COLUMNS)
     path_of = dict(zip(*table.values(), strict=True))
     unseen = {name for name, path in path_of.items() if not path}
     members = [path_of[name] if path_of.get(name, "") in archive else "" for name in image_ids]
-    sought = [at for at, name in enumerate(image_ids) if not members[at] and name not in unseen]
+    sought = [at for at, name in enumerate(image_ids) if not members[at] and (lenient or name not in unseen)]
     if sought:
         found = _found(archive, Texts(image_ids), id_column, settings)
         for at in sought:
             members[at] = found[at]
-    odd = [image_ids[at] for at in sought if not members[at]]
+    odd = [image_ids[at] for at in sought if not members[at] and image_ids[at] not in unseen]
     if odd:
         said = f"{archive.path}: {len(odd)} of {len(image_ids)} ids of the sample have no image, or several, "
         said += f"first {odd[:3]}"

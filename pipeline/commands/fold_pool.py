@@ -188,12 +188,12 @@ class Screen:
     """A line for each stage that has ended, and for a warning; on a terminal also one for each that runs, and a bar.
 
     How long it will take stands beside the bar, elsewhere in a line a minute. epochs: fold -> how many it trains for;
-    growing: later ones take longer.
+    growing: later ones take longer; deadline: of the budget, by time.monotonic.
     """
 
-    def __init__(self, epochs: Mapping[str, int], *, growing: bool = False) -> None:
+    def __init__(self, epochs: Mapping[str, int], *, growing: bool = False, deadline: float | None = None) -> None:
         self._bar = tqdm(total=len(epochs), desc="folds", disable=None, leave=False)
-        self.left, self._growing, self._num_done = TimeLeft(epochs), growing, 0
+        self.left, self._growing, self._deadline, self._num_done = TimeLeft(epochs), growing, deadline, 0
         self._next_line = time.monotonic() + SAY_EVERY_S
         self._lines: dict[int, tqdm] = {}  # by slot
 
@@ -224,13 +224,14 @@ class Screen:
     def tick(self) -> None:
         """How long it will still take: beside the bar, or now and then as a line."""
         now = time.monotonic()
+        if self._bar.disable and now < self._next_line:
+            return
+        said = self.left.said(now, growing=self._growing, deadline=self._deadline)
         if not self._bar.disable:
-            self._bar.set_postfix_str(self.left.said(now, growing=self._growing), refresh=False)
-        elif now >= self._next_line:
+            self._bar.set_postfix_str(said, refresh=False)
+        else:
             self._next_line = now + SAY_EVERY_S
-            console.say(
-                f"folds: {self._num_done} of {self._bar.total} done, {self.left.said(now, growing=self._growing)}"
-            )
+            console.say(f"folds: {self._num_done} of {self._bar.total} done, {said}")
 
     def keep(self, fold: Fold) -> None:
         """The line of a stage that has ended well."""

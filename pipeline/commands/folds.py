@@ -11,6 +11,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
@@ -23,6 +24,7 @@ from pipeline.base.params import (
     ComputeParams,
     ModelParams,
     PseudoParams,
+    SplitParams,
     TrainParams,
     check_params,
     load_section,
@@ -33,6 +35,7 @@ from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
 from pipeline.commands.own_files import refuse_copies
+from pipeline.commands.plan import Plan, read_plan
 from pipeline.commands.repro import reproduce
 from pipeline.engines.job import Engine
 from pipeline.engines.leases import Leases, cpu_slots
@@ -85,6 +88,7 @@ def run_folds(
     compute.device; logs: folder for a log a fold; preload: what else to import once.
     Raises ValueError if a fold failed or cannot be recorded; the others are recorded all the same.
     """
+    since = time.monotonic()
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.logger import set_loggers_level
@@ -107,7 +111,7 @@ def run_folds(
             if upstream_is_stale:
                 reproduce([stage.addressing for stage in upstream], logs / "upstream.log")
             with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
-                wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where)
+                wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
                 failures = _run_stale(Record(repo), context, wanted, logs)
     except SCMError as error:
         raise ValueError(f"{error}, and DVC only works inside one; run `git init`, then this again") from error
@@ -149,6 +153,7 @@ class Wanted:
     threads: int | None
     device: str
     where: Where
+    since: float  # when, by time.monotonic
 
 
 def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
@@ -167,7 +172,8 @@ def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list
             width = min(len(folds), wanted.jobs or num_at_once(room, cores, ranks=ranks, threads=wanted.threads or 1))
             for fold in folds:
                 fold.threads = wanted.threads or max(1, cores // width)
-            screen = _screen(folds)
+            plan = _plan(folds)
+            screen = _screen(folds, None if plan is None else wanted.since + plan.budget_s)
             if context is not None:
                 engine: Engine = LocalEngine(context, None if room else cpu_slots())
             else:
@@ -175,6 +181,8 @@ def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list
                 width = wanted.jobs or len(folds)
             with Pool(record, engine, screen=screen, devices=devices, logs=logs) as pool:
                 pool.run(folds, width, stretch=not wanted.jobs and not room and context is not None)
+            if plan is not None and not pool.failures:
+                console.say(f"folds: {plan.kept(time.monotonic() - wanted.since)}")
             return pool.failures
         except KeyboardInterrupt:
             console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
@@ -190,8 +198,8 @@ def num_ranks() -> int:
     return 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
 
 
-def _screen(folds: Sequence[Fold]) -> Screen:
-    """What shows how far they are."""
+def _screen(folds: Sequence[Fold], deadline: float | None) -> Screen:
+    """What shows how far they are; deadline: as TimeLeft's."""
     recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
     frozen = load_section(places.PARAMS, "model", ModelParams).frozen
     taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
@@ -199,7 +207,7 @@ def _screen(folds: Sequence[Fold]) -> Screen:
         fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
         for fold, recipe in zip(folds, recipes, strict=True)
     }
-    return Screen(epochs, growing=taught or any(recipe.start_side for recipe in recipes))
+    return Screen(epochs, growing=taught or any(recipe.start_side for recipe in recipes), deadline=deadline)
 
 
 def _leased(
@@ -231,8 +239,14 @@ def _leased(
 
 
 def _is_trained(fold: Fold) -> bool:
-    """Whether its next stage trains, not only infers."""
-    return command_of(fold.stages[0])[0].endswith(".train")
+    """Whether it trains, not only infers; `teach` comes first, and mostly has nothing to do."""
+    return any(command_of(stage)[0].endswith(".train") for stage in fold.stages)
+
+
+def _plan(folds: Sequence[Fold]) -> Plan | None:
+    """What inspect planned, where all folds are trained now: it says nothing of a part of them."""
+    whole = load_section(places.PARAMS, "split", SplitParams).num_folds
+    return read_plan(places.PARAMS) if len(folds) == whole and all(map(_is_trained, folds)) else None
 
 
 def num_at_once(room: Sequence[int], num_cores: int, *, ranks: int, threads: int = 1) -> int:

@@ -32,7 +32,8 @@ class Plan:
 
     def kept(self, seconds: float) -> str:
         """How the time of a whole run compares, for people."""
-        return f"{spell(self.expected_s)} were expected, {against(seconds, self.budget_s)} the budget of {self.budget}"
+        found = against(seconds, self.budget_s)
+        return f"{spell(seconds)} in all; {spell(self.expected_s)} were expected, {found} the budget of {self.budget}"
 
 
 def write_plan(params: Path, *, budget: str, expected_s: float) -> None:

@@ -104,8 +104,8 @@ def send_notebook(
             raise RefusedError(f"{said}: {NO_GPU}")
     _dataset(steps, sending, notebooks)
     _kernel(steps, sending, notebooks)
-    said = [line for line in _await_run(steps, sending, notebooks) if line.startswith("speed ")]
-    for line in said or (["the kernel's log does not tell its speed"] if sending.probe else []):
+    speeds = [line for line in _await_run(steps, sending, notebooks) if line.startswith("speed ")]
+    for line in speeds or (["the kernel's log does not tell its speed"] if sending.probe else []):
         checks.speed(line)
     made = _output(sending, notebooks)
     _refuse_another(steps, sending, notebooks)
@@ -219,15 +219,16 @@ def _await_dataset(steps: Steps, sending: Sending, notebooks: Notebooks) -> int:
     def ready() -> bool:
         nonlocal found
         found = notebooks.dataset(sending.ref)
-        if found is None or found.version < least:
+        if found is None:
             return False
-        if found.status in FAILED:
+        newer = found.version >= least
+        if found.status in FAILED and (newer or least == 1):  # the first of all gets no number then
             steps.dataset_before = steps.dataset_version = None
             _note(steps, sending)
             raise RefusedError(
                 f"the site could not read the data set {sending.ref} ({found.status}); send it once more"
             )
-        return found.status == READY
+        return newer and found.status == READY
 
     _poll(ready, PROCESSING_S, "data set     it is still being processed")
     assert found is not None

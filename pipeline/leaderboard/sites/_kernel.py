@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 import os
 import re
 import zipfile
@@ -20,6 +21,7 @@ RESERVE_S = 300  # for Kaggle's own start and end
 SLUG = r"(?=.{6,50}$)[a-z0-9]+(-[a-z0-9]+)*"  # Kaggle makes it of the title, which has blanks for hyphens
 SCRIPT = '''"""Predict the competition's test images with the bundle that is attached as a data set; without network."""
 
+import glob
 import hashlib
 import os
 import shutil
@@ -65,12 +67,20 @@ found = digest(SCRATCH / {manifest!r})
 if found != MANIFEST_SHA256:
     said = f"error: the bundle is another ({{found[:12]}}) than this kernel was written for"
     raise SystemExit(said + ": attach its data set's newest version, or send both again")
-# the site may mount the files without the outer folders that they were handed out in
-alike, place = list(INPUT.rglob(Path(SAMPLE).name)), SAMPLE
-while "/" in place and not [path for path in alike if path.as_posix().endswith("/" + place)]:
+# the site may mount the files without the outer folders that they were handed out in, and leaves archives packed
+name, place, end = Path(SAMPLE).name, SAMPLE, ""
+alike = list(INPUT.rglob(glob.escape(name)))
+if not alike:
+    alike, end = list(INPUT.rglob(glob.escape(name + ".zip"))), ".zip"
+while "/" in place and not [path for path in alike if path.as_posix().endswith("/" + place + end)]:
     place = place.partition("/")[2]
-sample = only("samples", (path for path in alike if path.as_posix().endswith("/" + place)))
+alike = [path for path in alike if path.as_posix().endswith("/" + place + end)]
+outermost = min((len(path.parts) for path in alike), default=0)
+sample = only("samples", (path for path in alike if len(path.parts) == outermost))
 images = sample.parents[place.count("/")]
+if end:
+    with zipfile.ZipFile(sample) as archive:
+        sample = archive.extract(name, SCRATCH.parent)
 words = [sys.executable, "predict.py", "--images", str(images), "--sample", str(sample), "--device", "auto"]
 if PROBE_S and not os.environ.get("KAGGLE_IS_COMPETITION_RERUN"):
     subprocess.run([*words, "--unreadable", "prior", "--measure", str(PROBE_S)], cwd=SCRATCH)
@@ -99,8 +109,8 @@ class Kernel:
                     f"--{key} is {getattr(self, key)!r}; Kaggle takes 6 to 50 small letters, digits and - for --name, "
                     "and for the others the last part of a web address"
                 )
-        if self.time_limit_s <= RESERVE_S:
-            raise ValueError(f"--time-limit is {self.time_limit_s:g} s; it must be above {RESERVE_S} s")
+        if not RESERVE_S < self.time_limit_s < math.inf:
+            raise ValueError(f"--time-limit is {self.time_limit_s:g} s; it must be above {RESERVE_S} s, and a number")
 
 
 def write_kernel(bundle: Path, out: Path, kernel: Kernel, sample: str) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.archive.archive import open_archive
+from pipeline.archive.archive import open_archive, unpack_outermost
 from pipeline.base.params import CompetitionParams
 from pipeline.bundle.bundle import PREDICT, REFUSE_NETWORK, run_without_network, unpack
 from pipeline.competition.schema import Schema
@@ -62,7 +62,7 @@ def rehearse(
         given, working, scratch = root / "input", root / "working", root / "scratch"
         for made in (given / "data", given / "bundle", working, scratch):
             made.mkdir(parents=True)
-        _lay_out(Path(competition.raw), given / "data")
+        unpack_outermost(Path(competition.raw), given / "data")
         if change:
             change(given / "data")
         if unpacked:
@@ -176,15 +176,6 @@ def _with_needed(packages: Iterable[str]) -> set[str]:
 
 def _plain(package: str) -> str:
     return re.sub(r"[-_.]+", "-", package.lower())
-
-
-def _lay_out(raw: Path, folder: Path) -> None:
-    """The competition's files, unpacked, as Kaggle mounts them."""
-    with open_archive(raw) as archive:
-        for name in archive.names:
-            place = folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(archive.read(name))
 
 
 def _set_mode(folder: Path, *, writable: bool) -> None:
