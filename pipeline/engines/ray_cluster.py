@@ -45,8 +45,8 @@ class RayCluster:
                 self._join(address, own)
             ray.init(address=address, _node_ip_address=own, **quiet)
         else:
-            ray.init(
-                num_cpus=console.num_cores(), include_dashboard=False, object_store_memory=STORE_BYTES,
+            ray.init(  # "local": else it would join whatever cluster this machine has, or has had
+                address="local", num_cpus=console.num_cores(), include_dashboard=False, object_store_memory=STORE_BYTES,
                 _node_ip_address=own, **quiet,
             )  # fmt: skip
         self.address = ray.get_runtime_context().gcs_address
