@@ -4,6 +4,7 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +36,15 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import plain_sample
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
-from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, plain, whole_number
+from pipeline.tables.image_names import (
+    AS_FILES,
+    IMAGE_SUFFIXES,
+    image_names,
+    suffix_of,
+    undecoded_files,
+    undecoded_line,
+)
+from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
 from pipeline.tables.table_files import read_tables
 from pipeline.tables.words import TEST, role_of, split_roles
@@ -150,9 +158,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
     if needed:
         raise context.stop(needed)
     if not len(context.index.names):
-        undecoded = undecoded_files(archive)
-        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        raise context.stop(f"no image among {len(archive.names)} files; {known}")
+        raise _no_image(context)
     context.settings = {"encoding": overrides.encoding, "test_table": NONE, "test_images": AUTO}
     if overrides.header and not isinstance(overrides.header, str):
         context.settings["header"] = list(overrides.header)
@@ -162,6 +168,27 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
 
 
 def _find_what_is_asked(context: Context) -> None:
+def _no_image(context: Context) -> ValueError:
+    """Says in what else the images may be: a format that is not decoded, addresses, files of other suffixes."""
+    archive = context.archive
+    undecoded = undecoded_files(archive)
+    if undecoded:
+        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}")
+    suffixes = Counter(suffix_of(name).lower() or "no suffix" for name in archive.names)
+    there = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(NUM_LEFT_SHOWN))
+    for table in context.tables.values():
+        for column, cells in zip(table.header, table.cells, strict=True):
+            if all(cell.startswith(("http://", "https://")) for cell in cells[:NUM_IDS]):
+                return context.stop(
+                    f"no image among {len(archive.names)} files ({there}); {column!r} of {table.name} holds addresses: "
+                    "download their images first"
+                )
+    return context.stop(
+        f"no image among {len(archive.names)} files ({there}); write each image {AS_FILES}; known suffixes: "
+        f"{', '.join(IMAGE_SUFFIXES[:8])}, …"
+    )
+
+
     """Find the sample submission, and whether its ids are long."""
     name = find_sample(context.archive, context.tables, context.overrides.sample) or unnamed_sample(context)
     context.settings["sample"] = name or NONE

@@ -43,6 +43,7 @@ from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.table import AUTO, NONE, Table, joined
 from pipeline.tables.words import TRAIN, VALID, role_of
 
@@ -470,3 +471,5 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])}; say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
     )
+    closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
+    may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
