@@ -263,7 +263,8 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
     asked = None if is_test or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
     if asked is None:
         return None
-    if all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS)):
+    are_names = all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS))
+    if are_names and not _are_for_training(context, table.take(asked)):
         return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
@@ -306,6 +307,16 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
             context.problems.add(
                 "image without row",
                 name,
+def _are_for_training(context: Context, rows: Table) -> bool:
+    """Whether rows lead to images in a folder called as training data is, where another is called test."""
+    matches, roles = find_matches(rows, context.index, role=TRAIN), split_roles(context.folders())
+    if not matches or TEST not in roles.values():
+        return False
+    found = images_of(matches[0].template, rows, context.index)
+    paths = context.index.paths.take(found[found >= 0])
+    return all(roles[path.rpartition("/")[0]] == TRAIN for path in paths)
+
+
                 f"add its row to {table}, or, if it shall not be used: competition.allow: [image without row]",
             )
         else:
