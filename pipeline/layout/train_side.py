@@ -44,8 +44,9 @@ from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.image_names import counted_line, undecoded_files
-from pipeline.tables.table import AUTO, NONE, Table, joined
-from pipeline.tables.words import TRAIN, VALID, role_of
+from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
+from pipeline.tables.words import TRAIN, VALID
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -158,7 +159,8 @@ def _is_train_table(context: Context, table: Table) -> bool:
 def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
     names = context.asked()
     cells = context.sample_cells()
-    taken = taken | ({context.sample.id_column} if context.sample else set())
+    parts = _part_columns(context, table)
+    taken = taken | parts | ({context.sample.id_column} if context.sample else set())
     fewer = WITHOUT_COLUMN in context.overrides.allow
     parted = context.test_table is not None and context.test_table.name == table.name
     choices: list[tuple[str, ...]] = []
@@ -175,6 +177,12 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
 def _pivoted(context: Context, table: Table) -> Table:
     """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
     if context.long is None or len(table.header) < 2:
+def _part_columns(context: Context, table: Table) -> set[str]:
+    """Columns that say of which part a row is, in the organiser's table or added to it: no labels."""
+    own = context.tables[table.name]
+    return part_columns(own) | ({PART_COLUMN} - set(own.header))
+
+
         return table
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
@@ -383,6 +391,7 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
             [f"allow: [{WITHOUT_COLUMN}]"],
         )
     free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    taken = taken | (context.test_columns() - set(names))
     return context.stop(
         f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
         f"sample submission calls {', '.join(map(repr, names[:5]))}; name it:",
