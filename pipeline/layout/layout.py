@@ -47,7 +47,7 @@ from pipeline.tables.image_names import (
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
 from pipeline.tables.table_files import read_tables
-from pipeline.tables.words import TEST, role_of, split_roles
+from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
 MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
@@ -102,6 +102,7 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
     context.test_table = find_test_table(context, test_tables, parts)
 
     _follow_test_table(context)
+    train_tables = _less_test_rows(context, train_tables)
     train, labels = training_side(context, train_tables)
     used = context.index.used_by(train.members)
     test = testing_side(context, used)
@@ -167,7 +168,6 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
     return context
 
 
-def _find_what_is_asked(context: Context) -> None:
 def _no_image(context: Context) -> ValueError:
     """Says in what else the images may be: a format that is not decoded, addresses, files of other suffixes."""
     archive = context.archive
@@ -189,6 +189,7 @@ def _no_image(context: Context) -> ValueError:
     )
 
 
+def _find_what_is_asked(context: Context) -> None:
     """Find the sample submission, and whether its ids are long."""
     name = find_sample(context.archive, context.tables, context.overrides.sample) or unnamed_sample(context)
     context.settings["sample"] = name or NONE
@@ -273,6 +274,24 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
     return None
 
 
+def _less_test_rows(context: Context, tables: dict[str, Table]) -> dict[str, Table]:
+    """The tables less the rows whose images the test table names, where no sample submission says what is asked."""
+    listed = context.test_table if context.sample is None else None
+    matches = find_matches(listed, context.index, role=TEST) if listed is not None else []
+    if listed is None or not matches:
+        return tables
+    wanted = images_of(matches[0].template, listed, context.index)
+    kept = {}
+    for name, table in tables.items():
+        own = find_matches(table, context.index, role=TRAIN) if name != listed.name else []
+        found = images_of(own[0].template, table, context.index) if own else np.empty(0)
+        rows = (found >= 0) & np.isin(found, wanted)
+        if 0 < rows.sum() < len(rows):
+            kept[name] = table.take(~rows)
+            context.notes.append(f"{rows.sum():,} rows of {name} are those of test images, by {listed.name}")
+    return tables | kept
+
+
 def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
     """(N,) bool: the rows of these ids, where a column has each of them once (12.0 is 12) and other ids too."""
     if not 0 < len(ids) < table.num_rows:
@@ -286,6 +305,16 @@ def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
             if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
                 return asked
     return None
+
+
+def _are_for_training(context: Context, rows: Table) -> bool:
+    """Whether rows lead to images in a folder called as training data is, where another is called test."""
+    matches, roles = find_matches(rows, context.index, role=TRAIN), split_roles(context.folders())
+    if not matches or TEST not in roles.values():
+        return False
+    found = images_of(matches[0].template, rows, context.index)
+    paths = context.index.paths.take(found[found >= 0])
+    return all(roles[path.rpartition("/")[0]] == TRAIN for path in paths)
 
 
 def _num_called(index: ImageIndex, image_id: str) -> int:
@@ -307,16 +336,6 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
             context.problems.add(
                 "image without row",
                 name,
-def _are_for_training(context: Context, rows: Table) -> bool:
-    """Whether rows lead to images in a folder called as training data is, where another is called test."""
-    matches, roles = find_matches(rows, context.index, role=TRAIN), split_roles(context.folders())
-    if not matches or TEST not in roles.values():
-        return False
-    found = images_of(matches[0].template, rows, context.index)
-    paths = context.index.paths.take(found[found >= 0])
-    return all(roles[path.rpartition("/")[0]] == TRAIN for path in paths)
-
-
                 f"add its row to {table}, or, if it shall not be used: competition.allow: [image without row]",
             )
         else:
