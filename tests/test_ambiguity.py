@@ -117,6 +117,29 @@ def test_two_readings_stop_and_each_line_of_the_message_settles_it(tmp_path, nam
         assert layout_of(path, wish).settings[key] == value
 
 
+def test_a_submission_of_an_answer_a_line_is_no_sample_that_may_be_passed_over(tmp_path):
+    files = {name: content for name, content in PLAIN.items() if name != "sample_submission.csv"}
+    path = write_zip(tmp_path / "raw.zip", files | {"sample_submission.txt": b"cat\n" * 6})
+    with pytest.raises(ValueError, match=r"sample_submission.txt has an answer a line and no ids, first 'cat'"):
+        layout_of(path, {})
+    assert layout_of(path, {"sample": "none"}).settings["sample"] == "none"
+
+
+def test_no_line_is_offered_that_leads_back_to_the_same_question(tmp_path):
+    """Ids of the test table that end in cells of another column: these are no classes of a long submission."""
+    rows = [(name, "LR"[n % 2], n // 3 % 2) for n, name in enumerate(TRAIN)]
+    test = [(name, "LR"[n % 2], f"p{n // 2}_{'LR'[n % 2]}") for n, name in enumerate(TEST)]
+    files = PLAIN | {
+        "train.csv": csv_bytes(("image", "side", "cancer"), rows),
+        "test.csv": csv_bytes(("image", "side", "prediction_id"), test),
+        "sample_submission.csv": csv_bytes(("prediction_id", "cancer"), [(row[-1], 0.1) for row in test]),
+    }
+    path = write_zip(tmp_path / "raw.zip", files)
+    with pytest.raises(ValueError, match="name it:") as error:
+        layout_of(path, {})
+    assert "allow: [class without column]" not in str(error.value)
+
+
 # -- faults
 
 

@@ -71,6 +71,54 @@ def numbered_in_each_class():
     return found | {name: content for name, content in rest.items() if not name.startswith("train/")}
 
 
+def sampleless(found, **more):
+    return {name: content for name, content in found.items() if name != "sample_submission.csv"} | more
+
+
+def parts_in_a_column():
+    """One table of all, with classes, a group of classes and the part of each row; no sample."""
+    names = [
+        f"{part}/{name}.png"
+        for part, some in (("train", TRAIN[:18]), ("valid", TRAIN[18:]), ("test", TEST))
+        for name in some
+    ]
+    rows = [(name, WORDS[n % 3], ("tree", "bush")[n % 3 > 1], name.split("/")[0]) for n, name in enumerate(names)]
+    return dict(zip(names, IMAGE, strict=True)) | {
+        "trees.csv": csv_bytes(("filepaths", "labels", "kind", "data set"), rows)
+    }
+
+
+def ids_counted_on_each_side():
+    """Tables of ids and paths, on each side counted from 0; a training image is called as a test id is."""
+    places = {
+        "train": [f"images/00/{n}.png" for n in range(NUM_TRAIN)],
+        "test": [f"images/x{n}.png" for n in range(NUM_TEST)],
+    }
+    found = {
+        f"{side}/{path}": image
+        for (side, path), image in zip([(side, path) for side in places for path in places[side]], IMAGE, strict=True)
+    }
+    rows = [(n, path, label) for n, (path, label) in enumerate(zip(places["train"], cycle(WORDS), strict=True))]
+    found["train/metadata.csv"] = csv_bytes(("id", "file_name", "label"), rows)
+    found["test/metadata.csv"] = csv_bytes(("id", "file_name"), [(n, path) for n, path in enumerate(places["test"])])
+    return found | {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "oak") for n in range(NUM_TEST)])}
+
+
+def a_table_in_each_folder():
+    """`_classes.csv` with a 0/1 column for each class in the folders of training, validation and test images."""
+    found = {}
+    labels = [*cycle(WORDS), *(WORDS[n % 2] for n in range(NUM_TEST))]
+    for part, numbers in (
+        ("train", range(18)),
+        ("valid", range(18, NUM_TRAIN)),
+        ("test", range(NUM_TRAIN, NUM_TRAIN + NUM_TEST)),
+    ):
+        found |= {f"{part}/{n:03d}.png": IMAGE[n] for n in numbers}
+        rows = [(f"{n:03d}.png", *(int(labels[n] == word) for word in WORDS)) for n in numbers]
+        found[f"{part}/_classes.csv"] = csv_bytes(("filename", *WORDS), rows)
+    return found
+
+
 def renamed(found, names):
     return {names.get(name, name): content for name, content in found.items()}
 
@@ -192,7 +240,26 @@ KINDS = {
         files([f"word {n} of {n * n}" for n in range(NUM_TRAIN)], [""]), tuple(f"word {n} of {n * n}" for n in range(NUM_TRAIN)), ("word 0 of 0",), asks=("target: single_label",),
         allow=("classes of fewer than 2 images",), stops="24 different labels for 24 images",
     ),
+    "a column that says train, valid and test": Kind(parts_in_a_column(), WORDS, ("oak",)),
+    "a 0/1 column for each class and none more": Kind(
+        sampleless(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", *WORDS, "lesion"), [(name, *(int(n % 3 == k) for k in range(3)), f"L{n // 2}") for n, name in enumerate(TRAIN)])})),
+        WORDS, ("oak",),
+    ),
+    "0/1 columns of which several may be 1, and no sample": Kind(
+        sampleless(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", *WORDS, "site"), [(name, *((1 + n % 7) >> k & 1 for k in range(3)), "abc"[n % 3]) for n, name in enumerate(TRAIN)])})),
+        WORDS, ("oak",), asks=("label: [oak, elm, fir]", "label: oak", "label: elm", "label: fir", "label: site"), stops="4 columns of train.csv could be the label", allow=("image without label",),
+    ),
+    "a table in the folder of each part": Kind(a_table_in_each_folder(), WORDS, ("oak",), says="6 labelled validation images of valid/_classes.csv"),
+    "ids counted from 0 on each side": Kind(ids_counted_on_each_side(), WORDS, ("oak",)),
+    "test images that a list names, with labels in the one table": Kind(
+        sampleless({name.replace("train/", "images/").replace("test/", "images/"): content for name, content in files(WORDS, ["oak"]).items()}
+        | {"train.csv": csv_bytes(("image", "label"), [(f"{name}.png", WORDS[n % 3]) for n, name in enumerate(TRAIN + TEST)]), "test_list.txt": "\n".join(f"{name}.png" for name in TEST).encode()}),
+        WORDS, ("oak",),
+    ),
     # -- images
+    "folders of the parts with a word in front": Kind(
+        moved(moved(sampleless(files(WORDS, ["oak"])), "train/", "leaf_trainingset/images/"), "test/", "leaf_testA/images/"), WORDS, ("oak",),
+    ),
     "test images beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/unknown/"), WORDS, ("oak",)),
     "test images deep beside the class folders": Kind(moved(folders(WORDS, ["oak"], place="data/{label}/{}.png"), "test/", "data/inference/images/"), WORDS, ("oak",)),
     "test images of which the sample asks for some": Kind(

@@ -101,7 +101,7 @@ UNDECODED = {
     "train-images-idx3-ubyte": (b"\0\0\x08\x03" + bytes(90), "1 IDX"), "a.tfrec": (b"\x18", "1 TFRecord"),
     "train.h5": (b"\x89HDF\r\n\x1a\n", "1 HDF5"), "a/1.DCM": (b"", "1 DICOM"), "a/IM0001": (bytes(128) + b"DICM", "1 DICOM"),
     "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"),
-    "a.parquet": (b"PAR1", "1 Parquet"),
+    "a.parquet": (b"PAR1", "1 Parquet"), "train.bson": (b"\x16\0\0\0", "1 BSON"),
 }  # fmt: skip
 
 
@@ -110,6 +110,21 @@ def test_without_images_the_formats_that_are_not_decoded_are_named(name, tmp_pat
     content, said = UNDECODED[name]
     files = {name: content, "notes.txt": b"x", "sample_submission.csv": b"id,label\n1,0\n2,0\n"}
     with pytest.raises(ValueError, match=rf"no image among 3 files; {said}[^\n]* \(such as {name}\)[^\n]*PNG[^\n]*$"):
+        layout_of(tmp_path, files)
+
+
+def test_without_images_other_suffixes_are_counted_and_addresses_named(tmp_path):
+    batches = {"data_batch_1.bin": bytes(range(256)), "data_batch_2.bin": bytes(range(256)), "names.txt": b"a\nb\n"}
+    with pytest.raises(ValueError, match=r"no image among 3 files \(2 .bin, 1 .txt\); write each image as a PNG"):
+        layout_of(tmp_path, batches)
+    table = b"id,url,label\n" + b"".join(b"%d,http://a.b/%d.jpg,%d\n" % (n, n, n % 2) for n in range(9))
+    with pytest.raises(ValueError, match=r"'url' of train.csv holds addresses: download their images first"):
+        layout_of(tmp_path, {"train.csv": table})
+
+
+def test_files_that_may_hold_the_labels_are_named_where_none_are_found(tmp_path):
+    files = {f"jpg/{n}.png": encoded(image_of(0, n)) for n in range(9)} | {"imagelabels.mat": b"MATLAB 5.0 MAT-file"}
+    with pytest.raises(ValueError, match=r"no labels found.*1 MATLAB \(such as imagelabels.mat\) may hold them"):
         layout_of(tmp_path, files)
 
 

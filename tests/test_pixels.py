@@ -94,6 +94,15 @@ def test_rows_are_numbered_as_the_sample_numbers_them(first, tmp_path):
     assert layout.test_members[0] == f"test.csv/{first}.pgm"
 
 
+def test_a_few_pictures_beside_the_tables_are_not_the_images(tmp_path):
+    picture = io.BytesIO()
+    Image.fromarray(COLOUR[0]).save(picture, format="PNG")
+    files = competition() | {"alphabet.png": picture.getvalue(), "about/gestures.PNG": picture.getvalue()}
+    layout = check(read(tmp_path, files), GREY)
+    with open_images(tmp_path / "raw.zip") as archive:
+        assert all(archive.size(member) for member in (*layout.train_members, *layout.test_members))
+
+
 def test_an_id_column_names_the_rows(tmp_path):
     ids = [f"t{n:03d}" for n in reversed(range(NUM_TEST))]
     layout = check(read(tmp_path, competition(ids=ids)), GREY)

@@ -10,9 +10,13 @@ NO_TEXT = ("yes", "no", "on", "off", "true", "false", "null", "none", "y", "n", 
 
 def setting_line(key: str, value: str, comment: str = "") -> str:
     """The line of params.yaml, section `competition`, that gives `key` this text."""
+    return f"{key}: {written(value)}" + (f"    # {comment}" if comment else "")
+
+
+def written(value: str) -> str:
+    """The text as YAML has it, in quotes where it needs them."""
     is_plain = re.fullmatch(r"[A-Za-z](?:[\w ./-]*[\w.])?", value) is not None and value.lower() not in NO_TEXT
-    written = value if is_plain or value == "none" else "'" + value.replace("'", "''") + "'"
-    return f"{key}: {written}" + (f"    # {comment}" if comment else "")
+    return value if is_plain or value == "none" else "'" + value.replace("'", "''") + "'"
 
 
 def question(what: str, choices: Iterable[str]) -> ValueError:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, Table
+from pipeline.tables.words import role_of, split_roles
 
 TRAIN_MISSING, TEST_MISSING = "training image missing", "test image missing"  # in competition.allow
 
@@ -99,6 +101,15 @@ class Context:
     def folders(self) -> dict[str, None]:
         """The folders that images lie in, in order."""
         return {path.rpartition("/")[0]: None for path in self.index.paths}
+
+    def role_of_table(self, table: Table) -> str | None:
+        """What a table's name says, else the folder that it lies in: `train/_classes.csv`, `test/_classes.csv`."""
+        return role_of(table.stem) or self._roles_of_folders[table.name.rpartition("/")[0]]
+
+    @cached_property
+    def _roles_of_folders(self) -> dict[str, str | None]:
+        """Of the folders that tables lie in."""
+        return split_roles(name.rpartition("/")[0] for name in self.tables)
 
     def test_columns(self) -> set[str]:
         """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""

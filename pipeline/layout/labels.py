@@ -75,11 +75,14 @@ def label_choices(
         return _columns_for_names(table, free, names, fewer=fewer)
     plausible = [column for column in free if _plausible(table, column)]
     plausible = [column for column in plausible if column.lower() not in NO_LABELS] or plausible
-    indicators = [column for column in free if _holds_ones(table.column(column))]
+    indicators = [column for column in free if holds_ones(table.column(column))]
     tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
-    return [(column,) for column in _narrowed(table, plausible, cells, names)]
+    choices = _narrowed(table, plausible, cells, names)
+    if not names and len(indicators) > 2 and len(choices) > 1 and _is_one_hot(table, indicators):
+        return [tuple(indicators)]
+    return [(column,) for column in choices]
 
 
 def _beside_header(table: Table, name: str, cells: Collection[str], taken: Collection[str]) -> list[tuple[str, ...]]:
@@ -88,7 +91,7 @@ def _beside_header(table: Table, name: str, cells: Collection[str], taken: Colle
     `label` with `elm` in the sample is `label_name` of a table in which `label` is a number.
     """
     others = [column for column in table.header if column and column not in taken and column != name]
-    indicators = [column for column in table.header if column and _holds_ones(table.column(column))]
+    indicators = [column for column in table.header if column and holds_ones(table.column(column))]
     if len(indicators) > 2 and set(cells) <= set(indicators):
         return [tuple(indicators)]
     own = table.column(name)
@@ -98,6 +101,12 @@ def _beside_header(table: Table, name: str, cells: Collection[str], taken: Colle
         if _one_to_one(own, table.column(column)) and _writes(table, column, cells, by_rule=False)
     ]
     return [(name,), *partner] if _says_nothing(cells) else partner or [(name,)]
+
+
+def _is_one_hot(table: Table, columns: Sequence[str]) -> bool:
+    """Whether each row has 1 in one of these 0/1 columns and in no other."""
+    chosen = Table(table.name, tuple(columns), tuple(table.column(column) for column in columns))
+    return all(len(ones) == 1 for ones in _ones(chosen))
 
 
 def _one_to_one(one: Texts, two: Texts) -> bool:
@@ -112,7 +121,7 @@ def _columns_for_names(
     for column in free:
         if classes_named(names, sorted(_labels_in(table, column, names=names)), fewer=fewer):
             choices.append((column,))
-    indicators = [column for column in free if _holds_ones(table.column(column))]
+    indicators = [column for column in free if holds_ones(table.column(column))]
     if not choices and classes_named(names, indicators, fewer=fewer):
         choices.append(tuple(indicators))
     return choices
@@ -125,7 +134,7 @@ def _labels_in(table: Table, column: str, *, names: Collection[str] = (), writte
     return {label for cell in found for label in split_list(cell, mark)}
 
 
-def _holds_ones(cells: Texts) -> bool:
+def holds_ones(cells: Texts) -> bool:
     """Whether a column says 0 or 1 of each row, or leaves it open."""
     distinct = {cell.strip().lower() for cell in cells.distinct()}
     return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)

@@ -4,6 +4,7 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,11 +36,18 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import plain_sample
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, suffix_of, undecoded_files, undecoded_line
-from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, plain, whole_number
+from pipeline.tables.image_names import (
+    AS_FILES,
+    IMAGE_SUFFIXES,
+    image_names,
+    suffix_of,
+    undecoded_files,
+    undecoded_line,
+)
+from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
 from pipeline.tables.table_files import read_tables
-from pipeline.tables.words import TEST, role_of, split_roles
+from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
 MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
@@ -94,6 +102,7 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
     context.test_table = find_test_table(context, test_tables, parts)
 
     _follow_test_table(context)
+    train_tables = _less_test_rows(context, train_tables)
     train, labels = training_side(context, train_tables)
     used = context.index.used_by(train.members)
     test = testing_side(context, used)
@@ -150,15 +159,34 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
     if needed:
         raise context.stop(needed)
     if not len(context.index.names):
-        undecoded = undecoded_files(archive)
-        known = undecoded_line(undecoded) if undecoded else f"known suffixes: {', '.join(IMAGE_SUFFIXES[:8])}, …"
-        raise context.stop(f"no image among {len(archive.names)} files; {known}")
+        raise _no_image(context)
     context.settings = {"encoding": overrides.encoding, "test_table": NONE, "test_images": AUTO}
     if overrides.header and not isinstance(overrides.header, str):
         context.settings["header"] = list(overrides.header)
     if overrides.pixels != AUTO:
         context.settings["pixels"] = overrides.pixels
     return context
+
+
+def _no_image(context: Context) -> ValueError:
+    """Says in what else the images may be: a format that is not decoded, addresses, files of other suffixes."""
+    archive = context.archive
+    undecoded = undecoded_files(archive)
+    if undecoded:
+        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}")
+    suffixes = Counter(suffix_of(name).lower() or "no suffix" for name in archive.names)
+    there = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(NUM_LEFT_SHOWN))
+    for table in context.tables.values():
+        for column, cells in zip(table.header, table.cells, strict=True):
+            if all(cell.startswith(("http://", "https://")) for cell in cells[:NUM_IDS]):
+                return context.stop(
+                    f"no image among {len(archive.names)} files ({there}); {column!r} of {table.name} holds addresses: "
+                    "download their images first"
+                )
+    return context.stop(
+        f"no image among {len(archive.names)} files ({there}); write each image {AS_FILES}; known suffixes: "
+        f"{', '.join(IMAGE_SUFFIXES[:8])}, …"
+    )
 
 
 def _find_what_is_asked(context: Context) -> None:
@@ -236,13 +264,32 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
     asked = None if is_test or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
     if asked is None:
         return None
-    if all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS)):
+    are_names = all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS))
+    if are_names and not _are_for_training(context, table.take(asked)):
         return table.take(~asked), table.take(asked)
     for cells in table.cells:
         said = cells.take(asked).distinct()
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _less_test_rows(context: Context, tables: dict[str, Table]) -> dict[str, Table]:
+    """The tables less the rows whose images the test table names, where no sample submission says what is asked."""
+    listed = context.test_table if context.sample is None else None
+    matches = find_matches(listed, context.index, role=TEST) if listed is not None else []
+    if listed is None or not matches:
+        return tables
+    wanted = images_of(matches[0].template, listed, context.index)
+    kept = {}
+    for name, table in tables.items():
+        own = find_matches(table, context.index, role=TRAIN) if name != listed.name else []
+        found = images_of(own[0].template, table, context.index) if own else np.empty(0)
+        rows = (found >= 0) & np.isin(found, wanted)
+        if 0 < rows.sum() < len(rows):
+            kept[name] = table.take(~rows)
+            context.notes.append(f"{rows.sum():,} rows of {name} are those of test images, by {listed.name}")
+    return tables | kept
 
 
 def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
@@ -258,6 +305,16 @@ def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
             if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
                 return asked
     return None
+
+
+def _are_for_training(context: Context, rows: Table) -> bool:
+    """Whether rows lead to images in a folder called as training data is, where another is called test."""
+    matches, roles = find_matches(rows, context.index, role=TRAIN), split_roles(context.folders())
+    if not matches or TEST not in roles.values():
+        return False
+    found = images_of(matches[0].template, rows, context.index)
+    paths = context.index.paths.take(found[found >= 0])
+    return all(roles[path.rpartition("/")[0]] == TRAIN for path in paths)
 
 
 def _num_called(index: ImageIndex, image_id: str) -> int:

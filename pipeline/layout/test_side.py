@@ -31,7 +31,7 @@ from pipeline.tables.image_paths import (
     images_of,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, role_of, split_roles
+from pipeline.tables.words import TEST, split_roles
 
 
 def find_test_table(context: Context, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
@@ -44,7 +44,7 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         return None
     if override != AUTO:
         return named_table(context, tables, "test_table")
-    named = [table for name, table in tables.items() if name in parted or role_of(table.stem) == TEST]
+    named = [table for name, table in tables.items() if name in parted or context.role_of_table(table) == TEST]
     if len(named) > 1 and context.sample is not None:
         ids = set(context.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named

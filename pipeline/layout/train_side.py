@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts, rows_of_equals
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
-from pipeline.competition.problems import setting_line
+from pipeline.competition.problems import setting_line, written
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
     TRAIN_MISSING,
@@ -25,6 +25,7 @@ from pipeline.layout.labels import (
     WITHOUT_COLUMN,
     Labels,
     empty_rows,
+    holds_ones,
     label_choices,
     read_labels,
 )
@@ -42,12 +43,14 @@ from pipeline.layout.path_labels import (
 from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
-from pipeline.tables.table import AUTO, NONE, Table, joined
-from pipeline.tables.words import TRAIN, VALID, role_of
+from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
+from pipeline.tables.words import TRAIN, VALID
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
+LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
@@ -87,7 +90,9 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
 
     Only where it has the same columns and all rows lead to images; else the table alone.
     """
-    held = [other for other in others.values() if role_of(other.stem) == VALID and other.header == table.header]
+    held = [
+        other for other in others.values() if context.role_of_table(other) == VALID and other.header == table.header
+    ]
     if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
         return table
     parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
@@ -116,22 +121,22 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     asked = set(context.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(_pivoted(context, table).header),
-        lambda table: role_of(table.stem) == TRAIN,
+        lambda table: context.role_of_table(table) == TRAIN,
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
     if len({table.header for table in usable}) > 1:  # else one may be the other corrected
-        usable = [table for table in usable if "label" in table.stem] or usable
+        usable = [table for table in usable if re.search(LABEL_STEM, table.stem)] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
-    return usable[0] if usable else _hopeful_table(tables)
+    return usable[0] if usable else _hopeful_table(context, tables)
 
 
 def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     """Whether tables speak of validation images alone, or hold none of the sample's labels, and class folders do."""
     cells = set(context.sample_cells())
-    held = all(role_of(table.stem) == VALID for table in tables)
+    held = all(context.role_of_table(table) == VALID for table in tables)
     told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
     if not held and (not cells or any(told)):
         return False
@@ -140,9 +145,9 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     return bool(labels) and (held or cells <= labels)
 
 
-def _hopeful_table(tables: Mapping[str, Table]) -> Table | None:
+def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
-    named = [table for table in tables.values() if role_of(table.stem) == TRAIN or "label" in table.stem]
+    named = [table for table in tables.values() if context.role_of_table(table) == TRAIN or "label" in table.stem]
     return named[0] if len(named) == 1 else None
 
 
@@ -157,15 +162,25 @@ def _is_train_table(context: Context, table: Table) -> bool:
 def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
     names = context.asked()
     cells = context.sample_cells()
-    taken = taken | ({context.sample.id_column} if context.sample else set())
+    parts = _part_columns(context, table)
+    taken = taken | parts | ({context.sample.id_column} if context.sample else set())
     fewer = WITHOUT_COLUMN in context.overrides.allow
+    test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
+    labelled = context.sample is None and not parted and set(table.header) - parts <= test_header
+    told = set() if labelled else context.test_columns()  # what varies among labelled test images says nothing
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's
-    for shared in [context.test_columns(), *([set()] if parted or context.sample is None else [])]:
+    for shared in [told, *([set()] if parted or context.sample is None else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
     return choices
+
+
+def _part_columns(context: Context, table: Table) -> set[str]:
+    """Columns that say of which part a row is, in the organiser's table or added to it: no labels."""
+    own = context.tables[table.name]
+    return part_columns(own) | ({PART_COLUMN} - set(own.header))
 
 
 # -- long rows
@@ -365,7 +380,9 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
     if not choices:
         raise _no_label_column(context, table, taken)
     if len(choices) > 1:
-        lines = []
+        ones = [column for (column, *_) in choices if holds_ones(table.column(column))]
+        several = f"label: [{', '.join(written(column) for column in ones)}]    # each is a class, 1 where it is there"
+        lines = [several] if len(ones) > 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
             lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
@@ -374,6 +391,7 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 
 def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueError:
     names = context.asked()
+    taken = taken | (context.test_columns() - set(names))
     known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
     if known:
         return context.stop(
@@ -464,9 +482,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         if table is not None:
             return table, pattern
     names = sorted(context.tables)
+    closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
+    may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
     raise context.stop(
         f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
         f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
-        f"{', '.join(context.index.names[:3])}; say where the labels are, in one of these ways:",
+        f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
     )

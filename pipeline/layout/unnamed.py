@@ -42,7 +42,7 @@ def unnamed_sample(context: Context) -> str | None:
 
 def _may_be(context: Context, table: Table) -> bool:
     """Whether a table is not the train or test table by its name."""
-    role = role_of(table.stem)
+    role = context.role_of_table(table)
     is_wished = table.name in (context.overrides.train_table, context.overrides.test_table)
     return not is_wished and (role is None or (role == TEST and bool(FORM_WORDS & set(words_of(table.stem)))))
 

@@ -23,7 +23,7 @@ OTHER_SUFFIXES = frozenset((
     ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xml", ".html", ".htm", ".md", ".rst", ".pdf", ".doc",
     ".docx", ".xls", ".xlsx", ".ods", ".ppt", ".pptx", ".py", ".ipynb", ".sh", ".yaml", ".yml", ".toml", ".ini",
     ".cfg", ".log", ".names", ".npy", ".npz", ".mat", ".pkl", ".pickle", ".h5", ".hdf5", ".parquet",
-    ".feather", ".arrow", ".tfrecord", ".tfrec", ".lmdb", ".mdb", ".db", ".sqlite", ".pt", ".pth", ".onnx",
+    ".feather", ".arrow", ".bson", ".tfrecord", ".tfrec", ".lmdb", ".mdb", ".db", ".sqlite", ".pt", ".pth", ".onnx",
     ".safetensors", ".mp4", ".avi", ".mov", ".mkv", ".mp3", ".wav", ".zip", ".tar", ".gz", ".bz2", ".xz",
     ".7z", ".rar", ".zst", ".svg", ".eps", ".ps", ".wmf", ".emf", ".css", ".js", ".dcm", ".nii", ".dbf", ".shp",
     ".shx", ".prj", ".geojson",
@@ -63,11 +63,13 @@ UNDECODED = (
     Undecoded("HDF5", (".h5", ".hdf5"), rb"\x89HDF\r\n", several=True),
     Undecoded("MATLAB", (".mat",), rb"MATLAB 5", several=True),
     Undecoded("Parquet or Arrow", (".parquet", ".feather", ".arrow"), rb"PAR1|ARROW1", several=True),
+    Undecoded("BSON", (".bson",), several=True),
     Undecoded("LMDB", (".lmdb", ".mdb"), several=True),
     Undecoded("video", (".mp4", ".avi", ".mov", ".mkv", ".webm"), rb".{4}ftyp(?:mp4|isom|qt  )", several=True),
 )
 _UNDECODED_BY_SUFFIX = {suffix: kind for kind in UNDECODED for suffix in kind.suffixes}
 _SIGNATURES = tuple((re.compile(kind.signature, re.DOTALL), kind) for kind in UNDECODED)
+AS_FILES = "as a PNG of its own, and a CSV of names and labels"
 NUM_LOOKED_AT_DEEPER = 352  # bytes: as many as NIfTI's first part has
 
 
@@ -96,11 +98,15 @@ def _undecoded(archive: Archive, name: str) -> Undecoded | None:
 
 def undecoded_line(found: Mapping[Undecoded, Sequence[str]]) -> str:
     """How many files of which formats, such as which, and what to do with them; one line."""
-    counted = [f"{len(names):,} {kind.name} (such as {names[0]})" for kind, names in found.items()]
     several, single = (any(kind.several is side for kind in found) for side in (True, False))
     ways = ["save each image as PNG under the same name"] * single
-    ways += ["write each image in them as a PNG of its own, and a CSV of names and labels"] * several
-    return f"{', '.join(counted)}: not decoded here; {' or '.join(ways)}"
+    ways += [f"write each image in them {AS_FILES}"] * several
+    return f"{counted_line(found)}: not decoded here; {' or '.join(ways)}"
+
+
+def counted_line(found: Mapping[Undecoded, Sequence[str]]) -> str:
+    """How many files of which formats, such as which."""
+    return ", ".join(f"{len(names):,} {kind.name} (such as {names[0]})" for kind, names in found.items())
 
 
 def image_names(archive: Archive) -> Texts:

@@ -126,6 +126,18 @@ def parted(table: Table) -> tuple[Table, Table] | None:
     return None
 
 
+def part_columns(table: Table) -> set[str]:
+    """The columns that say of which part of the data a row is, whether some are test rows or not."""
+    found = set()
+    for name, cells in zip(table.header, table.cells, strict=True):
+        distinct = [cell.strip() for cell in cells.distinct()]
+        if len(distinct) <= MAX_PARTS and (
+            _labelled_cells(name, distinct) or (any(distinct) and all(is_all_role(cell) for cell in distinct if cell))
+        ):
+            found.add(name)
+    return found
+
+
 def _labelled_cells(name: str, cells: Sequence[str]) -> set[str]:
     """Which of a column's distinct cells mark rows with labels; empty where the column parts no rows."""
     words = set(words_of(name))

@@ -26,6 +26,7 @@ WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be ima
 MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
 MIN_LISTS = 2  # of one class each
+FEW_IMAGES, ROWS_AN_IMAGE = 20, 2  # beside so few, and so many rows for each, rows of pixels are the images
 MAX_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
 LABEL_WORDS = {"label", "labels", "annotation", "annotations"}
@@ -92,7 +93,7 @@ def open_images(
 ) -> Iterator[Archive]:
     """The archive at `path`, whose members are the images too that are rows of a table. Keywords: as `read_tables`."""
     with open_archive(path) as archive:
-        if not len(image_names(archive)):
+        if len(image_names(archive)) <= FEW_IMAGES:
             read_tables(archive, encoding=encoding, header=header, pixels=pixels)
         yield archive
 
@@ -159,12 +160,26 @@ def _read(
         if suffix in JSON:
             return read_json_table(name, text, is_image)
         if suffix in LISTS:
-            return read_list(name, text, is_image)
-        return (None if len(index.names) else read_pixels(name, text)) or read_delimited(name, text, header)
+            found = read_list(name, text, is_image)
+            if found is None:
+                _refuse_answers_alone(name, text)
+            return found
+        are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
+        return (read_pixels(name, text) if are_rows else None) or read_delimited(name, text, header)
     except ValueError:
         if suffix in LISTS and _kind_of(name) is None:
             return None
         raise
+
+
+def _refuse_answers_alone(name: str, text: str) -> None:
+    """Raise ValueError for a list that is called a submission and has answers alone."""
+    lines = text.split("\n")
+    if _kind_of(name) == SAMPLE and len(lines) > 2 and not any(" " in line.strip() for line in lines):
+        raise ValueError(
+            f"has an answer a line and no ids, first {lines[0].strip()[:80]!r}: which image a line speaks of cannot be "
+            "known here, nor such a file written; make it a CSV of ids and answers"
+        )
 
 
 # -- a table for each folder

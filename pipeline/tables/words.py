@@ -150,8 +150,10 @@ def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
 
 
 def _rest(name: str) -> tuple[str, ...]:
-    """What a name says beside its role: `seg` of `seg_train`."""
-    return tuple(word for word in words_of(name) if word not in ROLE_OF_WORD)
+    """What a name says beside its role: `seg` of `seg_train`, `leaf` of `leaf_trainingset` and of `leaf_testA`."""
+    return tuple(
+        word for word in words_of(name) if word not in ROLE_OF_WORD and word not in NEUTRAL and not word.isdigit()
+    )
 
 
 def without_shared(names: Sequence[str]) -> list[str]:
