@@ -27,7 +27,7 @@ from pipeline.leaderboard.sites._rehearsal import speed_here
 from pipeline.leaderboard.upload import refuse_again, refuse_invalid, say_score, upload
 
 MEASURE_S = 10.0  # to measure the speed in
-MAX_MESSAGE = 400  # characters; where Kaggle cuts is not written anywhere
+MAX_MESSAGE = 400  # characters; where a site cuts is not written anywhere
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
