@@ -6,8 +6,9 @@ from conftest import ROOT
 
 from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
 from pipeline.commands.probe import images_per_second
-from pipeline.commands.suggestion import BUDGETS, MIN_EPOCHS, SIDES, WIDTHS, Facts, Speed, suggested_recipe
+from pipeline.commands.suggestion import MIN_EPOCHS, SIDES, WIDTHS, Facts, Speed, budget_seconds, suggested_recipe
 
+BUDGETS = ("90s", "10m", "1h", "3h", "overnight")
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
 
 
@@ -39,7 +40,7 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
 def test_networks_of_a_fold_share_its_budget():
     one, _ = suggested(num_train=20_000, side=32)
     three, seconds = suggested(num_train=20_000, side=32, seeds=3)
-    assert seconds <= BUDGETS["10m"]
+    assert seconds <= 600
     assert (
         2 * three["train"]["epochs"] * three["model"]["width"] ** 2
         < one["train"]["epochs"] * one["model"]["width"] ** 2
@@ -51,17 +52,32 @@ def test_networks_of_a_fold_share_its_budget():
 @pytest.mark.parametrize("side", [8, 32, 100, 2000])
 @pytest.mark.parametrize("num_train", [20, 1000, 10_000, 50_000, 1_000_000])
 def test_a_budget_is_not_passed_unless_the_cheapest_recipe_does(num_train, side, num_folds, budget):
-    recipe, seconds = suggested(num_train=num_train, side=side, num_folds=num_folds, budget_s=BUDGETS[budget])
+    recipe, seconds = suggested(num_train=num_train, side=side, num_folds=num_folds, budget_s=budget_seconds(budget))
     cheapest = (min(side, *SIDES), min(WIDTHS), MIN_EPOCHS)
     chosen = (recipe["images"]["side"], recipe["model"]["width"], recipe["train"]["epochs"])
-    assert seconds <= BUDGETS[budget] or chosen == (max(8, cheapest[0]), *cheapest[1:])
+    assert seconds <= budget_seconds(budget) or chosen == (max(8, cheapest[0]), *cheapest[1:])
+
+
+@pytest.mark.parametrize(
+    ("budget", "seconds"), [("90s", 90), ("10m", 600), ("1.5h", 5400), ("overnight", 8 * 3600), ("168h", 7 * 86_400)]
+)
+def test_a_budget_is_any_time_of_half_a_minute_to_a_week(budget, seconds):
+    assert budget_seconds(budget) == seconds
+
+
+@pytest.mark.parametrize(
+    "budget", ["", "10", "0m", "29s", "169h", "-5m", "10 m", "1h30m", "1e9h", "nan", "10m\n", "٣h"]
+)
+def test_any_other_budget_is_refused(budget):
+    with pytest.raises(ValueError, match=r"30s to 168h, such as 10m, 1\.5h or overnight \(8h\); not"):
+        budget_seconds(budget)
 
 
 @pytest.mark.parametrize("num_train", [1000, 10_000, 50_000, 200_000])
 def test_a_larger_budget_never_buys_less(num_train):
     costs = []
-    for budget in BUDGETS.values():
-        recipe, _ = suggested(num_train=num_train, side=32, budget_s=budget)
+    for budget in BUDGETS:
+        recipe, _ = suggested(num_train=num_train, side=32, budget_s=budget_seconds(budget))
         costs.append(recipe["train"]["epochs"] * recipe["model"]["width"])
     assert costs == sorted(costs)
 
@@ -69,15 +85,15 @@ def test_a_larger_budget_never_buys_less(num_train):
 def test_what_was_measured_replaces_what_was_thought():
     """A machine of a tenth of the speed gets less, and the time that is said is that of its own speed."""
     slow = Speed(gpu=False)
-    fast_recipe, _ = suggested(num_train=50_000, side=32, budget_s=BUDGETS["1h"])
+    fast_recipe, _ = suggested(num_train=50_000, side=32, budget_s=3600)
     at = (fast_recipe["images"]["side"], fast_recipe["model"]["width"])
     slow.learn(*at, Speed(gpu=False)(*at) / 10)
     assert slow.measured(*at)
     assert not slow.measured(at[0], at[1] - 8)
     assert slow(at[0], 16) == pytest.approx(Speed(gpu=False)(at[0], 16) / 10)
-    slow_recipe, seconds = suggested(slow, num_train=50_000, side=32, budget_s=BUDGETS["1h"])
+    slow_recipe, seconds = suggested(slow, num_train=50_000, side=32, budget_s=3600)
     assert slow_recipe["model"]["width"] < fast_recipe["model"]["width"]
-    assert seconds <= BUDGETS["1h"]
+    assert seconds <= 3600
     images = slow_recipe["train"]["epochs"] * 4 * 50_000
     assert seconds > images / slow(slow_recipe["images"]["side"], slow_recipe["model"]["width"])
 

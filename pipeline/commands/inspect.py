@@ -7,7 +7,7 @@ from pipeline.base import console
 from pipeline.commands import places
 from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
 from pipeline.commands.plan import write_plan
-from pipeline.commands.suggestion import BUDGETS
+from pipeline.commands.suggestion import DEFAULT_BUDGET, budget_seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe", action="store_true", help="measure this machine, and write the suggested recipe too"
     )
     parser.add_argument(
-        "--budget", choices=BUDGETS, default="10m", help="time that the recipe may take for all folds (default: 10m)"
+        "--budget",
+        type=_budget,
+        default=DEFAULT_BUDGET,
+        help=f"time that the recipe may take for all folds: 90s, 30m, 1.5h, overnight … (default: {DEFAULT_BUDGET})",
     )
     parser.add_argument(
         "--no-probe", action="store_true", help="take the speed of two fast cores instead of measuring this machine"
@@ -65,3 +68,11 @@ def run(args: argparse.Namespace) -> None:
         console.say(f"wrote {wrote} of {args.params}; next: {git}python -m pipeline folds && dvc repro")
     elif other:
         console.say(f"note         {other}--write puts this one there")
+
+
+def _budget(text: str) -> str:
+    try:
+        budget_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text

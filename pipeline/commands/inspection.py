@@ -23,7 +23,16 @@ from pipeline.base.params import (
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands.scores_seen import seen_lines
-from pipeline.commands.suggestion import BUDGETS, DEMO_RECIPE, Facts, Speed, Weights, has_gpu, suggested_recipe
+from pipeline.commands.suggestion import (
+    DEFAULT_BUDGET,
+    DEMO_RECIPE,
+    Facts,
+    Speed,
+    Weights,
+    budget_seconds,
+    has_gpu,
+    suggested_recipe,
+)
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
 from pipeline.images.decode import shown_kind
@@ -59,12 +68,12 @@ class Account:
 
 
 def inspect_competition(
-    raw: Path, params: Path, *, budget: str = "10m", measure: bool = False, weights: str | None = None
+    raw: Path, params: Path, *, budget: str = DEFAULT_BUDGET, measure: bool = False, weights: str | None = None
 ) -> Account:
     """Read the competition at `raw` as ingest will, and say what was understood.
 
-    budget: of all folds together, a key of BUDGETS; measure: time some training steps for the recipe, some seconds;
-    weights: pretrained ones to begin with, as model.weights has them; None: those of params.yaml.
+    budget: of all folds together, as `budget_seconds` reads it; measure: time some training steps for the recipe, which
+    takes some seconds; weights: pretrained ones to begin with, as model.weights has them; None: those of params.yaml.
 
     What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
     for. Raises ValueError where the layout is not understood.
@@ -178,7 +187,7 @@ def _facts(
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
         gpu=has_gpu(),
         weights=weights,
-        budget_s=BUDGETS[budget],
+        budget_s=budget_seconds(budget),
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.base.files import read_json, write_json
 from pipeline.base.params import load_params
 from pipeline.commands import places
-from pipeline.commands.suggestion import BUDGETS
+from pipeline.commands.suggestion import budget_seconds
 from pipeline.commands.time_left import against, spell
 
 TIMED = ("images", "split", "model", "augment", "train", "pseudo", "compute", "folds")  # sections that decide the time
@@ -21,14 +21,14 @@ TIMED = ("images", "split", "model", "augment", "train", "pseudo", "compute", "f
 class Plan:
     """Of all folds together."""
 
-    budget: str  # a key of BUDGETS
+    budget: str  # as `budget_seconds` reads it
     expected_s: float  # seconds
     of: str  # sha256 of the recipe
 
     @property
     def budget_s(self) -> float:
         """The budget in seconds."""
-        return BUDGETS[self.budget]
+        return budget_seconds(self.budget)
 
     def kept(self, seconds: float) -> str:
         """How the time of a whole run compares, for people."""
@@ -45,7 +45,7 @@ def read_plan(params: Path) -> Plan | None:
     """The plan of the recipe that the params file holds; None where there is none, as after an edit."""
     try:
         found = Plan(**read_json(_beside(params)))
-        return found if found.of == _recipe(params) and found.budget in BUDGETS else None
+        return found if found.of == _recipe(params) and found.budget_s else None
     except (OSError, TypeError, ValueError):
         return None  # it only informs
 

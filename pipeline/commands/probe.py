@@ -18,9 +18,9 @@ from pipeline.loop.objective import num_outputs
 from pipeline.models.networks import Normalised, compute_for, create_model
 from pipeline.training.fold import EpochRecord, FoldData, train_fold
 
-BATCHES = 4  # an epoch
+BATCHES = 2  # an epoch
 MANY = 100_000
-WARM_S = 1.0  # the first steps are slower: memory, kernels made for the shapes
+WARM_S, WARM_STEPS = 1.0, 4  # the first two steps take up to three times as long: memory, kernels made for the shapes
 TIMED_S = 2.5  # longer than a hiccup of the machine
 
 
@@ -78,11 +78,12 @@ class _Clock:
     """Counts images and seconds of epochs after the warm-up; ends training when it has enough."""
 
     def __init__(self) -> None:
-        self.images, self.seconds = 0, 0.0
+        self.images, self.seconds, self._steps = 0, 0.0, 0
         self._started = time.perf_counter()
 
     def __call__(self, record: EpochRecord, trained: Outcome) -> None:
-        if time.perf_counter() - self._started < WARM_S:
+        self._steps += BATCHES
+        if time.perf_counter() - self._started < WARM_S or self._steps <= WARM_STEPS:
             return
         self.images, self.seconds = self.images + trained.num_images, self.seconds + trained.seconds
         if self.seconds >= TIMED_S:

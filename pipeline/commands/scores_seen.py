@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pipeline.commands.suggestion import BUDGETS, Facts
+from pipeline.commands.suggestion import Facts, budget_seconds
 
 ALIKE = math.log(5)  # sets differ by less than five times, in images and in classes
 
@@ -33,11 +33,11 @@ def seen_lines(facts: Facts, budget: str) -> list[str]:
     """What was seen within this budget or the nearest below it, of sets of the same kind; no line where nothing was."""
     lines = []
     for seen in SEEN:
-        within = [name for name in seen.scores if BUDGETS[name] <= BUDGETS[budget]]
+        within = [name for name in seen.scores if budget_seconds(name) <= budget_seconds(budget)]
         apart = (seen.num_train / facts.num_train, seen.num_classes / max(1, len(facts.classes)))
         kind = (facts.several, facts.weights is not None)
         if within and kind == (seen.several, seen.weights) and all(abs(math.log(ratio)) < ALIKE for ratio in apart):
-            best = max(within, key=lambda name: BUDGETS[name])
+            best = max(within, key=budget_seconds)
             lines.append(f"{seen.num_train:,} {seen.what}, {seen.num_classes} classes: {seen.scores[best]} in {best}")
     head, rest = "scores seen  ", " " * 13
     return [f"{rest if number else head}{line}" for number, line in enumerate(lines)]

@@ -3,20 +3,23 @@
 A first submission in minutes; what is measured is the order of magnitude. Every value can be changed afterwards.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
-BUDGETS = {"10m": 600.0, "1h": 3600.0, "3h": 3 * 3600.0, "overnight": 8 * 3600.0}  # seconds, of all folds together
+DEFAULT_BUDGET, NIGHT = "10m", "8h"
+UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+BUDGET_S = (30.0, 7 * 24 * 3600.0)  # at least and at most
 # ms that an image of 32 px takes in training on a core with AMX: for each pair of channels, each channel, and itself;
 # with nothing beside it, so that `probe` tries what may fit before what surely does
 PAIR_MS, CHANNEL_MS, IMAGE_MS = 2.1e-4, 0.0136, 0.1
 CORES = 2
 GPU_FACTOR = 60.0  # what one H100 is taken for before the probe
 FOLD_S = 6.0  # of a fold: its two processes' start
-VIEWS = 6  # of an image when predicting
+VIEWS, WEIGHTS_VIEWS = 6, 2  # of an image when predicting; by a network with pretrained weights
 SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = (96, 64, 48, 32, 24, 16)
@@ -106,7 +109,18 @@ class Facts:
     imbalance: float = 1.0  # images of the largest class for one of the smallest
     gpu: bool = False
     weights: Weights | None = None
-    budget_s: float = BUDGETS["10m"]  # for all folds together
+    budget_s: float = 600.0  # for all folds together
+
+
+def budget_seconds(budget: str) -> float:
+    """Of `90s`, `10m`, `1.5h` or `overnight`. Raises ValueError for anything else."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh])", NIGHT if budget == "overnight" else budget)
+    seconds = float(found[1]) * UNIT_S[found[2]] if found else 0.0
+    if not BUDGET_S[0] <= seconds <= BUDGET_S[1]:
+        raise ValueError(
+            f"a budget is a time from 30s to 168h, such as 10m, 1.5h or overnight ({NIGHT}); not {budget!r}"
+        )
+    return seconds
 
 
 def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, Any]], float]:
@@ -147,7 +161,7 @@ def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[st
             "valid_every": epochs or 1,
         },
     }  # fmt: skip
-    embedded = 2 * (facts.num_train + facts.num_test) / 3 / speed(size, 0)
+    embedded = WEIGHTS_VIEWS * (facts.num_train + facts.num_test) / 3 / speed(size, 0)
     return sections, embedded + (_seconds(facts, speed(size, 0), epochs) if epochs else FOLD_S * facts.num_folds)
 
 
@@ -188,7 +202,8 @@ def _seconds(facts: Facts, images_per_second: float, epochs: int) -> float:
     Held-out images are predicted by each of a fold's networks alone, and if there are several by all together.
     """
     trained = facts.num_train * (facts.num_folds - 1) * epochs
-    predicted = VIEWS * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
+    views = VIEWS if facts.weights is None else WEIGHTS_VIEWS
+    predicted = views * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
     return facts.seeds * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
 
 
