@@ -139,7 +139,7 @@ def test_a_diverging_fold_stops_and_overwrites_nothing(workplace):
 
 def test_weight_decay_leaves_biases_and_norms_alone():
     model = ResNet9(num_classes=3, width=8)
-    for name in ("sgd", "adamw", "lamb"):
+    for name in ("sgd", "adamw", "lamb", "lookahead_muon"):
         optimizer = create_optimizer(model, name, peak_lr=0.1, momentum=0.9, weight_decay=0.01, fused=False)
         decayed = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
         assert len(decayed) == len(list(model.parameters()))

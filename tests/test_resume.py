@@ -29,6 +29,7 @@ RECIPES = {
         "train": {"optimizer": "muon", "bias_lr": 8.0, "start_side": 8, "tta": "mirror_shift"},
         "augment": {"flip": "alternating", "cutout": 3},
     },
+    "lookahead": {"train": {"optimizer": "lookahead_sgd", "bias_lr": 8.0}},
     "focal, weighed and sampled": {"train": {"loss": "focal", "class_weights": "balanced", "sampling": "sqrt"}},
     "float16": {"compute": {"precision": "fp16"}, "train": {"ema_decay": 0.9, "clip_norm": 1.0}},
     "timm with dropout": {

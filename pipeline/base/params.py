@@ -238,7 +238,7 @@ class TrainParams:
     seeds: int = between(1, 100, default=1)
     epochs: int = between(1, 100_000)  # passes over the training images
     batch_size: int = between(2, 65_536)  # batches are as even as they can be, none larger, no image left out
-    optimizer: str  # `sgd` (Nesterov), `adamw`, or any name timm knows
+    optimizer: str  # `sgd` (Nesterov), `adamw`, `muon` or any name timm knows; `lookahead_sgd`, …: within Lookahead
     peak_lr: float = between(1e-9, 1e3)  # at the top of the one-cycle triangle, for a batch of `batch_size`
     momentum: float = between(0.0, 0.9999)  # of sgd
     weight_decay: float = between(0.0, 10.0)  # of weights; biases and norms are left alone

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+LOOKAHEAD = "lookahead_"
 FIRST_SHARE = 1 / 25  # of the peak, at the first step of the warm-up
 
 
@@ -19,13 +20,23 @@ def create_optimizer(
     bias_lr: float = 1.0,
     layer_decay: float = 1.0,
 ) -> torch.optim.Optimizer:
-    """`sgd` (Nesterov), `adamw`, `muon`, or any name timm knows.
+    """`sgd` (Nesterov), `adamw`, `muon`, or any name timm knows; any of them within timm's Lookahead: `lookahead_sgd`.
 
     Weight decay leaves biases and norms alone: parameters of one dimension or fewer (Goyal et al. 2017, section 3).
     `fused` uses torch's one-kernel step for the first two. bias_lr: multiple of the rate for the batch norms' shifts
     (Page 2019; 64 in airbench94), of the first three. layer_decay: of timm's networks, with the first two. Raises
     ValueError where it is asked for with another optimiser or network.
     """
+    if name.startswith(LOOKAHEAD):
+        from timm.optim import Lookahead  # Zhang et al. 2019: half-way back to slow weights at every sixth step
+
+        fast = create_optimizer(
+            model, name.removeprefix(LOOKAHEAD), peak_lr=peak_lr, momentum=momentum, weight_decay=weight_decay,
+            fused=fused, bias_lr=bias_lr, layer_decay=layer_decay,
+        )  # fmt: skip
+        slow = Lookahead(fast)
+        slow.state = fast.state  # timm keeps an empty one beside it, and a saved state would lack all of it
+        return slow
     if bias_lr != 1.0 and (layer_decay != 1.0 or name not in ("sgd", "adamw", "muon")):
         raise ValueError(
             f"train.bias_lr is {bias_lr}, which is for sgd, adamw and muon, and not together with train.layer_decay; "
@@ -98,6 +109,7 @@ def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
     By itself it makes room for it at the first step, and when that one is left out (float16's overflow) the room holds
     whatever was in memory there (torch 2.14's _fused_sgd; LibreYOLO's pull request 771 trained to NaN by it).
     """
+    optimizer = getattr(optimizer, "_base_optimizer", optimizer)  # of Lookahead
     for group in optimizer.param_groups:
         if isinstance(optimizer, torch.optim.SGD) and group["momentum"] and group["fused"]:
             for weight in group["params"]:
