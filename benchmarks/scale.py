@@ -6,9 +6,13 @@ sampled); `with pages` adds those of mapped files, such as the image store, whic
 room.
 
     python -m benchmarks.scale --images 10000 100000 1000000
+    python -m benchmarks.scale --weights FOLDER --stages ingest decode_train audit split weights embed_train train
+
+--weights: of a timm network that stays frozen, so that embed_train and train work on its features.
 """
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -30,6 +34,9 @@ MEASURED = (
     "decode_test",
     "audit",
     "split",
+    "weights",
+    "embed_train",
+    "embed_test",
     "teach",
     "train",
     "infer",
@@ -46,6 +53,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000], help="default: %(default)s")
     parser.add_argument("--stages", nargs="+", default=list(MEASURED), choices=MEASURED, help="default: all")
     parser.add_argument("--width", type=int, default=8, help="of ResNet9; default: %(default)s")
+    parser.add_argument(
+        "--weights", type=Path, help="folder with config.json, as model.weights takes it; default: none"
+    )
     parser.add_argument("--folder", type=Path, help="keep everything here; default: a temporary folder")
     return parser.parse_args()
 
@@ -59,8 +69,8 @@ def commands(fold: str = "0") -> dict[str, list[str]]:
     return found
 
 
-def write_params(folder: Path, raw: Path, width: int) -> None:
-    """params.yaml with two folds and one epoch."""
+def write_params(folder: Path, raw: Path, width: int, weights: Path | None) -> None:
+    """params.yaml with two folds and one epoch, or a linear classifier on frozen features."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     params["competition"]["raw"] = str(raw)
     params["model"]["width"] = width
@@ -68,6 +78,9 @@ def write_params(folder: Path, raw: Path, width: int) -> None:
     params["folds"] = {"0": {}, "1": {}}
     params["train"] |= {"epochs": 1, "batch_size": 512, "valid_every": 1}
     params["augment"] |= {"crop_padding": 4, "flip": True}
+    if weights is not None:
+        name = json.loads((weights / "config.json").read_text())["architecture"]
+        params["model"] |= {"name": name, "weights": str(weights.resolve()), "frozen": True}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 
@@ -105,13 +118,15 @@ def _memory(pid: int) -> tuple[float, float]:
     return int(pages[0]) * 1024 / MB, int(pages[1]) * 1024 / MB
 
 
-def run(folder: Path, num_images: int, stages: list[str], width: int) -> dict[str, tuple[float, float, float]]:
+def run(
+    folder: Path, num_images: int, stages: list[str], width: int, weights: Path | None
+) -> dict[str, tuple[float, float, float]]:
     """Stage -> what `measured` says, for a competition of so many images."""
     folder.mkdir(parents=True, exist_ok=True)
     raw = folder / "raw.zip"
     if not raw.exists():
         write_competition(raw, num_images)
-    write_params(folder, raw, width)
+    write_params(folder, raw, width, weights)
     first, second = commands(), commands(fold="1")
     found = {}
     for stage in stages:
@@ -134,7 +149,8 @@ def main() -> None:
         root = args.folder or Path(temporary)
         print(f"{'images':>10} {'stage':12}{'seconds':>9}{'own MB':>9}{'with pages':>12}")
         for count in args.images:
-            for stage, (seconds, own, resident) in run(root / str(count), count, args.stages, args.width).items():
+            found = run(root / str(count), count, args.stages, args.width, args.weights)
+            for stage, (seconds, own, resident) in found.items():
                 print(f"{count:>10,} {stage:12}{seconds:9.1f}{own:9.0f}{resident:12.0f}")
             print(f"{count:>10,} disk     {disk(root / str(count)):18.0f} MB under data/")
 
