@@ -20,8 +20,8 @@ moto = pytest.importorskip("moto.server", reason="the S3 server is not installed
 pytestmark = pytest.mark.slow
 
 KEY, SECRET, LOCAL_SECRET = (f"PLANTED{secrets.token_hex(12)}" for _ in range(3))  # none of them in this file
-HERE, ELSEWHERE = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scaling.md").read_text().split("## Data elsewhere")[1],
-                             re.DOTALL)[:2]  # fmt: skip
+HERE, ELSEWHERE, RESULTS = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/scaling.md").read_text().split("## Data elsewhere")[1],
+                             re.DOTALL)[:3]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,12 @@ def test_the_documents_commands_from_a_bucket_to_another_machine(tmp_path, varia
     assert re.findall("Running stage '(.+)'", there.types(ELSEWHERE, clone)) == ["ingest", "weights"]
     assert (clone / "submissions/submission.csv").read_bytes() == made
     assert "up to date" in there.types("dvc status", clone)
+
+    third = tmp_path / "third"
+    there.types(f"git clone -q {project.root} {third}", tmp_path)
+    assert "Running stage" not in there.types(RESULTS, third)
+    assert (third / "submissions/submission.csv").read_bytes() == made
+    assert not list(third.rglob("*.npy")) + list(third.rglob("raw.zip"))
 
     client.put_object(Bucket="my-bucket", Key="organiser/raw.zip", Body=b"another archive")
     there.types("dvc update data/raw/raw.zip.dvc", clone)
