@@ -605,3 +605,10 @@ def test_stems():
         "scan.nii.gz": None, "1.jpg": None, ".zip": None, "zip": None,
     }  # fmt: skip
     assert {name: members.archive_stem(name) for name in stems} == stems
+
+
+def test_an_address_is_answered_with_what_brings_the_archive_here():
+    with pytest.raises(
+        ValueError, match=r"s3:/bucket/raw\.zip, which does not exist; .* `dvc import-url ADDRESS FILE`"
+    ):
+        open_archive(Path("s3://bucket/raw.zip"))

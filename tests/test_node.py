@@ -1,9 +1,12 @@
 """The contract of a stage run elsewhere, with a node in another folder and a command of a few lines."""
 
+import dataclasses
 import hashlib
 import os
+import shutil
 import signal
 import time
+import types
 
 import pytest
 
@@ -173,3 +176,120 @@ def test_folders_of_killed_nodes_are_cleared_away_and_those_at_work_stay(tmp_pat
     }
     for node in (alive, third):
         node.close()
+
+
+def parts(cache):
+    return [path for path in (cache / "files").rglob("*") if path.name.endswith(".part")]
+
+
+def lost_on_the_way(cache):
+    """An answer to errands: the node is lost once 8 MB of the large input were sent."""
+
+    def answer(name, call):
+        if any(path.stat().st_size >= 8 << 20 for path in parts(cache)):
+            raise LostError("no answer")
+        return call()
+
+    return answer
+
+
+@pytest.mark.parametrize("end", ["closed", "killed"])
+def test_what_a_lost_attempt_has_sent_is_not_sent_again(home, tmp_path, end):
+    lost = Carried(home, tmp_path / "cache", answer=lost_on_the_way(tmp_path / "cache"))
+    with pytest.raises(LostError):
+        lost.errand.send()
+    (left,) = parts(tmp_path / "cache")
+    held = left.stat().st_size
+    if end == "closed":
+        lost.node.close()
+    else:
+        lost.node._lock.close()  # as the system does
+    second = Carried(home, tmp_path / "cache")
+    assert second.run() == 0
+    assert sum(second.traffic.sent.values()) <= 10_000_000 + len(STAGE) + 5 - held
+    assert not parts(tmp_path / "cache")
+
+
+def test_what_an_attempt_at_work_has_sent_is_left_to_it(home, tmp_path):
+    first = Carried(home, tmp_path / "cache", answer=lost_on_the_way(tmp_path / "cache"))
+    with pytest.raises(LostError):
+        first.errand.send()
+    second = Carried(home, tmp_path / "cache")
+    assert second.run() == 0
+    assert sum(second.traffic.sent.values()) >= 10_000_000
+    assert len(parts(tmp_path / "cache")) == 1
+    first.node.close()
+
+
+def test_what_a_lost_attempt_left_damaged_is_sent_again_whole(home, tmp_path):
+    lost = Carried(home, tmp_path / "cache", answer=lost_on_the_way(tmp_path / "cache"))
+    with pytest.raises(LostError):
+        lost.errand.send()
+    lost.node.close()
+    (left,) = parts(tmp_path / "cache")
+    left.write_bytes(bytes(left.stat().st_size))
+    second = Carried(home, tmp_path / "cache")
+    assert second.run() == 0
+    assert (home / "data/out").read_bytes() == b"out"
+    assert sum(second.traffic.sent.values()) >= 10_000_000
+
+
+def test_files_that_the_node_sees_in_a_dvc_cache_or_remote_are_not_sent(home, tmp_path, monkeypatch):
+    digest = hashlib.md5((home / "data/in.bin").read_bytes()).hexdigest()
+    shared = tmp_path / "remote/files/md5" / digest[:2] / digest[2:]
+    shared.parent.mkdir(parents=True)
+    (home / "data/in.bin").rename(shared)  # nor read here
+    shared.chmod(0o444)
+    (home / "data/in.bin").write_bytes(b"of another size")
+    job = job_of(home)
+    before = shared.stat()
+    monkeypatch.setenv("FOLDBOARD_STORE", str(tmp_path / "remote"))
+    carried = Carried(home, tmp_path / "cache")
+    carried.errand._job = dataclasses.replace(job, inputs=dict(job.inputs) | {"data/in.bin": digest})
+    assert carried.run() == 0
+    assert carried.traffic.sent == {"n": len(STAGE) + 5}
+    assert (shared.stat().st_mtime_ns, shared.stat().st_nlink) == (before.st_mtime_ns, before.st_nlink), (
+        "DVC knows its files by these"
+    )
+    assert len(shared.read_bytes()) == 10_000_000
+
+
+def test_without_hard_links_inputs_are_not_copied(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no such links here")))
+    carried = Carried(home, tmp_path / "cache", str(tmp_path / "never"))
+    carried.errand.send()
+    job = job_of(home, str(tmp_path / "never"))
+    carried.node.begin(dict(job.inputs), "stage", job.argv, {"OMP_NUM_THREADS": "1"})
+    assert (carried.node._root / "data/in.bin").is_symlink()
+    monkeypatch.setattr(node_module, "AT_HAND_S", -1.0)
+    carried.node.make_room(1 << 62, [])
+    assert (carried.node._root / "data/in.bin").stat().st_size == 10_000_000, "it is in use"
+    carried.node.close()
+    assert carried.node.make_room(1 << 62, []) > 0
+    assert not [path for path in (tmp_path / "cache/files").rglob("*") if path.is_file()]
+
+
+def test_a_full_node_deletes_the_oldest_inputs_that_nothing_uses_and_no_others(home, tmp_path, monkeypatch):
+    node = Node(str(tmp_path / "cache"))
+    ages = {b"oldest": 40_000, b"old": 30_000, b"wanted": 20_000, b"linked": 10_000, b"lately": 60}  # seconds
+    digests = [hashlib.md5(content).hexdigest() for content in ages]
+    for digest, (content, age) in zip(digests, ages.items(), strict=True):
+        node.put(digest, 0, content, True)
+        os.utime(node._blob(digest), (time.time() - age, time.time() - age))
+    os.link(node._blob(digests[3]), tmp_path / "in use")
+    free = iter([0, 10, 10])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=next(free)))
+    assert node.make_room(10, [digests[2]]) == 10
+    assert [node._blob(digest).exists() for digest in digests] == [False, True, True, True, True], "as far as it takes"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=0))
+    assert node.make_room(10, [digests[2]]) == 0
+    assert [node._blob(digest).exists() for digest in digests] == [False, False, True, True, True]
+    node.close()
+
+
+def test_a_node_without_room_says_how_much_is_needed_before_anything_is_sent(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=9_999_999))
+    carried = Carried(home, tmp_path / "cache")
+    with pytest.raises(LostError, match=r"the inputs take 10,000,\d+ bytes more in its cache, and 9,999,999 are free"):
+        carried.run()
+    assert not sum(carried.traffic.sent.values())

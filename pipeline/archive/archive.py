@@ -1,6 +1,7 @@
 """The organiser's files, read in place: folders, archives, archives inside them, as one mapping of names."""
 
 import contextlib
+import re
 import weakref
 from collections import Counter
 from collections.abc import Sequence
@@ -16,6 +17,11 @@ from pipeline.archive.member_names import archive_stem, check_not_in_parts, chec
 from pipeline.base.lookup import Lookup
 from pipeline.base.texts import Texts, joined_texts, rows_of_equals
 
+ADDRESS = re.compile(r"\w{2,}:/")  # of a `Path`, which makes one slash of two
+BRING = (
+    "images are read from a disk: `dvc import-url ADDRESS FILE` brings the archive here and notes where it is from; "
+    "then give FILE (docs/scaling.md, Data elsewhere)"
+)
 MAX_NESTING = 2  # archives around a member, beside the one that was given
 
 
@@ -150,7 +156,8 @@ def open_archive(path: Path) -> Archive:
     bomb, an end that is missing.
     """
     if not path.exists():
-        raise ValueError(f"competition.raw is {path}, which does not exist; give the organiser's zip or folder")
+        instead = BRING if ADDRESS.match(str(path)) else "give the organiser's zip or folder"
+        raise ValueError(f"competition.raw is {path}, which does not exist; {instead}")
     check_not_in_parts(str(path), path.name)
     with contextlib.ExitStack() as closing:
         packed = _packed_bytes(path)

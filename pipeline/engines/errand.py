@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.base.files import whole_file
 from pipeline.engines.job import Job
+from pipeline.engines.node import CACHE, STORE
 from pipeline.engines.placement import POLL_S, newest_states
 
 PIECE = 4 << 20  # bytes of a file in one message
@@ -54,11 +55,19 @@ class Errand:
         self._brought: set[str] = set()  # states that came home
 
     def send(self) -> None:
-        """Whatever of the inputs the node lacks, and the newest states of the fold."""
-        for digest in dict.fromkeys(self._link("missing", sorted(set(self._job.inputs.values())))):
-            path = next(path for path, value in self._job.inputs.items() if value == digest)
-            for offset, piece, last in self._pieces(self._root / path):
-                self._link("put", digest, offset, piece, last)
+        """Whatever of the inputs the node lacks, and the newest states of the fold. Raises LostError without room."""
+        path_of = {digest: self._root / path for path, digest in self._job.inputs.items()}
+        missing = self._link("missing", sorted(path_of))
+        needed = sum(path_of[digest].stat().st_size - held for digest, held in missing.items())
+        free = self._link("make_room", needed, sorted(path_of))
+        if free < needed:
+            raise LostError(
+                f"the inputs take {needed:,} bytes more in its cache, and {free:,} are free; make room there, or have "
+                f"{CACHE} name a folder on another disk, or {STORE} one that holds them (docs/scaling.md)"
+            )
+        for digest, held in missing.items():
+            if not self._put(digest, path_of[digest], held):
+                self._put(digest, path_of[digest], 0)
         for name in newest_states(self.states()):
             with contextlib.suppress(FileNotFoundError):
                 for offset, piece, _ in self._pieces(self._root / self._job.scratch / name):
@@ -94,14 +103,23 @@ class Errand:
             return []
         return [path.name for path in (self._root / self._job.scratch).glob(f"{self._job.fold}-*.pt")]
 
+    def _put(self, digest: str, path: Path, held: int) -> bool:
+        """Send the file but for the first `held` bytes, which are there: False if it has to be sent again."""
+        for offset in range(0, held, PIECE):
+            self._check_wanted()
+            self._link("keep", digest, offset, min(PIECE, held - offset))
+        pieces = self._pieces(path, held)
+        return all(self._link("put", digest, offset, piece, last) for offset, piece, last in pieces)
+
     def _check_wanted(self) -> None:
         if not self._wanted():
             raise UnwantedError
 
-    def _pieces(self, path: Path) -> Any:
-        """(offset, bytes, whether it is the last) of a file; an empty one has one piece."""
-        size, offset = path.stat().st_size, 0
+    def _pieces(self, path: Path, offset: int = 0) -> Any:
+        """(offset, bytes, whether it is the last) of a file from `offset` on; there is one piece at least."""
+        size = path.stat().st_size
         with path.open("rb") as handle:
+            handle.seek(offset)
             while True:
                 self._check_wanted()
                 piece = handle.read(PIECE)

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Any
 
 CACHE = "FOLDBOARD_CACHE"  # names another folder for a node's cache than ~/.cache/foldboard
+STORE = "FOLDBOARD_STORE"  # names a DVC cache or remote that a node sees, as on a mounted disk: what it has is not sent
 PART = ".part"
 LOCK = ".lock"
 UNHEARD_S = 60.0  # without a question from the one who sent the work: then nobody wants it any more
 KEEP_S = 14 * 24 * 3600.0  # an input that nobody needed for so long is deleted
+AT_HAND_S = 3600.0  # one that was asked for so lately may be about to be used
 MAX_READ = 1 << 20  # bytes of a log in one answer
 SAME_VERSIONS = ("torch", "numpy", "timm")  # else the bytes differ: those that a model card names
 # beginnings of variables that decide results: the sender's count, the node's do not
@@ -44,6 +46,7 @@ class Node:
         self._reading: tuple[str, Any] | None = None
         self._given: set[str] = set()
         self._digest = hashlib.md5(usedforsecurity=False)  # of the pieces of the file that is being sent
+        self._kept = False  # whether some of them were here before
         self._heard = time.monotonic()
         self._clear_away()
         self._root, self._lock = self._new_folder()
@@ -53,28 +56,57 @@ class Node:
         self._heard = time.monotonic()
         return about()
 
-    def missing(self, digests: Sequence[str]) -> list[str]:
-        """Those of the files with these md5s that have to be sent."""
+    def missing(self, digests: Sequence[str]) -> dict[str, int]:
+        """Those of the files with these md5s that have to be sent, and how many bytes of each are here already."""
         self._heard = time.monotonic()
-        return [digest for digest in digests if not self._blob(digest).is_file()]
+        for digest in digests:
+            with contextlib.suppress(OSError):
+                os.utime(self._blob(digest))
+        return {digest: self._take_over(digest) for digest in digests if not self._place(digest).is_file()}
 
-    def put(self, digest: str, offset: int, content: bytes, last: bool) -> None:
-        """A piece of a file that is missing, in their order. Raises ValueError if all of it has another md5."""
+    def make_room(self, num_bytes: int, wanted: Sequence[str]) -> int:
+        """Bytes that are free, once the oldest inputs that nothing uses are deleted, as far as `num_bytes` takes it.
+
+        wanted: md5s of files that must stay.
+        """
         self._heard = time.monotonic()
-        blob = self._blob(digest)
-        part = blob.with_name(f"{digest}.{self._root.name}{PART}")
-        blob.parent.mkdir(exist_ok=True)
-        if not offset:
-            self._digest = hashlib.md5(usedforsecurity=False)
-        self._digest.update(content)
+        linked = {path.resolve() for path in self._works.rglob("*") if path.is_symlink()}
+        for path in sorted(self._blobs.glob("??/*"), key=_age, reverse=True):
+            if shutil.disk_usage(self._cache).free >= num_bytes:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                is_linked = path.stat().st_nlink > 1 or path.resolve() in linked
+                if _age(path) > AT_HAND_S and not is_linked and path.name.split(".")[0] not in wanted:
+                    path.unlink()
+        return shutil.disk_usage(self._cache).free
+
+    def keep(self, digest: str, offset: int, size: int) -> None:
+        """These bytes of a file, which `missing` said are here, are as if they were sent."""
+        self._heard = time.monotonic()
+        with self._part(digest).open("rb") as handle:
+            handle.seek(offset)
+            self._count(offset, handle.read(size), kept=True)
+
+    def put(self, digest: str, offset: int, content: bytes, last: bool) -> bool:
+        """A piece of a file that is missing, in their order: False if all of it has to be sent again.
+
+        Raises ValueError if all that was sent has another md5.
+        """
+        self._heard = time.monotonic()
+        part = self._part(digest)
+        part.parent.mkdir(exist_ok=True)
+        self._count(offset, content)
         with part.open("r+b" if offset else "wb") as handle:
             handle.seek(offset)
             handle.write(content)
         if last and self._digest.hexdigest() != digest:
             part.unlink()
+            if self._kept:
+                return False
             raise ValueError(f"of {digest} was sent what has the md5 {self._digest.hexdigest()}: the file has changed")
         if last:
-            part.replace(blob)
+            part.replace(self._blob(digest))
+        return True
 
     def give(self, path: str, offset: int, content: bytes) -> None:
         """A piece of a file of this work alone: a state to go on from."""
@@ -149,6 +181,30 @@ class Node:
     def _blob(self, digest: str) -> Path:
         return self._blobs / digest[:2] / digest
 
+    def _place(self, digest: str) -> Path:
+        """Where the file is, or will be."""
+        shared = Path(os.environ.get(STORE, ""), "files", "md5", digest[:2], digest[2:]).absolute()  # as DVC has them
+        return shared if STORE in os.environ and shared.is_file() else self._blob(digest)
+
+    def _part(self, digest: str) -> Path:
+        """What has come of it by now."""
+        return self._blobs / digest[:2] / f"{digest}.{self._root.name}{PART}"
+
+    def _take_over(self, digest: str) -> int:
+        """The size of what attempts that are over have left of it; it is ours from now on."""
+        part = self._part(digest)
+        for left in part.parent.glob(f"{digest}.*{PART}"):
+            owner = left.name.split(".")[1]
+            if not (self._works / f"{owner}{LOCK}").exists():
+                with contextlib.suppress(FileNotFoundError):  # another was faster
+                    left.replace(part)
+        return part.stat().st_size if part.exists() else 0
+
+    def _count(self, offset: int, content: bytes, *, kept: bool = False) -> None:
+        if not offset:
+            self._digest, self._kept = hashlib.md5(usedforsecurity=False), kept
+        self._digest.update(content)
+
     def _new_folder(self) -> tuple[Path, Any]:
         """A work folder, and the lock that says that it is in use."""
         name = f"{os.getpid()}-{time.time_ns()}"
@@ -170,20 +226,23 @@ class Node:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self._blobs.glob("??/*"):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > KEEP_S:
+                if _age(path) > KEEP_S:
                     path.unlink()
 
     def _link(self, digest: str, target: Path) -> None:
-        """The file at `target`: no stage writes into its inputs, so a link will do where one can be made."""
+        """The file at `target`: no stage writes into its inputs, so a link will do."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        blob = self._blob(digest)
+        place = self._place(digest)
         try:
-            os.utime(blob)
-            os.link(blob, target)
+            if place != self._blob(digest):
+                target.symlink_to(place)
+            else:
+                os.utime(place)
+                os.link(place, target)
         except FileExistsError:
             pass
-        except OSError:
-            shutil.copyfile(blob, target)
+        except OSError:  # a disk that has no hard links
+            target.symlink_to(place.absolute())
 
     def _states(self, scratch: str) -> dict[str, int]:
         found = {}
@@ -215,6 +274,13 @@ class Node:
         if self._reading is not None:
             self._reading[1].close()
         self._reading = None
+
+
+def _age(path: Path) -> float:
+    """Seconds since it was needed; none of a file that is gone."""
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime
+    return 0.0
 
 
 def about() -> dict[str, str]:
