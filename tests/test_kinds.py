@@ -134,6 +134,17 @@ def rows_of(labels):
     return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
 
 
+def in_two_formats(*, lacking=0):
+    """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
+    found = {}
+    for side, names, images in (("train", TRAIN, IMAGE), ("test", TEST, IMAGE[NUM_TRAIN:])):
+        for n, (name, image) in enumerate(zip(names, images, strict=False)):
+            found[f"{side}-tif-v2/{name}.tif"] = encoded(image_of(n, n), "TIFF")
+            if side == "train" or n >= lacking:
+                found[f"{side}-png/{name}.png"] = image
+    return found | {name: content for name, content in files(WORDS, ["oak"]).items() if "/" not in name}
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """What a competition must be read as."""
@@ -208,6 +219,10 @@ KINDS = {
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
     "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
     "columns called by numbers that a file gives": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=("c7", "c8", "c9"), more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("1.0", "0.0", "0.0")),
+    "a label with a confidence": Kind(files(WORDS, ["oak 0.93"]), WORDS, ("oak",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
+    "names of two words with a confidence": Kind(files(("sea lion", "fir tree"), ["sea lion: 0.9"]), ("sea lion", "fir tree"), ("sea lion",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
+    "lists with a confidence behind each label": Kind(lists(TAGS, ", ", sample="scab 0.9, rust 0.1"), TAGS, ("scab",), asks=("submission: list", "submission: ranked"), stops="a label with a confidence"),
+    "words of labels are no text around a label": Kind(files(("clear primary", "haze water", "clear water"), ["clear water primary"]), ("clear primary", "haze water", "clear water"), ("clear primary",), says="taken for a placeholder"),
     # -- columns
     "a placeholder chooses no label column": Kind(
         files(("pug", "husky", "boxer"), ["0"], column="breed", asked="prediction", extra=(("sterile",), [(n // 3 % 2,) for n in range(NUM_TRAIN)])),
@@ -284,6 +299,25 @@ KINDS = {
     "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
+    ),
+    "images in two formats": Kind(in_two_formats(), WORDS, ("oak",), asks=("train_images: 'train-png/{id}.png'", "train_images: 'train-tif-v2/{id}.tif'"), says="images of formats that no training image has are left aside"),
+    "test images of the training format alone": Kind(
+        {name: content for name, content in in_two_formats().items() if "train-tif" not in name}, WORDS, ("oak",), says="6 images of formats that no training image has are left aside",
+    ),
+    "more test images of another format": Kind(
+        {name: content for name, content in in_two_formats(lacking=2).items() if "train-tif" not in name}, WORDS, ("oak",), asks=("test_images: 'test-tif-v2/{id}.tif'", "test_images: 'test-png/{id}.png'"),
+        says="6 of 6 test images are of a format that no training image has, such as test-tif-v2/900.tif",
+    ),
+    "test images of another format alone": Kind(
+        {name: content for name, content in in_two_formats(lacking=NUM_TEST).items() if "train-tif" not in name}, WORDS, ("oak",), says="6 of 6 test images are of a format that no training image has",
+    ),
+    "test images in two formats, no table": Kind(
+        {name: content for name, content in in_two_formats().items() if "/" in name and "train" not in name} | {name: content for name, content in folders(WORDS, ["oak"]).items() if "train" in name},
+        WORDS, ("oak",), says="6 test images are there in a format of training images too",
+    ),
+    "a folder called test and something else": Kind(
+        sampleless(folders(WORDS, ["oak"]), **{f"test-several_trees/{n}.png": IMAGE[n] for n in range(4)}), WORDS, ("oak",),
+        asks=("test_images: test", "test_images: test-several_trees", "test_images: '.'"), says="6 to predict",
     ),
     # -- samples
     **{

@@ -169,10 +169,11 @@ def _around(rule: str, texts: tuple[str, ...], cells: Sequence[str], *, with_aff
 
 
 def _may_stand_around(before: str, after: str, known: Collection[str], cells: Sequence[str]) -> bool:
-    """Whether this text is no part of the answer: no label, and no number that one cell alone has (`cat 0.7`)."""
+    """Whether this text is no part of the answer: no word of a label, no number of one cell alone (`cat 0.7`)."""
     around = f"{before} {after}"
-    words = set(re.split(r"[^\w]+", around)) - {""}
-    return "{label" not in around and not words & set(known) and (len(cells) > 1 or not re.search(r"\d", around))
+    words = set(re.split(r"\W+", around)) - {""}
+    known = {*known, *(word for text in known for word in re.split(r"\W+", text))}
+    return "{label" not in around and not words & known and (len(cells) > 1 or not re.search(r"\d", around))
 
 
 def _is_border(before: str, inner: str, after: str) -> bool:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.problems import question, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
-from pipeline.competition.spelling import AS_TRAINED, WHOLE, is_number, rules_for, shift_rule, spelled
+from pipeline.competition.spelling import AS_TRAINED, WHOLE, folded, is_number, rules_for, shift_rule, spelled
 from pipeline.layout.class_mappings import Ways
 from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
@@ -29,6 +29,8 @@ EMPTY_WORDS = (
     "predicted", "label", "labels", "target", "targets", "class", "classes", "category", "value", "confidence", "conf",
     "is", "has", "id", "of", "the", "output", "result", "answer", "expected", "likelihood", "y", "percent", "status",
 )  # fmt: skip
+# what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
+CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
 
@@ -314,10 +316,12 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
     classes, stated = set(known.labels.classes), known.stated
     strange = set(parts) - classes
     shown = f"the sample writes {_shown(strange)} in {known.values[0]!r}"
-    if not stated and any(set(split_list(cell, mark)) & classes for cell in strange for mark in MARKS if mark in cell):
+    sure = _hold_confidences(known.cells, classes)
+    if not stated and (sure or any(set(split_list(cell, mark)) & classes for cell in strange for mark in MARKS)):
+        what = "a label with a confidence" if sure else "of which a part is a training label"
         raise question(
-            f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
-            "here. If labels alone are wanted, choose one:",
+            f"{shown}, {what}: a format with something beside labels cannot be written here. If labels alone are "
+            "wanted, choose one:",
             [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
     marked = not stated and _is_marked(strange) and not _is_marked(classes)
@@ -343,6 +347,15 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
         f"labels are to be written by this rule ({AS_TRAINED}: as in training):",
         [setting_line("spelling", rule) for rule in (*([shifted] if shifted else []), AS_TRAINED)],
     )
+
+
+def _hold_confidences(cells: Collection[str], classes: Collection[str]) -> bool:
+    """Whether cells are labels, each with a confidence behind it."""
+    labels = set(map(folded, classes))
+    parts = [
+        list(filter(None, CONFIDENCE.split(cell))) for cell in set(cells) - set(classes) if CONFIDENCE.search(cell)
+    ]
+    return any(found and labels.issuperset(map(folded, found)) for found in parts)
 
 
 def _is_marked(texts: Collection[str]) -> bool:
