@@ -215,6 +215,10 @@ KINDS = {
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
     "classes that differ by case": Kind(files(("a", "A", "b", "B"), [(0.2, 0.2, 0.2, 0.2)], asked=("a", "A", "b", "B")), ("a", "A", "b", "B"), ("1.0", "0.0", "0.0", "0.0")),
     "a table that names the classes' numbers": Kind(files(WORDS, ["7", "9"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), says="'7' for 'oak' (class_map.csv)"),
+    "a table that names the numbers in the folders": Kind(
+        folders(("class-7", "class-8", "class-9"), [(0.3, 0.3, 0.4)], more={"class_idx_mapping.csv": csv_bytes(("name", "idx"), [("elm", 8), ("fir", 9), ("oak", 7)]), "sample_submission.csv": csv_bytes(("id", *WORDS), [(name, 0.3, 0.3, 0.4) for name in TEST])}),
+        WORDS, ("1.0", "0.0", "0.0"),
+    ),
     "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
     "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
@@ -332,6 +336,13 @@ KINDS = {
     "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
     "a sample by another name, images in one folder": Kind(
         {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "a sample without a header": Kind(
+        files(WORDS, ["oak"], more={"sample_submission.csv": "".join(f"{name}.png,oak\n" for name in TEST).encode()}), WORDS, ("oak",), asks=("header: [path, label]", "sample: none"), says="sample_submission.csv has no header: the submission",
+    ),
+    "a sample in JSON": Kind(
+        {name: content for name, content in files(WORDS, ["oak"]).items() if "sample" not in name} | {"sample_submission.json": b"[%s]" % b",".join(b'{"id": "%s", "label": "oak"}' % name.encode() for name in TEST)},
+        WORDS, ("oak",), says="sample_submission.json is JSON: the submission",
     ),
     "two tables that may be the sample": Kind(
         renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),

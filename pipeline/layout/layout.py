@@ -36,6 +36,7 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import plain_sample
 from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.encodings import decoded
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -46,7 +47,7 @@ from pipeline.tables.image_names import (
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
-from pipeline.tables.table_files import read_tables
+from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
@@ -460,8 +461,17 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
     content = context.archive.read(table.name)
     plain = plain_sample(content, table.header, table.rows)
     if plain != content:
+        text = decoded(content, table.name, context.overrides.encoding)
         context.warnings.append(
-            f"{table.name} is not plain CSV (UTF-8, commas, a row a line): the submission will be; ask whether it is "
-            "accepted"
+            f"{_other_make(text, table)}: the submission will be plain CSV (UTF-8, commas, a header, a row a line); "
+            "ask whether it is accepted, or make it so before you upload it"
         )
     return plain
+
+
+def _other_make(text: str, table: Table) -> str:
+    """What about a sample submission is not plain CSV."""
+    if suffix_of(table.name).lower() in JSON:
+        return f"{table.name} is JSON"
+    headless = not any(cell and cell in text.lstrip().split("\n", 1)[0] for cell in table.header)
+    return f"{table.name} has no header" if headless else f"{table.name} is not plain CSV"

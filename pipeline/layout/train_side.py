@@ -156,7 +156,11 @@ def _is_train_table(context: Context, table: Table) -> bool:
     matches = find_matches(table, context.index, role="train")
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
-    return bool(_choices(context, table, {matches[0].column}))
+    choices = _choices(context, table, {matches[0].column})
+    return bool(choices) and not (
+        table.num_rows < len(context.index.names) / 2  # a table of the classes, whose numbers some images have too
+        and all(len(columns) == 1 and table.column(columns[0]).all_distinct() for columns in choices)
+    )
 
 
 def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
