@@ -175,6 +175,14 @@ KINDS = {
         files(["a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"], [""]),
         ("a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"), ("a red cat",), asks=("delimiter: none", "delimiter: ' '"),
     ),
+    "names of which the sample writes one more": Kind(
+        files((*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), ["Potato Early Blight"]), (*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), (SHARED_WORDS[0],),
+        asks=("delimiter: none", "delimiter: ' '"), says="taken for a placeholder",
+    ),
+    "a row for each image and class": Kind(
+        files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
+        TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",
+    ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),
@@ -190,6 +198,7 @@ KINDS = {
     "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
     "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
     "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
+    "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1.0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities
     "one constant over 0 and 1": Kind(files(("0", "1"), ["0"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
@@ -212,6 +221,7 @@ KINDS = {
     "two spellings fit": Kind(files(("oak", "sea elm"), ["Oak"]), ("Oak", "Sea Elm"), ("Oak",), asks=("spelling: '{label.title}'", "spelling: '{label.capital}'")),
     "several cells that are no labels": Kind(files(WORDS, ["pine", "yew"]), WORDS, ("oak",), asks=("spelling: '{label}'",), stops="2 different cells that are no training labels"),
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
+    "percents": Kind(files(WORDS, [(33, 33, 34)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="numbers from 0 to 1 will be written"),
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
     "classes that differ by case": Kind(files(("a", "A", "b", "B"), [(0.2, 0.2, 0.2, 0.2)], asked=("a", "A", "b", "B")), ("a", "A", "b", "B"), ("1.0", "0.0", "0.0", "0.0")),
     "a table that names the classes' numbers": Kind(files(WORDS, ["7", "9"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), says="'7' for 'oak' (class_map.csv)"),
@@ -406,6 +416,13 @@ def ingested(raw, params):
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
+
+
+def test_a_row_for_each_image_and_class_that_says_nothing_of_either_stops(tmp_path, params):
+    rows = [(name, tag, 0.3 + n / 100) for n, name in enumerate(TRAIN) for tag in TAGS]
+    found = files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "share"), rows)})
+    with pytest.raises(ValueError, match="a row for each image and each of the 3 labels in 'tag'"):
+        inspect_competition(write_zip(tmp_path / "raw.zip", found), params)
 
 
 def first_row(layout, kind):

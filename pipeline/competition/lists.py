@@ -121,12 +121,22 @@ def _is_list(
     if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
         return False
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
-    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts) or any(
-        labels.keys() >= set(found) for found in others
-    ):
+    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
+        return True
+    shown = any(labels.keys() >= set(found) for found in others)
+    if shown and (mark != " " or _change_places(sets)):
         return True
     if len({len(found) for found in sets}) > 1 and len(distinct) >= MANY_CELLS * len(labels):
         return True
     few = len({len(found) for found in sets}) == 1 or len(distinct) <= len(labels)
     in_order = all(found == sorted(found) for found in sets)
-    return False if mark == " " and few and not in_order else None
+    return False if mark == " " and few and not in_order and not shown else None
+
+
+def _change_places(sets: Sequence[Sequence[str]]) -> bool:
+    """Whether some part stands at several places, from the front and from the back: words of a name seldom do."""
+    places: dict[str, set[int]] = {}
+    for found in sets:
+        for at, part in enumerate(found):
+            places.setdefault(part, set()).update((at, at - len(found)))
+    return any(sum(place >= 0 for place in own) > 1 < sum(place < 0 for place in own) for own in places.values())

@@ -31,6 +31,7 @@ EMPTY_WORDS = (
 )  # fmt: skip
 # what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
 CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
+DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
 
@@ -65,8 +66,11 @@ class Known:
 
     @cached_property
     def cells(self) -> set[str]:
-        """What the sample writes."""
-        return self.sample.cells() if self.sample else set()
+        """What the sample writes; 0.5 for the `0,5` of a spreadsheet."""
+        cells = self.sample.cells() if self.sample else set()
+        labels = {part for cell in cells for part in cell.split(",")}
+        is_decimal = all(map(DECIMAL.fullmatch, cells)) and not labels <= set(self.labels.classes)
+        return {cell.replace(",", ".") for cell in cells} if is_decimal else cells
 
     @cached_property
     def metric(self) -> str:
@@ -369,6 +373,12 @@ def _is_fraction(text: str) -> bool:
 
 def _whole_number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
+    beyond = [cell for cell in known.cells if is_number(cell) and not 0 <= float(cell) <= 1]
+    if beyond and known.form in ("score", "columns", "long"):
+        return [
+            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
+            "whether the leaderboard takes them"
+        ]
     if not whole or known.form not in ("score", "columns", "long") or takes != "scores":
         return []
     return [

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
@@ -45,7 +46,7 @@ from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
-from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
+from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
 from pipeline.tables.words import TRAIN, VALID
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
@@ -191,8 +192,10 @@ def _part_columns(context: Context, table: Table) -> set[str]:
 
 
 def _pivoted(context: Context, table: Table) -> Table:
-    """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
-    if context.long is None or len(table.header) < 2:
+    """A train table with a row for each image and class, as one row an image with a 0/1 column for each class."""
+    if context.long is None:
+        return _of_grid(context, table)
+    if len(table.header) < 2:
         return table
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
@@ -218,6 +221,35 @@ def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
         for prefix in apart.prefixes
     )
     return Table.of_rows(table.name, (column, *apart.suffixes), rows)
+
+
+def _of_grid(context: Context, table: Table) -> Table:
+    """The same for `id, class, 0 or 1`: every image with every class that the sample submission names."""
+    ones = [column for column in table.header if column and holds_ones(table.column(column))]
+    for value in ones if len(table.header) > 2 else ():
+        others = {column: table.column(column).distinct() for column in table.header if column not in ("", value)}
+        for key, of_class in permutations(others, 2):
+            ids, classes = others[key], others[of_class]
+            if len(classes) < 2 or len(ids) * len(classes) != table.num_rows or not _names_all(context, set(classes)):
+                continue
+            pairs = zip(table.column(key), table.column(of_class), strict=True)
+            cell_of = dict(zip(pairs, table.column(value), strict=True))
+            matches = find_matches(id_table(key, ids), context.index, role=TRAIN)
+            if len(cell_of) == table.num_rows and matches and matches[0].num_found >= MIN_SHARE * len(ids):
+                context.notes.append(f"{table.name} has a row for each image and class, and {value!r} says 0 or 1")
+                rows = ((row_id, *(cell_of[row_id, label] for label in classes)) for row_id in ids)
+                return Table.of_rows(table.name, (key, *classes), rows)
+    return table
+
+
+def _names_all(context: Context, classes: set[str]) -> bool:
+    """Whether the sample submission has a column for each of these, or writes some of them."""
+    asked, cells = context.asked(), context.sample_cells()
+    if len(asked) > 1:
+        return classes_named(asked, sorted(classes)) is not None
+    return any(
+        cells and {part for cell in cells for part in split_list(cell, mark)} <= classes for mark in ("", *MARKS)
+    )
 
 
 # -- columns
@@ -319,6 +351,12 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     labels_of: dict[str, tuple[int, list[str]]] = {}
     for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
         labels_of.setdefault(row_id, (row, []))[1].append(label)
+    known = set(table.cells[at].distinct())
+    if len(known) > 1 and all(known == set(labels) for _, labels in labels_of.values()):
+        raise context.stop(
+            f"{table.name} has a row for each image and each of the {len(known)} labels in {columns[0]!r}, so that "
+            "every image would have all of them; make it a row an image, with a 0/1 column for each class"
+        )
     override = context.overrides.delimiter
     free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
     mark = override if override not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
