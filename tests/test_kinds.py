@@ -333,7 +333,23 @@ KINDS = {
         sampleless(folders(WORDS, ["oak"]), **{f"test-several_trees/{n}.png": IMAGE[n] for n in range(4)}), WORDS, ("oak",),
         asks=("test_images: test", "test_images: test-several_trees", "test_images: '.'"), says="6 to predict",
     ),
+    "masks beside the images in class folders": Kind(
+        (found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "train/" in name}, WORDS, ("oak",), says="24 images are not used, such as train/elm/001_mask.png",
+    ),
+    "masks beside the images of a table": Kind(
+        (found := files(WORDS, ["oak"])) | {name.replace(".png", " seg 1.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="30 images are not used",
+    ),
+    "masks beside the images to predict": Kind(
+        sampleless(found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="6 to predict",
+    ),
+    "class folders in two levels that the sample joins": Kind(folders(("Audi/A4", "Audi/Q5", "BMW/A4"), ["BMW A4", "Audi Q5"]), ("Audi A4", "Audi Q5", "BMW A4"), ("Audi A4",)),
+    "answers for the test images beside class folders": Kind(
+        folders(WORDS, ["oak"], more={"solution.csv": csv_bytes(("id", "label", "Usage"), [(name, WORDS[n % 3], ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",), says="24 labelled",
+    ),
     # -- samples
+    "long ids whose classes hold the separator": Kind(
+        files(("ok", "black_spot", "rust"), [0.3], more={"sample_submission.csv": csv_bytes(("row_id", "prob"), [(f"{name}_{label}", 0.3) for name in TEST for label in ("ok", "black_spot", "rust")])}), ("ok", "black_spot", "rust"), ("1.0",),
+    ),
     **{
         f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
         for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")

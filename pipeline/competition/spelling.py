@@ -44,9 +44,9 @@ _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "upper": str.upper,
     "capital": lambda text: text[:1].upper() + text[1:].lower(),
     "title": lambda text: re.sub(r"[^\W\d_]+", lambda word: word[0].capitalize(), text),
-    "blanks": lambda text: re.sub(r"[_\-\s]+", " ", text),
-    "underscores": lambda text: re.sub(r"[_\-\s]+", "_", text),
-    "hyphens": lambda text: re.sub(r"[_\-\s]+", "-", text),
+    "blanks": lambda text: re.sub(r"[_\-\s/]+", " ", text),
+    "underscores": lambda text: re.sub(r"[_\-\s/]+", "_", text),
+    "hyphens": lambda text: re.sub(r"[_\-\s/]+", "-", text),
 }
 _SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
 _BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)

@@ -327,12 +327,12 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
     """Images that no row names: a problem in the folders that rows do name, else a warning. used: (N,) bool."""
     unused = context.index.names.take(~used)
     places = [(common_folder(member for member in side.members if member), side) for side in (train, test)]
-    elsewhere = []
+    elsewhere, twins = [], set(context.twins)
     for name in unused:
         inside = [
             (len(folder), place) for place, (folder, _) in enumerate(places) if folder and name.startswith(folder + "/")
         ]
-        if inside and not beside_images(name):
+        if inside and name not in twins and not beside_images(name):
             table = places[max(inside)[1]][1].table.name
             context.problems.add(
                 "image without row",

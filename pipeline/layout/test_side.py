@@ -198,6 +198,7 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         base_of = {folder: base for folder, base in base_of.items() if folder in inside} or dict.fromkeys(inside, root)
     else:
         _refuse_other_folders(context, set(base_of.values()))
+    index = index.without(index.used_by(context.twins))
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:

@@ -47,7 +47,7 @@ from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
-from pipeline.tables.words import TRAIN, VALID
+from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -157,11 +157,23 @@ def _is_train_table(context: Context, table: Table) -> bool:
     matches = find_matches(table, context.index, role="train")
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
+    if _is_of_test_images(context, table, matches[0].template):
+        return False
     choices = _choices(context, table, {matches[0].column})
     return bool(choices) and not (
         table.num_rows < len(context.index.names) / 2  # a table of the classes, whose numbers some images have too
         and all(len(columns) == 1 and table.column(columns[0]).all_distinct() for columns in choices)
     )
+
+
+def _is_of_test_images(context: Context, table: Table, template: str) -> bool:
+    """Whether all of its images lie in a folder called test, where another is called train: answers, given later."""
+    roles = split_roles(context.folders())
+    if not {TRAIN, TEST} <= set(roles.values()):
+        return False
+    found = images_of(template, table, context.index)
+    paths = context.index.paths.take(np.unique(found[found >= 0]))
+    return all(roles[path.rpartition("/")[0]] == TEST for path in paths)
 
 
 def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
@@ -508,6 +520,7 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     label, root = context.overrides.label, context.overrides.train_images
     pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
     index, level = without_asked(context.index, asked_images(context)), folder_level(label)
+    index = index.without(index.used_by(context.twins))
     if pattern == AUTO:
         columns = context.asked()
         asked = context.sample.cells() if context.sample and len(columns) == 1 else set(columns)
