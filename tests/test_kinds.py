@@ -346,6 +346,16 @@ KINDS = {
     "answers for the test images beside class folders": Kind(
         folders(WORDS, ["oak"], more={"solution.csv": csv_bytes(("id", "label", "Usage"), [(name, WORDS[n % 3], ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",), says="24 labelled",
     ),
+    "class folders of which lists say what is for training and what for the test": Kind(
+        {f"images/{label}/{n:03d}.png": IMAGE[n] for n, label in enumerate([*cycle(WORDS), *WORDS, *WORDS])}
+        | {f"meta/{part}.txt": "\n".join(f"{WORDS[n % 3]}/{n:03d}" for n in numbers).encode() for part, numbers in (("train", range(NUM_TRAIN)), ("test", range(NUM_TRAIN, NUM_TRAIN + NUM_TEST)))},
+        WORDS, ("oak",), says="6 to predict",
+    ),
+    "pictures of the classes, numbered as test images are": Kind(
+        sampleless(files(("0", "1", "2"), ["0"], column="ClassId"), **{"test.csv": csv_bytes(("id",), [(name,) for name in TEST])}) | {f"meta/{n}.png": IMAGE[0] for n in range(3)}
+        | {f"test/{n:03d}.png": IMAGE[n] for n in range(3)} | {"meta.csv": csv_bytes(("Path", "ClassId", "ShapeId"), [(f"meta/{n}.png", n, n % 2) for n in range(3)])},
+        ("0", "1", "2"), ("0",), stops="image without row: 3", allow=("image without row",),
+    ),
     # -- samples
     "long ids whose classes hold the separator": Kind(
         files(("ok", "black_spot", "rust"), [0.3], more={"sample_submission.csv": csv_bytes(("row_id", "prob"), [(f"{name}_{label}", 0.3) for name in TEST for label in ("ok", "black_spot", "rust")])}), ("ok", "black_spot", "rust"), ("1.0",),

@@ -120,15 +120,16 @@ def _asked_table(context: Context, sample: Sample) -> Table:
 
 
 def asked_images(context: Context) -> np.ndarray:
-    """(N,) bool: the images that the sample asks for, before it is known which are for training.
+    """(N,) bool: the images that the sample, else the test table, asks for, before it is known which are for training.
 
     None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
-    if context.sample is None or TEST in split_roles(context.folders()).values():
+    table = _asked_table(context, context.sample) if context.sample is not None else context.test_table
+    if table is None or TEST in split_roles(context.folders()).values():
         return used
-    table, override = _asked_table(context, context.sample), context.overrides.test_images
+    override = context.overrides.test_images
     if override == AUTO:
         matches = find_matches(table, context.index, role=TEST)
         least = max(MIN_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))

@@ -149,7 +149,7 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
 def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
     named = [table for table in tables.values() if context.role_of_table(table) == TRAIN or "label" in table.stem]
-    return named[0] if len(named) == 1 else None
+    return named[0] if len(named) == 1 and len(named[0].header) > 1 else None
 
 
 def _is_train_table(context: Context, table: Table) -> bool:
@@ -454,9 +454,10 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
             [f"allow: [{WITHOUT_COLUMN}]"],
         )
     free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    called = f" that the sample submission calls {', '.join(map(repr, names[:5]))}" if names else ""
     return context.stop(
-        f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
-        f"sample submission calls {', '.join(map(repr, names[:5]))}; name it:",
+        f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label{called}; name "
+        "it:",
         [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
     )
 
