@@ -52,6 +52,7 @@ from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
+MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
@@ -237,12 +238,16 @@ def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
 
 def _of_grid(context: Context, table: Table) -> Table:
     """The same for `id, class, 0 or 1`: every image with every class that the sample submission names."""
-    ones = [column for column in table.header if column and holds_ones(table.column(column))]
-    for value in ones if len(table.header) > 2 else ():
-        others = {column: table.column(column).distinct() for column in table.header if column not in ("", value)}
-        for key, of_class in permutations(others, 2):
-            ids, classes = others[key], others[of_class]
-            if len(classes) < 2 or len(ids) * len(classes) != table.num_rows or not _names_all(context, set(classes)):
+    if len(table.header) < MIN_GRID:
+        return table
+    distinct = {column: table.column(column).distinct() for column in table.header if column}
+    ones = [column for column, cells in distinct.items() if len(cells) > 1 and holds_ones(cells)]
+    for key, of_class in permutations(distinct, 2) if ones else ():
+        ids, classes = distinct[key], distinct[of_class]
+        if min(len(ids), len(classes)) < 2 or len(ids) * len(classes) != table.num_rows:
+            continue
+        for value in ones:
+            if value in (key, of_class) or not _names_all(context, set(classes)):
                 continue
             pairs = zip(table.column(key), table.column(of_class), strict=True)
             cell_of = dict(zip(pairs, table.column(value), strict=True))
