@@ -253,7 +253,8 @@ def _of_grid(context: Context, table: Table) -> Table:
             cell_of = dict(zip(pairs, table.column(value), strict=True))
             matches = find_matches(id_table(key, ids), context.index, role=TRAIN)
             if len(cell_of) == table.num_rows and matches and matches[0].num_found >= MIN_SHARE * len(ids):
-                context.notes.append(f"{table.name} has a row for each image and class, and {value!r} says 0 or 1")
+                note = f"{table.name} has a row for each image and class, and {value!r} says 0 or 1"
+                context.notes += [note] if note not in context.notes else []
                 rows = ((row_id, *(cell_of[row_id, label] for label in classes)) for row_id in ids)
                 return Table.of_rows(table.name, (key, *classes), rows)
     return table
