@@ -183,6 +183,9 @@ KINDS = {
         files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
         TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",
     ),
+    "labels joined by a mark that names have too": Kind(
+        files(["oak", "elm", "oak+elm", "fir", "elm+fir"], ["elm"]), WORDS, ("oak",), asks=("delimiter: '+'", "delimiter: none"), stops="may be lists of labels and may be names",
+    ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),
@@ -356,6 +359,15 @@ KINDS = {
         | {f"test/{n:03d}.png": IMAGE[n] for n in range(3)} | {"meta.csv": csv_bytes(("Path", "ClassId", "ShapeId"), [(f"meta/{n}.png", n, n % 2) for n in range(3)])},
         ("0", "1", "2"), ("0",), stops="image without row: 3", allow=("image without row",),
     ),
+    "ids that count the rows of the test table": Kind(
+        files(WORDS, ["oak"], more=asked(range(NUM_TEST)) | {"test.csv": csv_bytes(("file",), [(f"{name}.png",) for name in reversed(TEST)])}), WORDS, ("oak",), says="are taken for numbers of rows of test.csv",
+    ),
+    "ids that count the rows of the test table, and images that are numbered otherwise": Kind(
+        {name: content for name, content in files(WORDS, ["oak"], more=asked(range(NUM_TEST))).items() if not name.startswith("test/")}
+        | {f"test/{n}.png": IMAGE[NUM_TRAIN + n] for n in range(NUM_TEST)} | {"test.csv": csv_bytes(("file",), [(f"{n}.png",) for n in reversed(range(NUM_TEST))])},
+        WORDS, ("oak",), asks=("test_images: 'test/{file}'", "test_images: 'test/{id}.png'"), stops="may be numbers of images, or of rows",
+    ),
+    "file names in a column without a name": Kind(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("", "label"), [(f"{name}.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])}), WORDS, ("oak",)),
     # -- samples
     "long ids whose classes hold the separator": Kind(
         files(("ok", "black_spot", "rust"), [0.3], more={"sample_submission.csv": csv_bytes(("row_id", "prob"), [(f"{name}_{label}", 0.3) for name in TEST for label in ("ok", "black_spot", "rust")])}), ("ok", "black_spot", "rust"), ("1.0",),

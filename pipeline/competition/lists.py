@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pipeline.competition.spelling import rules_for
 
 MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
+DOUBTFUL_MARKS = ("+", "&", "/", "-", "_")  # names have these too
 BRACKETS = ("python", "json", "brackets")
 SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
 MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
@@ -95,7 +96,13 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
             if is_list:
                 return as_written(mark, longer)
             doubt |= is_list is None
-    return None if doubt else ""
+    return None if doubt or any(_are_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
+
+
+def _are_joined(distinct: Sequence[str], mark: str) -> bool:
+    """Whether several cells are others joined: `rust`, `scab`, `spot`, `rust+scab`, `scab+spot`."""
+    longer = [cell.split(mark) for cell in distinct if mark in cell]
+    return len(longer) > 1 and all({part.strip() for part in found} <= set(distinct) for found in longer)
 
 
 def _are_names(distinct: Sequence[str]) -> bool:

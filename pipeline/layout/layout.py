@@ -60,6 +60,7 @@ ALLOWABLE = (  # competition.allow
 )  # fmt: skip
 
 
+INDEX = "index"  # how a first column without a name is called
 NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
@@ -249,9 +250,16 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
-        table = without_index(table)
+        table = _all_named(without_index(table))
         train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
+
+
+def _all_named(table: Table) -> Table:
+    """The table with a name for its first column: pandas writes an index of file names without one."""
+    if table.header[0] or INDEX in table.header:
+        return table
+    return replace(table, header=(INDEX, *table.header[1:]))
 
 
 def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | None:

@@ -108,7 +108,8 @@ def read_sample(table: Table, id_override: str, num_images: Callable[[str], int]
     values = tuple(column for column in columns if column not in (id_column, *given) and not _parts(table, column))
     if not values:
         raise ValueError(
-            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one"
+            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "
+            "column of ids without a name must have one here: name it in the file, and take it out before you upload"
         )
     return Sample(table, id_column, values)
 

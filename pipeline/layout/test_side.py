@@ -17,7 +17,7 @@ from pipeline.layout.context import (
 )
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import Sample
-from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_for
+from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_asked, rows_for
 from pipeline.tables.image_names import format_of, without_suffix
 from pipeline.tables.image_paths import (
     MISSING,
@@ -83,8 +83,13 @@ def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) 
     table, match = _test_match(context, sample, index)
     column = sample.id_column
     if table is context.test_table:
-        column = column_holding(table, set(ids)) or match.column
-        table = rows_for(table, column, ids)
+        held, rows = column_holding(table, set(ids)), rows_asked(table, ids)
+        column = held or match.column
+        table = rows_for(table, column, ids) if rows is None else rows
+        if held is None and rows is not None:
+            context.warnings.append(
+                f"the ids of {sample.table.name} are taken for numbers of rows of {table.name}, as they count them"
+            )
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
 
@@ -159,7 +164,24 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
+    if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
+        _refuse_numbers(context, asked, matches, sample.id_column, index)
     return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
+
+
+def _refuse_numbers(
+    context: Context, asked: Table, matches: Sequence[Match], id_column: str, index: ImageIndex
+) -> None:
+    """Raise where ids may be numbers of the test table's rows, and of other images: 3 of its third row and of 3.png."""
+    likely = [match for match in matches if match.num_found >= MIN_SHARE * asked.num_rows]
+    by_id, by_row = ([match for match in likely if (match.column == id_column) is own][:1] for own in (True, False))
+    for one, two in zip(by_id, by_row, strict=False):
+        if lead_apart(images_of(one.template, asked, index), images_of(two.template, asked, index)):
+            raise context.stop(
+                "the ids to predict may be numbers of images, or of rows of the test table, which has them in another "
+                "order; choose one:",
+                [setting_line("test_images", match.template) for match in (one, two)],
+            )
 
 
 def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str]) -> Side:

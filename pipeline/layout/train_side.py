@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts, rows_of_equals
-from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.lists import BRACKETS, DOUBTFUL_MARKS, MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import setting_line, written
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
@@ -306,7 +306,7 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         cells = table.column(columns[0]).distinct()
         found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
-            marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
+            marks = [mark for mark in (*MARKS, *DOUBTFUL_MARKS) if any(mark in cell for cell in cells)]
             raise context.stop(
                 f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
                 "labels and may be names that share words; choose one:",
