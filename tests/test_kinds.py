@@ -434,6 +434,14 @@ KINDS = {
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
     "a class that the sample alone has": Kind(files(WORDS, [(0.2, 0.3, 0.3, 0.2)], asked=(*WORDS, "yew")), WORDS, ("1.0", "0.0", "0.0", "0"), says="'yew', of which there is no training image"),
+    "columns counted from elsewhere": Kind(
+        files(("0", "1", "2", "3"), [(0.2, 0.2, 0.3, 0.3)], asked=("Class_1", "Class_2", "Class_3", "Class_4")), ("1", "0", "2", "3"), ("1.0", "0.0", "0.0", "0"),
+        asks=("allow: [class without column]",), stops="has columns for 3 of the classes in 'label' of train.csv, not for all; 'Class_4' of its columns is none of them",
+    ),
+    "a table that says otherwise than the folders": Kind(
+        files(WORDS, ["oak"], train="train/{label}/{}.png", rows=[(f"{label}/{name}.png", WORDS[(n + (n < 2)) % 3]) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=True))]),
+        WORDS, ("oak",), says="2 of 24 images lie in the folder of another class than train.csv says, such as train/oak/000.png = 'elm'",
+    ),
     "a class without column": Kind(
         files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]",), says="no column for 'yew'",
     ),

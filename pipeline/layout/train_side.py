@@ -75,6 +75,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     labels = _labels(context, table, columns, ids)
     side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
+    _note_other_folders(context, side, labels)
     context.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -338,6 +339,20 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
     return _with_rows(side, there), labels.take(there)
 
 
+def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:
+    """Warn of images in a folder that is called as another class than the table says."""
+    for level in (-2, -3) if not labels.several else ():
+        folders = [(member.split("/")[level : level + 1] or [""])[0] for member in side.members]
+        if set(folders) != set(labels.classes):
+            continue
+        other = [at for at, (folder, label) in enumerate(zip(folders, labels.cells, strict=True)) if folder != label]
+        if other:
+            context.warnings.append(
+                f"{len(other):,} of {len(folders):,} images lie in the folder of another class than {side.table.name} "
+                f"says, such as {side.members[other[0]]} = {labels.cells[other[0]]!r}: the table counts"
+            )
+
+
 def _with_rows(side: Side, rows: np.ndarray) -> Side:
     """The side less all but these rows, (N,) bool."""
     return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
@@ -454,9 +469,12 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
     taken = taken | (context.test_columns() - set(names))
     known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
     if known:
+        named = classes_named(names, table.column(known[0][0]).distinct(), fewer=True) or {}
+        strange = [name for name, label in named.items() if not label]
+        odd = f"; {', '.join(map(repr, strange[:3]))} of its columns is none of them: does it count from elsewhere?"
         return context.stop(
-            f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for all; "
-            "to go on, the others never written:",
+            f"the sample has columns for {len(names) - len(strange)} of the classes in {known[0][0]!r} of "
+            f"{table.name}, not for all{odd if strange else ''}; to go on, the others never written:",
             [f"allow: [{WITHOUT_COLUMN}]"],
         )
     free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
