@@ -91,7 +91,7 @@ AMBIGUOUS = {
     ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
-        "the sample writes 'cat 0.7' in 'label', of which a part is a training label",
+        "the sample writes 'cat 0.7' in 'label', a label with a confidence",
         ["submission: label", "submission: ranked"],
     ),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -129,6 +130,31 @@ def test_the_upper_8_of_the_bits_that_are_used_are_kept(bits):
 def test_what_is_brighter_than_the_bits_is_white_and_said():
     decoded = decode_image(deep(np.full((16, 16), 5000)), 16, "squash", 12)
     assert decoded.pixels.min() == 255 and "16-bit above the range" in decoded.oddities
+
+
+def deep_colours(values):
+    """A 16-bit PNG of three colours, which Pillow cannot write (PNG, section 11.2)."""
+    height, width, _ = values.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_colours_of_16_bits_that_use_few_of_them_are_refused_and_no_black_images(bits):
+    values = np.random.default_rng(bits).integers(0, 1 << bits, (16, 16, 3))
+    content = deep_colours(values)
+    used = bits_used(content)
+    assert used == bits
+    if bits <= 12:
+        with pytest.raises(ValueError, match=f"colours have 16 bits, of which the set uses {bits}"):
+            decode_image(content, 16, "squash", used)
+    else:
+        decoded = decode_image(content, 16, "squash", used)
+        assert np.array_equal(decoded.pixels, values >> 8) and decoded.oddities == ("16-bit",)
 
 
 def test_8_bit_images_do_not_depend_on_the_bits():

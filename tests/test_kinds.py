@@ -134,6 +134,17 @@ def rows_of(labels):
     return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
 
 
+def in_two_formats(*, lacking=0):
+    """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
+    found = {}
+    for side, names, images in (("train", TRAIN, IMAGE), ("test", TEST, IMAGE[NUM_TRAIN:])):
+        for n, (name, image) in enumerate(zip(names, images, strict=False)):
+            found[f"{side}-tif-v2/{name}.tif"] = encoded(image_of(n, n), "TIFF")
+            if side == "train" or n >= lacking:
+                found[f"{side}-png/{name}.png"] = image
+    return found | {name: content for name, content in files(WORDS, ["oak"]).items() if "/" not in name}
+
+
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """What a competition must be read as."""
@@ -164,6 +175,17 @@ KINDS = {
         files(["a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"], [""]),
         ("a red cat", "red cat", "a red dog", "red dog", "a blue dog", "blue dog", "a blue cat", "blue cat"), ("a red cat",), asks=("delimiter: none", "delimiter: ' '"),
     ),
+    "names of which the sample writes one more": Kind(
+        files((*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), ["Potato Early Blight"]), (*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), (SHARED_WORDS[0],),
+        asks=("delimiter: none", "delimiter: ' '"), says="taken for a placeholder",
+    ),
+    "a row for each image and class": Kind(
+        files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
+        TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",
+    ),
+    "labels joined by a mark that names have too": Kind(
+        files(["oak", "elm", "oak+elm", "fir", "elm+fir"], ["elm"]), WORDS, ("oak",), asks=("delimiter: '+'", "delimiter: none"), stops="may be lists of labels and may be names",
+    ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),
@@ -179,6 +201,7 @@ KINDS = {
     "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
     "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
     "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
+    "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1.0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities
     "one constant over 0 and 1": Kind(files(("0", "1"), ["0"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
@@ -201,13 +224,22 @@ KINDS = {
     "two spellings fit": Kind(files(("oak", "sea elm"), ["Oak"]), ("Oak", "Sea Elm"), ("Oak",), asks=("spelling: '{label.title}'", "spelling: '{label.capital}'")),
     "several cells that are no labels": Kind(files(WORDS, ["pine", "yew"]), WORDS, ("oak",), asks=("spelling: '{label}'",), stops="2 different cells that are no training labels"),
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
+    "percents": Kind(files(WORDS, [(33, 33, 34)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="numbers from 0 to 1 will be written"),
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
     "classes that differ by case": Kind(files(("a", "A", "b", "B"), [(0.2, 0.2, 0.2, 0.2)], asked=("a", "A", "b", "B")), ("a", "A", "b", "B"), ("1.0", "0.0", "0.0", "0.0")),
     "a table that names the classes' numbers": Kind(files(WORDS, ["7", "9"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), says="'7' for 'oak' (class_map.csv)"),
+    "a table that names the numbers in the folders": Kind(
+        folders(("class-7", "class-8", "class-9"), [(0.3, 0.3, 0.4)], more={"class_idx_mapping.csv": csv_bytes(("name", "idx"), [("elm", 8), ("fir", 9), ("oak", 7)]), "sample_submission.csv": csv_bytes(("id", *WORDS), [(name, 0.3, 0.3, 0.4) for name in TEST])}),
+        WORDS, ("1.0", "0.0", "0.0"),
+    ),
     "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
     "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
     "columns called by numbers that a file gives": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=("c7", "c8", "c9"), more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("1.0", "0.0", "0.0")),
+    "a label with a confidence": Kind(files(WORDS, ["oak 0.93"]), WORDS, ("oak",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
+    "names of two words with a confidence": Kind(files(("sea lion", "fir tree"), ["sea lion: 0.9"]), ("sea lion", "fir tree"), ("sea lion",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
+    "lists with a confidence behind each label": Kind(lists(TAGS, ", ", sample="scab 0.9, rust 0.1"), TAGS, ("scab",), asks=("submission: list", "submission: ranked"), stops="a label with a confidence"),
+    "words of labels are no text around a label": Kind(files(("clear primary", "haze water", "clear water"), ["clear water primary"]), ("clear primary", "haze water", "clear water"), ("clear primary",), says="taken for a placeholder"),
     # -- columns
     "a placeholder chooses no label column": Kind(
         files(("pug", "husky", "boxer"), ["0"], column="breed", asked="prediction", extra=(("sterile",), [(n // 3 % 2,) for n in range(NUM_TRAIN)])),
@@ -285,7 +317,61 @@ KINDS = {
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
     ),
+    "images in two formats": Kind(in_two_formats(), WORDS, ("oak",), asks=("train_images: 'train-png/{id}.png'", "train_images: 'train-tif-v2/{id}.tif'"), says="images of formats that no training image has are left aside"),
+    "test images of the training format alone": Kind(
+        {name: content for name, content in in_two_formats().items() if "train-tif" not in name}, WORDS, ("oak",), says="6 images of formats that no training image has are left aside",
+    ),
+    "more test images of another format": Kind(
+        {name: content for name, content in in_two_formats(lacking=2).items() if "train-tif" not in name}, WORDS, ("oak",), asks=("test_images: 'test-tif-v2/{id}.tif'", "test_images: 'test-png/{id}.png'"),
+        says="6 of 6 test images are of a format that no training image has, such as test-tif-v2/900.tif",
+    ),
+    "test images of another format alone": Kind(
+        {name: content for name, content in in_two_formats(lacking=NUM_TEST).items() if "train-tif" not in name}, WORDS, ("oak",), says="6 of 6 test images are of a format that no training image has",
+    ),
+    "test images in two formats, no table": Kind(
+        {name: content for name, content in in_two_formats().items() if "/" in name and "train" not in name} | {name: content for name, content in folders(WORDS, ["oak"]).items() if "train" in name},
+        WORDS, ("oak",), says="6 test images are there in a format of training images too",
+    ),
+    "a folder called test and something else": Kind(
+        sampleless(folders(WORDS, ["oak"]), **{f"test-several_trees/{n}.png": IMAGE[n] for n in range(4)}), WORDS, ("oak",),
+        asks=("test_images: test", "test_images: test-several_trees", "test_images: '.'"), says="6 to predict",
+    ),
+    "masks beside the images in class folders": Kind(
+        (found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "train/" in name}, WORDS, ("oak",), says="24 images are not used, such as train/elm/001_mask.png",
+    ),
+    "masks beside the images of a table": Kind(
+        (found := files(WORDS, ["oak"])) | {name.replace(".png", " seg 1.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="30 images are not used",
+    ),
+    "masks beside the images to predict": Kind(
+        sampleless(found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="6 to predict",
+    ),
+    "class folders in two levels that the sample joins": Kind(folders(("Audi/A4", "Audi/Q5", "BMW/A4"), ["BMW A4", "Audi Q5"]), ("Audi A4", "Audi Q5", "BMW A4"), ("Audi A4",)),
+    "answers for the test images beside class folders": Kind(
+        folders(WORDS, ["oak"], more={"solution.csv": csv_bytes(("id", "label", "Usage"), [(name, WORDS[n % 3], ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",), says="24 labelled",
+    ),
+    "class folders of which lists say what is for training and what for the test": Kind(
+        {f"images/{label}/{n:03d}.png": IMAGE[n] for n, label in enumerate([*cycle(WORDS), *WORDS, *WORDS])}
+        | {f"meta/{part}.txt": "\n".join(f"{WORDS[n % 3]}/{n:03d}" for n in numbers).encode() for part, numbers in (("train", range(NUM_TRAIN)), ("test", range(NUM_TRAIN, NUM_TRAIN + NUM_TEST)))},
+        WORDS, ("oak",), says="6 to predict",
+    ),
+    "pictures of the classes, numbered as test images are": Kind(
+        sampleless(files(("0", "1", "2"), ["0"], column="ClassId"), **{"test.csv": csv_bytes(("id",), [(name,) for name in TEST])}) | {f"meta/{n}.png": IMAGE[0] for n in range(3)}
+        | {f"test/{n:03d}.png": IMAGE[n] for n in range(3)} | {"meta.csv": csv_bytes(("Path", "ClassId", "ShapeId"), [(f"meta/{n}.png", n, n % 2) for n in range(3)])},
+        ("0", "1", "2"), ("0",), stops="image without row: 3", allow=("image without row",),
+    ),
+    "ids that count the rows of the test table": Kind(
+        files(WORDS, ["oak"], more=asked(range(NUM_TEST)) | {"test.csv": csv_bytes(("file",), [(f"{name}.png",) for name in reversed(TEST)])}), WORDS, ("oak",), says="are taken for numbers of rows of test.csv",
+    ),
+    "ids that count the rows of the test table, and images that are numbered otherwise": Kind(
+        {name: content for name, content in files(WORDS, ["oak"], more=asked(range(NUM_TEST))).items() if not name.startswith("test/")}
+        | {f"test/{n}.png": IMAGE[NUM_TRAIN + n] for n in range(NUM_TEST)} | {"test.csv": csv_bytes(("file",), [(f"{n}.png",) for n in reversed(range(NUM_TEST))])},
+        WORDS, ("oak",), asks=("test_images: 'test/{file}'", "test_images: 'test/{id}.png'"), stops="may be numbers of images, or of rows",
+    ),
+    "file names in a column without a name": Kind(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("", "label"), [(f"{name}.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])}), WORDS, ("oak",)),
     # -- samples
+    "long ids whose classes hold the separator": Kind(
+        files(("ok", "black_spot", "rust"), [0.3], more={"sample_submission.csv": csv_bytes(("row_id", "prob"), [(f"{name}_{label}", 0.3) for name in TEST for label in ("ok", "black_spot", "rust")])}), ("ok", "black_spot", "rust"), ("1.0",),
+    ),
     **{
         f"a sample called {name}": Kind(renamed(files(WORDS, ["oak"], asked="Prediction"), {"sample_submission.csv": name}), WORDS, ("oak",), says=f"ids of {name}")
         for name in ("ejemplo_envio.csv", "rendu_exemple.csv", "Abgabe_Beispiel.csv", "MuestraEntrega.csv", "提交示例.csv", "応募用サンプル.csv", "result_template.csv", "answer_sheet.csv", "upload_format.csv")
@@ -298,6 +384,13 @@ KINDS = {
     "a sample by another name beside class folders": Kind(renamed(folders(WORDS, ["oak", "fir"]), {"sample_submission.csv": "out.csv"}), WORDS, ("oak",), says="out.csv is taken for the sample"),
     "a sample by another name, images in one folder": Kind(
         {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
+    ),
+    "a sample without a header": Kind(
+        files(WORDS, ["oak"], more={"sample_submission.csv": "".join(f"{name}.png,oak\n" for name in TEST).encode()}), WORDS, ("oak",), asks=("header: [path, label]", "sample: none"), says="sample_submission.csv has no header: the submission",
+    ),
+    "a sample in JSON": Kind(
+        {name: content for name, content in files(WORDS, ["oak"]).items() if "sample" not in name} | {"sample_submission.json": b"[%s]" % b",".join(b'{"id": "%s", "label": "oak"}' % name.encode() for name in TEST)},
+        WORDS, ("oak",), says="sample_submission.json is JSON: the submission",
     ),
     "two tables that may be the sample": Kind(
         renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
@@ -341,6 +434,14 @@ KINDS = {
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
     "a class that the sample alone has": Kind(files(WORDS, [(0.2, 0.3, 0.3, 0.2)], asked=(*WORDS, "yew")), WORDS, ("1.0", "0.0", "0.0", "0"), says="'yew', of which there is no training image"),
+    "columns counted from elsewhere": Kind(
+        files(("0", "1", "2", "3"), [(0.2, 0.2, 0.3, 0.3)], asked=("Class_1", "Class_2", "Class_3", "Class_4")), ("1", "0", "2", "3"), ("1.0", "0.0", "0.0", "0"),
+        asks=("allow: [class without column]",), stops="has columns for 3 of the classes in 'label' of train.csv, not for all; 'Class_4' of its columns is none of them",
+    ),
+    "a table that says otherwise than the folders": Kind(
+        files(WORDS, ["oak"], train="train/{label}/{}.png", rows=[(f"{label}/{name}.png", WORDS[(n + (n < 2)) % 3]) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=True))]),
+        WORDS, ("oak",), says="2 of 24 images lie in the folder of another class than train.csv says, such as train/oak/000.png = 'elm'",
+    ),
     "a class without column": Kind(
         files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]",), says="no column for 'yew'",
     ),
@@ -361,6 +462,13 @@ def ingested(raw, params):
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
+
+
+def test_a_row_for_each_image_and_class_that_says_nothing_of_either_stops(tmp_path, params):
+    rows = [(name, tag, 0.3 + n / 100) for n, name in enumerate(TRAIN) for tag in TAGS]
+    found = files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "share"), rows)})
+    with pytest.raises(ValueError, match="a row for each image and each of the 3 labels in 'tag'"):
+        inspect_competition(write_zip(tmp_path / "raw.zip", found), params)
 
 
 def first_row(layout, kind):

@@ -409,7 +409,7 @@ REFUSED = {
     "landmark-recognition-2021": (Known(
         ("1", "7", "12", "203092"), LABEL, "train/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", "test/{id[0]}/{id[1]}/{id[2]}/{id}.jpg", {"train.csv": ("id,landmark_id", "{id},{label}")},
         sample=("sample_submission.csv", "id,landmarks", "{id},203092 0.1"),
-    ), ("writes '203092 0.1' in 'landmarks', of which a part is a training label", "competition.submission: label")),
+    ), ("writes '203092 0.1' in 'landmarks', a label with a confidence", "competition.submission: label")),
     "alaska2-image-steganalysis": (Known(
         ("Cover", "JMiPOD", "JUNIWARD", "UERD"), LABEL, "{label}/{n:05d}.jpg", "Test/{id}.jpg", sample=("sample_submission.csv", "Id,Label", "{id},0.5"), ids=side("{}", "{:04d}"),
     ), ("writes '0.5' in 'Label', a number where one of 4 labels",)),

@@ -67,7 +67,7 @@ class CompetitionParams:
     label: str | tuple[str, ...] = "auto"
     delimiter: str = "auto"  # between the labels of a cell, or `none`; `python`, `json`, `brackets`: lists in brackets
     train_images: str = "auto"  # template such as `train/{id}.jpg`; of labels in folders or file names: the root folder
-    test_images: str = "auto"  # the same for test images
+    test_images: str = "auto"  # the same for test images; without a sample and a test table: their folder, `.` for all
     # `auto` takes grades 0 to K for ordinal where the column is called so (`diagnosis`, `level`, …)
     target: str = one_of("auto", "single_label", "binary", "multi_label", "ordinal", default="auto")
     positive: str = "auto"  # the class whose probability a score is

@@ -10,7 +10,7 @@ from pipeline.base import console
 from pipeline.base.files import read_table
 from pipeline.base.texts import Texts
 from pipeline.bundle.contents import KNOWN_COLUMNS, Settings
-from pipeline.tables.asked import asked_table, column_holding
+from pipeline.tables.asked import asked_table, rows_asked
 from pipeline.tables.image_names import image_names
 from pipeline.tables.image_paths import ImageIndex, columns_of, find_matches, images_of
 from pipeline.tables.table import AUTO, Table
@@ -67,6 +67,5 @@ def _test_table(archive: Archive, image_ids: Texts, index: ImageIndex, settings:
     """The organiser's table of the test images, if it holds these ids: the one that ingest read, else one called so."""
     tables = read_tables(archive, index, encoding=settings.encoding, header=settings.header).tables
     named = [tables[settings.test_table]] if settings.test_table in tables else []
-    ids = set(image_ids)
     likely = [*named, *(table for table in tables.values() if role_of(table.stem) == TEST)]
-    return next((table for table in likely if column_holding(table, ids)), None)
+    return next((table for table in likely if rows_asked(table, image_ids) is not None), None)

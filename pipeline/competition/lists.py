@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pipeline.competition.spelling import rules_for
 
 MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
+DOUBTFUL_MARKS = ("+", "&", "/", "-", "_")  # names have these too
 BRACKETS = ("python", "json", "brackets")
 SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
 MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
@@ -95,7 +96,13 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
             if is_list:
                 return as_written(mark, longer)
             doubt |= is_list is None
-    return None if doubt else ""
+    return None if doubt or any(_are_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
+
+
+def _are_joined(distinct: Sequence[str], mark: str) -> bool:
+    """Whether several cells are others joined: `rust`, `scab`, `spot`, `rust+scab`, `scab+spot`."""
+    longer = [cell.split(mark) for cell in distinct if mark in cell]
+    return len(longer) > 1 and all({part.strip() for part in found} <= set(distinct) for found in longer)
 
 
 def _are_names(distinct: Sequence[str]) -> bool:
@@ -121,12 +128,22 @@ def _is_list(
     if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
         return False
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
-    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts) or any(
-        labels.keys() >= set(found) for found in others
-    ):
+    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
+        return True
+    shown = any(labels.keys() >= set(found) for found in others)
+    if shown and (mark != " " or _change_places(sets)):
         return True
     if len({len(found) for found in sets}) > 1 and len(distinct) >= MANY_CELLS * len(labels):
         return True
     few = len({len(found) for found in sets}) == 1 or len(distinct) <= len(labels)
     in_order = all(found == sorted(found) for found in sets)
-    return False if mark == " " and few and not in_order else None
+    return False if mark == " " and few and not in_order and not shown else None
+
+
+def _change_places(sets: Sequence[Sequence[str]]) -> bool:
+    """Whether some part stands at several places, from the front and from the back: words of a name seldom do."""
+    places: dict[str, set[int]] = {}
+    for found in sets:
+        for at, part in enumerate(found):
+            places.setdefault(part, set()).update((at, at - len(found)))
+    return any(sum(place >= 0 for place in own) > 1 < sum(place < 0 for place in own) for own in places.values())

@@ -44,9 +44,9 @@ _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "upper": str.upper,
     "capital": lambda text: text[:1].upper() + text[1:].lower(),
     "title": lambda text: re.sub(r"[^\W\d_]+", lambda word: word[0].capitalize(), text),
-    "blanks": lambda text: re.sub(r"[_\-\s]+", " ", text),
-    "underscores": lambda text: re.sub(r"[_\-\s]+", "_", text),
-    "hyphens": lambda text: re.sub(r"[_\-\s]+", "-", text),
+    "blanks": lambda text: re.sub(r"[_\-\s/]+", " ", text),
+    "underscores": lambda text: re.sub(r"[_\-\s/]+", "_", text),
+    "hyphens": lambda text: re.sub(r"[_\-\s/]+", "-", text),
 }
 _SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
 _BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)
@@ -100,7 +100,7 @@ def rules_for(cells: Collection[str], labels: Collection[str], *, every: bool = 
             found: dict[tuple[str, ...], str] = {}
             for rule in tier:
                 texts = _texts(rule, ours)
-                whole = _around(rule, texts, wanted, with_affixes=with_affixes) if texts else None
+                whole = _around(rule, texts, wanted, affixes_beside=ours if with_affixes else None) if texts else None
                 if whole is not None:
                     found.setdefault(tuple(map(composed, _texts(whole, ours) or ())), whole)
             if found:
@@ -149,18 +149,27 @@ def _texts(rule: str, labels: tuple[str, ...]) -> tuple[str, ...] | None:
         return None
 
 
-def _around(rule: str, texts: tuple[str, ...], cells: Sequence[str], *, with_affixes: bool) -> str | None:
-    """The rule, or it with what all cells have around it, where it then gives every cell."""
+def _around(
+    rule: str, texts: tuple[str, ...], cells: Sequence[str], *, affixes_beside: Sequence[str] | None
+) -> str | None:
+    """The rule, or it with what all cells have around it, where it then gives every cell.
+
+    affixes_beside: the labels, of which no word may stand around the rule; None for nothing around it.
+    """
     known, wanted = {composed(text) for text in texts}, [composed(cell) for cell in cells]
     if known.issuperset(wanted):
         return rule
     first = wanted[0]
-    if not with_affixes or is_number(first):
+    if affixes_beside is None or is_number(first):
         return None
     for start in range(len(first)):
         for end in range(len(first), start, -1):
             before, inner, after = first[:start], first[start:end], first[end:]
-            if inner in known and _is_border(before, inner, after) and _may_stand_around(before, after, known, wanted):
+            if (
+                inner in known
+                and _is_border(before, inner, after)
+                and _may_stand_around(before, after, (*known, *affixes_beside), wanted)
+            ):
                 cut = [cell[len(before) : len(cell) - len(after)] for cell in wanted]
                 alike = all(cell == before + part + after for cell, part in zip(wanted, cut, strict=True))
                 if alike and known.issuperset(cut):
@@ -168,11 +177,13 @@ def _around(rule: str, texts: tuple[str, ...], cells: Sequence[str], *, with_aff
     return None
 
 
-def _may_stand_around(before: str, after: str, known: Collection[str], cells: Sequence[str]) -> bool:
-    """Whether this text is no part of the answer: no label, and no number that one cell alone has (`cat 0.7`)."""
+def _may_stand_around(before: str, after: str, labels: Collection[str], cells: Sequence[str]) -> bool:
+    """Whether this text is no part of the answer: no word of labels, no number of one cell alone (`cat 0.7`)."""
     around = f"{before} {after}"
-    words = set(re.split(r"[^\w]+", around)) - {""}
-    return "{label" not in around and not words & set(known) and (len(cells) > 1 or not re.search(r"\d", around))
+    if "{label" in around or (len(cells) == 1 and re.search(r"\d", around)):
+        return False
+    words = {*labels, *(word for label in labels for word in re.split(r"\W+", label))}
+    return words.isdisjoint(filter(None, re.split(r"\W+", around)))
 
 
 def _is_border(before: str, inner: str, after: str) -> bool:

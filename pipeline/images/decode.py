@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from pipeline.images.tiff import described, why_not
+from pipeline.images.tiff import described, is_deep_colour, why_not
 
 try:
     import simplejpeg
@@ -38,6 +38,13 @@ PLUGINS = {
     "JXL": (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "pillow_jxl", "pillow-jxl-plugin"),
 }
 TGA, TGA_END = "TGA", b"TRUEVISION-XFILE.\0"  # it has no magic number in front: any noise could pass for one
+PNG_START, DEPTH_AT, COLOUR_AT, COLOURS = (
+    b"\x89PNG\r\n\x1a\n",
+    24,
+    25,
+    (2, 4, 6),
+)  # PNG, section 11.2.2: all but grey alone
+MIN_SHADES_BITS = 12  # of 16-bit colour, of which Pillow keeps the upper 8: at most 16 shades would be left
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
 # Times the store's side that decoding leaves to Pillow at least. scikit-learn's two photographs (640x427) at 32 to 320
@@ -108,14 +115,17 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
     fit: `squash` (aspect ratio given up), `crop` (centre square), `pad` (black borders). bits: of 16-bit grey, how many
     the set uses (`bits_used`); the upper 8 of these are kept. Alpha is dropped (Pillow's `convert("RGB")`), but for
     images of one colour, whose shapes are in it. Raises ValueError, with the decoder's reason, for what is no image,
-    truncated, animated, of several pages or bands, or above `MAX_PIXELS`.
+    truncated, animated, of several pages or bands, of 16-bit colours that use few of the bits, or above `MAX_PIXELS`.
     """
     if not content:
         raise ValueError("the file is empty (0 bytes)")
     plain = _decode_plain_jpeg(content, size, fit)
     if plain is not None:
         return plain
-    refused = why_not(content)
+    refused, is_deep = why_not(content), _is_deep_colour(content)
+    if is_deep and bits <= MIN_SHADES_BITS:
+        refused = f"its colours have 16 bits, of which the set uses {bits}, and the upper 8 alone can be read; stretch "
+        refused += "their range and write 8-bit PNG"
     if refused:
         raise ValueError(refused)
     try:
@@ -132,7 +142,8 @@ def decode_image(content: bytes, size: int, fit: str, bits: int = 16) -> Decoded
             shape = _shape_in_alpha(oriented)
             used = bits if _is_16_bit(image) else 0
             pixels = np.asarray(_resized(_as_rgb(oriented, used, shape), oriented.size, size, fit))
-            oddities = (*_mode_oddities(image, used, shape), *_size_oddities(*oriented.size, size))
+            depth = ("16-bit",) if is_deep else ()
+            oddities = (*depth, *_mode_oddities(image, used, shape), *_size_oddities(*oriented.size, size))
     except ValueError:
         raise
     except Image.DecompressionBombError as error:
@@ -235,14 +246,24 @@ def _is_16_bit(image: Any) -> bool:
     return image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
 
 
+def _is_deep_colour(content: bytes) -> bool:
+    """Whether these are colours, or grey with alpha, of 16 bits."""
+    if content.startswith(PNG_START):
+        return len(content) > COLOUR_AT and content[DEPTH_AT] == 16 and content[COLOUR_AT] in COLOURS
+    return is_deep_colour(content)
+
+
 def bits_used(content: bytes) -> int:
-    """How many bits the brightest pixel of 16-bit grey needs, 8 to 16; 0 for an image of another kind, or for none."""
+    """How many bits the brightest pixel of a 16-bit image needs, 8 to 16; 0 for another kind of image, or for none."""
     if why_not(content):
         return 0
     try:
         with Image.open(io.BytesIO(content), formats=_formats(content)) as image:
-            if not _is_16_bit(image) or image.width * image.height > MAX_PIXELS:
+            is_deep = _is_deep_colour(content)
+            if not (is_deep or _is_16_bit(image)) or image.width * image.height > MAX_PIXELS:
                 return 0
+            if is_deep:
+                return 8 + int(np.asarray(image.convert("RGB")).max()).bit_length()
             return max(8, int(np.asarray(image).max()).bit_length())
     except Exception:  # any decoder's error: `decode_image` reports it properly
         return 0

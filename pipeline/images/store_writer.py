@@ -41,7 +41,7 @@ def auto_size(names: Sequence[str], read: Callable[[str], bytes]) -> int:
 
 
 def auto_bits(names: Sequence[str], read: Callable[[str], bytes]) -> int:
-    """How many bits 16-bit grey uses, by up to 256 images spread over `names`: the least of `DEPTHS` that hold them."""
+    """How many bits 16-bit images use, by 256 of them spread over `names`: the least of `DEPTHS` that hold them."""
     used = max(map(bits_used, _some(names, read)), default=0)
     return next(bits for bits in DEPTHS if used <= bits) if used else DEPTHS[-1]
 

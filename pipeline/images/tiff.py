@@ -61,6 +61,12 @@ def why_not(content: bytes) -> str:
     return ""
 
 
+def is_deep_colour(content: bytes) -> bool:
+    """Whether its first page has several bands of 16 bits."""
+    page = next(iter(pages_of(content)), Page())
+    return page.get(BITS, 1) == 16 and page.get(BANDS, 1) > 1
+
+
 def described(content: bytes) -> str:
     """Bands, bits and kind of number of a TIFF; '' for what is none."""
     page = next(iter(pages_of(content)), None)

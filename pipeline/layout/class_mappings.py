@@ -1,11 +1,13 @@
 """Files that say how classes are called otherwise: `class_map.csv`, `class_to_idx.json`, `classes.txt`."""
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from itertools import permutations
 from typing import Any
 
 from pipeline.archive.archive import Archive
+from pipeline.competition.spelling import UNPADDED, spelled
 from pipeline.tables.table import Table
 from pipeline.tables.words import words_of
 
@@ -20,11 +22,14 @@ Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in
 
 
 def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collection[str]) -> Ways:
-    """The files that call each of the labels otherwise, no two of them alike."""
-    wanted, found = set(labels), {}
+    """The files that call each of the labels, or the one number in it (7 of `class-7`), otherwise, no two alike."""
+    keys, found = [{label: label for label in labels}], {}
+    with contextlib.suppress(ValueError):
+        keys.append(spelled(UNPADDED, labels))
     for name in [*tables, *_small_files(archive, tables)]:
-        ways = [way for way in _ways(archive, tables, name) if wanted <= way.keys()]
-        own = [{label: way[label] for label in labels} for way in ways]
+        ways = list(_ways(archive, tables, name))
+        fitting = ((way, keyed) for keyed in keys for way in ways if way.keys() >= set(keyed.values()))
+        own = [{label: way[key] for label, key in keyed.items()} for way, keyed in fitting]
         kept = [way for way in own if len(set(way.values())) == len(way) and any(a != b for a, b in way.items())]
         if kept:
             found[name] = [way for place, way in enumerate(kept) if way not in kept[:place]]

@@ -21,6 +21,7 @@ from pipeline.tables.image_paths import (
     holds_file_names,
     images_of,
     preference,
+    twins_of_images,
 )
 from pipeline.tables.table import AUTO, Table
 from pipeline.tables.words import role_of, split_roles
@@ -101,6 +102,11 @@ class Context:
     def folders(self) -> dict[str, None]:
         """The folders that images lie in, in order."""
         return {path.rpartition("/")[0]: None for path in self.index.paths}
+
+    @cached_property
+    def twins(self) -> Texts:
+        """Images that lie beside others as their masks do: `7_mask.png`. Where no table names images, they are none."""
+        return self.index.names.take(twins_of_images(self.index))
 
     def role_of_table(self, table: Table) -> str | None:
         """What a table's name says, else the folder that it lies in: `train/_classes.csv`, `test/_classes.csv`."""

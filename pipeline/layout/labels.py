@@ -278,7 +278,7 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
     if sum(any(cell.strip().lower() not in known for cell in row) for row in chosen.rows()) > table.num_rows / 2:
         raise ValueError(
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
-            "several targets an image, or numbers (regression), cannot be learnt here"
+            "several targets an image, or numbers (regression), cannot be learnt here, nor ids of several columns read"
         )
     for image_id, row in zip(ids, chosen.rows(), strict=True):
         for column, cell in zip(columns, row, strict=True):

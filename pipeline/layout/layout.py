@@ -36,6 +36,7 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import plain_sample
 from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.encodings import decoded
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -46,7 +47,7 @@ from pipeline.tables.image_names import (
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
-from pipeline.tables.table_files import read_tables
+from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
@@ -59,6 +60,7 @@ ALLOWABLE = (  # competition.allow
 )  # fmt: skip
 
 
+INDEX = "index"  # how a first column without a name is called
 NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
@@ -248,9 +250,16 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
-        table = without_index(table)
+        table = _all_named(without_index(table))
         train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
+
+
+def _all_named(table: Table) -> Table:
+    """The table with a name for its first column: pandas writes an index of file names without one."""
+    if table.header[0] or INDEX in table.header:
+        return table
+    return replace(table, header=(INDEX, *table.header[1:]))
 
 
 def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | None:
@@ -326,12 +335,12 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
     """Images that no row names: a problem in the folders that rows do name, else a warning. used: (N,) bool."""
     unused = context.index.names.take(~used)
     places = [(common_folder(member for member in side.members if member), side) for side in (train, test)]
-    elsewhere = []
+    elsewhere, twins = [], set(context.twins)
     for name in unused:
         inside = [
             (len(folder), place) for place, (folder, _) in enumerate(places) if folder and name.startswith(folder + "/")
         ]
-        if inside and not beside_images(name):
+        if inside and name not in twins and not beside_images(name):
             table = places[max(inside)[1]][1].table.name
             context.problems.add(
                 "image without row",
@@ -460,8 +469,17 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
     content = context.archive.read(table.name)
     plain = plain_sample(content, table.header, table.rows)
     if plain != content:
+        text = decoded(content, table.name, context.overrides.encoding)
         context.warnings.append(
-            f"{table.name} is not plain CSV (UTF-8, commas, a row a line): the submission will be; ask whether it is "
-            "accepted"
+            f"{_other_make(text, table)}: the submission will be plain CSV (UTF-8, commas, a header, a row a line); "
+            "ask whether it is accepted, or make it so before you upload it"
         )
     return plain
+
+
+def _other_make(text: str, table: Table) -> str:
+    """What about a sample submission is not plain CSV."""
+    if suffix_of(table.name).lower() in JSON:
+        return f"{table.name} is JSON"
+    headless = not any(cell and cell in text.lstrip().split("\n", 1)[0] for cell in table.header)
+    return f"{table.name} has no header" if headless else f"{table.name} is not plain CSV"

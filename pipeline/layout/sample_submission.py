@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -108,7 +108,8 @@ def read_sample(table: Table, id_override: str, num_images: Callable[[str], int]
     values = tuple(column for column in columns if column not in (id_column, *given) and not _parts(table, column))
     if not values:
         raise ValueError(
-            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one"
+            f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "
+            "column of ids without a name must have one here: name it in the file, and take it out before you upload"
         )
     return Sample(table, id_column, values)
 
@@ -146,7 +147,31 @@ def long_ids(ids: Texts) -> LongIds | None:
                 parts = (_split(name, separator, splits) for name in ids)
                 ordered = dict.fromkeys(part[1] for part in parts if part is not None)
                 return LongIds(separator, tuple(ordered), Texts(suffixes_of))
+    return _uneven_long_ids(ids)
+
+
+def _uneven_long_ids(ids: Texts) -> LongIds | None:
+    """The same for suffixes that hold separators, some more than others: `7_ok`, `7_black_spot`."""
+    for separator in SEPARATORS if len(ids) else ():
+        parts = ids[0].split(separator)
+        for cut in range(len(parts) - 1, 0, -1):
+            lead = separator.join(parts[:cut]) + separator
+            suffixes = dict.fromkeys(name[len(lead) :] for name in ids if name.startswith(lead))
+            if not 1 < len(suffixes) <= len(ids) / 2 or len(ids) % len(suffixes):
+                continue
+            prefixes = dict.fromkeys(_before_suffix(name, separator, suffixes) for name in ids)
+            every = (f"{prefix}{separator}{suffix}" for prefix in prefixes for suffix in suffixes)
+            if "" not in prefixes and len(prefixes) == len(ids) // len(suffixes) and set(every) == set(ids):
+                return LongIds(separator, tuple(suffixes), Texts(prefixes))
     return None
+
+
+def _before_suffix(name: str, separator: str, suffixes: Container[str]) -> str:
+    """What stands before the longest of these suffixes; '' where the name ends in none."""
+    at = name.find(separator)
+    while at > 0 and name[at + len(separator) :] not in suffixes:
+        at = name.find(separator, at + len(separator))
+    return name[: max(at, 0)]
 
 
 def _suffixes_of(ids: Texts, separator: str, splits: int) -> dict[str, set[str]]:

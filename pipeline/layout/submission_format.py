@@ -8,7 +8,7 @@ from functools import cached_property
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.problems import question, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
-from pipeline.competition.spelling import AS_TRAINED, WHOLE, is_number, rules_for, shift_rule, spelled
+from pipeline.competition.spelling import AS_TRAINED, WHOLE, folded, is_number, rules_for, shift_rule, spelled
 from pipeline.layout.class_mappings import Ways
 from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
@@ -29,6 +29,9 @@ EMPTY_WORDS = (
     "predicted", "label", "labels", "target", "targets", "class", "classes", "category", "value", "confidence", "conf",
     "is", "has", "id", "of", "the", "output", "result", "answer", "expected", "likelihood", "y", "percent", "status",
 )  # fmt: skip
+# what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
+CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
+DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
 
@@ -63,8 +66,11 @@ class Known:
 
     @cached_property
     def cells(self) -> set[str]:
-        """What the sample writes."""
-        return self.sample.cells() if self.sample else set()
+        """What the sample writes; 0.5 for the `0,5` of a spreadsheet."""
+        cells = self.sample.cells() if self.sample else set()
+        labels = {part for cell in cells for part in cell.split(",")}
+        is_decimal = all(map(DECIMAL.fullmatch, cells)) and not labels <= set(self.labels.classes)
+        return {cell.replace(",", ".") for cell in cells} if is_decimal else cells
 
     @cached_property
     def metric(self) -> str:
@@ -314,10 +320,12 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
     classes, stated = set(known.labels.classes), known.stated
     strange = set(parts) - classes
     shown = f"the sample writes {_shown(strange)} in {known.values[0]!r}"
-    if not stated and any(set(split_list(cell, mark)) & classes for cell in strange for mark in MARKS if mark in cell):
+    sure = _hold_confidences(known.cells, classes)
+    if not stated and (sure or any(set(split_list(cell, mark)) & classes for cell in strange for mark in MARKS)):
+        what = "a label with a confidence" if sure else "of which a part is a training label"
         raise question(
-            f"{shown}, of which a part is a training label: a format with something beside labels cannot be written "
-            "here. If labels alone are wanted, choose one:",
+            f"{shown}, {what}: a format with something beside labels cannot be written here. If labels alone are "
+            "wanted, choose one:",
             [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
     marked = not stated and _is_marked(strange) and not _is_marked(classes)
@@ -345,6 +353,15 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
     )
 
 
+def _hold_confidences(cells: Collection[str], classes: Collection[str]) -> bool:
+    """Whether cells are labels, each with a confidence behind it."""
+    labels = set(map(folded, classes))
+    parts = [
+        list(filter(None, CONFIDENCE.split(cell))) for cell in set(cells) - set(classes) if CONFIDENCE.search(cell)
+    ]
+    return any(found and labels.issuperset(map(folded, found)) for found in parts)
+
+
 def _is_marked(texts: Collection[str]) -> bool:
     """Whether some text is more than a name: a list, a mapping, a percentage."""
     return any(re.search(r"[{}\[\]|;%]", text) for text in texts)
@@ -356,6 +373,12 @@ def _is_fraction(text: str) -> bool:
 
 def _whole_number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
+    beyond = [cell for cell in known.cells if is_number(cell) and not 0 <= float(cell) <= 1]
+    if beyond and known.form in ("score", "columns", "long"):
+        return [
+            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
+            "whether the leaderboard takes them"
+        ]
     if not whole or known.form not in ("score", "columns", "long") or takes != "scores":
         return []
     return [

@@ -1,6 +1,6 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from pipeline.layout.context import (
 )
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import Sample
-from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_for
-from pipeline.tables.image_names import without_suffix
+from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_asked, rows_for
+from pipeline.tables.image_names import format_of, without_suffix
 from pipeline.tables.image_paths import (
     MISSING,
     NEARLY,
@@ -29,9 +29,13 @@ from pipeline.tables.image_paths import (
     find_matches,
     holds_file_names,
     images_of,
+    plain,
+    preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, split_roles
+from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
+
+TOP = "."  # as competition.test_images: any folder
 
 
 def find_test_table(context: Context, tables: Mapping[str, Table], parted: Sequence[str]) -> Table | None:
@@ -57,19 +61,62 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
 def testing_side(context: Context, used: np.ndarray) -> Side:
     """The test images, in the order of the sample submission. used: which images are training images, (N,) bool."""
     index = context.index.without(used)
+    learnt = {format_of(name) for name in context.index.names.take(used)}
     if context.test_table is not None:
         context.settings["test_table"] = context.test_table.name
-    if context.sample is None:
-        return _sampleless_side(context, index)
+    side = _sampled_side(context, index, learnt) if context.sample else _sampleless_side(context, index, learnt)
+    strange = [name for name in side.members if name and format_of(name) not in learnt]
+    if strange:
+        context.warnings.append(
+            f"{len(strange):,} of {len(side.members):,} test images are of a format that no training image has, such "
+            f"as {strange[0]}"
+        )
+    return side
+
+
+def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) -> Side:
+    """The images of the sample's ids. learnt: the formats of training images."""
+    assert context.sample is not None
     sample, ids = context.sample, context.sample_ids()
     checked_ids(context, sample.ids(), sample.table.name)
+    index = _of_learnt_formats(context, _asked_table(context, sample), index, learnt)
     table, match = _test_match(context, sample, index)
     column = sample.id_column
     if table is context.test_table:
-        column = column_holding(table, set(ids)) or match.column
-        table = rows_for(table, column, ids)
+        held, rows = column_holding(table, set(ids)), rows_asked(table, ids)
+        column = held or match.column
+        table = rows_for(table, column, ids) if rows is None else rows
+        if held is None and rows is not None:
+            context.warnings.append(
+                f"the ids of {sample.table.name} are taken for numbers of rows of {table.name}, as they count them"
+            )
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
+
+
+def _of_learnt_formats(context: Context, table: Table, index: ImageIndex, learnt: Collection[str]) -> ImageIndex:
+    """The index less the images of other formats than training images have, where the rows have both.
+
+    Raises ValueError where those of other formats answer more rows.
+    """
+    strange = np.array([format_of(name) not in learnt for name in index.names], dtype=bool)
+    if context.overrides.test_images != AUTO or not strange.any() or strange.all():
+        return index
+    own = index.without(strange)
+    whole, known = find_matches(table, index, role=TEST), find_matches(table, own, role=TEST)
+    if not known or preference(known[0].template, TEST)[0] > preference(whole[0].template, TEST)[0]:
+        return index
+    found = images_of(whole[0].template, table, index), images_of(known[0].template, table, index)
+    if known[0].num_found >= whole[0].num_found:
+        context.notes.append(f"{int(strange.sum()):,} images of formats that no training image has are left aside")
+        return own
+    if lead_apart(*found):
+        raise context.stop(
+            f"the test images are there in a format that training images have, for {known[0].num_found:,} rows, and in "
+            f"another, for {whole[0].num_found:,}; choose one:",
+            [setting_line("test_images", match.template) for match in (known[0], whole[0])],
+        )
+    return index
 
 
 def _asked_table(context: Context, sample: Sample) -> Table:
@@ -78,15 +125,16 @@ def _asked_table(context: Context, sample: Sample) -> Table:
 
 
 def asked_images(context: Context) -> np.ndarray:
-    """(N,) bool: the images that the sample asks for, before it is known which are for training.
+    """(N,) bool: the images that the sample, else the test table, asks for, before it is known which are for training.
 
     None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
-    if context.sample is None or TEST in split_roles(context.folders()).values():
+    table = _asked_table(context, context.sample) if context.sample is not None else context.test_table
+    if table is None or TEST in split_roles(context.folders()).values():
         return used
-    table, override = _asked_table(context, context.sample), context.overrides.test_images
+    override = context.overrides.test_images
     if override == AUTO:
         matches = find_matches(table, context.index, role=TEST)
         least = max(MIN_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
@@ -107,7 +155,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     own = id_table(sample.id_column, context.sample_ids())
     if override != AUTO:
         table = own if set(columns_of(override)) <= {sample.id_column} or test_table is None else test_table
-        return table, Match(override, column_of(override), int((images_of(override, table, index) != MISSING).sum()))
+        return table, _stated(override, table, index)
     matches = find_matches(asked, index, role=TEST)
     if not matches:
         raise context.stop(
@@ -116,35 +164,89 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
             [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
+    if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
+        _refuse_numbers(context, asked, matches, sample.id_column, index)
     return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
 
 
-def _sampleless_side(context: Context, index: ImageIndex) -> Side:
+def _refuse_numbers(
+    context: Context, asked: Table, matches: Sequence[Match], id_column: str, index: ImageIndex
+) -> None:
+    """Raise where ids may be numbers of the test table's rows, and of other images: 3 of its third row and of 3.png."""
+    likely = [match for match in matches if match.num_found >= MIN_SHARE * asked.num_rows]
+    by_id, by_row = ([match for match in likely if (match.column == id_column) is own][:1] for own in (True, False))
+    for one, two in zip(by_id, by_row, strict=False):
+        if lead_apart(images_of(one.template, asked, index), images_of(two.template, asked, index)):
+            raise context.stop(
+                "the ids to predict may be numbers of images, or of rows of the test table, which has them in another "
+                "order; choose one:",
+                [setting_line("test_images", match.template) for match in (one, two)],
+            )
+
+
+def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str]) -> Side:
     """Test images where no sample submission says which: the test table's, or all in a folder called test."""
     context.warnings.append(
         "no sample submission: its columns and its ids are a guess; compare with the competition's page"
     )
-    table = context.test_table
-    if table is not None:
-        matches = find_matches(table, index, role=TEST)
-        if not matches:
-            raise context.stop(
-                f"no column of {table.name} leads to an image; write where they are:",
-                [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
-            )
-        match = only_match(context, matches, table, TEST, index=index)
-        distinct = [column for column in table.header if table.column(column).all_distinct()]
-        column = distinct[0] if distinct else match.column
-        ids = checked_ids(context, table.column(column), table.name)
-        return members_of(context, Side(table, column, ids), match.template, TEST, index)
-    roles = split_roles(context.folders())
+    table, override = context.test_table, context.overrides.test_images
+    if table is None:
+        return _side_of_folders(context, index, learnt)
+    index = _of_learnt_formats(context, table, index, learnt)
+    matches = [_stated(override, table, index)] if override != AUTO else find_matches(table, index, role=TEST)
+    if not matches:
+        raise context.stop(
+            f"no column of {table.name} leads to an image; write where they are:",
+            [setting_line("test_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
+        )
+    match = only_match(context, matches, table, TEST, index=index)
+    distinct = [column for column in table.header if table.column(column).all_distinct()]
+    column = distinct[0] if distinct else match.column
+    ids = checked_ids(context, table.column(column), table.name)
+    return members_of(context, Side(table, column, ids), match.template, TEST, index)
+
+
+def _stated(template: str, table: Table, index: ImageIndex) -> Match:
+    """What the user names."""
+    return Match(template, column_of(template), int((images_of(template, table, index) != MISSING).sum()))
+
+
+def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str]) -> Side:
+    """All images in the folder that the user names, else in those called test; one there in two formats counts once."""
+    root = context.overrides.test_images
+    base_of = {folder: base for folder, (role, base) in split_places(context.folders()).items() if role == TEST}
+    if root != AUTO:
+        context.settings["test_images"] = root
+        inside = {folder for folder in context.folders() if root == TOP or f"{folder}/".startswith(f"{root}/")}
+        base_of = {folder: base for folder, base in base_of.items() if folder in inside} or dict.fromkeys(inside, root)
+    else:
+        _refuse_other_folders(context, set(base_of.values()))
+    index = index.without(index.used_by(context.twins))
     pairs = zip(index.names, index.paths, strict=True)
-    members = Texts(name for name, path in pairs if roles[path.rpartition("/")[0]] == TEST)
-    if not len(members):
+    found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
+    if not found:
         raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
-            ["sample: FILE", "test_table: FILE"],
+            ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
+        )
+    called = {name: without_suffix(plain(name).removeprefix(base)) for name, base in found.items()}
+    known = {called[name] for name in found if format_of(name) in learnt}
+    members = Texts(name for name in found if format_of(name) in learnt or called[name] not in known)
+    if len(members) < len(found):
+        context.notes.append(
+            f"{len(found) - len(members):,} test images are there in a format of training images too: left aside"
         )
     root = common_folder(members)
     ids = Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
     return Side(id_table("id", ids), "id", ids, members)
+
+
+def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:
+    """Raise where a folder is called test, and another is called test and something else: `test-multiple_fruits`."""
+    others = [base for base in bases if not is_all_role(base.rpartition("/")[2])]
+    if others and len(others) < len(bases):
+        raise context.stop(
+            f"{len(bases)} folders may hold the test images; choose one:",
+            [setting_line("test_images", base) for base in sorted(bases, key=lambda base: (base in others, base))]
+            + [setting_line("test_images", common_folder(f"{base}/" for base in bases) or TOP, "all of them")],
+        )

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts, rows_of_equals
-from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.lists import BRACKETS, DOUBTFUL_MARKS, MARKS, bracket_style, found_delimiter, split_list
 from pipeline.competition.problems import setting_line, written
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
@@ -45,12 +46,13 @@ from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
-from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import TRAIN, VALID
+from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
+from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
+MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
@@ -73,6 +75,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     labels = _labels(context, table, columns, ids)
     side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
+    _note_other_folders(context, side, labels)
     context.settings |= {
         "train_table": table.name,
         "id_column": id_column,
@@ -148,7 +151,7 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
 def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
     named = [table for table in tables.values() if context.role_of_table(table) == TRAIN or "label" in table.stem]
-    return named[0] if len(named) == 1 else None
+    return named[0] if len(named) == 1 and len(named[0].header) > 1 else None
 
 
 def _is_train_table(context: Context, table: Table) -> bool:
@@ -156,7 +159,23 @@ def _is_train_table(context: Context, table: Table) -> bool:
     matches = find_matches(table, context.index, role="train")
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
-    return bool(_choices(context, table, {matches[0].column}))
+    if _is_of_test_images(context, table, matches[0].template):
+        return False
+    choices = _choices(context, table, {matches[0].column})
+    return bool(choices) and not (
+        table.num_rows < len(context.index.names) / 2  # a table of the classes, whose numbers some images have too
+        and all(len(columns) == 1 and table.column(columns[0]).all_distinct() for columns in choices)
+    )
+
+
+def _is_of_test_images(context: Context, table: Table, template: str) -> bool:
+    """Whether all of its images lie in a folder called test, where another is called train: answers, given later."""
+    roles = split_roles(context.folders())
+    if not {TRAIN, TEST} <= set(roles.values()):
+        return False
+    found = images_of(template, table, context.index)
+    paths = context.index.paths.take(np.unique(found[found >= 0]))
+    return all(roles[path.rpartition("/")[0]] == TEST for path in paths)
 
 
 def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str, ...]]:
@@ -187,8 +206,10 @@ def _part_columns(context: Context, table: Table) -> set[str]:
 
 
 def _pivoted(context: Context, table: Table) -> Table:
-    """A train table whose rows are long as the sample's are, as one row an image with a 0/1 column for each class."""
-    if context.long is None or len(table.header) < 2:
+    """A train table with a row for each image and class, as one row an image with a 0/1 column for each class."""
+    if context.long is None:
+        return _of_grid(context, table)
+    if len(table.header) < 2:
         return table
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
@@ -214,6 +235,40 @@ def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
         for prefix in apart.prefixes
     )
     return Table.of_rows(table.name, (column, *apart.suffixes), rows)
+
+
+def _of_grid(context: Context, table: Table) -> Table:
+    """The same for `id, class, 0 or 1`: every image with every class that the sample submission names."""
+    if len(table.header) < MIN_GRID:
+        return table
+    distinct = {column: table.column(column).distinct() for column in table.header if column}
+    ones = [column for column, cells in distinct.items() if len(cells) > 1 and holds_ones(cells)]
+    for key, of_class in permutations(distinct, 2) if ones else ():
+        ids, classes = distinct[key], distinct[of_class]
+        if min(len(ids), len(classes)) < 2 or len(ids) * len(classes) != table.num_rows:
+            continue
+        for value in ones:
+            if value in (key, of_class) or not _names_all(context, set(classes)):
+                continue
+            pairs = zip(table.column(key), table.column(of_class), strict=True)
+            cell_of = dict(zip(pairs, table.column(value), strict=True))
+            matches = find_matches(id_table(key, ids), context.index, role=TRAIN)
+            if len(cell_of) == table.num_rows and matches and matches[0].num_found >= MIN_SHARE * len(ids):
+                note = f"{table.name} has a row for each image and class, and {value!r} says 0 or 1"
+                context.notes += [note] if note not in context.notes else []
+                rows = ((row_id, *(cell_of[row_id, label] for label in classes)) for row_id in ids)
+                return Table.of_rows(table.name, (key, *classes), rows)
+    return table
+
+
+def _names_all(context: Context, classes: set[str]) -> bool:
+    """Whether the sample submission has a column for each of these, or writes some of them."""
+    asked, cells = context.asked(), context.sample_cells()
+    if len(asked) > 1:
+        return classes_named(asked, sorted(classes)) is not None
+    return any(
+        cells and {part for cell in cells for part in split_list(cell, mark)} <= classes for mark in ("", *MARKS)
+    )
 
 
 # -- columns
@@ -252,7 +307,7 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         cells = table.column(columns[0]).distinct()
         found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
-            marks = [mark for mark in MARKS if any(mark in cell for cell in cells)]
+            marks = [mark for mark in (*MARKS, *DOUBTFUL_MARKS) if any(mark in cell for cell in cells)]
             raise context.stop(
                 f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
                 "labels and may be names that share words; choose one:",
@@ -282,6 +337,20 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
         f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
     )
     return _with_rows(side, there), labels.take(there)
+
+
+def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:
+    """Warn of images in a folder that is called as another class than the table says."""
+    for level in (-2, -3) if not labels.several else ():
+        folders = [(member.split("/")[level : level + 1] or [""])[0] for member in side.members]
+        if set(folders) != set(labels.classes):
+            continue
+        other = [at for at, (folder, label) in enumerate(zip(folders, labels.cells, strict=True)) if folder != label]
+        if other:
+            context.warnings.append(
+                f"{len(other):,} of {len(folders):,} images lie in the folder of another class than {side.table.name} "
+                f"says, such as {side.members[other[0]]} = {labels.cells[other[0]]!r}: the table counts"
+            )
 
 
 def _with_rows(side: Side, rows: np.ndarray) -> Side:
@@ -315,6 +384,12 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     labels_of: dict[str, tuple[int, list[str]]] = {}
     for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
         labels_of.setdefault(row_id, (row, []))[1].append(label)
+    known = set(table.cells[at].distinct())
+    if len(known) > 1 and all(known == set(labels) for _, labels in labels_of.values()):
+        raise context.stop(
+            f"{table.name} has a row for each image and each of the {len(known)} labels in {columns[0]!r}, so that "
+            "every image would have all of them; make it a row an image, with a 0/1 column for each class"
+        )
     override = context.overrides.delimiter
     free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
     mark = override if override not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
@@ -394,15 +469,19 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
     taken = taken | (context.test_columns() - set(names))
     known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
     if known:
+        named = classes_named(names, table.column(known[0][0]).distinct(), fewer=True) or {}
+        strange = [name for name, label in named.items() if not label]
+        odd = f"; {', '.join(map(repr, strange[:3]))} of its columns is none of them: does it count from elsewhere?"
         return context.stop(
-            f"the sample has columns for {len(names)} of the classes in {known[0][0]!r} of {table.name}, not for all; "
-            "to go on, the others never written:",
+            f"the sample has columns for {len(names) - len(strange)} of the classes in {known[0][0]!r} of "
+            f"{table.name}, not for all{odd if strange else ''}; to go on, the others never written:",
             [f"allow: [{WITHOUT_COLUMN}]"],
         )
     free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    called = f" that the sample submission calls {', '.join(map(repr, names[:5]))}" if names else ""
     return context.stop(
-        f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label that the "
-        f"sample submission calls {', '.join(map(repr, names[:5]))}; name it:",
+        f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label{called}; name "
+        "it:",
         [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
     )
 
@@ -466,6 +545,7 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     label, root = context.overrides.label, context.overrides.train_images
     pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
     index, level = without_asked(context.index, asked_images(context)), folder_level(label)
+    index = index.without(index.used_by(context.twins))
     if pattern == AUTO:
         columns = context.asked()
         asked = context.sample.cells() if context.sample and len(columns) == 1 else set(columns)

@@ -8,9 +8,9 @@ from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import Context
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_paths import find_matches, images_of
+from pipeline.tables.image_paths import find_matches, holds_file_names, images_of
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows, without_index
-from pipeline.tables.words import TEST, TRAIN, role_of, split_roles, words_of
+from pipeline.tables.words import TEST, TRAIN, VALID, role_of, split_roles, words_of
 
 FORM_WORDS = {"template", "sample", "format", "example", "sheet", "form"}  # beside `test`: no table of test images
 MAX_LABELS = 0.5  # distinct cells of a column, of its rows: more are no labels
@@ -51,6 +51,7 @@ def _images(context: Context, table: Table) -> np.ndarray | None:
     """Numbers of the images that a table speaks of, sorted; None where it speaks of something else."""
     table = without_index(table)
     matches = find_matches(table, context.index, role=TEST)
+    matches = [match for match in matches if holds_file_names(table.column(match.column))] or matches
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return None
     found = images_of(matches[0].template, table, context.index)
@@ -95,7 +96,11 @@ def _is_to_predict(context: Context, table: Table, images: Mapping[str, np.ndarr
     folders = [path.rpartition("/")[0] for path in context.index.paths]
     roles = split_roles(dict.fromkeys(folders))
     own = {roles[folders[number]] for number in images[table.name].tolist()}
-    if own == {TEST} or (TRAIN in roles.values() and TRAIN not in own):
+    if TEST in own and own <= {TEST, VALID}:
+        return True
+    if TEST in roles.values():
+        return False  # pictures of the classes, beside `test`
+    if TRAIN in roles.values() and TRAIN not in own:
         return True
     others = [name for name in images if name != table.name and role_of(context.tables[name].stem) != TEST]
     apart = [name for name in others if not np.intersect1d(images[name], images[table.name]).size]

@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.table import Table, id_table, rows_with
 
+MAX_DIGITS = 10  # of an id that may be a row's number
 MIN_SHARE = 0.5  # of a table's rows must lead to images, or hold ids, or the table is about something else
 
 
@@ -22,13 +23,28 @@ def rows_for(table: Table, column: str, ids: Texts) -> Table:
     return Table(table.name, table.header, with_blank).take(np.where(rows < 0, table.num_rows, rows))
 
 
+def rows_asked(table: Table, ids: Texts) -> Table | None:
+    """The table's row of each id: by the column that holds them, else by number where they count its rows, from 0 or 1.
+
+    None where neither is so.
+    """
+    column = column_holding(table, set(ids))
+    if column is not None:
+        return rows_for(table, column, ids)
+    if len(ids) != table.num_rows or not all(cell.isdecimal() and len(cell) < MAX_DIGITS for cell in ids):
+        return None
+    numbers = np.array([int(cell) for cell in ids])
+    first = int(numbers.min())
+    is_count = first in (0, 1) and np.array_equal(np.sort(numbers), np.arange(first, first + len(numbers)))
+    return table.take(numbers - first) if is_count else None
+
+
 def asked_table(id_column: str, ids: Texts, table: Table | None) -> Table:
     """The ids, a row each, and what `table` says of them, where it does."""
     own = id_table(id_column, ids)
-    column = column_holding(table, set(ids)) if table is not None else None
-    if table is None or column is None:
+    rows = rows_asked(table, ids) if table is not None else None
+    if rows is None:
         return own
-    rows = rows_for(table, column, ids)
     others = [at for at, name in enumerate(rows.header) if name != id_column]
     header = (*own.header, *(rows.header[at] for at in others))
     return Table(own.name, header, (*own.cells, *(rows.cells[at] for at in others)))

@@ -127,6 +127,7 @@ def _is_image(archive: Archive, name: str) -> bool:
 
 
 _IMAGE_SUFFIXES = frozenset(IMAGE_SUFFIXES)
+_SAME_FORMAT = {".jpeg": ".jpg", ".jfif": ".jpg", ".jpe": ".jpg", ".tiff": ".tif", ".apng": ".png"}
 _TAKEN_OFF = _IMAGE_SUFFIXES | set(UNSURE_SUFFIXES)
 
 
@@ -145,3 +146,9 @@ def without_suffix(path: str) -> str:
     """The path less an image suffix, or one that says nothing, if it has one (dots inside an id stay)."""
     dot = path.rfind(".")  # as `suffix_of`, without its call: this is asked for millions of times
     return path[:dot] if dot > path.rfind("/") + 1 and path[dot:].lower() in _TAKEN_OFF else path
+
+
+def format_of(path: str) -> str:
+    """The suffix in lower case, one for each format: `.jpg` for `a.JPEG`; '' where it says nothing."""
+    suffix = suffix_of(path).lower()
+    return _SAME_FORMAT.get(suffix, suffix) if suffix in _IMAGE_SUFFIXES else ""

@@ -23,7 +23,7 @@ from pipeline.base.lookup import Lookup
 from pipeline.base.texts import Texts
 from pipeline.tables.image_names import IMAGE_SUFFIXES, stem_of, without_suffix
 from pipeline.tables.table import Table
-from pipeline.tables.words import is_side_folder, role_of_folders, words_of
+from pipeline.tables.words import SIDE_WORDS, is_side_folder, role_of_folders, words_of
 
 MISSING, SEVERAL = -1, -2  # instead of an image's number
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
@@ -39,6 +39,7 @@ NEARLY = 0.8  # of the cells: then a column is about whole file names, and leads
 MAX_BELOW = 3  # folders in front of a cell's path that the archive may lack
 LAST_MARK = re.compile(r"[_-](?=[^_-]+$)")
 SPREADSHEET_TEXT = re.compile(r"=\"(.+)\"|'([^']+)'?")  # how spreadsheets keep the zeros of 0001
+TWIN = re.compile(rf"(.*[^/]?)[_\- .](?:{'|'.join((*SIDE_WORDS, 'seg', 'gt'))})(?:[_\- ]?\d+)?", re.IGNORECASE)
 BRACES = {"{", "}"}  # in a column's name or a path: a template cannot say them
 # words of folders that hold something else than the images
 SIDE_WORD = re.compile(
@@ -336,6 +337,12 @@ def _is_beside(path: str) -> bool:
 def beside_images(path: str) -> bool:
     """Whether a folder on this path says that what lies in it is not the images themselves: masks, thumbnails, …."""
     return any(SIDE_WORD.match(word) for word in words_of(path.rpartition("/")[0]))
+
+
+def twins_of_images(index: ImageIndex) -> np.ndarray:
+    """(N,) bool: the images that are called as another in their folder with a word behind: `7_mask.png` of `7.png`."""
+    found = map(TWIN.fullmatch, map(without_suffix, index.paths))
+    return np.fromiter((bool(twin and index.with_stem_path(twin[1])) for twin in found), bool, len(index.paths))
 
 
 def _tried_on(table: Table, index: ImageIndex, tried: Counter[tuple[str, str]]) -> list[Match]:
