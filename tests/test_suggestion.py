@@ -6,7 +6,17 @@ from conftest import ROOT
 
 from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
 from pipeline.commands.probe import images_per_second
-from pipeline.commands.suggestion import MIN_EPOCHS, SIDES, WIDTHS, Facts, Speed, budget_seconds, suggested_recipe
+from pipeline.commands.suggestion import (
+    MIN_EPOCHS,
+    SIDES,
+    TUNED_STEPS,
+    WIDTHS,
+    Facts,
+    Speed,
+    Weights,
+    budget_seconds,
+    suggested_recipe,
+)
 
 BUDGETS = ("90s", "10m", "1h", "3h", "overnight")
 SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentParams, "train": TrainParams}
@@ -28,6 +38,30 @@ def test_every_suggestion_is_valid_and_never_larger_than_the_images(num_train, s
         assert set(keys) <= set(params[name]), "only keys that params.yaml has"
         parse_section(params[name] | keys, name, SECTIONS[name])
     assert recipe["images"]["side"] <= max(8, min(side, 128))
+
+
+@pytest.mark.parametrize("trained_at", [0, 160, 224, 300])
+@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.parametrize("num_train", [3, 244, 1653, 50_000, 1_000_000])
+def test_with_weights_too_and_whoever_trains_takes_steps_enough(num_train, budget, trained_at):
+    weights = Weights("folder", "tf_efficientnet_lite0", trained_at)
+    recipe, seconds = suggested(num_train=num_train, side=300, weights=weights, budget_s=budget_seconds(budget))
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for name, keys in recipe.items():
+        assert set(keys) <= set(params[name])
+        parse_section(params[name] | keys, name, SECTIONS[name])
+    model, train = recipe["model"], recipe["train"]
+    assert model["frozen"] != model["head_first"], "a frozen network has no other head"
+    if not model["frozen"]:
+        assert seconds <= budget_seconds(budget)
+        assert train["epochs"] * (num_train * 4 / 5) / train["batch_size"] >= TUNED_STEPS
+
+
+def test_the_same_weights_are_trained_on_many_images_and_left_alone_on_few():
+    """Of 244 photographs an hour leaves ten epochs, 60 steps; of 1,653 that is 400."""
+    weights = Weights("folder", "tf_efficientnet_lite0", 224)
+    frozen = [suggested(num_train=count, weights=weights, budget_s=3600)[0]["model"]["frozen"] for count in (244, 1653)]
+    assert frozen == [True, False]
 
 
 def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():

@@ -69,14 +69,19 @@ def _smallest_batch(images: Path) -> int:
 def _autogluon(args: argparse.Namespace, config: dict[str, Any]) -> dict[str, Any]:
     """`MultiModalPredictor.fit` on a table of paths, its default preset but for the network."""
     import pandas as pd
+    import timm
     from autogluon.multimodal import MultiModalPredictor
     from safetensors.torch import load_file
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"  # where there is such a folder it does not ask the hub
         checkpoint.mkdir()
-        torch.save(load_file(args.weights / "model.safetensors"), checkpoint / "pytorch_model.bin")
-        (checkpoint / "config.json").write_text(json.dumps(config | config["pretrained_cfg"]))
+        headless = timm.create_model(config["architecture"], num_classes=0)
+        tensors = load_file(args.weights / "model.safetensors")
+        torch.save({name: tensors[name] for name in headless.state_dict()}, checkpoint / "pytorch_model.bin")
+        (checkpoint / "config.json").write_text(
+            json.dumps(config | config["pretrained_cfg"] | {"num_features": headless.num_features})
+        )
         tables = [
             pd.DataFrame([(str(file), file.parent.name) for file in sorted(args.images.glob(f"{part}/*/*"))])
             for part in ("train", "valid")
