@@ -4,6 +4,7 @@ It takes root, and the packages slurmctld, slurmd, slurm-client and munge.
 """
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -14,9 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.machines import PATIENCE_S
+from tests.machines import PATIENCE_S, REQUIRED
 
-REQUIRED = "FOLDBOARD_SLURM_TEST"  # set where the tests must not be skipped
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 # no cgroups, which a container mostly may not make; two folds fit on the node
 CONF = """
@@ -93,6 +93,14 @@ class Slurm:
         """What a command of Slurm prints."""
         done = subprocess.run(words, env=os.environ | self.environment, capture_output=True, text=True, check=check)
         return done.stdout
+
+    def without_controller(self):
+        """A configuration whose controller does not answer."""
+        path = self.folder / "nobody/slurm.conf"
+        path.parent.mkdir()
+        text = (self.folder / "slurm.conf").read_text()
+        path.write_text(re.sub("SlurmctldPort=.*", f"SlurmctldPort={_port()}", text))
+        return path
 
     def queue(self):
         """Job -> its state, of those that have not ended."""

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import signal
+import threading
 
 import psutil
 import pytest
@@ -14,7 +15,7 @@ from slurm import Slurm, needed
 
 from pipeline.commands import fold_engine
 from pipeline.engines import errand as errand_module
-from pipeline.engines import slurm_cluster, slurm_job
+from pipeline.engines import slurm_job, slurm_options
 from pipeline.engines.errand import Errand, LostError, Traffic
 from pipeline.engines.placement import Need
 from pipeline.engines.slurm_cluster import SlurmCluster
@@ -99,7 +100,24 @@ def test_a_job_that_hears_nothing_ends_with_its_stage(home, tmp_path, monkeypatc
 
     with pytest.raises(LostError, match="ENDED"):
         carried(cluster, home, str(tmp_path / "never"), meanwhile=fall_silent)
-    until(lambda: not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path / "never") in (one.info["cmdline"] or [])])  # fmt: skip
+    until(lambda: not stages(tmp_path / "never"))
+
+
+def stages(path):
+    """The processes of stages that wait for it."""
+    return [one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [""])[-1] == str(path)]
+
+
+def test_a_stage_that_ends_because_its_job_is_to_end_is_lost_and_one_that_fails_has_failed(home, cluster, tmp_path):
+    def cancel():
+        if "0-f-1-000000005-b.pt" in states(home) and stages(tmp_path / "never"):
+            stages(tmp_path / "never")[0].terminate()
+            threading.Timer(1.0, workers(tmp_path)[0].terminate).start()
+
+    with pytest.raises(LostError, match="ENDED"):
+        carried(cluster, home, str(tmp_path / "never"), meanwhile=cancel)
+    (home / "stage.py").write_text("raise SystemExit(3)")
+    assert carried(cluster, home) == 3
 
 
 def test_a_node_with_other_versions_gets_no_stage(home, cluster, monkeypatch):
@@ -134,7 +152,7 @@ def chosen(*words):
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_before_anything_runs(monkeypatch, words, said):
-    monkeypatch.setattr(slurm_cluster.shutil, "which", lambda name: None)
+    monkeypatch.setattr(slurm_options.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match=said):
         chosen(*words)
 
@@ -146,12 +164,12 @@ def test_without_submitit_the_error_names_the_extra(monkeypatch):
 
 
 def test_options_are_those_of_the_environment_and_reach_sbatch(tmp_path, monkeypatch):
-    monkeypatch.setattr(slurm_cluster.shutil, "which", lambda name: name)
+    monkeypatch.setattr(slurm_options.shutil, "which", lambda name: name)
     monkeypatch.setenv(
         "FOLDBOARD_SLURM", "partition=gpu time=240 mem=16GB setup='module load cuda' reservation=ours exclusive"
     )
     where = chosen("--engine", "slurm", "--address", "x", "--gpus", "2")
-    executor = slurm_cluster.Options(where.options).executor(tmp_path, Need(3, where.gpus))
+    executor = slurm_options.Options(where.options).executor(tmp_path, Need(3, where.gpus))
     script = executor._make_submission_file_text("command", "uid").splitlines()
     for line in (
         "partition=gpu",
@@ -164,7 +182,7 @@ def test_options_are_those_of_the_environment_and_reach_sbatch(tmp_path, monkeyp
     ):
         assert f"#SBATCH --{line}" in script
     assert script.index("module load cuda") < script.index("command")
-    assert "#SBATCH --time" not in slurm_cluster.Options([]).executor(tmp_path, ONE)._make_submission_file_text("", "")
+    assert "#SBATCH --time" not in slurm_options.Options([]).executor(tmp_path, ONE)._make_submission_file_text("", "")
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +193,21 @@ def slurm(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_slurm_refuses_is_said_as_it_says_it(slurm, tmp_path, monkeypatch):
+def test_what_slurm_refuses_is_said_as_it_says_it_and_a_job_that_waits_can_be_taken_back(slurm, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_CONF", slurm.environment["SLURM_CONF"])
     cluster = SlurmCluster(str(tmp_path), ["partition=moon"])
     with pytest.raises(ValueError, match="Slurm takes no such job: .*invalid partition specified: moon"):
         cluster.open("a Slurm job", ONE)
     cluster.close()
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "nowhere"))
+    cluster = SlurmCluster(str(tmp_path), ["hold"])
+    link, end = cluster.open("a Slurm job", ONE)
+    link("begin", {}, "stage", [], {})
+    until(lambda: list(slurm.queue().values()) == ["PENDING"])
+    assert link("poll", 0, "")["code"] is None
+    end()
+    assert not slurm.queue(), "a job that waits is nobody's any more"
+    cluster.close()
+    monkeypatch.setenv("SLURM_CONF", str(slurm.without_controller()))
     with pytest.raises(ConnectionError, match="squeue gives no answer"):
         SlurmCluster(str(tmp_path), [])
 

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `folds`."""
     names = (LOCAL, *clusters.KINDS)
     parser.add_argument("--engine", choices=names, help=f"where folds run; default: {ENGINE}, else {LOCAL}")
-    parser.add_argument("--address", help=f"of the cluster, HOST:PORT; default: {ADDRESS}, else one is begun here")
+    parser.add_argument("--address", help=f"of the cluster, HOST:PORT or a folder; default: {ADDRESS}, else none")
     parser.add_argument(
         "--slurm-options", nargs="+", metavar="NAME=VALUE",
         help=f"of each job, as submitit and sbatch name them: partition=gpu account=me time=240; default: {SLURM}",

@@ -85,7 +85,7 @@ def refuse_missing(kind: str, address: str, options: Sequence[str] = ()) -> None
     if kind == "slurm":
         if not address:
             raise ValueError("the engine slurm needs --address FOLDER, on a file system that all nodes see")
-        importlib.import_module("pipeline.engines.slurm_cluster").Options(options)
+        importlib.import_module("pipeline.engines.slurm_options").Options(options)
     elif options:
         raise ValueError(f"--slurm-options {' '.join(options)}: the engine is {kind}, and only slurm has jobs")
 

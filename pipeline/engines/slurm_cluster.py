@@ -8,7 +8,6 @@ queue, it is lost: another job goes on from the states that came home.
 import contextlib
 import math
 import os
-import shlex
 import shutil
 import subprocess
 import threading
@@ -17,7 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, cloudpickle
 
 from pipeline.engines import node as node_module
@@ -25,65 +23,17 @@ from pipeline.engines import slurm_job
 from pipeline.engines.errand import Link, LostError, refuse_others
 from pipeline.engines.node import KEEP_S, Node
 from pipeline.engines.placement import Need, NodeState
+from pipeline.engines.slurm_options import Options
 
 NAME = "a Slurm job"
 MANY = 1e6  # cores and GPUs: the queue decides what runs at once
 ASK_S = 2.0  # between two questions to the controller, which all users share
-ANSWER_S = 5.0  # for its answer
+ANSWER_S = 60.0  # for its answer
 SILENT_S = 30.0  # without a sign of life from a job that had begun: it is lost. Files of a network may take their time
 IDLE_S = 20.0  # a job without a stage waits so long for the fold's next one
 ENDED = ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED",
          "REVOKED", "TIMEOUT")  # fmt: skip
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
-OURS = ("nodes", "ntasks", "ntasks_per_node", "array", "chdir", "gpus_per_node")  # of a job; GPUs: --gpus
-LINES = ("setup", "teardown")  # shell commands around the job
-
-
-class Options:
-    """What the user wants of a job, in words `name=value`: submitit's names, and any other of sbatch's."""
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.values: dict[str, Any] = {}
-        for word in words:
-            name, equals, value = word.partition("=")
-            name = name.lstrip("-").replace("-", "_")
-            if not name.isidentifier() or name in OURS:
-                why = "is set by folds (GPUs by --gpus)" if name in OURS else "must be name=value, or a name alone"
-                raise ValueError(f"--slurm-options: {word!r} {why}; submitit's and sbatch's names, as in partition=gpu")
-            self.values[name] = _value(name, value) if equals else True
-        self.cluster = self.values.pop("cluster", "slurm")
-        if self.cluster not in ("slurm", "local"):
-            raise ValueError(
-                f"--slurm-options: cluster={self.cluster}, must be slurm, or local for processes of this machine"
-            )
-        if self.cluster == "slurm" and shutil.which("sbatch") is None:
-            raise ValueError(
-                "the engine slurm needs Slurm's commands (sbatch, squeue, scancel), and they are not on PATH: run this "
-                "where jobs are submitted, or try it without Slurm with --slurm-options cluster=local"
-            )
-
-    def name_of(self, folder: Path) -> str:
-        """Of the jobs whose files are in `folder`."""
-        return str(self.values.get("job_name", f"foldboard-{folder.name}"))
-
-    def executor(self, folder: Path, need: Need) -> Any:
-        """What submits jobs that need so much; their files are in `folder`."""
-        values = dict(self.values)
-        python = values.pop("python", None)
-        if self.cluster == "local":
-            executor: Any = submitit.LocalExecutor(folder, python=python)
-            executor.update_parameters(timeout_min=1e6)  # 2 else
-            return executor
-        executor = submitit.SlurmExecutor(folder, python=python)
-        names = executor._valid_parameters()
-        ours = {"time": None, "cpus_per_task": math.ceil(need.cpus), "job_name": self.name_of(folder)}  # time is 5 else
-        ours["use_srun"] = False  # from Slurm 22.05 on it would have one core, whatever the job has
-        if need.gpus:
-            ours["gpus_per_node"] = int(need.gpus)
-        other = {name: value for name, value in values.items() if name not in names} | {"chdir": str(folder)}
-        known = {name: value for name, value in values.items() if name in names}
-        executor.update_parameters(**ours | known, additional_parameters=other)
-        return executor
 
 
 class QueuedJob:
@@ -193,18 +143,16 @@ class SlurmCluster:
         self._jobs: list[QueuedJob] = []
         self._num_jobs, self._is_closed = 0, False
         self._states: dict[str, str] = {}
-        self._asked, self._answered, self._next = 0.0, True, 0.0
+        self._asked, self._answered = 0.0, True
         if self._options.cluster == "slurm":
             self._ask()
             if not self._answered:
                 raise ConnectionError("squeue gives no answer: Slurm's controller is not there")
+            threading.Thread(target=self._keep_asking, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
 
     def nodes(self) -> dict[str, NodeState]:
         """One, with room for all: who runs when is decided in the queue."""
-        if self._options.cluster == "slurm" and time.monotonic() >= self._next:
-            self._ask()
-            self._next = time.monotonic() + ASK_S
         with self._lock:
             idle = [job for job in self._jobs if time.monotonic() - job.idle_since > IDLE_S]
             self._jobs = [job for job in self._jobs if job not in idle]
@@ -308,6 +256,11 @@ class SlurmCluster:
         self._states = dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if len(line.split()) == 2)
         self._asked, self._answered = asked, True
 
+    def _keep_asking(self) -> None:
+        while not self._is_closed:
+            time.sleep(ASK_S)
+            self._ask()
+
     def _beat(self) -> None:
         """Jobs that hear nothing for a minute end."""
         beat = 0
@@ -316,13 +269,3 @@ class SlurmCluster:
                 slurm_job.write(self._folder / slurm_job.BEAT, {"beat": beat})
             beat += 1
             time.sleep(slurm_job.BEAT_S)
-
-
-def _value(name: str, value: str) -> Any:
-    if name in LINES:
-        return [value]
-    if name == "srun_args":
-        return shlex.split(value)
-    if value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    return int(value) if name == "signal_delay_s" and value.isdecimal() else value

@@ -67,6 +67,7 @@ def work(folder: str) -> None:
         return  # Slurm begins it once more; but who sent it has given it up, and sent another
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
+    signal.signal(signal.SIGCONT, signal.SIG_DFL)
     signal.signal(signal.SIGUSR2, lambda *_: None)  # submitit would end it there, before its time is over
     voice = Voice(here / ANSWER)
     voice.start()
