@@ -3,10 +3,10 @@
 It takes root, and the packages slurmctld, slurmd, slurm-client and munge.
 """
 
+import contextlib
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -68,12 +68,12 @@ class Slurm:
     """It runs from `with` on. folder: with a short path, for a socket is in it."""
 
     def __init__(self, folder):
-        self.folder, self.daemons = Path(folder), []
+        self.folder, self.daemons = Path(folder), {}
         self.environment = {"SLURM_CONF": str(self.folder / "slurm.conf")}
         (self.folder / "spool").mkdir(parents=True)
         (self.folder / "cgroup.conf").write_text("# as shipped\n")
-        (self.folder / "munge.key").write_bytes(os.urandom(1024))
-        (self.folder / "munge.key").chmod(0o600)
+        (self.folder / "munge.key-file").write_bytes(os.urandom(1024))
+        (self.folder / "munge.key-file").chmod(0o600)
         conf = CONF.format(folder=folder, host=socket.gethostname().partition(".")[0], controller=_port(), node=_port())
         (self.folder / "slurm.conf").write_text(conf)
 
@@ -106,28 +106,32 @@ class Slurm:
         """Job -> its state, of those that have not ended."""
         return dict(line.split() for line in self.says("squeue", "--noheader", "--format=%i %T").splitlines())
 
-    def worker(self, job):
-        """The process that submitit began for the job."""
-        for process in psutil.process_iter(["cmdline", "environ"]):
-            if (
-                "submitit.core._submit" in (process.info["cmdline"] or [])
-                and process.info["environ"]["SLURM_JOB_ID"] == job
-            ):
-                return process
-        raise AssertionError(f"job {job} has no process")
+    def processes(self, job):
+        """Of the job: its script, what submitit began, and the stage."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("SLURM_JOB_ID") == job:
+                    found.append(process)
+        return found
 
     def kill(self, job):
-        self.worker(job).send_signal(signal.SIGKILL)
+        """What submitit began, and that alone."""
+        for process in self.processes(job):
+            if "submitit.core._submit" in process.cmdline():
+                process.kill()
+
+    def begin_controller_anew(self):
+        """After it was killed. It knows the jobs that it had."""
+        self.daemons["slurmctld"].kill()
+        self.daemons["slurmctld"].wait()
+        self._start("slurmctld", "-D")
 
     def _begin(self):
-        words = [
-            ("key-file", "key"),
-            ("socket", "socket"),
-            ("pid-file", "pid"),
-            ("log-file", "log"),
-            ("seed-file", "seed"),
+        munge = [
+            f"--{name}={self.folder}/munge.{name}"
+            for name in ("key-file", "socket", "pid-file", "log-file", "seed-file")
         ]
-        munge = [f"--{name}={self.folder}/munge.{end}" for name, end in words]
         self._start("munged", "--foreground", "--force", *munge)
         self._wait_for(lambda: (self.folder / "munge.socket").exists())
         self._start("slurmctld", "-D", "-c")
@@ -135,9 +139,9 @@ class Slurm:
         self._wait_for(lambda: "idle" in self.says("sinfo", "--noheader", "--format=%T", check=False))
 
     def _end(self):
-        for daemon in reversed(self.daemons):
+        for daemon in reversed(self.daemons.values()):
             daemon.terminate()
-        for daemon in self.daemons:
+        for daemon in self.daemons.values():
             try:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
@@ -148,13 +152,13 @@ class Slurm:
         with (self.folder / f"{name}.out").open("wb") as out:
             command = [shutil.which(name, path=_path()), *words]
             environment = os.environ | self.environment
-            self.daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
+            self.daemons[name] = subprocess.Popen(command, env=environment, stdout=out, stderr=out)
 
     def _wait_for(self, true):
         until = time.monotonic() + PATIENCE_S
         while not true():
             logs = [path.read_text() for path in self.folder.glob("*.out")]
-            assert all(daemon.poll() is None for daemon in self.daemons), logs
+            assert all(daemon.poll() is None for daemon in self.daemons.values()), logs
             assert time.monotonic() < until, logs
             time.sleep(0.1)
 

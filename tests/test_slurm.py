@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import threading
+import time
 
 import psutil
 import pytest
@@ -19,6 +20,7 @@ from pipeline.engines import slurm_job, slurm_options
 from pipeline.engines.errand import Errand, LostError, Traffic
 from pipeline.engines.placement import Need
 from pipeline.engines.slurm_cluster import SlurmCluster
+from tests.machines import PATIENCE_S
 from tests.project import NAMES
 
 LOCAL = ["cluster=local"]
@@ -40,8 +42,10 @@ def cluster(tmp_path):
 def carried(cluster, root, *words, meanwhile=lambda: None):
     """The exit code of a stage; meanwhile: called at each question."""
     link, end = cluster.open("a Slurm job", ONE)
+    deadline = time.monotonic() + PATIENCE_S
 
     def watched(name, *args):
+        assert time.monotonic() < deadline
         meanwhile()
         return link(name, *args)
 
@@ -106,6 +110,16 @@ def test_a_job_that_hears_nothing_ends_with_its_stage(home, tmp_path, monkeypatc
 def stages(path):
     """The processes of stages that wait for it."""
     return [one for one in psutil.process_iter(["cmdline"]) if (one.info["cmdline"] or [""])[-1] == str(path)]
+
+
+def test_a_stage_that_is_killed_alone_has_failed_and_perhaps_its_memory_ran_out(home, cluster, tmp_path):
+    def kill():
+        if "0-f-1-000000005-b.pt" in states(home):
+            for stage in stages(tmp_path / "never"):
+                stage.kill()
+
+    assert carried(cluster, home, str(tmp_path / "never"), meanwhile=kill) == -signal.SIGKILL
+    assert "perhaps for want of memory: ask for more (--slurm-options mem=…)" in (home / "log").read_text()
 
 
 def test_a_stage_that_ends_because_its_job_is_to_end_is_lost_and_one_that_fails_has_failed(home, cluster, tmp_path):

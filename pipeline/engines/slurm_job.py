@@ -81,7 +81,7 @@ def work(folder: str) -> None:
             if order.get("number", 0) > voice.said["number"]:
                 node = _begin(order, voice)
             elif node is not None and (code := node.code()) is not None:
-                _answer(node, code, voice)
+                _answer(node, order, code, voice)
                 node = None
             time.sleep(BEAT_S / 4)
     finally:
@@ -90,18 +90,24 @@ def work(folder: str) -> None:
 
 
 def _begin(order: Any, voice: Voice) -> Node:
-    with Path(f"{order['work']}.log").open("a", encoding="utf-8") as log:
-        log.write(f"job {voice.said['job']} on {voice.said['host']}\n")
+    _note(order, f"job {voice.said['job']} on {voice.said['host']}")
     node = Node(order["cache"], order["work"])
     node.begin(*order["begin"])
     voice.say(number=order["number"], code=None, outputs={})
     return node
 
 
-def _answer(node: Node, code: int, voice: Voice) -> None:
+def _answer(node: Node, order: Any, code: int, voice: Voice) -> None:
     if code:
         time.sleep(SETTLE_S)
+    if code == -signal.SIGKILL:
+        _note(order, "error: the stage was killed, perhaps for want of memory: ask for more (--slurm-options mem=…)")
     voice.say(code=code, outputs=node.outputs("") if code == 0 else {})
+
+
+def _note(order: Any, line: str) -> None:
+    with Path(f"{order['work']}.log").open("a", encoding="utf-8") as log:
+        log.write(f"{line}\n")
 
 
 def _end(number: int, _: object) -> None:

@@ -53,7 +53,7 @@ class Options:
         executor = submitit.SlurmExecutor(folder, python=python)
         names = executor._valid_parameters()
         ours = {"time": None, "cpus_per_task": math.ceil(need.cpus), "job_name": self.name_of(folder)}  # time is 5 else
-        ours["use_srun"] = False  # from Slurm 22.05 on it would have one core, whatever the job has
+        ours["use_srun"] = False  # from Slurm 22.05 to 23.02 it takes no notice of the job's cores
         if need.gpus:
             ours["gpus_per_node"] = int(need.gpus)
         other = {name: value for name, value in values.items() if name not in names} | {"chdir": str(folder)}
