@@ -34,7 +34,7 @@ $(VENV)/.installed: requirements.txt constraints.txt | $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.installed-dev: requirements.txt requirements-extra.txt requirements-ray.txt requirements-s3.txt requirements-dev.txt constraints.txt | $(VENV)/.python
+$(VENV)/.installed-dev: requirements.txt requirements-extra.txt requirements-ray.txt requirements-slurm.txt requirements-s3.txt requirements-dev.txt constraints.txt | $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $(VENV)/.installed $@
 

@@ -191,6 +191,6 @@ def test_the_top_level_holds_what_the_readme_says():
     assert top <= {
         ".ci", ".dvc", ".dvcignore", ".gitattributes", ".gitignore", "Makefile", "README.md", "benchmarks", "constraints.txt", "data", "docs",
         "dvc.yaml", "params.yaml", "pipeline", "pyproject.toml", "recipes", "requirements-dev.txt",
-        "requirements-extra.txt", "requirements-ray.txt", "requirements-s3.txt", "requirements.txt",
+        "requirements-extra.txt", "requirements-ray.txt", "requirements-s3.txt", "requirements-slurm.txt", "requirements.txt",
         "submissions", "tests", "dvc.lock",
     }  # fmt: skip

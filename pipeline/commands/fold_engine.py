@@ -7,6 +7,7 @@ dependency.
 import argparse
 import math
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +18,18 @@ from pipeline.engines.placement import Need
 from pipeline.engines.remote import RemoteEngine
 
 LOCAL = "local"
-ENGINE, ADDRESS, GPUS = "FOLDBOARD_ENGINE", "FOLDBOARD_ADDRESS", "FOLDBOARD_GPUS"
+ENGINE, ADDRESS, GPUS, SLURM = "FOLDBOARD_ENGINE", "FOLDBOARD_ADDRESS", "FOLDBOARD_GPUS", "FOLDBOARD_SLURM"
 LOG = "engine.log"
 
 
 @dataclass(frozen=True)
 class Where:
-    """What the user chose. gpus: of a node, for each fold, where the engine is not local."""
+    """What the user chose. gpus: of a node, for each fold, where the engine is not local; options: of Slurm's jobs."""
 
     engine: str = LOCAL
     address: str = ""
     gpus: float = 0.0
+    options: tuple[str, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -43,9 +45,11 @@ class Where:
             raise ValueError(
                 f"{self.gpus:g} GPUs are too few for a fold of {ranks} ranks (compute.ranks): give --gpus {ranks}, or 0"
             )
+        if self.engine == "slurm" and self.gpus % 1:
+            raise ValueError(f"{self.gpus:g} GPUs a fold: Slurm gives whole ones; give --gpus 1, or 0")
         need = Need(max(threads, ranks), self.gpus)
         allocator.set_environment()  # what the environment decides is sent along
-        return RemoteEngine(self.engine, self.address, need=need, log=logs / LOG, say=say)
+        return RemoteEngine(self.engine, self.address, need=need, log=logs / LOG, say=say, options=self.options)
 
 
 HERE = Where()
@@ -55,7 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of `folds`."""
     names = (LOCAL, *clusters.KINDS)
     parser.add_argument("--engine", choices=names, help=f"where folds run; default: {ENGINE}, else {LOCAL}")
-    parser.add_argument("--address", help=f"of the cluster, HOST:PORT; default: {ADDRESS}, else one is begun here")
+    parser.add_argument("--address", help=f"of the cluster, HOST:PORT or a folder; default: {ADDRESS}, else none")
+    parser.add_argument(
+        "--slurm-options", nargs="+", metavar="NAME=VALUE",
+        help=f"of each job, as submitit and sbatch name them: partition=gpu account=me time=240; default: {SLURM}",
+    )  # fmt: skip
     parser.add_argument("--gpus", type=float, help=f"of a node, for each fold; not of {LOCAL}; default: {GPUS}, else 0")
 
 
@@ -65,9 +73,11 @@ def where_of(args: argparse.Namespace) -> Where:
     if engine not in (LOCAL, *clusters.KINDS):
         raise ValueError(f"{ENGINE} is {engine!r}; it must be one of {', '.join((LOCAL, *clusters.KINDS))}")
     address = args.address or os.environ.get(ADDRESS, "")
-    if engine != LOCAL:
-        clusters.refuse_missing(engine, address)
-    return Where(engine, address, args.gpus if args.gpus is not None else _number(os.environ.get(GPUS, "0")))
+    options = args.slurm_options or (shlex.split(os.environ.get(SLURM, "")) if engine == "slurm" else [])
+    if engine != LOCAL or options:
+        clusters.refuse_missing(engine, address, options)
+    gpus = args.gpus if args.gpus is not None else _number(os.environ.get(GPUS, "0"))
+    return Where(engine, address, gpus, tuple(options))
 
 
 def _number(text: str) -> float:

@@ -1,7 +1,7 @@
 """The process between `folds` and a cluster: it sends each fold's stage to a node, brings home what comes of it, and
 sends it elsewhere when the node is lost. It is apart from `folds` because a cluster's library may end its process.
 
-    python -m pipeline.engines.bridge KIND ADDRESS CPUS GPUS
+    python -m pipeline.engines.bridge KIND ADDRESS CPUS GPUS [OPTION…]
 
 Lines of JSON in: {"start": number, "job": ...}, {"stop": number}; its end stops everything. Out: {"places": how many
 folds fit at once}, {"say": line}, {"ended": number, "code": exit code}, {"gone": why nothing can run any more}.
@@ -22,9 +22,8 @@ from typing import Any
 from pipeline.base import console
 from pipeline.engines import placement
 from pipeline.engines.clusters import Cluster, connect
-from pipeline.engines.errand import Errand, LostError, Traffic, UnwantedError
+from pipeline.engines.errand import Errand, LostError, Traffic, UnwantedError, refuse_others
 from pipeline.engines.job import GoneError, Job
-from pipeline.engines.node import about
 from pipeline.engines.placement import Need, NodeState, Patience
 
 WATCH_S = 1.0  # between two looks at which nodes there are
@@ -99,7 +98,7 @@ class Dispatcher:
         wanted: Callable[[], bool] = lambda: number not in self._unwanted  # noqa: E731
         errand = Errand(job, link, Path(), node=name, traffic=self.traffic, wanted=wanted)
         try:
-            self._refuse_others(link("about"), name)
+            refuse_others(link("about"))
             with self._sending[name]:
                 errand.send()
             self._nodes[name].holds_inputs = True
@@ -109,13 +108,6 @@ class Dispatcher:
         finally:
             with contextlib.suppress(Exception):
                 end()
-
-    def _refuse_others(self, there: dict[str, str], name: str) -> None:
-        """Raise LostError where a node has other versions than this machine: its bytes would be others."""
-        here = about()
-        odd = [f"{what} {there[what]} (here {found})" for what, found in here.items() if there[what] != found]
-        if odd:
-            raise LostError(f"it has {', '.join(odd)}; install the same there")
 
     def _take(self, number: int) -> str:
         """A node with room, from now on with one fold more. Raises GoneError, UnwantedError."""
@@ -174,7 +166,7 @@ def _no_link(*_: Any) -> Any:
     raise LostError("given up")
 
 
-def _main(kind: str, address: str, cpus: str, gpus: str) -> None:
+def _main(kind: str, address: str, cpus: str, gpus: str, *options: str) -> None:
     messages = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # what a library prints is no message
     lock = threading.Lock()
@@ -184,7 +176,7 @@ def _main(kind: str, address: str, cpus: str, gpus: str) -> None:
             messages.write(json.dumps(message) + "\n")
 
     try:
-        cluster = connect(kind, address)
+        cluster = connect(kind, address, options)
         dispatcher = Dispatcher(cluster, Need(float(cpus), float(gpus)), tell)
     except Exception as error:
         traceback.print_exc()

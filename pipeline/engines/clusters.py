@@ -1,8 +1,10 @@
-"""Where nodes come from. `folder`: folders of this machine that stand for nodes; `ray`: `ray_cluster.py`."""
+"""Where nodes come from. `folder`: folders of this machine that stand for nodes; `ray`: `ray_cluster.py`; `slurm`:
+`slurm_cluster.py`.
+"""
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +14,8 @@ from pipeline.engines.node import Node
 from pipeline.engines.placement import Need, NodeState
 
 RAY = "ray==2.60.0"  # as requirements-ray.txt has it
-KINDS = ("folder", "ray")
+SLURM = "submitit==1.5.4"  # as requirements-slurm.txt has it
+KINDS = ("folder", "ray", "slurm")
 
 
 class Cluster(Protocol):
@@ -71,16 +74,26 @@ class Folders:
         """Nothing is held."""
 
 
-def refuse_missing(kind: str, address: str) -> None:
+def refuse_missing(kind: str, address: str, options: Sequence[str] = ()) -> None:
     """Raise ValueError for an engine that cannot be used here, with what to install or to name."""
     if kind == "ray" and importlib.util.find_spec("ray") is None:
         raise ValueError(f"the engine ray needs Ray: pip install {RAY} (requirements-ray.txt)")
+    if kind == "slurm" and importlib.util.find_spec("submitit") is None:
+        raise ValueError(f"the engine slurm needs submitit: pip install {SLURM} (requirements-slurm.txt)")
     if kind == "folder" and not address:
         raise ValueError("the engine folder needs --address FOLDER[,FOLDER…]: a folder for each node")
+    if kind == "slurm":
+        if not address:
+            raise ValueError("the engine slurm needs --address FOLDER, on a file system that all nodes see")
+        importlib.import_module("pipeline.engines.slurm_options").Options(options)
+    elif options:
+        raise ValueError(f"--slurm-options {' '.join(options)}: the engine is {kind}, and only slurm has jobs")
 
 
-def connect(kind: str, address: str) -> Cluster:
+def connect(kind: str, address: str, options: Sequence[str]) -> Cluster:
     """The cluster; its libraries are imported only now."""
     if kind == "folder":
         return Folders(address)
+    if kind == "slurm":
+        return importlib.import_module("pipeline.engines.slurm_cluster").SlurmCluster(address, options)
     return importlib.import_module("pipeline.engines.ray_cluster").RayCluster(address)

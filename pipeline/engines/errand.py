@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.base.files import whole_file
 from pipeline.engines.job import Job
-from pipeline.engines.node import CACHE, STORE
+from pipeline.engines.node import CACHE, STORE, about
 from pipeline.engines.placement import POLL_S, newest_states
 
 PIECE = 4 << 20  # bytes of a file in one message
@@ -23,6 +23,13 @@ Link = Callable[..., Any]  # (name of a method of Node, its arguments) -> its an
 
 class LostError(Exception):
     """The node gives no answer, or one after which it is of no use."""
+
+
+def refuse_others(there: Mapping[str, str], name: str = "it") -> None:
+    """Raise LostError where a node has other versions than this machine: its bytes would be others."""
+    odd = [f"{what} {there[what]} (here {found})" for what, found in about().items() if there[what] != found]
+    if odd:
+        raise LostError(f"{name} has {', '.join(odd)}; install the same there")
 
 
 class UnwantedError(Exception):

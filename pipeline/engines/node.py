@@ -1,6 +1,6 @@
 """What a node does for one stage: files by their hash, a folder of its own, a process in it, and what that wrote.
 
-It imports the standard library alone: Ray carries this module itself to nodes, which do not have the project.
+It imports the standard library alone: Ray and Slurm carry this module itself to nodes, which do not have the project.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -35,9 +36,13 @@ NOT_INHERITED = (*DECIDING, "PYTHON", "DVC_", "RAY_")  # where imports come from
 
 
 class Node:
-    """One stage's work; files stay in the cache for the next. cache: a folder, by default this machine's."""
+    """One stage's work; files stay in the cache for the next.
 
-    def __init__(self, cache: str = "") -> None:
+    cache: a folder, by default this machine's; work: the folder of one that another `Node` of the same cache prepared,
+    and will remove.
+    """
+
+    def __init__(self, cache: str = "", work: str = "") -> None:
         self._cache = Path(cache or os.environ.get(CACHE) or Path.home() / ".cache" / "foldboard")
         self._blobs, self._works = self._cache / "files", self._cache / "work"
         for folder in (self._blobs, self._works):
@@ -48,8 +53,10 @@ class Node:
         self._digest = hashlib.md5(usedforsecurity=False)  # of the pieces of the file that is being sent
         self._kept = False  # whether some of them were here before
         self._heard = time.monotonic()
-        self._clear_away()
-        self._root, self._lock = self._new_folder()
+        self._root, self._lock = Path(work), None
+        if not work:
+            self._clear_away()
+            self._root, self._lock = self._new_folder()
 
     def about(self) -> dict[str, str]:
         """See `about`."""
@@ -124,7 +131,7 @@ class Node:
             self._link(digest, self._root / path)
         self._given = set(files)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(NOT_INHERITED)}
-        with self._log.open("wb") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module, *argv], cwd=self._root, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=inherited | {"PYTHONDONTWRITEBYTECODE": "1", "DVC_ROOT": str(self._root)} | dict(environment),
@@ -136,16 +143,30 @@ class Node:
         """How it stands: `log`, new bytes; `states`, name -> size of the files in `scratch`; and once it has ended and
         the log has been read to its end, `code` and, at exit code 0, `outputs`, path -> (size, sha256).
         """
-        self._heard = time.monotonic()
-        assert self._process
-        code = self._process.poll()
+        code = self.code()
         with self._log.open("rb") as handle:
             handle.seek(log_from)
             log = handle.read(MAX_READ)
         answer: dict[str, Any] = {"log": log, "states": self._states(scratch) if scratch else {}, "code": None}
         if code is not None and len(log) < MAX_READ:
-            answer |= {"code": code, "outputs": self._outputs(scratch) if code == 0 else {}}
+            answer |= {"code": code, "outputs": self.outputs(scratch) if code == 0 else {}}
         return answer
+
+    def code(self) -> int | None:
+        """The stage's exit code, None while it runs."""
+        self._heard = time.monotonic()
+        assert self._process
+        return self._process.poll()
+
+    def outputs(self, scratch: str) -> dict[str, tuple[int, str]]:
+        """All that it wrote, but for states: path -> (size, sha256)."""
+        found = {}
+        for path in self._root.rglob("*"):
+            name = path.relative_to(self._root).as_posix()
+            if path.is_file() and name not in self._given and not (scratch and name.startswith(f"{scratch}/")):
+                with path.open("rb") as handle:
+                    found[name] = path.stat().st_size, hashlib.file_digest(handle, "sha256").hexdigest()
+        return found
 
     def read(self, path: str, offset: int, size: int) -> bytes | None:
         """A piece of a file that the stage wrote; None if it is gone. One that was begun can be read to its end."""
@@ -160,13 +181,17 @@ class Node:
         handle.seek(offset)
         return handle.read(size)
 
-    def close(self) -> None:
-        """End the stage if it is at work, and remove its folder."""
-        self._close_reading()
+    def end(self) -> None:
+        """End the stage if it is at work."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def close(self) -> None:
+        """End the stage if it is at work, and remove its folder."""
+        self._close_reading()
+        self.end()
         shutil.rmtree(self._root, ignore_errors=True)
         self._log.unlink(missing_ok=True)
         self._root.with_suffix(LOCK).unlink(missing_ok=True)
@@ -207,16 +232,21 @@ class Node:
 
     def _new_folder(self) -> tuple[Path, Any]:
         """A work folder, and the lock that says that it is in use."""
-        name = f"{os.getpid()}-{time.time_ns()}"
+        name = f"{_host()}-{os.getpid()}-{time.time_ns()}"
         lock = (self._works / f"{name}{LOCK}").open("wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         (self._works / name).mkdir()
         return self._works / name, lock
 
     def _clear_away(self) -> None:
-        """Folders of those who were killed, and inputs that nobody needed for long."""
+        """Folders of those who were killed, and inputs that nobody needed for long.
+
+        Where machines share the folder, another's locks need not be seen: of its folders only those of old.
+        """
         for path in self._works.glob(f"*{LOCK}"):
-            with contextlib.suppress(OSError), path.open("rb") as handle:
+            with contextlib.suppress(OSError), path.open("r+b") as handle:  # NFS locks only what is open for writing
+                if not path.name.startswith(f"{_host()}-") and _age(path) < KEEP_S:
+                    continue
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 path.with_suffix(".log").unlink(missing_ok=True)
@@ -252,16 +282,6 @@ class Node:
                     found[path.name] = path.stat().st_size
         return found
 
-    def _outputs(self, scratch: str) -> dict[str, tuple[int, str]]:
-        """All that it wrote, but for states."""
-        found = {}
-        for path in self._root.rglob("*"):
-            name = path.relative_to(self._root).as_posix()
-            if path.is_file() and name not in self._given and not (scratch and name.startswith(f"{scratch}/")):
-                with path.open("rb") as handle:
-                    found[name] = path.stat().st_size, hashlib.file_digest(handle, "sha256").hexdigest()
-        return found
-
     def _end_unheard(self) -> None:
         """End the stage once nobody asks for it: the one who sent it has given this node up."""
         assert self._process
@@ -277,7 +297,7 @@ class Node:
 
 
 def _age(path: Path) -> float:
-    """Seconds since it was needed; none of a file that is gone."""
+    """Seconds since it was written, or needed; none of a file that is gone."""
     with contextlib.suppress(OSError):
         return time.time() - path.stat().st_mtime
     return 0.0
@@ -291,6 +311,11 @@ def about() -> dict[str, str]:
 def present() -> bool:
     """An answer, whatever it is, shows that the node is there."""
     return True
+
+
+def _host() -> str:
+    """The machine's name without its domain: files named by it have one dot."""
+    return socket.gethostname().partition(".")[0]
 
 
 def _version(name: str) -> str:

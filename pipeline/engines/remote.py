@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +60,24 @@ class RemoteWorker:
 
 
 class RemoteEngine:
-    """Stages on the nodes of a cluster. say: shows a line; log: a file for what the cluster's library writes."""
+    """Stages on the nodes of a cluster. say: shows a line; log: a file for what the cluster's library writes; options:
+    of Slurm's jobs.
+    """
 
     elsewhere = True
 
-    def __init__(self, kind: str, address: str, *, need: Need, log: Path, say: Callable[[str], None]) -> None:
-        words = [sys.executable, "-m", "pipeline.engines.bridge", kind, address, str(need.cpus), str(need.gpus)]
+    def __init__(
+        self, kind: str, address: str, *, need: Need, log: Path, say: Callable[[str], None], options: Sequence[str] = ()
+    ) -> None:
+        words = [kind, address, str(need.cpus), str(need.gpus), *options]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as handle:
             self._bridge = subprocess.Popen(
-                words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handle, start_new_session=True
+                [sys.executable, "-m", "pipeline.engines.bridge", *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=handle,
+                start_new_session=True,
             )
         self._say, self._log, self._unread = say, log, b""
         self._workers: list[RemoteWorker] = []
