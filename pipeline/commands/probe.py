@@ -18,10 +18,10 @@ from pipeline.loop.objective import num_outputs
 from pipeline.models.networks import Normalised, compute_for, create_model
 from pipeline.training.fold import EpochRecord, FoldData, train_fold
 
-BATCHES = 2  # an epoch
 MANY = 100_000
-WARM_S, WARM_STEPS = 1.0, 4  # the first two steps take up to three times as long: memory, kernels made for the shapes
+WARM_S, WARM_STEPS = 1.0, 2  # the first two steps take up to three times as long: memory, kernels made for the shapes
 TIMED_S = 2.5  # longer than a hiccup of the machine
+LIMIT_S = 10.0  # then the step that ends counts, whichever it is
 
 
 class _EnoughError(Exception):
@@ -47,6 +47,7 @@ def images_per_second(
 
 def _timed(task: tuple[dict[str, dict[str, Any]], int, int, str, int]) -> float:
     sections, side, num_classes, target_kind, threads = task
+    console.end_with_parent()
     allocator.keep_freed_memory()
     limit_threads(threads)
     model = parse_section(sections["model"], "model", ModelParams)
@@ -55,7 +56,7 @@ def _timed(task: tuple[dict[str, dict[str, Any]], int, int, str, int]) -> float:
     compute = parse_section(sections["compute"], "compute", ComputeParams)
     train = dataclasses.replace(train, epochs=MANY, valid_every=MANY)  # until the clock ends it
     rng = np.random.default_rng(0)
-    count = BATCHES * train.batch_size
+    count = train.batch_size  # an epoch is a step, so that the clock is looked at after each
     several = target_kind == "multi_label"
     targets = rng.integers(0, 2, (count, num_classes)) if several else rng.integers(0, num_classes, count)
     device = device_named(compute.device)
@@ -75,16 +76,17 @@ def _timed(task: tuple[dict[str, dict[str, Any]], int, int, str, int]) -> float:
 
 
 class _Clock:
-    """Counts images and seconds of epochs after the warm-up; ends training when it has enough."""
+    """Counts images and seconds of steps after the warm-up; ends training when it has enough."""
 
     def __init__(self) -> None:
         self.images, self.seconds, self._steps = 0, 0.0, 0
         self._started = time.perf_counter()
 
     def __call__(self, record: EpochRecord, trained: Outcome) -> None:
-        self._steps += BATCHES
-        if time.perf_counter() - self._started < WARM_S or self._steps <= WARM_STEPS:
+        self._steps += 1
+        elapsed = time.perf_counter() - self._started
+        if elapsed < LIMIT_S and (elapsed < WARM_S or self._steps <= WARM_STEPS):
             return
         self.images, self.seconds = self.images + trained.num_images, self.seconds + trained.seconds
-        if self.seconds >= TIMED_S:
+        if self.seconds >= TIMED_S or elapsed > LIMIT_S:
             raise _EnoughError
