@@ -12,7 +12,7 @@ from pipeline.commands import inspection
 from pipeline.commands.folds import run_folds
 from pipeline.commands.inspection import holds_demos_recipe
 from pipeline.commands.plan import read_plan
-from pipeline.commands.suggestion import MAX_EPOCHS
+from pipeline.commands.suggestion import MAX_EPOCHS, WIDTHS, Speed, budget_seconds
 
 
 @pytest.fixture
@@ -57,6 +57,26 @@ def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys, mo
     assert written["model"]["name"] == "airbench" and written["train"]["optimizer"] == "muon"
     plan = read_plan(params)
     assert plan and plan.budget == "1h" and 0 < plan.expected_s < 3600
+
+
+@pytest.mark.parametrize("slower", [1, 30, 1000])
+@pytest.mark.parametrize("budget", ["10m", "3h"])
+def test_what_is_timed_is_within_the_machines_reach(raw, params, monkeypatch, slower, budget):
+    """However slow it is: a step of what a fast machine could do may take minutes on it."""
+    monkeypatch.setattr(inspection, "SURELY", 0.0)
+    timed = []
+
+    def measured(recipe, params, layout, num_folds):
+        side, width = recipe["images"]["side"], recipe["model"]["width"]
+        timed.append((width, recipe["train"]["epochs"] * len(layout.train_ids) * (num_folds - 1)))
+        return Speed(gpu=False)(side, width) / slower
+
+    monkeypatch.setattr(inspection, "_measured", measured)
+    inspect(raw, params, "--recipe", "--budget", budget, probe=())
+    assert timed[0][0] == min(WIDTHS)
+    cheapest = min(WIDTHS)
+    for width, images in timed:
+        assert width == cheapest or images * slower / Speed(gpu=False)(12, width) <= budget_seconds(budget)
 
 
 def test_a_machine_that_cannot_be_measured_gets_a_recipe_and_is_told(raw, params, capsys, monkeypatch):
