@@ -1,12 +1,15 @@
 """Which node a fold goes to, when one counts as lost, and what a fold goes on from."""
 
 from pipeline.engines.placement import (
+    GONE_S,
     MAX_IN_VAIN,
+    SENDS_AT_ONCE,
     SILENCE_S,
     Need,
     NodeState,
     Patience,
     choose,
+    is_gone,
     is_lost,
     newest_states,
     places,
@@ -41,6 +44,25 @@ def test_among_idle_nodes_one_that_holds_the_inputs_is_taken_and_an_unfit_one_ne
     nodes = {"a": NodeState(cpus=1), "b": NodeState(cpus=1, holds_inputs=True), "c": NodeState(cpus=8, unfit="lost")}
     assert dealt(nodes, Need(1), 3) == ["b", "a", None]
     assert places({"c": nodes["c"]}, Need(1)) == 0
+
+
+def test_few_nodes_are_sent_inputs_at_once_and_a_fold_takes_whichever_is_ready_first():
+    nodes = {f"{number:02d}": NodeState(cpus=2) for number in range(SENDS_AT_ONCE + 2)}
+    names = dealt(nodes, Need(2), SENDS_AT_ONCE + 1)
+    assert len(set(names[:-1])) == SENDS_AT_ONCE
+    assert names[-1] is None, "the rest are idle, and have no inputs"
+    nodes["03"].holds_inputs = True
+    assert dealt(nodes, Need(2), 2) == [f"{SENDS_AT_ONCE:02d}", None], "one has all of them now"
+    nodes["03"].at_work.clear()
+    assert choose(nodes, Need(2)) == "03"
+    nodes["05"].unfit = "lost"
+    nodes["03"].at_work.append(Need(2))
+    assert choose(nodes, Need(2)) == f"{SENDS_AT_ONCE + 1:02d}", "nothing is sent to a lost one"
+
+
+def test_a_cluster_is_gone_after_some_time_without_a_node_that_has_room():
+    assert not is_gone(100.0, 100.0 + GONE_S)
+    assert is_gone(100.0, 100.1 + GONE_S)
 
 
 def test_a_node_is_lost_after_some_seconds_of_silence():

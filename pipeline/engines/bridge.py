@@ -27,7 +27,6 @@ from pipeline.engines.job import GoneError, Job
 from pipeline.engines.placement import Need, NodeState, Patience
 
 WATCH_S = 1.0  # between two looks at which nodes there are
-GONE_S = 30.0  # without a node that a fold fits on: then there will be none
 STOPPED = -2  # exit code of a stage that nobody wants any more, as after Ctrl-C
 
 
@@ -121,7 +120,7 @@ class Dispatcher:
                     return name
                 if placement.places(self._nodes, self._need):
                     self._fitted = time.monotonic()
-                elif time.monotonic() - self._fitted > GONE_S:
+                elif placement.is_gone(self._fitted, time.monotonic()):
                     raise GoneError(self._why_none())
                 self._changed.wait(WATCH_S)
 
