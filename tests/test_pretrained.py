@@ -207,6 +207,33 @@ def test_a_name_that_is_no_file_of_weights(tmp_path, monkeypatch, named, said):
         resolved(tmp_path, named)
 
 
+@pytest.mark.parametrize("left", ["half the file, called whole", "half the file, called incomplete", "the whole file"])
+def test_a_cache_that_was_half_downloaded(tmp_path, file, monkeypatch, left):
+    """The layout of Hugging Face's cache, without a network; the whole file shows that it is this cache that is read."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "cache"
+    of_model = cache / "models--timm--test_resnet.r160_in1k"
+    blob, snapshot = of_model / "blobs/d1", of_model / "snapshots/a0"
+    for folder in (of_model / "refs", blob.parent, snapshot):
+        folder.mkdir(parents=True)
+    (of_model / "refs/main").write_text(snapshot.name)
+    content = file.read_bytes()
+    blob.write_bytes(content if left == "the whole file" else content[: len(content) // 2])
+    if "incomplete" in left:
+        blob.rename(blob.with_suffix(".incomplete"))
+    else:
+        (snapshot / "model.safetensors").symlink_to(blob)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if left == "the whole file":
+        assert_equal(resolved(tmp_path, "hub", name="test_resnet.r160_in1k")[0], backbone_of(network()))
+    else:
+        with pytest.raises(ValueError, match="cannot be had from the hub .*; connect once so that they lie whole"):
+            resolved(tmp_path, "hub", name="test_resnet.r160_in1k")
+    assert (tmp_path / "out.safetensors").exists() == (left == "the whole file")
+
+
 def test_a_path_called_hub_is_not_taken_for_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hub").mkdir()
