@@ -8,7 +8,8 @@ hash, states as they are saved and as the link has room, outputs at the end. It 
 What fails is a node, after times that are exponentially distributed; it is back after `--repair-h` hours with an empty
 disk. Published rates: 419 unexpected interruptions of Llama 3's pre-training in 54 days on 16,384 GPUs, 8 a node (Dubey
 et al. 2024, "The Llama 3 Herd of Models"); a job of one node of 8 GPUs failed each 47.7 days (Kokolis et al. 2025,
-"Revisiting Reliability in Large-Scale Machine Learning Research Clusters"); Google's preemptible machines last for 24
+"Revisiting Reliability in Large-Scale Machine Learning Research Clusters"; the
+paper was found, this figure is from memory); Google's preemptible machines last for 24
 hours at most (its documentation), here on average.
 """
 
