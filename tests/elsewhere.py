@@ -1,7 +1,10 @@
 """A project whose folds run elsewhere, and what a run that nobody disturbed left of it."""
 
+import argparse
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -106,3 +109,24 @@ class Run:
             self.process.kill()
         assert self.process.wait() == code, self.said()
         return self.output.read_text()
+
+
+def campaign_args(about, missing):
+    """The command line of a campaign; it exits where `missing` says why there can be none. SIGTERM is Ctrl-C then."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=400)
+    args = parser.parse_args()
+    if why := missing():
+        sys.exit(f"error: {why}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return args
+
+
+def go_through(campaign, args):
+    """So many deeds at random, each said."""
+    chance = random.Random(args.seed)
+    for number in range(args.times):
+        print(f"{number + 1}: {campaign.once(chance)}", flush=True)
+    print(f"{args.times} deeds, every hand-over file and dvc.lock as in the local run: {dict(campaign.counts)}")

@@ -42,13 +42,17 @@ def missing():
     return ""
 
 
-def needed():
-    """Skip the test where there can be no cluster, unless that is not allowed."""
-    why = missing()
+def skip_for(why):
+    """Skip the test for this reason, unless that is not allowed; an empty text is none."""
     if why and os.environ.get(REQUIRED):
         pytest.fail(f"{REQUIRED} is set, and {why}")
     if why:
         pytest.skip(why)
+
+
+def needed():
+    """Skip the test where there can be no cluster, unless that is not allowed."""
+    skip_for(missing())
 
 
 def ip(*words):

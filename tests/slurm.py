@@ -13,9 +13,8 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
 
-from tests.machines import PATIENCE_S, REQUIRED
+from tests.machines import PATIENCE_S, skip_for
 
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol")
 # no cgroups, which a container mostly may not make; two folds fit on the node
@@ -53,11 +52,7 @@ def missing():
 
 def needed():
     """Skip the test where there can be no Slurm, unless that is not allowed."""
-    why = missing()
-    if why and os.environ.get(REQUIRED):
-        pytest.fail(f"{REQUIRED} is set, and {why}")
-    if why:
-        pytest.skip(why)
+    skip_for(missing())
 
 
 def _path():

@@ -8,18 +8,15 @@ queue must be empty then) and begun again. Each time: the sha256 of all that sta
 local run, `dvc status` clean, no job left, and each fold that lost its job went on from its newest state.
 """
 
-import argparse
 import os
-import random
 import re
 import signal
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
-from tests.elsewhere import Competition, Run, folds, until
+from tests.elsewhere import Competition, Run, campaign_args, folds, go_through, until
 from tests.project import NAMES
 from tests.slurm import Slurm, missing
 
@@ -91,20 +88,10 @@ class Campaign:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=400)
-    args = parser.parse_args()
-    if why := missing():
-        sys.exit(f"error: {why}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm ends then too
-    chance = random.Random(args.seed)
+    args = campaign_args(__doc__, missing)  # Slurm ends at SIGTERM too
     with tempfile.TemporaryDirectory() as name, Slurm(f"{name}/slurm") as slurm:
         campaign = Campaign(Competition(Path(name) / "project", epochs=args.epochs), slurm, Path(name) / "shared")
-        for number in range(args.times):
-            print(f"{number + 1}: {campaign.once(chance)}", flush=True)
-    print(f"{args.times} deeds, every hand-over file and dvc.lock as in the local run: {dict(campaign.counts)}")
+        go_through(campaign, args)
 
 
 if __name__ == "__main__":

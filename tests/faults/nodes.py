@@ -10,19 +10,15 @@ dvc.lock as after a local run, `dvc status` clean, and of the epochs that had co
 there are between two states.
 """
 
-import argparse
 import itertools
-import random
 import re
-import signal
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from pathlib import Path
 
-from tests.elsewhere import Competition, Run, folds
+from tests.elsewhere import Competition, Run, campaign_args, folds, go_through
 from tests.machines import Lan, missing
 
 DEEDS = ("kill", "freeze", "unplug")
@@ -183,23 +179,13 @@ def _steps_per_epoch(project):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=400)
-    args = parser.parse_args()
-    if why := missing():
-        sys.exit(f"error: {why}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # machines are removed then too
-    chance = random.Random(args.seed)
+    args = campaign_args(__doc__, missing)  # machines are removed at SIGTERM too
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         project = Competition(folder / "hidden/project", epochs=args.epochs)
         with Lan(project.root.parent) as lan:
             campaign = Campaign(project, lan, folder)
-            for number in range(args.times):
-                print(f"{number + 1}: {campaign.once(chance)}", flush=True)
-    print(f"{args.times} deeds, every hand-over file and dvc.lock as in the local run: {dict(campaign.counts)}")
+            go_through(campaign, args)
     print(f"{campaign.num_lost} folds went on elsewhere, each at most a state's interval back")
 
 
