@@ -56,17 +56,15 @@ class Dispatcher:
                 self._changed.notify_all()
             self.watched = time.monotonic()
             time.sleep(WATCH_S)
+        self._tell(gone=self._why_none())  # also where no fold has been asked for
 
     def _is_gone(self) -> bool:
-        """Whether nothing can run any more, also where nothing has been asked for: then that is told."""
+        """Whether no node has had room for long: nothing can run any more."""
         with self._changed:
             now = time.monotonic()
             if placement.places(self._nodes, self._need):
                 self._fitted = now
-            elif placement.is_gone(self._fitted, now):
-                self._tell(gone=self._why_none())
-                return True
-        return False
+            return placement.is_gone(self._fitted, now)
 
     def carry(self, number: int, job: Job) -> None:
         """Have it done, on one node after the other if need be, and tell how it ended."""
@@ -129,9 +127,7 @@ class Dispatcher:
                 if name is not None:
                     self._nodes[name].at_work.append(self._need)
                     return name
-                if placement.places(self._nodes, self._need):
-                    self._fitted = time.monotonic()
-                elif placement.is_gone(self._fitted, time.monotonic()):
+                if self._is_gone():
                     raise GoneError(self._why_none())
                 self._changed.wait(WATCH_S)
 
