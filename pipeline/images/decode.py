@@ -38,12 +38,8 @@ PLUGINS = {
     "JXL": (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "pillow_jxl", "pillow-jxl-plugin"),
 }
 TGA, TGA_END = "TGA", b"TRUEVISION-XFILE.\0"  # it has no magic number in front: any noise could pass for one
-PNG_START, DEPTH_AT, COLOUR_AT, COLOURS = (
-    b"\x89PNG\r\n\x1a\n",
-    24,
-    25,
-    (2, 4, 6),
-)  # PNG, section 11.2.2: all but grey alone
+PNG_START, COLOURS = b"\x89PNG\r\n\x1a\n", (2, 4, 6)  # PNG, section 11.2.2: all but grey alone
+DEPTH_AT, COLOUR_AT = 24, 25
 MIN_SHADES_BITS = 12  # of 16-bit colour, of which Pillow keeps the upper 8: at most 16 shades would be left
 JPEG_START, EXIF_START = b"\xff\xd8\xff", b"Exif\0\0"
 EXIF_WITHIN = 1 << 16  # bytes: the segment stands before the pixels, and is no longer than this
