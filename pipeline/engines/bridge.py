@@ -45,8 +45,8 @@ class Dispatcher:
         self.watched = self._fitted = time.monotonic()
 
     def watch(self) -> None:
-        """Look for ever which nodes there are; `watched` is when that was last answered."""
-        while True:
+        """Look which nodes there are, until none has had room for long; `watched` is when that was last answered."""
+        while not self._is_gone():
             found = self._cluster.nodes()
             with self._changed:
                 known, self._nodes = self._nodes, {name: self._nodes.get(name, found[name]) for name in found}
@@ -57,6 +57,17 @@ class Dispatcher:
                 self._changed.notify_all()
             self.watched = time.monotonic()
             time.sleep(WATCH_S)
+
+    def _is_gone(self) -> bool:
+        """Whether nothing can run any more, also where nothing has been asked for: then that is told."""
+        with self._changed:
+            now = time.monotonic()
+            if placement.places(self._nodes, self._need):
+                self._fitted = now
+            elif placement.is_gone(self._fitted, now):
+                self._tell(gone=self._why_none())
+                return True
+        return False
 
     def carry(self, number: int, job: Job) -> None:
         """Have it done, on one node after the other if need be, and tell how it ended."""
