@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_without_a_terminal_a_line_a_minute(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(fold_pool.time, "monotonic", lambda: now[0])
     screen = fold_pool.Screen({"0": 4, "1": 4})
-    fold = fold_pool.Fold("0", fold_pool.deque())
+    fold = fold_pool.Fold("0", fold_pool.deque(), None, Path())
     screen.begin(fold)
     for second in range(0, 150, 5):
         now[0] = float(second)

@@ -18,7 +18,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from pipeline.base import console
-from pipeline.commands.fold_record import Record, command_of, inputs_of, relative
+from pipeline.commands.fold_record import Record, command_of, inputs_of, name_of, relative
 from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning, say_above, stage_line
 from pipeline.commands.time_left import TimeLeft
 from pipeline.engines.job import Engine, GoneError, Job, Place, Worker
@@ -35,6 +35,9 @@ class Fold:
 
     name: str
     stages: deque[Any]  # of dvc.stage.PipelineStage
+    record: Record
+    logs: Path
+    of: str = ""  # the experiment it belongs to, where there are several
     threads: int = 1
     slot: int = -1  # its place among the jobs: a line on the screen, a CUDA device
     place: Place | None = None  # its room in the engine
@@ -42,6 +45,21 @@ class Fold:
     unread: IO[bytes] | None = None  # its log, open where the screen has read to
     since: float = 0.0  # when its stage was started
     last_line: str = ""
+
+    @property
+    def title(self) -> str:
+        """For people, and no other's."""
+        return f"{self.of} {self.name}".strip()
+
+    @property
+    def stage(self) -> str:
+        """What people call the stage that runs."""
+        return f"{self.of} {name_of(self.stages[0])}".strip()
+
+    @property
+    def log(self) -> Path:
+        """What its stages write."""
+        return self.logs / f"{self.name}.log"
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,7 @@ class Failure:
     reason: str
     exit_code: int = console.USER_ERROR
     error: Sequence[str] = field(default_factory=list)  # the end of its log
+    of: str = ""  # the experiment
 
 
 def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
@@ -67,10 +86,9 @@ def at_once(jobs: int, *, unfinished: int, stretch: bool) -> int:
 class Pool:
     """Runs folds, at most `jobs` at a time. Left early, it ends the workers and keeps what had finished."""
 
-    def __init__(self, record: Record, engine: Engine, *, screen: "Screen", devices: Sequence[str], logs: Path) -> None:
+    def __init__(self, engine: Engine, *, screen: "Screen", devices: Sequence[str]) -> None:
         self.failures: list[Failure] = []
-        self._record, self._engine, self._screen = record, engine, screen
-        self._devices, self._logs = devices, logs
+        self._engine, self._screen, self._devices = engine, screen, devices
         self._running: list[Fold] = []
 
     def __enter__(self) -> "Pool":
@@ -89,7 +107,8 @@ class Pool:
 
     def run(self, folds: Sequence[Fold], jobs: int, *, stretch: bool) -> None:
         """Run each fold's stages to the end, a failed fold's no further; see `failures`, and `at_once`."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        for logs in {fold.logs for fold in folds}:
+            logs.mkdir(parents=True, exist_ok=True)
         waiting = deque(folds)
         while waiting or self._running:
             unfinished = len(waiting) + len(self._running)
@@ -113,37 +132,37 @@ class Pool:
         """None of those that wait will be started."""
         while waiting:
             fold = waiting.popleft()
-            self.failures.append(Failure(fold.stages[0].addressing, f"was not started: {why}"))
-            self._screen.left.end(fold.name)
+            self.failures.append(Failure(fold.stage, f"was not started: {why}", of=fold.of))
+            self._screen.left.end(fold.title)
 
     def _begin(self, fold: Fold, place: Place) -> None:
-        changed = self._record.changed_since(fold.stages[0])
+        changed = fold.record.changed_since(fold.stages[0])
         if changed:
             self._refuse(fold, changed)
-            self._screen.left.end(fold.name)
+            self._screen.left.end(fold.title)
             place.release()
             return
         fold.place = place
         taken = {other.slot for other in self._running}
         fold.slot = next(slot for slot in itertools.count() if slot not in taken)
-        log = self._logs / f"{fold.name}.log"
-        log.write_bytes(b"")
-        fold.unread = log.open("rb")
+        fold.log.write_bytes(b"")
+        fold.unread = fold.log.open("rb")
         self._running.append(fold)
         self._start(fold)
         self._screen.begin(fold)
 
     def _start(self, fold: Fold) -> None:
-        stage, log = fold.stages[0], self._logs / f"{fold.name}.log"
+        stage = fold.stages[0]
         module, argv = command_of(stage)
-        with log.open("a", encoding="utf-8") as handle:
+        with fold.log.open("a", encoding="utf-8") as handle:
             handle.write(f"{COMMAND}{stage.cmd}\n")
-        environment = {"DVC_STAGE": stage.addressing, "DVC_ROOT": stage.repo.root_dir}  # as DVC sets them
+        environment = {"DVC_STAGE": name_of(stage), "DVC_ROOT": stage.repo.root_dir}  # as DVC sets them
         if self._devices:
             environment["CUDA_VISIBLE_DEVICES"] = self._devices[fold.slot % len(self._devices)]
         job = Job(
-            stage=stage.addressing, fold=fold.name, module=module, argv=argv, threads=fold.threads, log=str(log),
-            environment=environment, outputs=[relative(out, stage) for out in stage.outs],
+            stage=name_of(stage), fold=fold.name, module=module, argv=argv, threads=fold.threads,
+            log=str(fold.log), root=stage.repo.root_dir if fold.of else "", environment=environment,
+            outputs=[relative(out, stage) for out in stage.outs],
             inputs=inputs_of(stage) if self._engine.elsewhere else {},
         )  # fmt: skip
         fold.since = time.monotonic()
@@ -154,7 +173,7 @@ class Pool:
         if self._settle(fold):
             self._screen.keep(fold)
             fold.stages.popleft()
-            if self._record.advance(fold.stages):
+            if fold.record.advance(fold.stages):
                 self._start(fold)
                 return
         self._running.remove(fold)
@@ -168,20 +187,20 @@ class Pool:
         stage, code = fold.stages[0], fold.worker.exitcode
         if code != 0:
             _remove_parts(stage, fold.worker.pid)
-            text = (self._logs / f"{fold.name}.log").read_text(encoding="utf-8", errors="replace")
+            text = fold.log.read_text(encoding="utf-8", errors="replace")
             died = f"was ended by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
-            self.failures.append(Failure(stage.addressing, died, code or 1, error_of(text.splitlines())))
+            self.failures.append(Failure(fold.stage, died, code or 1, error_of(text.splitlines()), fold.of))
             return False
-        changed = self._record.changed_since(stage)
+        changed = fold.record.changed_since(stage)
         if changed:
             self._refuse(fold, changed)
             return False
-        self._record.add(stage)
+        fold.record.add(stage)
         return True
 
     def _refuse(self, fold: Fold, changed: Sequence[str]) -> None:
         reason = f"was not recorded: {', '.join(changed)} changed since the folds were started"
-        self.failures.append(Failure(fold.stages[0].addressing, reason))
+        self.failures.append(Failure(fold.stage, reason, of=fold.of))
 
 
 class Screen:
@@ -200,10 +219,10 @@ class Screen:
     def show(self, fold: Fold) -> None:
         """What `fold` has written since the last call; an unfinished line waits for its end."""
         assert fold.unread
-        stage = fold.stages[0].addressing
+        stage = fold.stage
         while (line := fold.unread.readline()).endswith(b"\n"):
             text = line.decode(errors="replace").rstrip()
-            self.left.read(fold.name, text, time.monotonic())
+            self.left.read(fold.title, text, time.monotonic())
             if is_warning(text):
                 say_above(self._bar, f"{stage}: {text}")
             else:
@@ -219,7 +238,7 @@ class Screen:
 
     def begin(self, fold: Fold) -> None:
         """Its first stage has been started."""
-        self.left.begin(fold.name, fold.since)
+        self.left.begin(fold.title, fold.since)
 
     def tick(self) -> None:
         """How long it will still take: beside the bar, or now and then as a line."""
@@ -235,11 +254,11 @@ class Screen:
 
     def keep(self, fold: Fold) -> None:
         """The line of a stage that has ended well."""
-        say_above(self._bar, stage_line(fold.stages[0].addressing, time.monotonic() - fold.since, fold.last_line))
+        say_above(self._bar, stage_line(fold.stage, time.monotonic() - fold.since, fold.last_line))
 
     def done(self, fold: Fold) -> None:
         """One fold fewer to come."""
-        self.left.end(fold.name)
+        self.left.end(fold.title)
         self._num_done += 1
         self._bar.update()
         if not self._bar.disable:

@@ -3,6 +3,7 @@
 What is recorded is what `dvc repro` would have recorded, to the byte. Every call needs the repository's lock.
 """
 
+import contextlib
 import json
 import shlex
 import shutil
@@ -21,14 +22,19 @@ FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer
 
 
 class Record:
-    """The stages of the folds, and those that were run."""
+    """The stages of the folds, and those that were run.
+
+    Where the repository is not the folder we are in, DVC's calls are made from there: its run-cache counts on that.
+    """
 
     def __init__(self, repo: Any) -> None:
         from dvc.dvcfile import PROJECT_FILE
         from dvc.repo.reproduce import get_active_graph, plan_repro
 
-        graph = get_active_graph(repo.index.graph)
-        plan = plan_repro(graph, list(repo.stage.collect(PROJECT_FILE)))
+        self._root = repo.root_dir
+        with contextlib.chdir(self._root):
+            graph = get_active_graph(repo.index.graph)
+            plan = plan_repro(graph, list(repo.stage.collect(PROJECT_FILE)))
         needed = set(plan_repro(graph, of_folds(plan)))
         self.stages = [stage for stage in plan if stage in needed]  # in the order of `dvc repro`, upstream included
         self._cache = repo.stage_cache
@@ -38,8 +44,9 @@ class Record:
         """Fold -> its stages (dvc.stage.PipelineStage), upstream first, where any of them is stale."""
         by_name: dict[str, deque[Any]] = {}
         for stage in of_folds(self.stages):
-            by_name.setdefault(stage.addressing.rpartition(FOLD_MARK)[2], deque()).append(stage)
-        return {name: stages for name, stages in by_name.items() if any(stage.changed() for stage in stages)}
+            by_name.setdefault(name_of(stage).rpartition(FOLD_MARK)[2], deque()).append(stage)
+        with contextlib.chdir(self._root):
+            return {name: stages for name, stages in by_name.items() if any(stage.changed() for stage in stages)}
 
     def must_run(self, stage: Any) -> bool:
         """Whether `stage` is stale and not in the run-cache; if it must run, its old outputs are gone afterwards.
@@ -48,16 +55,17 @@ class Record:
         """
         from dvc.stage.cache import RunCacheNotFoundError
 
-        if stage.frozen or not stage.changed():
-            return False
-        stage.remove_outs()
-        try:
-            self._cache.restore(stage)
-        except RunCacheNotFoundError:
-            stage.save_deps()
-            return True
+        with contextlib.chdir(self._root):
+            if stage.frozen or not stage.changed():
+                return False
+            stage.remove_outs()
+            try:
+                self._cache.restore(stage)
+            except RunCacheNotFoundError:
+                stage.save_deps()
+                return True
         self.add(stage)
-        tqdm.write(f"{stage.addressing}: was run before, taken from DVC's cache")
+        tqdm.write(f"{name_of(stage)}: was run before, taken from DVC's cache")
         return False
 
     def advance(self, stages: deque[Any]) -> bool:
@@ -70,7 +78,8 @@ class Record:
 
     def changed_since(self, stage: Any) -> list[str]:
         """The dependencies, and parts of params.yaml, that changed since `must_run` said yes."""
-        found = [dep.status() for dep in stage.deps]
+        with contextlib.chdir(self._root):
+            found = [dep.status() for dep in stage.deps]
         return [
             f"{path} ({', '.join(change)})" if isinstance(change, dict) else path
             for status in found
@@ -79,13 +88,14 @@ class Record:
 
     def add(self, stage: Any) -> None:
         """Put the outputs of `stage` into the cache and the run-cache; `write` puts them into dvc.lock."""
-        stage.save()
-        stage.commit()
+        with contextlib.chdir(self._root):
+            stage.save()
+            stage.commit()
         self._done.append(stage)
 
     def recorded(self) -> list[str]:
         """The names of the stages that `add` was called for, in the order of `dvc repro`."""
-        return [stage.addressing for stage in self.stages if stage in self._done]
+        return [name_of(stage) for stage in self.stages if stage in self._done]
 
     def write(self) -> None:
         """Enter what was recorded into dvc.lock, in one go: 0.6 s for ten stages, one by one 5.1 s.
@@ -98,7 +108,7 @@ class Record:
         if not done:
             return
         path = Path(done[0].repo.root_dir) / LOCK_FILE
-        with whole_file(path) as part:
+        with contextlib.chdir(self._root), whole_file(path) as part:
             if path.exists():
                 shutil.copyfile(path, part)
             Lockfile(done[0].repo, str(part)).dump_stages(done)
@@ -135,7 +145,12 @@ def _set_aside(path: Path, why: str) -> None:
 
 def of_folds(stages: Sequence[Any]) -> list[Any]:
     """Those of `stages` that a fold has."""
-    return [stage for stage in stages if FOLD_MARK in stage.addressing]
+    return [stage for stage in stages if FOLD_MARK in name_of(stage)]
+
+
+def name_of(stage: Any) -> str:
+    """What `dvc repro` calls the stage in its project's folder; DVC's `addressing` depends on that we are in."""
+    return getattr(stage, "name", None) or Path(stage.path).relative_to(stage.repo.root_dir).as_posix()
 
 
 def command_of(stage: Any) -> tuple[str, list[str]]:
@@ -143,7 +158,7 @@ def command_of(stage: Any) -> tuple[str, list[str]]:
     words = shlex.split(stage.cmd)
     if words[:2] != ["python", "-m"] or len(words) < 3:
         raise ValueError(
-            f"{stage.addressing} runs `{stage.cmd[:60]}`; folds can be run side by side only where the command in "
+            f"{name_of(stage)} runs `{stage.cmd[:60]}`; folds can be run side by side only where the command in "
             "dvc.yaml is `python -m module ...`. Use `dvc repro`"
         )
     return words[2], words[3:]

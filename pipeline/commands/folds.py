@@ -7,12 +7,13 @@ DVC decides what is stale and what its run-cache holds. dvc.lock is written once
 import argparse
 import contextlib
 import importlib
+import itertools
 import logging
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
@@ -33,7 +34,7 @@ from pipeline.base.params import (
 from pipeline.commands import fold_engine, places
 from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
-from pipeline.commands.fold_record import Record, clear_torn_files, command_of, of_folds
+from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_folds
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.plan import Plan, read_plan
 from pipeline.commands.repro import reproduce
@@ -53,6 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_job_count, help="of each fold; default: cores / jobs. They decide the bytes")
     fold_engine.add_arguments(parser)
     places.add_path(parser, "--logs", places.LOGS, "folder for each fold's log")
+    about = "instead, all folds of all experiments that `dvc exp run --queue` has queued, side by side"
+    parser.add_argument("--experiments", action="store_true", help=about)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,7 +65,8 @@ def run(args: argparse.Namespace) -> None:
     model = load_section(places.PARAMS, "model", ModelParams)
     train = load_section(places.PARAMS, "train", TrainParams)
     torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay
-    run_folds(
+    start = importlib.import_module("pipeline.commands.experiments").run_experiments if args.experiments else run_folds
+    start(
         where=fold_engine.where_of(args),
         jobs=args.jobs,
         threads=args.threads,
@@ -89,30 +93,38 @@ def run_folds(
     Raises ValueError if a fold failed or cannot be recorded; the others are recorded all the same.
     """
     since = time.monotonic()
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
     from dvc.logger import set_loggers_level
     from dvc.repo import Repo, lock_repo
+
+    with told_as_users_errors(), Repo() as repo:
+        repo.scm_context.quiet = True
+        with lock_repo(repo):
+            clear_torn_files(repo)
+            stages = Record(repo).stages
+            if not any(stage.changed() for stage in stages):
+                console.say("all folds are up to date")
+                return
+            upstream = [stage for stage in stages if stage not in of_folds(stages)]
+            upstream_is_stale = any(stage.changed() for stage in upstream)
+            modules = sorted({command_of(stage)[0] for stage in of_folds(stages)})
+            context = start_server([*PRELOAD, *preload, *modules]) if where.is_local else None
+        if upstream_is_stale:
+            reproduce([name_of(stage) for stage in upstream], logs / "upstream.log")
+        with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
+            wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
+            failures = run_stale([Part(Record(repo), logs)], context, wanted, logs)
+    report(failures, logs)
+
+
+@contextlib.contextmanager
+def told_as_users_errors() -> Iterator[None]:
+    """What DVC raises, and the end of the process that workers are forked from, as ValueError with what to do."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.scm import SCMError
 
     try:
-        with Repo() as repo:
-            repo.scm_context.quiet = True
-            with lock_repo(repo):
-                clear_torn_files(repo)
-                stages = Record(repo).stages
-                if not any(stage.changed() for stage in stages):
-                    console.say("all folds are up to date")
-                    return
-                upstream = [stage for stage in stages if stage not in of_folds(stages)]
-                upstream_is_stale = any(stage.changed() for stage in upstream)
-                modules = sorted({command_of(stage)[0] for stage in of_folds(stages)})
-                context = _start_server([*PRELOAD, *preload, *modules]) if where.is_local else None
-            if upstream_is_stale:
-                reproduce([stage.addressing for stage in upstream], logs / "upstream.log")
-            with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
-                wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
-                failures = _run_stale(Record(repo), context, wanted, logs)
+        yield
     except SCMError as error:
         raise ValueError(f"{error}, and DVC only works inside one; run `git init`, then this again") from error
     except DvcException as error:
@@ -128,10 +140,9 @@ def run_folds(
             "the process that workers are forked from was killed, perhaps because memory ran out; what had finished is "
             "recorded. Run `python -m pipeline folds` again"
         ) from error
-    _report(failures, logs)
 
 
-def _start_server(preload: list[str]) -> Any:
+def start_server(preload: list[str]) -> Any:
     """The context whose processes are forked from a server that imports `preload`; it begins to, and we go on.
 
     On macOS each is started anew: Metal does not work in a forked process.
@@ -156,58 +167,82 @@ class Wanted:
     since: float  # when, by time.monotonic
 
 
-def _run_stale(record: Record, context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
+@dataclass(frozen=True)
+class Part:
+    """One checkout's folds. of: the experiment, where there are several."""
+
+    record: Record
+    logs: Path
+    of: str = ""
+
+    def stale_folds(self) -> list[Fold]:
+        """Those of which a stage must run, old outputs gone."""
+        found = self.record.stale_folds().items()
+        return [
+            Fold(name, stages, self.record, self.logs, self.of) for name, stages in found if self.record.advance(stages)
+        ]
+
+
+def run_stale(parts: Sequence[Part], context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
+    """Run the stale folds of all parts, whose repositories are locked, as one; each part's are recorded there."""
     with terminated_as_interrupted(), contextlib.ExitStack() as held:
         try:
-            folds = [Fold(name, stages) for name, stages in record.stale_folds().items() if record.advance(stages)]
+            folds = [fold for part in parts for fold in part.stale_folds()]
             if not folds:
                 return []
-            ranks = num_ranks()
+            ranks = max(num_ranks(_params_of(fold)) for fold in folds)
             room: list[int] = []
             devices: list[str] = []
             if context is not None:
-                commands = [command_of(stage) for fold in folds for stage in fold.stages]
+                commands = [(*command_of(stage), stage.repo.root_dir) for fold in folds for stage in fold.stages]
                 room, devices = _leased(lambda: _ask(context, wanted.device, commands), wanted.device, ranks, held)
             cores = console.num_cores()
             width = min(len(folds), wanted.jobs or num_at_once(room, cores, ranks=ranks, threads=wanted.threads or 1))
             for fold in folds:
                 fold.threads = wanted.threads or max(1, cores // width)
-            plan = _plan(folds)
+            plan = None if folds[0].of else _plan(folds)
             screen = _screen(folds, None if plan is None else wanted.since + plan.budget_s)
             if context is not None:
                 engine: Engine = LocalEngine(context, None if room else cpu_slots())
             else:
                 engine = wanted.where.connect(threads=folds[0].threads, ranks=ranks, logs=logs, say=screen.say)
                 width = wanted.jobs or len(folds)
-            with Pool(record, engine, screen=screen, devices=devices, logs=logs) as pool:
+            with Pool(engine, screen=screen, devices=devices) as pool:
                 pool.run(folds, width, stretch=not wanted.jobs and not room and context is not None)
             if plan is not None and not pool.failures:
                 console.say(f"folds: {plan.kept(time.monotonic() - wanted.since)}")
             return pool.failures
         except KeyboardInterrupt:
-            console.say(f"recorded before the interruption: {', '.join(record.recorded()) or 'no stage'}")
+            stages = [f"{part.of} {name}".strip() for part in parts for name in part.record.recorded()]
+            console.say(f"recorded before the interruption: {', '.join(stages) or 'no stage'}")
             raise
         finally:
             with undisturbed():
-                record.write()
+                for part in parts:
+                    part.record.write()
 
 
-def num_ranks() -> int:
+def _params_of(fold: Fold) -> Path:
+    return Path(fold.stages[0].repo.root_dir) / places.PARAMS if fold.of else places.PARAMS
+
+
+def num_ranks(params: Path = places.PARAMS) -> int:
     """How many processes train a fold together, as its stages read it."""
-    frozen = load_section(places.PARAMS, "model", ModelParams).frozen
-    return 1 if frozen else load_section(places.PARAMS, "compute", ComputeParams).ranks
+    frozen = load_section(params, "model", ModelParams).frozen
+    return 1 if frozen else load_section(params, "compute", ComputeParams).ranks
 
 
 def _screen(folds: Sequence[Fold], deadline: float | None) -> Screen:
     """What shows how far they are; deadline: as TimeLeft's."""
-    recipes = [load_train(places.PARAMS, fold.name) for fold in folds]
-    frozen = load_section(places.PARAMS, "model", ModelParams).frozen
-    taught = load_section(places.PARAMS, "pseudo", PseudoParams).confidence > 0
-    epochs = {
-        fold.name: recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
-        for fold, recipe in zip(folds, recipes, strict=True)
-    }
-    return Screen(epochs, growing=taught or any(recipe.start_side for recipe in recipes), deadline=deadline)
+    epochs, growing = {}, False
+    for fold in folds:
+        params = _params_of(fold)
+        recipe = load_train(params, fold.name)
+        frozen = load_section(params, "model", ModelParams).frozen
+        taught = load_section(params, "pseudo", PseudoParams).confidence > 0
+        epochs[fold.title] = recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
+        growing = growing or taught or recipe.start_side > 0
+    return Screen(epochs, growing=growing, deadline=deadline)
 
 
 def _leased(
@@ -274,7 +309,7 @@ def folds_in(free: int, *, needed: int) -> int:
     return max(1, int(USED_SHARE * free) // (CUDA_BYTES + SAFETY * needed))
 
 
-def _ask(context: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> list[int]:
+def _ask(context: Any, device: str, commands: Sequence[tuple[str, list[str], str]]) -> list[int]:
     """How many folds each accelerator that `device` stands for has room for; empty for the CPU.
 
     Asked in a worker: CUDA must not start in what workers fork from.
@@ -288,11 +323,13 @@ def _ask(context: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -
     return room
 
 
-def _answer(sender: Any, device: str, commands: Sequence[tuple[str, list[str]]]) -> None:
+def _answer(sender: Any, device: str, commands: Sequence[tuple[str, list[str], str]]) -> None:
     from pipeline.loop.device import free_memory
 
-    free = free_memory(device)
-    needed = next(filter(None, (_needed(*command) for command in commands)), 0) if any(free) else 0
+    free, needed = free_memory(device), 0
+    for folder, found in itertools.groupby(commands, key=lambda command: command[2]) if any(free) else ():
+        os.chdir(folder)
+        needed = max(needed, next(filter(None, (_needed(module, argv) for module, argv, _ in found)), 0))
     sender.send([folds_in(num_bytes, needed=needed) if needed else 1 for num_bytes in free])
 
 
@@ -311,7 +348,7 @@ def _visible_devices(count: int) -> list[str]:
     return given.split(",")[:count] if given else [str(number) for number in range(count)]
 
 
-def _report(failures: Sequence[Failure], logs: Path) -> None:
+def report(failures: Sequence[Failure], logs: Path, again: str = "python -m pipeline folds") -> None:
     """Name the stages that failed. ValueError where the user can settle all of them, else exit code 1."""
     if not failures:
         return
@@ -320,7 +357,7 @@ def _report(failures: Sequence[Failure], logs: Path) -> None:
     names = ", ".join(failure.stage for failure in failures)
     message = (
         f"{len(failures)} stages were not recorded: {names}; what finished was. Logs are in {logs}; fix the "
-        "cause, then run `python -m pipeline folds` again"
+        f"cause, then run `{again}` again"
     )
     if all(failure.exit_code == console.USER_ERROR for failure in failures):
         raise ValueError(message)

@@ -46,14 +46,18 @@ def run(args: argparse.Namespace) -> None:
     reproduce([*options, *args.targets], args.logs / "repro.log")
 
 
-def reproduce(words: Sequence[str], log: Path) -> None:
-    """`dvc repro` with these words; its output goes to `log`. SystemExit with DVC's exit code where it fails."""
+def reproduce(words: Sequence[str], log: Path, folder: Path | None = None) -> None:
+    """`dvc repro` with these words; its output goes to `log`. SystemExit with DVC's exit code where it fails.
+
+    folder: of another checkout than that we are in.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages' `python` is this one
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w", encoding="utf-8") as handle,
         subprocess.Popen(
             [sys.executable, "-c", DVC, "repro", *words],
+            cwd=folder,
             env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -104,7 +104,7 @@ class Dispatcher:
     def _attempt(self, number: int, job: Job, name: str) -> int:
         link, end = self._cluster.open(name, self._need)
         wanted: Callable[[], bool] = lambda: number not in self._unwanted  # noqa: E731
-        errand = Errand(job, link, Path(), node=name, traffic=self.traffic, wanted=wanted)
+        errand = Errand(job, link, Path(job.root), node=name, traffic=self.traffic, wanted=wanted)
         try:
             refuse_others(link("about"))
             with self._sending[name]:
@@ -145,7 +145,7 @@ class Dispatcher:
                 self._nodes[name].unfit = why
                 self._cluster.look_for(name)
                 self._count()
-        states = Errand(job, _no_link, Path(), node=name, traffic=self.traffic, wanted=bool).states()
+        states = Errand(job, _no_link, Path(job.root), node=name, traffic=self.traffic, wanted=bool).states()
         step = max((int(state.rsplit("-", 2)[1]) for state in placement.newest_states(states)), default=0)
         self._note(job, f"warning: {name} is lost: {why}; the fold goes on elsewhere from step {step:,}")
         return states

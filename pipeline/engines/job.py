@@ -21,6 +21,7 @@ class Job:
     environment: Mapping[str, str]
     inputs: Mapping[str, str] = field(default_factory=dict)  # file -> md5; empty where the project itself is at hand
     outputs: Sequence[str] = ()
+    root: str = ""  # the project's; by default the folder we are in
 
     @property
     def scratch(self) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing import connection, process
+from pathlib import Path
 from typing import Any
 
 from pipeline.base import console
@@ -54,7 +55,7 @@ class LocalEngine:
 
     def start(self, job: Job) -> LocalWorker:
         """A worker at the job."""
-        options = {"log": job.log, "threads": job.threads, "environment": job.environment}
+        options = {"log": job.log, "threads": job.threads, "environment": job.environment, "root": job.root}
         worker = self._context.Process(target=_work, args=(job.module, job.argv), kwargs=options)
         worker.start()
         return LocalWorker(worker)
@@ -63,8 +64,10 @@ class LocalEngine:
         """The server that workers are forked from ends with this process."""
 
 
-def _work(module: str, argv: Sequence[str], *, log: str, threads: int, environment: Mapping[str, str]) -> None:
-    """In the worker: what `python -m module argv` does, on `threads` threads, its lines added to `log`."""
+def _work(
+    module: str, argv: Sequence[str], *, log: str, threads: int, environment: Mapping[str, str], root: str
+) -> None:
+    """In the worker: what `python -m module argv` does in `root`, on `threads` threads, its lines added to `log`."""
     os.setpgrp()  # a terminal's Ctrl-C goes to the parent, which passes it on once
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if we were started in the background
     handle = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -75,6 +78,9 @@ def _work(module: str, argv: Sequence[str], *, log: str, threads: int, environme
     from pipeline.loop.device import limit_threads
 
     limit_threads(threads)
+    if root:  # another checkout's code is imported from there
+        sys.path[:] = [root if entry == str(Path.cwd()) else entry for entry in sys.path]
+        os.chdir(root)
     for name in [name for name in sys.modules if name.split(".", maxsplit=1)[0] == __name__.split(".", maxsplit=1)[0]]:
         del sys.modules[name]  # a model card's code fingerprint counts our modules that are imported
     sys.argv = [module, *argv]
