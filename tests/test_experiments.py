@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import yaml
 from project import NAMES, Project
 
 WORDS = [sys.executable, "-m", "pipeline", "folds", "--experiments", "--jobs", "2", "--threads", "1"]
-LONG = "+folds.0.epochs=300"
+LONG = "+folds.0.epochs=500"
 NOT_THE_RUNS = {"submit", "report"}  # the receipt names commit and dvc.lock, the page is made of it
 
 
@@ -28,11 +29,12 @@ def queued(project):
     return re.findall(r"^\w{7}\s+(\S+)\s.*Queued", project.dvc("queue", "status"), re.MULTILINE)
 
 
-def run(project, *, code=0):
-    done = subprocess.run(WORDS, cwd=project.root, env=os.environ | NAMES, capture_output=True, text=True, check=False)
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    return output
+def start(project, *words):
+    """`folds --experiments`, begun."""
+    return subprocess.Popen(
+        [*WORDS, *words], cwd=project.root, env=os.environ | NAMES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def git(project, *words):
@@ -59,60 +61,42 @@ def project(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_each_is_what_dvc_makes_of_it_and_one_that_fails_stays_queued(project):
-    project.dvc("exp", "run", "--temp", "-n", "alone", "-S", "train.seed=7")
+def test_each_is_what_dvc_makes_of_it_though_begun_elsewhere_and_cut_short_and_one_that_fails_stays_queued(project):
+    project.dvc("exp", "run", "--temp", "-n", "alone", "-S", "train.seed=7", "-S", LONG)
     head = git(project, "status", "--short")
-    for folder in (project.root / ".dvc/cache/runs").glob("*"):
-        subprocess.run(["rm", "-r", folder], check=True)  # else the folds would be taken from there
+    shutil.rmtree(project.root / ".dvc/cache/runs")  # else the folds would be taken from there
     queue(project, "broken", "train.optimizer=no_such")
-    queue(project, "beside", "train.seed=7")
-    queue(project, "other", "train.peak_lr=0.02", LONG)
-    output = run(project, code=2)
-    assert queued(project) == ["broken"]
-    assert "train.optimizer is 'no_such'" in output
-    assert "broken train@0" in output
-    assert lock_of(project, "beside") == lock_of(project, "alone")
-    assert lock_of(project, "other") != lock_of(project, "alone")
-    assert git(project, "status", "--short") == head, "the project's own files are as they were"
-    ended = re.findall(r"^(\S+) train@(\d) ", output, re.MULTILINE)
-    assert set(ended) >= {("beside", "0"), ("beside", "1"), ("other", "0"), ("other", "1")}
-    project.dvc("queue", "remove", "broken")
-    assert "no experiment is queued" in run(project)
-    assert not list((project.root / ".dvc/tmp/exps/folds").iterdir())
-
-
-@pytest.mark.slow
-def test_while_a_long_fold_trains_the_other_core_takes_folds_of_the_next_experiment(project):
-    queue(project, "long", "train.seed=11", LONG)
+    queue(project, "long", "train.seed=7", LONG)
     queue(project, "next", "train.seed=12")
-    output = run(project)
-    ended = re.findall(r"^(\S+ infer@\d) ", output, re.MULTILINE)
-    assert ended[-1] == "long infer@0"
-    assert set(ended[:-1]) == {"long infer@1", "next infer@0", "next infer@1"}
-    project.dvc("exp", "apply", "long")
-    assert project.ran() == [], "DVC takes all of it as run"
-    git(project, "checkout", "-q", ".")
-
-
-@pytest.mark.slow
-def test_after_an_interruption_experiments_are_queued_and_go_on_from_their_states(project):
-    queue(project, "cut", "train.seed=21", "+folds.0.epochs=2000")
-    begun = subprocess.Popen(
-        WORDS, cwd=project.root, env=os.environ | NAMES, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
+    nodes = ",".join(str(project.root / "nodes" / name) for name in "ab")
+    begun = start(project, "--engine", "folder", "--address", nodes)
+    deadline = time.monotonic() + 180
     while not list((project.root / ".dvc/tmp/exps/folds").glob("*/data/scratch/0-*.pt")):
         assert begun.poll() is None, begun.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     begun.send_signal(signal.SIGINT)
-    begun.communicate(timeout=60)
-    assert begun.returncode == 130
-    assert queued(project) == ["cut"]
-    output = run(project)
-    assert "cut: goes on in" in output
-    log = Path(project.root, "data/logs/experiments/cut/0.log").read_text()
-    assert "fold 0: resumed at step" in log
-    assert queued(project) == []
-    assert lock_of(project, "cut")
+    output, _ = begun.communicate(timeout=60)
+    assert begun.returncode == 130, output
+    assert queued(project) == ["broken", "long", "next"]
+    shutil.rmtree(project.root / "nodes")
+
+    here = start(project)
+    output, _ = here.communicate()
+    assert here.returncode == 2, output
+    assert "long: goes on in" in output
+    assert "fold 0: resumed at step" in Path(project.root, "data/logs/experiments/long/0.log").read_text()
+    assert lock_of(project, "long") == lock_of(project, "alone")
+    assert lock_of(project, "next") != lock_of(project, "alone")
+    ended = re.findall(r"^(\S+ infer@\d) ", output, re.MULTILINE)
+    assert {"next infer@0", "next infer@1"} <= set(ended[:-1])
+    assert ended[-1] == "long infer@0", "while it trains the other core takes folds of the next experiment"
+    assert "train.optimizer is 'no_such'" in output and "broken train@0" in output
+    assert git(project, "status", "--short") == head, "the project's own files are as they were"
+    assert queued(project) == ["broken"]
+    project.dvc("queue", "remove", "broken")
+    output, _ = start(project).communicate()
+    assert "no experiment is queued" in output
+    assert not list((project.root / ".dvc/tmp/exps/folds").iterdir())
+    project.dvc("exp", "apply", "long")
+    assert project.ran() == [], "DVC takes all of it as run"
