@@ -357,6 +357,7 @@ def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
         "are never found (macro F1 at most 0.5000), though 2 of the 3 models that predict the test images know them",
     ]
     assert own_folds(["b", "a", "b"], "f", num_folds=2).tolist() == [1, 0, 1]
+    assert own_folds(["10.0", "-0.5", "2.0", "-1.0"], "f", num_folds=4).tolist() == [3, 1, 2, 0]
 
 
 def test_empty_cells_of_a_group_column_tie_nothing_together():
