@@ -80,7 +80,7 @@ def _truth(right: Answers, schema: Schema) -> np.ndarray:
     if right.labels is not None:
         return target_array(right.labels, target)
     if right.scores is not None:
-        odd = ~np.isin(right.scores, (0, 1)).all(axis=1)
+        odd = np.asarray(~np.isin(right.scores, (0, 1)).all(axis=1))
         if target.exclusive:
             odd |= right.scores.sum(axis=1) != 1
         _refuse(odd, "say anything else than 0 or 1" + (", or not exactly one class" if target.exclusive else ""))
