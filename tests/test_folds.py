@@ -339,11 +339,19 @@ def test_a_group_lies_in_the_block_of_its_earliest_image_and_split_says_so():
         ["12/31/2023", "01/15/2024", "02/01/2024"],
         ["31/12/2023", "15/01/2024", "01/02/2024"],
         ["31 Dec 2023", "01 Jan 2024", "15 Feb 2024"],
+        ["2023:12:31 23:00:00", "2024:01:01 09:05:00", "2024:01:02 09:05:00"],
     ],
 )
 def test_moments_are_ordered_as_numbers_or_dates(cells):
     assert order_in_time(cells, "taken").tolist() == list(range(len(cells)))
     assert order_in_time(cells[::-1] + cells[:1], "taken").tolist() == [*reversed(range(len(cells))), 0]
+
+
+@pytest.mark.parametrize("cells", [["T1", "T2"], ["1-2", "1-10"], ["may 3", "june 4"]])
+def test_what_says_no_year_is_no_date(cells):
+    """pandas takes T2 for two o'clock, and 1-10, a number within a session, for the tenth of January."""
+    with pytest.raises(ValueError, match="2 of its 2 cells read neither as a number nor as a date"):
+        order_in_time(cells, "taken")
 
 
 def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
@@ -357,6 +365,7 @@ def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():
         "are never found (macro F1 at most 0.5000), though 2 of the 3 models that predict the test images know them",
     ]
     assert own_folds(["b", "a", "b"], "f", num_folds=2).tolist() == [1, 0, 1]
+    assert own_folds(["10.0", "-0.5", "2.0", "-1.0"], "f", num_folds=4).tolist() == [3, 1, 2, 0]
 
 
 def test_empty_cells_of_a_group_column_tie_nothing_together():

@@ -1,6 +1,7 @@
 """The ledger: rows are only added, survive a crash, two writers and a merge; and what the scores say."""
 
 import csv
+import dataclasses
 import io
 import multiprocessing
 import subprocess
@@ -359,6 +360,14 @@ def test_final_two_are_best_cv_and_best_public_inside_the_noise_in_the_metrics_d
     assert "inside the standard error: it may be chance" in text
 
 
+def test_a_file_is_judged_once_at_its_newest_place_and_each_notebook_by_itself():
+    first, second, again = entry(1, 0.8), entry(2, 0.9), dataclasses.replace(entry(3, 0.8), sha256=entry(1, 0.8).sha256)
+    assert judgement.judged([first, second, again]) == [second, again]
+    about = "try (notebook me/it version 1, data set version 1, bundle {0}{0}, script {0}{0})"
+    notebooks = [dataclasses.replace(first, number=at, message=about.format(f"{at:06x}")) for at in (1, 2)]
+    assert judgement.judged(notebooks) == notebooks, "the same public answers, other models"
+
+
 def test_a_gain_beyond_the_noise_is_told_from_a_loss():
     assert "better by more than the standard error" in "\n".join(judgement.words([entry(1, 0.8), entry(2, 0.9)]))
     assert "worse by more than the standard error" in "\n".join(judgement.words([entry(1, 0.9), entry(2, 0.8)]))
@@ -383,6 +392,8 @@ def test_the_command_shows_the_table_and_writes_plot_and_points(tmp_path, capsys
         intent = intend(ledger, sha256=sha256, receipt=receipt(cv_score, sha256=sha256))
         ledger.confirm(intent, f"ref{at}")
         ledger.record_score(f"ref{at}", public=public, private=None, status="complete")
+    with pytest.raises(ValueError, match="nan is no score"):
+        command.main(["ledger", "score", "ref3", "nan"])
     command.main(["ledger", "score", "ref3", "0.9312", "--private", "0.91"])
     assert "public 0.9312, private 0.91" in capsys.readouterr().out
     command.main(["ledger"])

@@ -299,6 +299,14 @@ def odd(truth, answers, classes):
     return 0.0
 odd.takes = "bytes"
 
+def lower(truth, answers, classes):
+    return 0.0
+lower.higher_is_better = "no"
+
+def greater(truth, answers, classes):
+    return 0.0
+greater.greater_is_better = False
+
 constant = 1
 """
 
@@ -338,6 +346,8 @@ def test_a_users_own_metric():
         ("our_metrics:constant", "has no function 'constant'"),
         (":f", "no module '' with a function 'f' could be imported"),
         ("our_metrics:odd", "odd.takes is 'bytes'; allowed: labels, scores, lists"),
+        ("our_metrics:lower", "lower has higher_is_better = 'no'; write lower.higher_is_better = True, or False"),
+        ("our_metrics:greater", "greater has greater_is_better, which is not read; write greater.higher_is_better = "),
         ("our_metrics:nothing", "metric 'our_metrics:nothing' returned None, must return a number"),
         ("our_metrics:not_a_number", "metric our_metrics:not_a_number gives nan for these 3 images"),
     ],

@@ -38,11 +38,11 @@ FORMATS = {
 }  # fmt: skip
 
 
-def summary(root, kind, capsys, *, solution=None):
+def summary(root, kind, capsys, *, solution=None, test_ids="1\n2\n"):
     """The last line that it prints."""
     target, submission, metric, sent, known, _ = FORMATS[kind]
     write_schema(root / "schema.json", Schema(target=target, submission=submission, metric=metric))
-    (root / "test.csv").write_text("image_id\n1\n2\n")
+    (root / "test.csv").write_text(f"image_id\n{test_ids}")
     (root / "sent.csv").write_text(sent)
     (root / "solution.csv").write_text(solution or known)
     folds = {"score_mean": 0.5, "score_standard_error": 0.1, "by_fold": {"0": 0, "1": 0}}
@@ -64,8 +64,32 @@ def test_a_solution_of_every_format_gives_the_score(tmp_path, capsys, kind):
         ("id,cat,dog,owl\n1,1,0,0\n3,0,1,0\n", "is the solution of another competition, whose ids are others"),
         ("id,label\n1,cat\n2,cat\n", "has other columns than"),
         ("id,cat,dog,owl\n1,x,0,0\n2,0,1,0\n", "cannot be used: could not convert string to float: 'x'"),
+        ("id,cat,dog,owl\n1,nan,0,1\n2,0,1,0\n", "1 of 2 images say anything else than 0 or 1"),
+        ("id,cat,dog,owl\n1,0.4,0.3,0.3\n2,0,1,0\n", "1 of 2 images say anything else than 0 or 1"),
+        ("id,cat,dog,owl\n1,0,0,0\n2,0,1,0\n", "or not exactly one class, first rows [0]"),
+        ("id,cat,dog,owl\n1,1,1,0\n2,0,1,0\n", "or not exactly one class, first rows [0]"),
+        ("id,cat,dog,owl\n1,1,0,0\n2,0,1,0\n1,0,0,1\n", "solution.csv: 1 ids are there twice, first ['1']"),
+        ("id,cat,dog,owl\n1,1\n2,0,1,0\n", "solution.csv: 1 lines have not the header's 4 cells, first [2]"),
     ],
 )
 def test_what_cannot_be_scored_says_why(tmp_path, capsys, solution, said):
     line = summary(tmp_path, "columns", capsys, solution=solution)
     assert line.startswith("leaderboard       unknown: ") and said in line
+
+
+@pytest.mark.parametrize(
+    ("kind", "solution", "said"),
+    [
+        ("score", "id,p\n1,1\n2,-1\n", "1 of 2 images say anything else than 0 or 1"),
+        ("ranked", "id,p\n1,dog owl\n2,cat\n", "1 of 2 images do not say one class, first rows [0]"),
+        ("ranked", "id,p\n1,\n2,cat\n", "1 of 2 images do not say one class, first rows [0]"),
+    ],
+)
+def test_what_is_no_truth_of_a_format_says_why(tmp_path, capsys, kind, solution, said):
+    assert f"cannot be used: {said}" in summary(tmp_path, kind, capsys, solution=solution)
+
+
+@pytest.mark.parametrize("test_ids", ["1\n", "1\n2\n3\n"])
+def test_a_submission_of_other_test_images_than_ingest_read_has_no_score(tmp_path, capsys, test_ids):
+    line = summary(tmp_path, "label", capsys, test_ids=test_ids, solution="id,label\n1,cat\n2,dog\n")
+    assert "unknown: " in line and "is of other test images than ingest read" in line

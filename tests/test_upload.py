@@ -355,6 +355,9 @@ def test_check_as_a_table_and_for_machines(project):
     verdict, _ = json.JSONDecoder().raw_decode(out[out.index("{") :])
     assert code == 2 and verdict["verdict"] == "REFUSED"
     assert {check["status"] for check in verdict["checks"]} == {"OK", "REFUSED"}
+    write_json(project.root / "mine.json", {"notes": "of my own"})
+    code, out = project.run("check", "mine.csv")
+    assert code == 2 and "mine.json is no receipt of `submit`" in out
     changed = project.root / "submissions/submission.csv"
     changed.write_bytes(GOOD.replace(b"dog", b"cat"))
     code, out = project.run("check")

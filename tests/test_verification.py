@@ -8,7 +8,7 @@ import pytest
 from conftest import Workplace
 
 from pipeline import __main__ as command
-from pipeline.base.files import read_arrays, write_arrays
+from pipeline.base.files import md5_of, read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -104,6 +104,21 @@ def test_what_dvc_recorded_is_compared(copied):
     lock = {"stages": {"split": {"outs": [{"path": "data/folds.csv", "md5": "0" * 32}]}}}
     copied.path("dvc.lock").write_text(json.dumps(lock))
     with pytest.raises(ValueError, match=r"folds.csv was altered since split made it; run `dvc repro -f -s split`"):
+        command.main(["verify"])
+
+
+def test_a_lock_that_lacks_a_stage_is_no_record_of_the_run(copied, capsys):
+    """As a merge of dvc.lock, or an edit, may leave it."""
+    files = [path for folder in ("data", "submissions") for path in copied.path(folder).rglob("*") if path.is_file()]
+    outs = [{"path": path.relative_to(copied.root).as_posix(), "md5": md5_of(path)} for path in files]
+    copied.path("dvc.lock").write_text(json.dumps({"stages": {"all": {"outs": outs}}}))
+    command.main(["verify"])
+    assert f"{len(outs)} outputs as DVC recorded them" in capsys.readouterr().out
+    kept = [out for out in outs if out["path"] not in ("data/test/1.npz", "data/oof/1.npz")]
+    copied.path("dvc.lock").write_text(json.dumps({"stages": {"all": {"outs": kept}}}))
+    with pytest.raises(
+        ValueError, match=r"does not record 2 of 23 files of the run, first \['data/oof/1.npz', 'data/te"
+    ):
         command.main(["verify"])
 
 

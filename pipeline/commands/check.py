@@ -82,8 +82,13 @@ def known_of(args: argparse.Namespace, schema: Schema, ingested: Path) -> dict[s
 
 
 def receipt_of(args: argparse.Namespace) -> dict[str, Any] | None:
-    """What submit wrote about the file, None for one made elsewhere."""
+    """What submit wrote about the file, None for one made elsewhere. Raises ValueError for another kind of JSON."""
     name = "receipt.json" if args.submission.name == "submission.csv" else f"{args.submission.stem}.json"
     path = args.receipt or args.submission.with_name(name)
+    if not path.is_file():
+        return None
     with made_by("-s submit", path):
-        return read_json(path) if path.is_file() else None
+        found = read_json(path)
+    if not isinstance(found, dict) or not {"sha256", "metric", "folds"} <= found.keys():
+        raise ValueError(f"{path} is no receipt of `submit`; name that of {args.submission} by --receipt, or rename it")
+    return dict(found)

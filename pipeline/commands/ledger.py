@@ -1,6 +1,7 @@
 """The ledger of submissions: table, plot, noise, which two to choose."""
 
 import argparse
+import math
 
 from pipeline.base import console
 from pipeline.base.files import write_bytes, write_table
@@ -60,6 +61,9 @@ def _sync(args: argparse.Namespace, ledger: Ledger) -> None:
 
 
 def _score(args: argparse.Namespace, ledger: Ledger) -> None:
+    odd = [score for score in (args.public, args.private) if score is not None and not math.isfinite(score)]
+    if odd:
+        raise ValueError(f"{odd[0]} is no score; give what the site shows, nothing where it shows none")
     ledger.record_score(args.reference, public=args.public, private=args.private)
     entry = ledger.find(args.reference)
     console.say(f"row {entry.number} ({entry.message}): public {entry.public_score}, private {entry.private_score}")

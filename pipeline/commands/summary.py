@@ -10,7 +10,7 @@ from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
 from pipeline.competition.schema import Schema, class_indices, read_schema, read_test_ids, target_array
 from pipeline.scoring.metrics import metric_named, score
-from pipeline.submission.answers import Answers, read_answers
+from pipeline.submission.answers import Answers, blank_sample, read_answers
 from pipeline.submission.contract import parse_table, value_cells
 
 
@@ -46,13 +46,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema: Schema) -> str:
     """The score, in words, or why there is none."""
-    sent, known = submission.read_bytes(), solution.read_bytes()
+    sent, known, due = submission.read_bytes(), solution.read_bytes(), blank_sample(schema, image_ids)
     try:
         if parse_table(sent)[0] != parse_table(known)[0]:
             return f"unknown: {solution} has other columns than {submission}"
-        predicted, truth = value_cells(sent, schema), value_cells(known, schema)
+        truth, predicted = _cells(known, solution, schema), _cells(sent, submission, schema)
         if set(predicted) != set(truth):
             return f"unknown: {solution} is the solution of another competition, whose ids are others"
+        if set(truth) != set(value_cells(due, schema)):
+            return f"unknown: {submission} is of other test images than ingest read; run `dvc repro`"
         answers, right = (read_answers(cells, image_ids, schema) for cells in (predicted, truth))
         return (
             f"{schema.metric} {score(schema.metric, _truth(right, schema), answers, schema.target):.4f} on {solution}"
@@ -61,14 +63,36 @@ def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema:
         return f"unknown: {solution} cannot be used: {error}"
 
 
+def _cells(content: bytes, path: Path, schema: Schema) -> dict[str, tuple[str, ...]]:
+    try:
+        return value_cells(content, schema)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
 def _truth(right: Answers, schema: Schema) -> np.ndarray:
-    """What `score` takes as the truth, for a solution in any of the submission's formats."""
+    """What `score` takes as the truth, for a solution in any of the submission's formats.
+
+    Raises ValueError unless it says 0 or 1 in every cell of numbers, and of classes that exclude each other one for
+    each image: what it says of a class without training images, or of images that do not count, is no truth here.
+    """
     target = schema.target
     if right.labels is not None:
         return target_array(right.labels, target)
     if right.scores is not None:
-        return right.scores.argmax(axis=1) if target.exclusive else (right.scores >= 0.5).astype(np.float32)
+        odd = np.asarray(~np.isin(right.scores, (0, 1)).all(axis=1))
+        if target.exclusive:
+            odd |= right.scores.sum(axis=1) != 1
+        _refuse(odd, "say anything else than 0 or 1" + (", or not exactly one class" if target.exclusive else ""))
+        return right.scores.argmax(axis=1) if target.exclusive else right.scores.astype(np.float32)
     indices = [class_indices(labels, target.classes) for labels in right.lists or ()]
     if target.exclusive:
+        _refuse(np.array([len(found) != 1 for found in indices]), "do not say one class")
         return np.array([best[0] for best in indices])
     return np.array([np.isin(np.arange(len(target.classes)), found) for found in indices], dtype=np.float32)
+
+
+def _refuse(odd: np.ndarray, what: str) -> None:
+    """odd (N,) bool: images, in the order of the test table."""
+    if odd.any():
+        raise ValueError(f"{odd.sum()} of {len(odd)} images {what}, first rows {np.flatnonzero(odd)[:3].tolist()}")

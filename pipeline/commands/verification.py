@@ -1,7 +1,7 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,12 @@ from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
 from pipeline.scoring.decision import choose_decision, read_decision
 from pipeline.scoring.fold_predictions import gather_oof, written_submission
 from pipeline.scoring.members import Common, blended_test, read_member_oof
+
+NUM_SHOWN = 3
+MADE = (  # by stages, one file each
+    "target", "schema", "train_table", "corrections", "test_table", "sample", "train_images", "train_description",
+    "test_images", "test_description", "folds", "blend", "decision", "submission", "receipt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,7 @@ def verify_run(places: Places) -> Iterator[tuple[str, str]]:
         )
     yield "decision", "as the out-of-fold predictions give it"
     yield "submission", _submission(places, due)
-    yield "DVC", _recorded(places.lock, places.metric)
+    yield "DVC", _recorded(places, folds)
 
 
 def _store(images: Path, description: Path, num_rows: int, table: Path) -> str:
@@ -130,8 +136,9 @@ def _submission(places: Places, due: bytes) -> str:
     return f"{len(due):,} bytes, equal to what the stored probabilities give; sha256 {digest[:12]}…"
 
 
-def _recorded(lock: Path, metric: Path) -> str:
+def _recorded(places: Places, folds: Sequence[str]) -> str:
     """Every output that DVC recorded, against the MD5 it recorded; what evaluate read of the metric's code, too."""
+    lock, metric = places.lock, places.metric
     if not lock.is_file():
         return f"no {lock}: outputs are not compared with what DVC recorded"
     stages: Mapping[str, Any] = read_yaml(lock.read_text(encoding="utf-8"))["stages"]
@@ -148,4 +155,18 @@ def _recorded(lock: Path, metric: Path) -> str:
             if stage == "ingest" and path.is_dir():
                 raise ValueError(f"your own file was edited since ingest read it ({path}); run `dvc repro`")
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
+    _refuse_unrecorded(places, folds, {(lock.parent / out["path"]).resolve() for _, out in outs})
     return f"{len(outs)} outputs as DVC recorded them"
+
+
+def _refuse_unrecorded(places: Places, folds: Sequence[str], recorded: Collection[Path]) -> None:
+    """Raise ValueError where dvc.lock lacks files that were looked at here, as a merge of it may leave it."""
+    by_fold = [places.models / f"{fold}{suffix}" for fold in folds for suffix in (".safetensors", ".json")]
+    by_fold += [folder / f"{fold}.npz" for folder in (places.oof, places.test) for fold in folds]
+    looked_at = [*(getattr(places, name) for name in MADE), *by_fold]
+    unknown = [str(path) for path in looked_at if path.resolve() not in recorded]
+    if unknown:
+        raise ValueError(
+            f"{places.lock} does not record {len(unknown)} of {len(looked_at)} files of the run, first "
+            f"{unknown[:NUM_SHOWN]}: whether they were altered cannot be known; run `dvc repro`"
+        )

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +29,7 @@ NO_IMAGE = "there is no image of it"  # the failure of an image that is missing
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
 
-INTEGER = r"-?\d{1,300}"  # int() refuses more than 4,300 digits
+NUMBER = r"-?\d{1,300}(\.\d{1,300})?"
 
 TARGET_KINDS = ("single_label", "binary", "multi_label", "ordinal")
 SUBMISSION_KINDS = ("label", "score", "columns", "list", "ranked", "long")
@@ -241,10 +242,10 @@ def read_folds(path: Path, image_ids: Texts, table: Path) -> Texts:
 
 
 def sorted_classes(labels: Iterable[str]) -> tuple[str, ...]:
-    """Distinct labels in order: by value if all are integers ('2' before '10'), else by text."""
+    """Distinct labels in order: by value if all are numbers ('2' before '10', '-1.0' before '-0.5'), else by text."""
     distinct = set(labels)
-    numeric = all(re.fullmatch(INTEGER, label) for label in distinct)
-    return tuple(sorted(distinct, key=lambda label: (int(label), label) if numeric else (0, label)))
+    numeric = all(re.fullmatch(NUMBER, label) for label in distinct)
+    return tuple(sorted(distinct, key=lambda label: (Decimal(label) if numeric else 0, label)))
 
 
 def class_indices(labels: Iterable[str], classes: Sequence[str]) -> list[int]:

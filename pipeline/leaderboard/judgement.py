@@ -48,11 +48,13 @@ def _number(score: float | None) -> str:
 def judged(entries: Sequence[Entry]) -> list[Entry]:
     """Those that a final choice may name, oldest first: they arrived, were not refused, and have a CV score.
 
-    Each file once, and only those of the newest one's metric: scores of two metrics cannot be compared.
+    Each file once, but of every notebook its own, as the hidden images tell apart those with the same public answers;
+    and only those of the newest one's metric: scores of two metrics cannot be compared.
     """
     arrived = [entry for entry in entries if entry.status not in (FAILED, "error") and entry.cv_score is not None]
     same = [entry for entry in arrived if entry.metric == arrived[-1].metric]
-    return list({entry.sha256: entry for entry in same}.values())
+    once = {(entry.sha256, entry.notebook): entry for entry in same}
+    return sorted(once.values(), key=lambda entry: entry.number)
 
 
 def points(entries: Sequence[Entry]) -> list[Entry]:

@@ -75,7 +75,7 @@ def metric_named(name: str) -> Metric:
 
     A user's `module:function` is imported from sys.path and the current folder. It is called with the truth of
     `target_array`, an `Answers` and the classes, returns a float, and may have the attributes `higher_is_better`
-    (True without it) and `takes` (`scores` without it).
+    (True without it) and `takes` (`scores` without it). A direction under another name is refused: it would be turned.
     Raises ValueError, with close matches and all that is allowed, for a name that is none.
     """
     return _known(name).metric
@@ -204,7 +204,14 @@ def _users_own(name: str) -> _Known:
     takes = getattr(function, "takes", "scores")
     if takes not in FORMS:
         raise ValueError(f"metric {name!r}: {function_name}.takes is {takes!r}; allowed: {', '.join(FORMS)}")
-    metric = Metric(name, bool(getattr(function, "higher_is_better", True)), takes)
+    higher = getattr(function, "higher_is_better", True)
+    others = [word for word in dir(function) if "better" in word.lower() and word != "higher_is_better"]
+    if others or not isinstance(higher, bool):
+        said = f"{others[0]}, which is not read" if others else f"higher_is_better = {higher!r}"
+        raise ValueError(
+            f"metric {name!r}: {function_name} has {said}; write {function_name}.higher_is_better = True, or False"
+        )
+    metric = Metric(name, higher, takes)
     return _Known(metric, TARGET_KINDS, partial(_call_users_own, function=function, metric=metric))
 
 

@@ -145,7 +145,7 @@ def time_blocks(moments: np.ndarray, groups: Sequence[int] | np.ndarray, *, num_
 
 
 def own_folds(cells: Sequence[str], column: str, *, num_folds: int) -> np.ndarray:
-    """(N,) int fold numbers: the distinct cells in order (by value if all are integers) are the folds 0, 1, …"""
+    """(N,) int fold numbers: the distinct cells in order (by value if all are numbers) are the folds 0, 1, …"""
     values = sorted_classes(cells)
     if "" in values:
         raise ValueError(

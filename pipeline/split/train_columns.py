@@ -15,6 +15,7 @@ from pipeline.base.files import made_by, read_cells
 from pipeline.base.texts import Texts
 
 IMAGE_ID = "image_id"
+EXIF = "%Y:%m:%d %H:%M:%S"  # of which pandas, left alone, reads the time of day
 
 
 def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, Texts]:
@@ -74,7 +75,7 @@ def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
 def _moments(cells: Sequence[str]) -> list[Any]:
     """As the first kind of number or date that reads all cells, else the one that reads most; None where it fails."""
     best: list[Any] = [None] * len(cells)
-    for read in (_numbers, _dates("ISO8601"), _dates(None), _dates(None, day_first=True)):
+    for read in (_numbers, _dates("ISO8601"), _dates(EXIF), _dates(None), _dates(None, day_first=True)):
         best = max(best, read(cells), key=lambda found: sum(moment is not None for moment in found))
         if all(moment is not None for moment in best):
             break
@@ -106,7 +107,8 @@ def _dates(form: str | None, *, day_first: bool = False) -> Callable[[Sequence[s
                 pandas.Series(cells, dtype=object), format=form, errors="coerce", utc=True, dayfirst=day_first
             )
         return [
-            moment if moment is not pandas.NaT and re.search(r"\d", cell) else None  # "now" and "may" are no dates
+            # "now" and "may" are no dates, nor is what pandas gives the year 1, as it saw none in it
+            moment if moment is not pandas.NaT and re.search(r"\d", cell) and moment.year > 1 else None
             for moment, cell in zip(found, cells, strict=True)
         ]
 

@@ -86,9 +86,18 @@ def _places(asked: Asked) -> tuple[int, list[int]]:
 
 
 def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
-    """Row id -> cells of the value columns, for a submission that has the header that is `asked`."""
-    at, places = _places(asked)
-    return {row[at]: tuple(row[place] for place in places) for row in parse_table(content)[1]}
+    """Row id -> cells of the value columns, for a submission that has the header that is `asked`.
+
+    Raises ValueError for rows that are not as long as the header, and for an id that is there twice.
+    """
+    (header, rows), (at, places) = parse_table(content), _places(asked)
+    ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
+    if ragged:
+        raise ValueError(f"{len(ragged)} lines have not the header's {len(header)} cells, first {ragged[:NUM_SHOWN]}")
+    twice = [row_id for row_id, count in Counter(row[at] for row in rows).items() if count > 1]
+    if twice:
+        raise ValueError(f"{len(twice)} ids are there twice, first {twice[:NUM_SHOWN]}")
+    return {row[at]: tuple(row[place] for place in places) for row in rows}
 
 
 def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked) -> Answers:
