@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 from pipeline import __main__ as command
+from pipeline.commands.comparison import revision_of
 from pipeline.leaderboard import judgement
 from pipeline.leaderboard import ledger as ledger_module
 from pipeline.leaderboard.ledger import COLUMNS, Entry, Ledger, description
@@ -231,6 +232,16 @@ def test_git_lets_the_ledger_through_and_it_does_not_make_the_tree_dirty(reposit
     trees = [entry.git_tree for entry in ledger.submissions()]
     assert trees == ["clean", "clean", "changed: params.yaml"]
     assert ledger.submissions()[-1].git_commit == git(repository, "rev-parse", "HEAD")
+
+
+def test_the_run_of_a_file_that_was_made_elsewhere_is_said_to_be_another(repository):
+    """What `show ROW` would compare is the run of that commit, whatever was sent."""
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
+    for made in (receipt(0.9), receipt(0.9, sha256="cd" * 32)):
+        intend(ledger, receipt=made)
+    [own, others] = [revision_of(entry, repository) for entry in ledger.submissions()]
+    assert own == (git(repository, "rev-parse", "HEAD"), ())
+    assert others[0] == own[0] and "row 2 is a file that the run of that commit did not make" in others[1][0]
 
 
 def test_a_dvc_lock_that_was_never_committed_is_no_clean_tree(repository):
