@@ -374,6 +374,7 @@ def test_final_two_are_best_cv_and_best_public_inside_the_noise_in_the_metrics_d
 def test_a_file_is_judged_once_at_its_newest_place_and_each_notebook_by_itself():
     first, second, again = entry(1, 0.8), entry(2, 0.9), dataclasses.replace(entry(3, 0.8), sha256=entry(1, 0.8).sha256)
     assert judgement.judged([first, second, again]) == [second, again]
+    assert judgement.judged([first, dataclasses.replace(second, status="intended")]) == [first], "it may never arrive"
     about = "try (notebook me/it version 1, data set version 1, bundle {0}{0}, script {0}{0})"
     notebooks = [dataclasses.replace(first, number=at, message=about.format(f"{at:06x}")) for at in (1, 2)]
     assert judgement.judged(notebooks) == notebooks, "the same public answers, other models"
