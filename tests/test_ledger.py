@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT
 
 from pipeline import __main__ as command
+from pipeline.commands.comparison import revision_of
 from pipeline.leaderboard import judgement
 from pipeline.leaderboard import ledger as ledger_module
 from pipeline.leaderboard.ledger import COLUMNS, Entry, Ledger, description
@@ -233,6 +234,16 @@ def test_git_lets_the_ledger_through_and_it_does_not_make_the_tree_dirty(reposit
     assert ledger.submissions()[-1].git_commit == git(repository, "rev-parse", "HEAD")
 
 
+def test_the_run_of_a_file_that_was_made_elsewhere_is_said_to_be_another(repository):
+    """What `show ROW` would compare is the run of that commit, whatever was sent."""
+    ledger = Ledger(repository / "submissions" / "ledger.csv")
+    for made in (receipt(0.9), receipt(0.9, sha256="cd" * 32)):
+        intend(ledger, receipt=made)
+    [own, others] = [revision_of(entry, repository) for entry in ledger.submissions()]
+    assert own == (git(repository, "rev-parse", "HEAD"), ())
+    assert others[0] == own[0] and "row 2 is a file that the run of that commit did not make" in others[1][0]
+
+
 def test_a_dvc_lock_that_was_never_committed_is_no_clean_tree(repository):
     git(repository, "rm", "-q", "--cached", "dvc.lock")
     git(repository, "commit", "-qm", "lock gone")
@@ -363,6 +374,7 @@ def test_final_two_are_best_cv_and_best_public_inside_the_noise_in_the_metrics_d
 def test_a_file_is_judged_once_at_its_newest_place_and_each_notebook_by_itself():
     first, second, again = entry(1, 0.8), entry(2, 0.9), dataclasses.replace(entry(3, 0.8), sha256=entry(1, 0.8).sha256)
     assert judgement.judged([first, second, again]) == [second, again]
+    assert judgement.judged([first, dataclasses.replace(second, status="intended")]) == [first], "it may never arrive"
     about = "try (notebook me/it version 1, data set version 1, bundle {0}{0}, script {0}{0})"
     notebooks = [dataclasses.replace(first, number=at, message=about.format(f"{at:06x}")) for at in (1, 2)]
     assert judgement.judged(notebooks) == notebooks, "the same public answers, other models"

@@ -89,6 +89,13 @@ def test_what_is_no_truth_of_a_format_says_why(tmp_path, capsys, kind, solution,
     assert f"cannot be used: {said}" in summary(tmp_path, kind, capsys, solution=solution)
 
 
+def test_a_solution_that_is_not_there_is_said(tmp_path, capsys):
+    summary(tmp_path, "label", capsys)
+    words = ["--scores", tmp_path / "scores.json", "--competition", tmp_path, "--solution", tmp_path / "typo.csv"]
+    command.main(["summary", str(tmp_path / "sent.csv"), *map(str, words)])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("unknown: " + str(tmp_path / "typo.csv is not there"))
+
+
 @pytest.mark.parametrize("test_ids", ["1\n", "1\n2\n3\n"])
 def test_a_submission_of_other_test_images_than_ingest_read_has_no_score(tmp_path, capsys, test_ids):
     line = summary(tmp_path, "label", capsys, test_ids=test_ids, solution="id,label\n1,cat\n2,dog\n")

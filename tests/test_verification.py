@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from conftest import Workplace
 
 from pipeline import __main__ as command
@@ -107,17 +108,38 @@ def test_what_dvc_recorded_is_compared(copied):
         command.main(["verify"])
 
 
-def test_a_lock_that_lacks_a_stage_is_no_record_of_the_run(copied, capsys):
-    """As a merge of dvc.lock, or an edit, may leave it."""
+def write_lock(copied, without=(), params=None):
+    """A dvc.lock that records all files of the run but some, as of one stage."""
     files = [path for folder in ("data", "submissions") for path in copied.path(folder).rglob("*") if path.is_file()]
-    outs = [{"path": path.relative_to(copied.root).as_posix(), "md5": md5_of(path)} for path in files]
-    copied.path("dvc.lock").write_text(json.dumps({"stages": {"all": {"outs": outs}}}))
+    names = [path.relative_to(copied.root).as_posix() for path in files]
+    outs = [{"path": name, "md5": md5_of(copied.path(name))} for name in names if name not in without]
+    stage = {"outs": outs, "params": {"params.yaml": params or {}}}
+    copied.path("dvc.lock").write_text(json.dumps({"stages": {"all": stage}}))
+
+
+def test_a_lock_that_lacks_a_stage_is_no_record_of_the_run(copied, capsys):
+    """As a merge of dvc.lock, an edit, or DVC killed while it wrote it may leave it."""
+    write_lock(copied)
     command.main(["verify"])
-    assert f"{len(outs)} outputs as DVC recorded them" in capsys.readouterr().out
-    kept = [out for out in outs if out["path"] not in ("data/test/1.npz", "data/oof/1.npz")]
-    copied.path("dvc.lock").write_text(json.dumps({"stages": {"all": {"outs": kept}}}))
+    assert "outputs as DVC recorded them" in capsys.readouterr().out
+    write_lock(copied, without=("data/test/1.npz", "data/oof/1.npz"))
+    said = r"does not record 2 of 23 files of the run, first \['data/oof/1.npz', 'data/test/1.npz'\]"
+    with pytest.raises(ValueError, match=said):
+        command.main(["verify"])
+    for content in ("", "schema: '2.0'\n", "stages:\n"):
+        copied.path("dvc.lock").write_text(content)
+        with pytest.raises(ValueError, match="does not record 23 of 23 files"):
+            command.main(["verify"])
+
+
+def test_a_run_of_other_parameters_is_not_the_one_that_is_asked_for(copied):
+    params = yaml.safe_load(copied.path("params.yaml").read_text())
+    write_lock(copied, params={"split": params["split"], "train": params["train"]})
+    command.main(["verify"])
+    params["train"]["epochs"] += 1
+    copied.path("params.yaml").write_text(yaml.safe_dump(params))
     with pytest.raises(
-        ValueError, match=r"does not record 2 of 23 files of the run, first \['data/oof/1.npz', 'data/te"
+        ValueError, match=r"other parameters: params.yaml: train.epochs is 7, all ran with 6 .*, 1 in all"
     ):
         command.main(["verify"])
 

@@ -13,7 +13,7 @@ from pipeline.base.params import load_params
 from pipeline.commands import places
 from pipeline.commands.member_source import run_files
 from pipeline.competition.schema import Dealt, Schema
-from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.ledger import Entry, Ledger
 from pipeline.leaderboard.restore import find_source
 from pipeline.panels.run import CURVE_COLUMNS
 from pipeline.report.page import report_page
@@ -55,8 +55,7 @@ def compared_runs(
 def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt) -> Compared:
     named, doubts = source, tuple[str, ...]()
     if source.isdigit() or source.startswith("fb-"):  # a row or a token of the ledger
-        found_there = find_source(ledger.find(source), root)
-        named, doubts = found_there.commit, found_there.doubts
+        named, doubts = revision_of(ledger.find(source), root)
     with run_files(named, root, NEEDED) as found:
         probs = read_run_oof(
             source, target=found.path("target"), folds=found.path("folds"), oof=found.path("oof"),
@@ -73,6 +72,15 @@ def _read(source: str, ledger: Ledger, root: Path, schema: Schema, dealt: Dealt)
     members = (params.get("blend") or {}).get("members") or ()
     alone = [f"without {len(members)} members of its blend"] if members else []
     return Compared(source, "; ".join([found.about, *alone, *doubts]), decided, scores, curves, params)
+
+
+def revision_of(entry: Entry, root: Path) -> tuple[str, tuple[str, ...]]:
+    """(the commit of a submission's run, what cannot be known of it, or is another's, in sentences)."""
+    found = find_source(entry, root)
+    if entry.cv_score is None:  # the receipt was not about it
+        another = f"row {entry.number} is a file that the run of that commit did not make (made elsewhere, or edited)"
+        return found.commit, (*found.doubts, another)
+    return found.commit, found.doubts
 
 
 def difference_words(first: Compared, second: Compared, metric: str) -> str:

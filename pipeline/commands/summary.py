@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the lines; a solution that is not there is passed over."""
+    """Print the lines."""
     if not args.scores.is_file() or not args.submission.is_file():
         raise ValueError(f"{args.scores} or {args.submission} is not there yet; run `dvc repro` first")
     with made_by("-s evaluate", args.scores):
@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> None:
     console.say(f"submission        {args.submission}")
     if places.PAGE.is_file():
         console.say(f"page              {places.PAGE}")
-    if args.solution is not None and args.solution.is_file():
+    if args.solution is not None and not args.solution.is_file():
+        console.say(f"leaderboard       unknown: {args.solution} is not there")
+    elif args.solution is not None:
         image_ids = list(read_test_ids(args.competition / "test.csv"))
         console.say(f"leaderboard       {_leaderboard(args.submission, args.solution, image_ids, schema)}")
 

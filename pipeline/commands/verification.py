@@ -12,6 +12,7 @@ from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
+from pipeline.leaderboard.restore import other_params
 from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
 from pipeline.scoring.decision import choose_decision, read_decision
 from pipeline.scoring.fold_predictions import gather_oof, written_submission
@@ -137,11 +138,15 @@ def _submission(places: Places, due: bytes) -> str:
 
 
 def _recorded(places: Places, folds: Sequence[str]) -> str:
-    """Every output that DVC recorded, against the MD5 it recorded; what evaluate read of the metric's code, too."""
+    """Every output and parameter that DVC recorded, against what is there; what evaluate read of a metric's code, too.
+
+    Whether the archive or the code were changed since is DVC's to say (`dvc status`).
+    """
     lock, metric = places.lock, places.metric
     if not lock.is_file():
         return f"no {lock}: outputs are not compared with what DVC recorded"
-    stages: Mapping[str, Any] = read_yaml(lock.read_text(encoding="utf-8"))["stages"]
+    found = read_yaml(lock.read_text(encoding="utf-8"))
+    stages: Mapping[str, Any] = (found.get("stages") if isinstance(found, dict) else None) or {}
     outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
     of_metric = [dep for dep in stages.get("evaluate", {}).get("deps", []) if lock.parent / dep["path"] == metric]
     for dep in of_metric:
@@ -156,7 +161,10 @@ def _recorded(places: Places, folds: Sequence[str]) -> str:
                 raise ValueError(f"your own file was edited since ingest read it ({path}); run `dvc repro`")
             raise ValueError(f"{path} was altered since {stage} made it; run `dvc repro -f -s {stage}`")
     _refuse_unrecorded(places, folds, {(lock.parent / out["path"]).resolve() for _, out in outs})
-    return f"{len(outs)} outputs as DVC recorded them"
+    others = other_params(stages, lock.parent)
+    if others:
+        raise ValueError(f"the run is of other parameters: {others[0]}, {len(others)} in all; run `dvc repro`")
+    return f"{len(outs)} outputs as DVC recorded them, of these parameters"
 
 
 def _refuse_unrecorded(places: Places, folds: Sequence[str], recorded: Collection[Path]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.leaderboard.ledger import FAILED, Entry
+from pipeline.leaderboard.ledger import FAILED, INTENDED, Entry
 from pipeline.scoring.metrics import metric_named
 
 MIN_FOR_CORRELATION = 3
@@ -51,7 +51,8 @@ def judged(entries: Sequence[Entry]) -> list[Entry]:
     Each file once, but of every notebook its own, as the hidden images tell apart those with the same public answers;
     and only those of the newest one's metric: scores of two metrics cannot be compared.
     """
-    arrived = [entry for entry in entries if entry.status not in (FAILED, "error") and entry.cv_score is not None]
+    lost = (INTENDED, FAILED, "error")  # of an intent nobody knows yet whether it arrived
+    arrived = [entry for entry in entries if entry.status not in lost and entry.cv_score is not None]
     same = [entry for entry in arrived if entry.metric == arrived[-1].metric]
     once = {(entry.sha256, entry.notebook): entry for entry in same}
     return sorted(once.values(), key=lambda entry: entry.number)

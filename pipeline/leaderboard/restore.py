@@ -184,7 +184,7 @@ def _causes(lock: Mapping[str, Any], folder: Path, *, made_again: bool) -> list[
         for path, md5 in _recorded_files(lock).items()
         if path not in passed_over and (folder / path).is_file() and md5_of(folder / path) != md5
     ]
-    return causes + _param_causes(lock, folder)
+    return causes + other_params(lock, folder)
 
 
 def _kind(path: str, written: bool) -> str:
@@ -193,14 +193,19 @@ def _kind(path: str, written: bool) -> str:
     return "a result, damaged in the cache or never committed" if written else "the organiser's files: images or tables"
 
 
-def _param_causes(lock: Mapping[str, Any], folder: Path) -> list[str]:
+def other_params(lock: Mapping[str, Any], folder: Path) -> list[str]:
+    """Parameters that are not in `folder` what a stage of dvc.lock ran with."""
     causes = []
     for stage, found in lock.items():
         for name, recorded in found.get("params", {}).items():
             present = read_yaml((folder / name).read_text(encoding="utf-8")) if (folder / name).is_file() else {}
-            for key, value in recorded.items():
-                if _looked_up(present, key) != value:
-                    causes.append(f"{name}: {key} is {_looked_up(present, key)}, {stage} ran with {value} (parameters)")
+            for key, then in recorded.items():
+                now = _looked_up(present, key)
+                pairs = {key: (now, then)}
+                if isinstance(now, dict) and isinstance(then, dict):  # a whole section
+                    pairs = {f"{key}.{part}": (now.get(part), then.get(part)) for part in now | then}
+                others = ((part, *pair) for part, pair in pairs.items() if pair[0] != pair[1])
+                causes += [f"{name}: {part} is {one}, {stage} ran with {two} (parameters)" for part, one, two in others]
     return causes
 
 
