@@ -48,7 +48,7 @@ def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema:
     """The score, in words, or why there is none."""
     sent, known = submission.read_bytes(), solution.read_bytes()
     try:
-        if parse_table(sent)[0] != parse_table(known)[0]:
+        if parse_table(sent, schema.submission)[0] != parse_table(known, schema.submission)[0]:
             return f"unknown: {solution} has other columns than {submission}"
         predicted, truth = value_cells(sent, schema), value_cells(known, schema)
         if set(predicted) != set(truth):

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.base.files import made_by, read_json, read_table, write_json
 from pipeline.base.texts import Texts
+from pipeline.competition.make import PLAIN, Make
 
 TRAIN_COLUMNS = ("image_id", "label")
 OWN_GROUP = "own_group"  # column of a file of corrections, which split.group may name
@@ -76,6 +77,7 @@ class SubmissionFormat:
     most: int = 0  # of `ranked`: labels in a cell at most
     whole: bool = False  # of `columns` and `long`: 0 or 1 instead of probabilities
     may_be_empty: bool = False  # of `list`: an image may have no label
+    make: Make = PLAIN  # how the file is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,9 @@ def read_schema(path: Path) -> Schema:
                 **found
                 | {
                     "target": Target(**_tuples(found["target"])),
-                    "submission": SubmissionFormat(**_tuples(found["submission"])),
+                    "submission": SubmissionFormat(
+                        **_tuples(found["submission"]) | {"make": Make(**_tuples(found["submission"].get("make", {})))}
+                    ),
                 }
             )
         except (AttributeError, KeyError, TypeError) as error:

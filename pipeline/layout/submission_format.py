@@ -28,6 +28,7 @@ EMPTY_WORDS = (
     "prob", "probs", "probability", "p", "proba", "score", "scores", "pred", "preds", "prediction", "predictions",
     "predicted", "label", "labels", "target", "targets", "class", "classes", "category", "value", "confidence", "conf",
     "is", "has", "id", "of", "the", "output", "result", "answer", "expected", "likelihood", "y", "percent", "status",
+    "column",
 )  # fmt: skip
 # what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
 CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")

@@ -1,24 +1,19 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
-import contextlib
-import csv
 import hashlib
-import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from typing import Any
 
-from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list
+from pipeline.competition.make import BOM, CSV, MARK_NAMES, content_of, outside_quotes, rows_of
 from pipeline.competition.schema import SubmissionFormat
 from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
-BOM = "\ufeff".encode()
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
@@ -53,12 +48,13 @@ class Check:
 
 
 def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence[str]]) -> bytes:
-    """The sample's rows, order and columns, value columns filled; its BOM and newline style kept.
+    """The sample's rows, order and columns, value columns filled; its make, BOM and newline style kept.
 
     cells_of: row id -> the cells of the value columns. Raises ValueError for an id of the sample without prediction,
     or a prediction for no row.
     """
-    header, rows = parse_table(sample)
+    submission = asked.submission
+    header, rows = parse_table(sample, submission)
     at, places = _places(asked)
     row_ids = [row[at] for row in rows]
     missing = [row_id for row_id in row_ids if row_id not in cells_of]
@@ -72,9 +68,15 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
     for row in rows:
         cells = list(row)
         for place, cell in zip(places, cells_of[row[at]], strict=True):
-            cells[place] = cell
+            cells[place] = _pointed(cell, ".", submission)
         filled.append(cells)
-    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, _newline(sample))
+    return content_of(header, filled, submission.make, like=sample, separator=submission.separator)
+
+
+def _pointed(cell: str, point: str, submission: SubmissionFormat) -> str:
+    """The cell of a value column with the other mark for its decimals: the sample's for `.`, `.` for the sample's."""
+    decimal = submission.make.decimal
+    return cell if decimal == "." else cell.replace(point, decimal if point == "." else ".")
 
 
 def _places(asked: Asked) -> tuple[int, list[int]]:
@@ -87,8 +89,14 @@ def _places(asked: Asked) -> tuple[int, list[int]]:
 
 def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
     """Row id -> cells of the value columns, for a submission that has the header that is `asked`."""
+    return {row_id: tuple(cells) for row_id, cells in _cells_of(parse_table(content, asked.submission)[1], asked)}
+
+
+def _cells_of(rows: Sequence[Sequence[str]], asked: Asked) -> list[tuple[str, list[str]]]:
+    """(row id, its value cells, with a point for decimals) of each row."""
     at, places = _places(asked)
-    return {row[at]: tuple(row[place] for place in places) for row in parse_table(content)[1]}
+    decimal = asked.submission.make.decimal
+    return [(row[at], [_pointed(row[place], decimal, asked.submission) for place in places]) for row in rows]
 
 
 def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked) -> Answers:
@@ -97,35 +105,15 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     return read_answers(value_cells(content, asked), image_ids, asked)
 
 
-def plain_sample(content: bytes, header: tuple[str, ...], rows: Callable[[], Iterable[tuple[str, ...]]]) -> bytes:
-    """A sample submission as UTF-8 CSV with commas: `content` where it is that and no more, else its table written so.
-
-    header, rows: how `content` was read.
-    """
-    with contextlib.suppress(UnicodeDecodeError, csv.Error):
-        found = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        if all(tuple(row or ()) == own for row, own in zip_longest(found, chain([header], rows()))):
-            return content
-    return table_bytes(header, rows(), _newline(content.replace(b"\0", b"")))
-
-
-def _newline(content: bytes) -> str:
-    return "\r\n" if b"\r\n" in outside_quotes(content) else "\n"
-
-
-def outside_quotes(content: bytes) -> bytes:
-    """The CSV less its quoted cells, in which newlines end no row."""
-    return re.sub(rb'"[^"]*"', b"", content) if b'"' in content else content
-
-
-def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text, BOM dropped. Raises ValueError for what is not UTF-8 CSV."""
+def parse_table(content: bytes, submission: SubmissionFormat) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text, BOM dropped. Raises ValueError for what is not of the sample's make."""
+    make = submission.make
     try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"not a UTF-8 CSV: {error}") from error
+        lines = list(rows_of(content, make, submission.columns, submission.separator))
+    except ValueError as error:
+        raise ValueError(f"not {'made as the sample is' if make.words else 'a UTF-8 CSV'}: {error}") from error
     if not lines:
-        raise ValueError("not a CSV: the file is empty")
+        raise ValueError("the file is empty")
     return lines[0], lines[1:]
 
 
@@ -156,15 +144,15 @@ def verdict(
     test images that are missing or cannot be read, which `ingest` was allowed to pass.
     """
     try:
-        header, rows = parse_table(content)
+        header, rows = parse_table(content, asked.submission)
     except ValueError as error:
-        return [Check("encoding", True, 1, (str(error),), "write it as UTF-8 CSV, cells separated by commas")]
-    checks = _file_checks(content, sample, header, rows)
+        return [Check("encoding", True, 1, (str(error),), f"write it as {_made(asked.submission)}")]
+    checks = _file_checks(content, sample, header, rows, asked.submission)
     if _is_refused(checks):
         return checks
-    _, sample_rows = parse_table(sample)
+    _, sample_rows = parse_table(sample, asked.submission)
     at, places = _places(asked)
-    cells_of = {row[at]: [row[place] for place in places] for row in rows}
+    cells_of = dict(_cells_of(rows, asked))
     checks += _id_checks([row[at] for row in rows], [row[at] for row in sample_rows])
     checks += _cell_checks(cells_of, asked)
     checks += _untouched_checks(rows, sample_rows, {at, *places})
@@ -194,40 +182,49 @@ def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, ref
     return Check(check, refused, len(offenders), tuple(offenders[:NUM_SHOWN]), remedy, seen)
 
 
-def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
-    sample_header, sample_rows = parse_table(sample)
-    marks = ["EF BB BF"] if content.startswith(BOM) and not sample.startswith(BOM) else []
-    zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
-    ends = outside_quotes(content)
-    bare = ends.replace(b"\r\n", b"")
-    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in ends and b"\n" in bare) else []
+def _made(submission: SubmissionFormat) -> str:
+    words = submission.make.words
+    return f"the sample is: {words}" if words else "UTF-8 CSV, cells separated by commas"
+
+
+def _file_checks(
+    content: bytes, sample: bytes, header: list[str], rows: list[list[str]], submission: SubmissionFormat
+) -> list[Check]:
+    make = submission.make
+    sample_header, sample_rows = parse_table(sample, submission)
+    text, sample_text = content.decode(make.encoding), sample.decode(make.encoding)
+    marks = ["U+FEFF"] if text.startswith(BOM) and not sample_text.startswith(BOM) else []
+    zeros = [f"at letter {text.index(chr(0))}"] if "\0" in text else []
+    ends = outside_quotes(text) if make.form == CSV else ""
+    bare = ends.replace("\r\n", "")
+    mixed = [r"\r and \n"] if "\r" in bare or ("\r\n" in ends and "\n" in bare) else []
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
     size = f"{len(content):,} bytes"
     return [
-        _looked("encoding", [], "", seen=f"UTF-8, {size}"),
-        _looked("byte order mark", marks, "write UTF-8 without BOM, as the sample is", seen=size),
+        _looked("encoding", [], "", seen=f"{make.words or 'UTF-8'}, {size}"),
+        _looked("byte order mark", marks, "write it without BOM, as the sample is", seen=size),
         _looked("NUL bytes", zeros, "write the file again", seen=size),
         _looked("mixed newlines", mixed, "use one newline style", seen=size),
-        _header_check(header, sample_header),
+        _header_check(header, sample_header, submission),
         _looked(
             "cells in a row",
             ragged,
-            f"the header has {len(header)}; quote cells that hold commas",
+            f"the header has {len(header)}; quote cells that hold {MARK_NAMES.get(make.mark, 'commas')}",
             seen=f"{len(rows):,} rows",
         ),
         _looked("number of rows", length, "one row for each of its ids", seen=f"{len(rows):,} rows"),
     ]
 
 
-def _header_check(header: list[str], sample_header: list[str]) -> Check:
+def _header_check(header: list[str], sample_header: list[str], submission: SubmissionFormat) -> Check:
     wrong = [] if header == sample_header else [f"{header}, the sample has {sample_header}"]
     extra = [column for column in header if column not in sample_header]
     cause = ""
     if extra and extra[0] in ("", "Unnamed: 0"):
         cause = "an index column was written (pandas: index=False); "
     elif len(header) == 1 < len(sample_header):
-        cause = "separate cells by commas; "
+        cause = f"write it as {_made(submission)}; "
     remedy = f"{cause}use the sample's columns in its order"
     return _looked("header", wrong, remedy, seen=f"{len(header):,} columns")
 

@@ -165,7 +165,10 @@ def _read(
                 _refuse_answers_alone(name, text)
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
-        return (read_pixels(name, text) if are_rows else None) or read_delimited(name, text, header)
+        is_sample = _kind_of(name) == SAMPLE
+        return (read_pixels(name, text) if are_rows else None) or read_delimited(
+            name, text, header, is_image=is_image, may_lack_header=is_sample
+        )
     except ValueError:
         if suffix in LISTS and _kind_of(name) is None:
             return None
