@@ -186,6 +186,12 @@ KINDS = {
     "labels joined by a mark that names have too": Kind(
         files(["oak", "elm", "oak+elm", "fir", "elm+fir"], ["elm"]), WORDS, ("oak",), asks=("delimiter: '+'", "delimiter: none"), stops="may be lists of labels and may be names",
     ),
+    "labels joined by a hyphen that never stand alone": Kind(
+        files(["elm-oak", "fir-oak", "elm-fir"], ["elm-oak", "fir-oak"]), WORDS, ("oak",), asks=("delimiter: '-'", "delimiter: none"), stops="may be lists of labels and may be names",
+    ),
+    "labels joined by a hyphen, the sample names each": Kind(
+        files(["elm-oak", "fir-oak", "elm-fir"], [(0.5, 0.5, 0.5)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0")
+    ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),

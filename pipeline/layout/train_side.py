@@ -307,15 +307,26 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         cells = table.column(columns[0]).distinct()
         found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
-            marks = [mark for mark in (*MARKS, *DOUBTFUL_MARKS) if any(mark in cell for cell in cells)]
-            raise context.stop(
-                f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
-                "labels and may be names that share words; choose one:",
-                [setting_line("delimiter", mark, "several labels an image") for mark in marks]
-                + [setting_line("delimiter", NONE, "each cell is one label")],
-            )
+            raise _list_or_name(context, table, columns[0])
         delimiter = found or NONE
     return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=context.names_of_classes())
+
+
+def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
+    """Asks which mark parts labels, if any: with how many labels these then are."""
+    cells = table.column(column).distinct()
+    lines = []
+    for mark in (*MARKS, *DOUBTFUL_MARKS):
+        if any(mark in cell for cell in cells):
+            labels = sorted({label for cell in cells for label in split_list(cell, mark)})
+            what = f"several labels an image: {len(labels):,}, such as {', '.join(labels[:3])}"
+            lines.append(setting_line("delimiter", mark, what))
+    lines.append(setting_line("delimiter", NONE, f"each cell is one label: {len(cells):,}"))
+    return context.stop(
+        f"cells of {column!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of labels and "
+        "may be names that share words; choose one:",
+        lines,
+    )
 
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
