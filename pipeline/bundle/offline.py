@@ -299,7 +299,7 @@ def _image_ids(sample: bytes, schema: Schema) -> list[str]:
     header, rows = parse_table(sample, schema.submission)
     if tuple(header) != schema.submission.columns:
         raise ValueError(f"the sample has the columns {header}, the models were made for {schema.submission.columns}")
-    row_ids = [row[header.index(schema.submission.id_column)] for row in rows]
+    row_ids = list(map(schema.submission.row_id, rows))
     if schema.submission.kind != "long":
         return row_ids
     ends = [schema.submission.separator + suffix for suffix in schema.submission.suffixes]

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -78,6 +79,19 @@ class SubmissionFormat:
     whole: bool = False  # of `columns` and `long`: 0 or 1 instead of probabilities
     may_be_empty: bool = False  # of `list`: an image may have no label
     make: Make = PLAIN  # how the file is written
+    id_columns: tuple[str, ...] = ()  # where the id stands in several: these, with `joint` between their cells
+    joint: str = ""
+
+    @cached_property
+    def id_places(self) -> tuple[int, ...]:
+        """Where in a row its id stands."""
+        return tuple(map(self.columns.index, self.id_columns or (self.id_column,)))
+
+    def row_id(self, row: Sequence[str]) -> str:
+        """The id of a row; it may stand as a whole in the first of several columns, the others empty."""
+        if len(self.id_places) == 1:
+            return row[self.id_places[0]]
+        return self.joint.join(filter(None, (row[place] for place in self.id_places)))
 
 
 @dataclass(frozen=True, kw_only=True)

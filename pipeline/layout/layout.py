@@ -47,6 +47,7 @@ from pipeline.tables.image_names import (
     undecoded_line,
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
+from pipeline.tables.joint_ids import joint_ids, with_joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
 from pipeline.tables.table_files import read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
@@ -205,7 +206,11 @@ def _find_what_is_asked(context: Context) -> None:
             found = find_matches(table, context.index, role="test", columns=[column])
             return found[0].num_found if found else 0
 
-        context.sample = read_sample(table, context.overrides.id_column, num_images)
+        context.sample = read_sample(
+            table, context.overrides.id_column, num_images, lambda: joint_ids(table, context.index)
+        )
+        if context.sample.joint:
+            context.notes.append(f"ids of {name}: {context.sample.id_column}, together the name of an image")
         context.long = _long(context, context.sample)
 
 
@@ -223,7 +228,7 @@ def _long(context: Context, sample: Sample) -> LongIds | None:
 def _follow_test_table(context: Context) -> None:
     """Where the sample shows a few of the test table's ids: all of them are asked for, if the user says so."""
     sample, table = context.sample, context.test_table
-    if sample is None or table is None or context.long is not None:
+    if sample is None or table is None or context.long is not None or sample.joint:
         return
     ids = set(sample.ids())
     column = next((name for name in table.header if name and ids <= set(table.column(name))), None)
@@ -253,7 +258,7 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
-        table = _all_named(without_index(table))
+        table = with_joint_ids(_all_named(without_index(table)), context.index)
         train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
 

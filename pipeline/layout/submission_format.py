@@ -128,6 +128,8 @@ def submission_demands(known: Known) -> Demands:
     submission = SubmissionFormat(
         kind=form,
         id_column=known.sample.id_column if known.sample else known.header[0],
+        id_columns=known.sample.joint.columns if known.sample and known.sample.joint else (),
+        joint=known.sample.joint.mark if known.sample and known.sample.joint else "",
         columns=tuple(known.header),
         value_columns=tuple(known.values),
         classes=class_of,

@@ -182,7 +182,7 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     names = context.asked()
     cells = context.sample_cells()
     parts = _part_columns(context, table)
-    taken = taken | parts | ({context.sample.id_column} if context.sample else set())
+    taken = taken | parts | (context.sample.id_columns if context.sample else set())
     fewer = WITHOUT_COLUMN in context.overrides.allow
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
@@ -287,7 +287,7 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
-    asked = context.test_columns() | ({context.sample.id_column} if context.sample else set())
+    asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
 

@@ -136,7 +136,7 @@ def blank_sample(asked: Asked, image_ids: Sequence[str]) -> bytes:
         ids = [f"{image_id}{submission.separator}{suffix}" for image_id in image_ids for suffix in submission.suffixes]
     else:
         ids = list(image_ids)
-    at = submission.columns.index(submission.id_column)
+    at = submission.id_places[0]
     rows = [["" if place != at else row_id for place in range(len(submission.columns))] for row_id in ids]
     return content_of(submission.columns, rows, submission.make, separator=submission.separator)
 

@@ -55,8 +55,8 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
     """
     submission = asked.submission
     header, rows = parse_table(sample, submission)
-    at, places = _places(asked)
-    row_ids = [row[at] for row in rows]
+    places = _places(asked)
+    row_ids = list(map(submission.row_id, rows))
     missing = [row_id for row_id in row_ids if row_id not in cells_of]
     strangers = sorted(set(cells_of) - set(row_ids))
     if missing or strangers:
@@ -67,7 +67,7 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
     filled = []
     for row in rows:
         cells = list(row)
-        for place, cell in zip(places, cells_of[row[at]], strict=True):
+        for place, cell in zip(places, cells_of[submission.row_id(row)], strict=True):
             cells[place] = _pointed(cell, ".", submission)
         filled.append(cells)
     return content_of(header, filled, submission.make, like=sample, separator=submission.separator)
@@ -79,12 +79,9 @@ def _pointed(cell: str, point: str, submission: SubmissionFormat) -> str:
     return cell if decimal == "." else cell.replace(point, decimal if point == "." else ".")
 
 
-def _places(asked: Asked) -> tuple[int, list[int]]:
-    """(position of the id column, positions of the value columns)."""
-    submission = asked.submission
-    return submission.columns.index(submission.id_column), [
-        submission.columns.index(column) for column in submission.value_columns
-    ]
+def _places(asked: Asked) -> list[int]:
+    """Positions of the value columns."""
+    return [asked.submission.columns.index(column) for column in asked.submission.value_columns]
 
 
 def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
@@ -94,9 +91,9 @@ def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
 
 def _cells_of(rows: Sequence[Sequence[str]], asked: Asked) -> list[tuple[str, list[str]]]:
     """(row id, its value cells, with a point for decimals) of each row."""
-    at, places = _places(asked)
-    decimal = asked.submission.make.decimal
-    return [(row[at], [_pointed(row[place], decimal, asked.submission) for place in places]) for row in rows]
+    places, submission = _places(asked), asked.submission
+    decimal = submission.make.decimal
+    return [(submission.row_id(row), [_pointed(row[place], decimal, submission) for place in places]) for row in rows]
 
 
 def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked) -> Answers:
@@ -151,11 +148,11 @@ def verdict(
     if _is_refused(checks):
         return checks
     _, sample_rows = parse_table(sample, asked.submission)
-    at, places = _places(asked)
+    places, row_id = _places(asked), asked.submission.row_id
     cells_of = dict(_cells_of(rows, asked))
-    checks += _id_checks([row[at] for row in rows], [row[at] for row in sample_rows])
+    checks += _id_checks(list(map(row_id, rows)), list(map(row_id, sample_rows)))
     checks += _cell_checks(cells_of, asked)
-    checks += _untouched_checks(rows, sample_rows, {at, *places})
+    checks += _untouched_checks(rows, sample_rows, {*asked.submission.id_places, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
     checks += _spelling_checks(sample_rows, asked)
     checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
@@ -427,7 +424,7 @@ def _spelling_checks(sample_rows: list[list[str]], asked: Asked) -> list[Check]:
     submission, classes = asked.submission, set(asked.target.classes)
     if submission.kind not in ("label", "list", "ranked"):
         return []
-    _, places = _places(asked)
+    places = _places(asked)
     cells = {row[place] for row in sample_rows for place in places}
     labels = {label for cell in cells for label in _labels_of(cell, submission)}
     strange = sorted(label for label in labels - classes if label.strip())
