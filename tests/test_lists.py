@@ -43,6 +43,6 @@ def test_a_name_with_a_mark_in_it_is_a_name(name):
 
 
 def test_columns_of_the_sample_say_which_parts_are_labels():
-    cells = "a-b b-c a-c".split()
+    cells = ["a-b", "b-c", "a-c"]
     assert found_delimiter(cells, names=("a", "b", "c")) == "-"
     assert found_delimiter(cells, names=("a-b", "b-c", "a-c")) == ""

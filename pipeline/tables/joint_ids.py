@@ -1,4 +1,4 @@
-"""Ids of two columns, such as patient and number of the picture, that together name an image: `P01` and `3` of P01_3.png."""
+"""Ids of two columns that together name an image, such as patient and number of the picture: `P01`, `3`: P01_3.png."""
 
 import re
 from collections import Counter

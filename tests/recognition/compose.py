@@ -2,12 +2,11 @@
 
 import random
 
-from . import words
+from . import sheets, words
 from .draft import DELIMITERS, Draft, new_draft
 from .layouts import LAYOUTS, SPLITS
 from .mutate import HARMFUL, HARMLESS, JUNK
 from .samples import SEPARATORS, add_sample
-from . import sheets
 from .sheets import DIALECTS, right_codecs
 from .truth import Made, Plan, pick
 
