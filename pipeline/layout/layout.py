@@ -30,6 +30,7 @@ from pipeline.layout.labels import (
     looks_ordinal,
     no_classes,
 )
+from pipeline.layout.other_tasks import arrays_line, class_files
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.layout.submission_format import Demands, Known, submission_demands
@@ -151,7 +152,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         archive,
         problems,
         overrides,
-        found.tables,
+        found.tables | class_files(archive, index),
         index,
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
@@ -179,7 +180,11 @@ def _no_image(context: Context) -> ValueError:
     archive = context.archive
     undecoded = undecoded_files(archive)
     if undecoded:
-        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}")
+        arrays = arrays_line(
+            archive, (name for kind, names in undecoded.items() if kind.name == "numpy" for name in names)
+        )
+        held = f"; there are {arrays}" if arrays else ""
+        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}{held}")
     suffixes = Counter(suffix_of(name).lower() or "no suffix" for name in archive.names)
     there = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(NUM_LEFT_SHOWN))
     for table in context.tables.values():

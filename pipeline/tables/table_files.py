@@ -145,7 +145,8 @@ def _read(
     """None for what is no table: of a list, also what is no text, unless it is called as a table is."""
     suffix = suffix_of(name).lower()
     if suffix in SPREADSHEETS:
-        images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+        images = ", and images that are in it (bytes in a column, as Hugging Face has them) as a PNG each"
+        images = images if suffix in WITH_IMAGES else ""
         raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
     if suffix not in (*DELIMITED, *LISTS, *JSON) or (suffix in LISTS and archive.size(name) > MAX_LIST_BYTES):
         return None
