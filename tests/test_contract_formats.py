@@ -28,7 +28,7 @@ SHARED = {
     "NUL": (lambda good: good[:-1] + b"\0\n", "NUL bytes: 1"),
     "newlines": (lambda good: good.replace(b"\n", b"\r\n", 1), "mixed newlines: 1"),
     "blank line": (lambda good: good + b"\n", "cells in a row: 1"),
-    "separator": (lambda good: good.replace(b'"a,b', b'"a b').replace(b'"', b"").replace(b",", b";"), "separate cells by commas"),
+    "separator": (lambda good: good.replace(b'"a,b', b'"a b').replace(b'"', b"").replace(b",", b";"), "cells separated by commas"),
     "unquoted comma": (lambda good: good.replace(b'"', b""), "quote cells that hold commas"),
     "header": (lambda good: with_cell(good, 0, 1, "other"), "header: 1"),
     "index column": (lambda good: written([[n - 1 if n else "", *row] for n, row in enumerate(table(good))]), "pandas: index=False"),

@@ -186,6 +186,12 @@ KINDS = {
     "labels joined by a mark that names have too": Kind(
         files(["oak", "elm", "oak+elm", "fir", "elm+fir"], ["elm"]), WORDS, ("oak",), asks=("delimiter: '+'", "delimiter: none"), stops="may be lists of labels and may be names",
     ),
+    "labels joined by a hyphen that never stand alone": Kind(
+        files(["elm-oak", "fir-oak", "elm-fir"], ["elm-oak", "fir-oak"]), WORDS, ("oak",), asks=("delimiter: '-'", "delimiter: none"), stops="may be lists of labels and may be names",
+    ),
+    "labels joined by a hyphen, the sample names each": Kind(
+        files(["elm-oak", "fir-oak", "elm-fir"], [(0.5, 0.5, 0.5)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0")
+    ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
     ),
@@ -201,7 +207,7 @@ KINDS = {
     "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
     "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
     "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
-    "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1.0",)),
+    "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1,0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities
     "one constant over 0 and 1": Kind(files(("0", "1"), ["0"]), ("1", "0"), ("1.0",), asks=("metric: auc", "metric: accuracy")),
@@ -386,11 +392,11 @@ KINDS = {
         {name.replace("test/", "images/").replace("train/", "images/").replace("sample_submission", "out"): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",), says="out.csv is taken for the sample",
     ),
     "a sample without a header": Kind(
-        files(WORDS, ["oak"], more={"sample_submission.csv": "".join(f"{name}.png,oak\n" for name in TEST).encode()}), WORDS, ("oak",), asks=("header: [path, label]", "sample: none"), says="sample_submission.csv has no header: the submission",
+        files(WORDS, ["oak"], more={"sample_submission.csv": "".join(f"{name}.png,oak\n" for name in TEST).encode()}), WORDS, ("oak",), says="sample_submission.csv is not plain CSV (no header): the submission is written alike",
     ),
     "a sample in JSON": Kind(
         {name: content for name, content in files(WORDS, ["oak"]).items() if "sample" not in name} | {"sample_submission.json": b"[%s]" % b",".join(b'{"id": "%s", "label": "oak"}' % name.encode() for name in TEST)},
-        WORDS, ("oak",), says="sample_submission.json is JSON: the submission",
+        WORDS, ("oak",), says="sample_submission.json is not plain CSV (JSON): the submission is written alike, under the name submission.csv",
     ),
     "two tables that may be the sample": Kind(
         renamed(files(WORDS, ["oak"], more={"ours.csv": csv_bytes(("id", "label"), [(name, "elm") for name in TEST])}), {"sample_submission.csv": "theirs.csv"}),
@@ -480,7 +486,7 @@ def first_row(layout, kind):
     cells = row_cells(answers_of(probs, decided, target, submission), layout.test_ids, layout)
     content = make_submission(layout.sample, layout, cells)
     assert not [check for check in check_submission(content, layout.sample, layout) if check.refused]
-    header, rows = parse_table(content)
+    header, rows = parse_table(content, submission)
     return tuple(rows[0][header.index(column)] for column in submission.value_columns)
 
 

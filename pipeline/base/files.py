@@ -14,6 +14,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -145,20 +146,24 @@ def read_json(path: Path) -> Any:
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV with a header: UTF-8, comma, newline `\\n`, cells as `str`; rows are written as they come."""
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as handle:
-        _write_csv(handle, columns, rows)
+        _write_csv(handle, chain([columns], rows))
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: str = "\n") -> bytes:
     """The CSV that `write_table` writes."""
+    return csv_text(chain([columns], rows), newline).encode("utf-8")
+
+
+def csv_text(rows: Iterable[Sequence[Any]], newline: str = "\n", mark: str = ",") -> str:
+    """Rows, a line each. mark: between cells."""
     text = io.StringIO(newline="")
-    _write_csv(text, columns, rows, newline)
-    return text.getvalue().encode("utf-8")
+    _write_csv(text, rows, newline, mark)
+    return text.getvalue()
 
 
-def _write_csv(handle: TextIO, columns: Sequence[str], rows: Iterable[Sequence[Any]], newline: str = "\n") -> None:
-    writer = csv.writer(_Lines(handle, newline), lineterminator="\r\n")  # so that a cell with either mark is quoted
-    writer.writerow(columns)
-    writer.writerows(rows)
+def _write_csv(handle: TextIO, rows: Iterable[Sequence[Any]], newline: str = "\n", mark: str = ",") -> None:
+    # CR LF, so that a cell with either mark is quoted
+    csv.writer(_Lines(handle, newline), delimiter=mark, lineterminator="\r\n").writerows(rows)
 
 
 class _Lines:

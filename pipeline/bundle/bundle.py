@@ -44,12 +44,13 @@ from pipeline.bundle.contents import (
     Settings,
 )
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
+from pipeline.competition.make import in_make
 from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
 from pipeline.competition.store import read_format
 from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
-from pipeline.submission.contract import parse_table, plain_sample
 from pipeline.submission.difference import first_difference
+from pipeline.tables.encodings import decoded
 from pipeline.tables.table import AUTO, NONE
 from pipeline.tables.table_files import read_tables
 
@@ -315,7 +316,8 @@ def verify_bundle(
                 f"{bundle}: {PREDICT} failed (exit code {done.returncode}):\n{done.stderr.strip()[-2000:]}"
             )
         made = (folder / "made.csv").read_bytes()
-    difference = first_difference(made, submission.read_bytes())
+        asked = read_schema(folder / "schema.json").submission
+    difference = first_difference(made, submission.read_bytes(), asked)
     if difference is not None:
         raise ValueError(
             f"{bundle} does not make {submission}: {difference}; if the bundle is of this submission, look for another "
@@ -328,16 +330,17 @@ def organisers_sample(raw: Path, written: Path, competition: CompetitionParams) 
     """(name, content) of the file in the archive that ingest wrote the sample from; None for none."""
     if not raw.exists():
         return None
-    due = written.read_bytes()
+    due, make = written.read_bytes(), read_schema(written.with_name("schema.json")).submission.make
     with open_archive(raw) as archive:
         found = read_tables(
             archive, encoding=competition.encoding, header=competition.header, pixels=competition.pixels
         )
-        alike = (name for name, table in found.tables.items() if list(table.header) == parse_table(due)[0])
-        for name in filter(archive.__contains__, alike):
-            content, table = archive.read(name), found.tables[name]
-            if plain_sample(content, table.header, table.rows) == due:
-                return name, content
+        for name, table in found.tables.items():
+            if name in archive:
+                content = archive.read(name)
+                text = decoded(content, name, competition.encoding)
+                if in_make(content, text, table.header, table.rows, make) == due:
+                    return name, content
     return None
 
 

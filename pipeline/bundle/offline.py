@@ -33,6 +33,7 @@ from pipeline.bundle.contents import (
 )
 from pipeline.bundle.image_members import members_of_ids
 from pipeline.bundle.in_time import Pace, Reached, predict_in_time
+from pipeline.competition.make import in_make
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -44,7 +45,8 @@ from pipeline.models.networks import OnFeatures
 from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
-from pipeline.submission.contract import check_submission, parse_table, plain_sample, refuse
+from pipeline.submission.contract import check_submission, parse_table, refuse
+from pipeline.tables.encodings import decoded
 from pipeline.tables.table_files import open_images, read_tables
 
 NUM_MEASURED = 20_000  # images at most, to measure the speed by
@@ -94,7 +96,7 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        plain = _plain_sample(args.sample, scratch, settings)
+        plain = _own_sample(args.sample, scratch, settings, schema)
         sample = scratch / "sample_submission.csv"
         write_bytes(sample, plain)
         image_ids = _image_ids(plain, schema)
@@ -278,7 +280,7 @@ def _prior(run: _Run) -> np.ndarray:
     return np.asarray(np.mean([card["prior"] for card in cards], axis=0))
 
 
-def _plain_sample(path: Path, scratch: Path, settings: Settings) -> bytes:
+def _own_sample(path: Path, scratch: Path, settings: Settings, schema: Schema) -> bytes:
     """The sample, in whatever form ingest takes, as ingest hands it over."""
     folder = scratch / "sample"
     folder.mkdir()
@@ -287,16 +289,17 @@ def _plain_sample(path: Path, scratch: Path, settings: Settings) -> bytes:
         found = read_tables(archive, encoding=settings.encoding, header=settings.header)
     if path.name not in found.tables:
         raise ValueError(f"{path} {found.unread.get(path.name, 'is no table that can be read here')}")
-    table = found.tables[path.name]
-    return plain_sample(path.read_bytes(), table.header, table.rows)
+    table, content = found.tables[path.name], path.read_bytes()
+    text = decoded(content, path.name, settings.encoding)
+    return in_make(content, text, table.header, table.rows, schema.submission.make)
 
 
 def _image_ids(sample: bytes, schema: Schema) -> list[str]:
     """The ids to predict, in the sample's order; a long submission's rows are taken apart."""
-    header, rows = parse_table(sample)
+    header, rows = parse_table(sample, schema.submission)
     if tuple(header) != schema.submission.columns:
         raise ValueError(f"the sample has the columns {header}, the models were made for {schema.submission.columns}")
-    row_ids = [row[header.index(schema.submission.id_column)] for row in rows]
+    row_ids = list(map(schema.submission.row_id, rows))
     if schema.submission.kind != "long":
         return row_ids
     ends = [schema.submission.separator + suffix for suffix in schema.submission.suffixes]

@@ -50,7 +50,7 @@ def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema:
     """The score, in words, or why there is none."""
     sent, known, due = submission.read_bytes(), solution.read_bytes(), blank_sample(schema, image_ids)
     try:
-        if parse_table(sent)[0] != parse_table(known)[0]:
+        if parse_table(sent, schema.submission)[0] != parse_table(known, schema.submission)[0]:
             return f"unknown: {solution} has other columns than {submission}"
         truth, predicted = _cells(known, solution, schema), _cells(sent, submission, schema)
         if set(predicted) != set(truth):

@@ -14,6 +14,8 @@ from pipeline.competition.spelling import rules_for
 
 MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
 DOUBTFUL_MARKS = ("+", "&", "/", "-", "_")  # names have these too
+JOINING = ("+", "&", "/")  # of these, those that say `and`
+MIN_COMBINED = 3  # cells of several parts, before these may be labels that never stand alone
 BRACKETS = ("python", "json", "brackets")
 SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
 MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
@@ -96,13 +98,48 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
             if is_list:
                 return as_written(mark, longer)
             doubt |= is_list is None
-    return None if doubt or any(_are_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
+    for mark in DOUBTFUL_MARKS if len(names) > 1 else ():
+        parts = {label for cell in distinct for label in split_list(cell, mark)}
+        if parts != set(distinct) and rules_for(set(names), parts, every=True):
+            return mark
+    return None if doubt or any(may_be_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
+
+
+def may_be_joined(distinct: Sequence[str], mark: str) -> bool:
+    """Whether a mark that names have too may part labels: these stand alone, or each with several others."""
+    return _are_joined(distinct, mark) or _are_combined(distinct, mark)
 
 
 def _are_joined(distinct: Sequence[str], mark: str) -> bool:
     """Whether several cells are others joined: `rust`, `scab`, `spot`, `rust+scab`, `scab+spot`."""
     longer = [cell.split(mark) for cell in distinct if mark in cell]
     return len(longer) > 1 and all({part.strip() for part in found} <= set(distinct) for found in longer)
+
+
+def _are_combined(distinct: Sequence[str], mark: str) -> bool:
+    """Whether cells are the same few parts in ever other company: `a-b`, `b-c`, `a-c`.
+
+    Not `left-top`, `left-low`, `right-low`, where each part has its place, unless the mark joins things (`salt&oil`);
+    nor `left-right`, `right-left`, where order says something; nor `red-fox`, `fox-terrier`, where most parts stand in
+    one cell; nor `10-20`, `20-30`, nor dates.
+    """
+    longer = [[part.strip() for part in cell.split(mark)] for cell in distinct if mark in cell]
+    sets, parts = set(map(frozenset, longer)), Counter(part for found in longer for part in found)
+    if len(longer) < MIN_COMBINED or len(sets) < len(longer) or not all(map(all, longer)):
+        return False
+    if any(len(set(found)) < len(found) for found in longer) or _are_ranges(longer):
+        return False
+    again = sum(count > 1 for count in parts.values())
+    return again >= SEEN_AGAIN * len(parts) and (mark in JOINING or _change_places(longer))
+
+
+def _are_ranges(cells: Sequence[Sequence[str]]) -> bool:
+    """Whether numbers follow each other, each once at the begin and once at the end, or cells are dates."""
+    if not all(part.isdecimal() for found in cells for part in found):
+        return False
+    ends = [[found[0] for found in cells], [found[-1] for found in cells]]
+    is_chain = all(len(found) == 2 for found in cells) and all(len(set(end)) == len(end) for end in ends)
+    return is_chain or all(sorted(map(len, found))[-1] == 4 and len(found) == 3 for found in cells)
 
 
 def _are_names(distinct: Sequence[str]) -> bool:

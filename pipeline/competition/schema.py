@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,7 @@ import numpy as np
 
 from pipeline.base.files import made_by, read_json, read_table, write_json
 from pipeline.base.texts import Texts
+from pipeline.competition.make import PLAIN, Make
 
 TRAIN_COLUMNS = ("image_id", "label")
 OWN_GROUP = "own_group"  # column of a file of corrections, which split.group may name
@@ -77,6 +79,20 @@ class SubmissionFormat:
     most: int = 0  # of `ranked`: labels in a cell at most
     whole: bool = False  # of `columns` and `long`: 0 or 1 instead of probabilities
     may_be_empty: bool = False  # of `list`: an image may have no label
+    make: Make = PLAIN  # how the file is written
+    id_columns: tuple[str, ...] = ()  # where the id stands in several: these, with `joint` between their cells
+    joint: str = ""
+
+    @cached_property
+    def id_places(self) -> tuple[int, ...]:
+        """Where in a row its id stands."""
+        return tuple(map(self.columns.index, self.id_columns or (self.id_column,)))
+
+    def row_id(self, row: Sequence[str]) -> str:
+        """The id of a row; it may stand as a whole in the first of several columns, the others empty."""
+        if len(self.id_places) == 1:
+            return row[self.id_places[0]]
+        return self.joint.join(filter(None, (row[place] for place in self.id_places)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +141,9 @@ def read_schema(path: Path) -> Schema:
                 **found
                 | {
                     "target": Target(**_tuples(found["target"])),
-                    "submission": SubmissionFormat(**_tuples(found["submission"])),
+                    "submission": SubmissionFormat(
+                        **_tuples(found["submission"]) | {"make": Make(**_tuples(found["submission"].get("make", {})))}
+                    ),
                 }
             )
         except (AttributeError, KeyError, TypeError) as error:

@@ -2,8 +2,8 @@
 
 A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
 the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
-and `title` change its case; `blanks`, `underscores` and `hyphens` its separators. `+1` adds to a number, `:04d` and
-`:.1f` write it.
+and `title` change its case; `blanks`, `underscores` and `hyphens` its separators; `rank` is its place among all labels
+in alphabetical order, from 0. `+1` adds to a number, `:04d` and `:.1f` write it.
 """
 
 import re
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 
 AS_TRAINED, UNPADDED = "{label}", "{label.number}"
+RANK, RANKS = ".rank", ("{label.rank}", "{label.rank+1}")
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 MAX_DIGITS = 300  # int() refuses more than 4,300
@@ -56,13 +57,15 @@ _CUTS = (".tail", ".last", ".head", ".init")
 def spelled(rule: str, labels: Collection[str]) -> dict[str, str]:
     """Label -> how the rule spells it. Raises ValueError for a rule that is none, fails for a label, or merges two."""
     field = _FIELD.search(rule)
-    unknown = [name for name in field[1].split(".")[1:] if name not in _OPERATIONS] if field else []
+    unknown = [name for name in field[1].split(".")[1:] if name not in (*_OPERATIONS, RANK[1:])] if field else []
     if field is None or unknown:
         raise ValueError(
             f"competition.spelling is {rule!r}; write {AS_TRAINED} for the label as in training, "
-            f"'class_{{label.number:04d}}', '{{label.lower}}', …; known: {', '.join(_OPERATIONS)}"
+            f"'class_{{label.number:04d}}', '{{label.lower}}', …; known: {', '.join(_OPERATIONS)}; or '{{label.rank}}'"
         )
-    found = {label: _written(field, label) for label in labels}
+    rank = field[1] == RANK  # of a label among all, which no rule is found by: it is offered alone
+    places = {label: str(place) for place, label in enumerate(sorted(set(labels)))} if rank else {}
+    found = {label: _written(field, places.get(label, label)) for label in labels}
     lacking = [label for label, text in found.items() if text is None]
     if lacking:
         raise ValueError(f"competition.spelling {rule!r} does not fit {len(lacking)} labels, first {lacking[:3]}")
@@ -74,7 +77,7 @@ def spelled(rule: str, labels: Collection[str]) -> dict[str, str]:
 
 def _written(field: re.Match[str], label: str) -> str | None:
     text: str | None = label
-    for name in field[1].split(".")[1:]:
+    for name in field[1].removesuffix(RANK).split(".")[1:]:
         text = _OPERATIONS[name](text) if text is not None else None
     if text is None or field.groups()[1:] == (None, None, None):
         return text
@@ -123,6 +126,12 @@ def shift_rule(cells: Collection[str], labels: Collection[str]) -> str:
     first = min(int(cell.partition(".")[0]) for cell in cells) - min(int(label.partition(".")[0]) for label in labels)
     rule = f"{{label.number{first:+d}}}"
     return rule if first and set(cells) <= set(_texts(rule, tuple(sorted(labels))) or ()) else ""
+
+
+def rank_rules(cells: Collection[str], labels: Collection[str]) -> list[str]:
+    """The rules by which whole numbers are places of these labels in alphabetical order, from 0 or from 1."""
+    ours = tuple(sorted(labels))
+    return [rule for rule in RANKS if set(cells) <= set(_texts(rule, ours) or ())]
 
 
 def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:

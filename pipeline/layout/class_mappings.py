@@ -7,6 +7,7 @@ from itertools import permutations
 from typing import Any
 
 from pipeline.archive.archive import Archive
+from pipeline.base.yamls import read_yaml
 from pipeline.competition.spelling import UNPADDED, spelled
 from pipeline.tables.table import Table
 from pipeline.tables.words import words_of
@@ -16,6 +17,8 @@ MAX_FILES = 200
 MAPPING_WORDS = {
     "class", "classes", "label", "labels", "map", "mapping", "name", "names", "category", "categories", "idx",
 }  # fmt: skip
+SUFFIXES = (".json", ".txt", ".yaml", ".yml", ".names", ".csv", ".tsv")
+PAIR_MARKS = ("->", "=", ":", "\t", ",", ";", "|", " ")  # the first that stands in every line parts a pair
 MAX_COLUMNS = 12  # of a table: those with more are about something else
 
 Ways = dict[str, list[dict[str, str]]]  # file -> label -> what it is called, in each way that the file gives
@@ -37,8 +40,11 @@ def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collec
 
 
 def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
-    """JSON and text files, but not one beside each image (boxes): of many, those that are called as mappings are."""
-    found = [name for name in archive.names if name.lower().endswith((".json", ".txt")) and name not in tables]
+    """JSON, YAML and text files, and tables that were not read as they have no header.
+
+    Not one beside each image (boxes): of many, those that are called as mappings are.
+    """
+    found = [name for name in archive.names if name.lower().endswith(SUFFIXES) and name not in tables]
     if len(found) > MAX_FILES:
         found = [name for name in found if MAPPING_WORDS & set(words_of(name.rpartition("/")[2]))][:MAX_FILES]
     return [name for name in found if archive.size(name) <= MAX_BYTES]
@@ -47,25 +53,33 @@ def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
 def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[dict[str, str]]:
     if name in tables:
         yield from _of_table(tables[name])
+        if name not in archive or archive.size(name) > MAX_BYTES:
+            return
+    text = archive.read(name).decode("utf-8", "replace").removeprefix("\ufeff")
+    if name.lower().endswith((".json", ".yaml", ".yml")):
+        with contextlib.suppress(ValueError, RecursionError):
+            yield from _of_value(json.loads(text) if name.lower().endswith(".json") else read_yaml(text))
     else:
-        text = archive.read(name).decode("utf-8", "replace")
-        yield from _of_json(text) if name.lower().endswith(".json") else _of_lines(text)
+        yield from _of_lines(text)
 
 
 def _of_table(table: Table) -> Iterator[dict[str, str]]:
+    if len(table.header) == 1:
+        yield from _of_lines("\n".join(table.cells[0]))
     distinct = [cells for cells in table.cells[:MAX_COLUMNS] if cells.all_distinct()]
     for one, two in permutations(distinct, 2):
         yield dict(zip(one, two, strict=True))
 
 
-def _of_json(text: str) -> Iterator[dict[str, str]]:
-    try:
-        found: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(found, list) and all(isinstance(entry, str) for entry in found):
-        yield from _of_lines("\n".join(found))
-    for level in (found, *found.values()) if isinstance(found, dict) else ():
+def _of_value(found: Any) -> Iterator[dict[str, str]]:
+    """What JSON or YAML holds: pairs, a list of labels, or records of two fields, by themselves or under a key."""
+    for level in (found, *found.values()) if isinstance(found, dict) else (found,):
+        if isinstance(level, list) and all(isinstance(entry, str) for entry in level):
+            yield from _of_lines("\n".join(level))
+        if isinstance(level, list) and all(isinstance(entry, dict) for entry in level):
+            fields = list(level[0])[:MAX_COLUMNS] if level else []
+            for one, two in permutations(fields, 2):
+                yield {str(entry.get(one)): str(entry.get(two)) for entry in level}
         if isinstance(level, dict) and all(isinstance(value, str | int) for value in level.values()):
             said = {str(key): str(value) for key, value in level.items()}
             yield said
@@ -73,12 +87,15 @@ def _of_json(text: str) -> Iterator[dict[str, str]]:
 
 
 def _of_lines(text: str) -> Iterator[dict[str, str]]:
-    """A class a line: its number from 0 or from 1; `0 oak` and `oak 0` are pairs."""
+    """A class a line: its number from 0 or from 1; `0 oak`, `0: oak`, `oak = 0`, `oak,0` are pairs."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    cuts = [[line.partition(" ")[::2] for line in lines], [line.rpartition(" ")[::2] for line in lines]]
-    for pairs in cuts:
-        yield {one: two.strip() for one, two in pairs}
-        yield {two.strip(): one for one, two in pairs}
+    for mark in PAIR_MARKS:
+        if all(mark in line for line in lines):
+            for cut in (str.partition, str.rpartition):
+                pairs = [[part.strip(" \t\"'") for part in cut(line, mark)[::2]] for line in lines]
+                yield dict(pairs)
+                yield {two: one for one, two in pairs}
+            break
     for first in (0, 1):
         yield {line: str(number) for number, line in enumerate(lines, first)}
         yield {str(number): line for number, line in enumerate(lines, first)}

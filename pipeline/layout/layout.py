@@ -4,6 +4,7 @@ Everything is recognised by looking, can be said in params.yaml instead (section
 two readings are possible.
 """
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from pipeline.archive.archive import Archive
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
+from pipeline.competition.make import CSV, LIST, LISTED, NUMBER, Make, content_of, found_make, in_make
 from pipeline.competition.problems import Problems, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, class_sizes
 from pipeline.layout.class_mappings import class_mappings
@@ -28,15 +30,15 @@ from pipeline.layout.labels import (
     looks_ordinal,
     no_classes,
 )
+from pipeline.layout.other_tasks import arrays_line, class_files
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
 from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
-from pipeline.submission.contract import plain_sample
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.encodings import decoded
+from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -46,8 +48,9 @@ from pipeline.tables.image_names import (
     undecoded_line,
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
+from pipeline.tables.joint_ids import joint_ids, with_joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
-from pipeline.tables.table_files import JSON, read_tables
+from pipeline.tables.table_files import read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
@@ -65,6 +68,7 @@ NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +122,11 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
             "to tell apart; see competition.label and competition.train_table"
         )
     _refuse_no_classes(context, demands)
+    sample, submission = _sample_bytes(context, demands.submission, test)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
-        submission=demands.submission,
+        submission=submission,
         metric=demands.metric,
         train_ids=train.ids,
         train_members=train.members,
@@ -129,7 +134,7 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
         test_ids=test.ids,
         test_members=test.members,
         train_table=train.table,
-        sample=_sample_bytes(context, demands.submission, test),
+        sample=sample,
         settings=context.settings,
         notes=context.notes,
         warnings=context.warnings,
@@ -147,7 +152,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         archive,
         problems,
         overrides,
-        found.tables,
+        found.tables | class_files(archive, index),
         index,
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
@@ -175,7 +180,11 @@ def _no_image(context: Context) -> ValueError:
     archive = context.archive
     undecoded = undecoded_files(archive)
     if undecoded:
-        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}")
+        arrays = arrays_line(
+            archive, (name for kind, names in undecoded.items() if kind.name == "numpy" for name in names)
+        )
+        held = f"; there are {arrays}" if arrays else ""
+        return context.stop(f"no image among {len(archive.names)} files; {undecoded_line(undecoded)}{held}")
     suffixes = Counter(suffix_of(name).lower() or "no suffix" for name in archive.names)
     there = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(NUM_LEFT_SHOWN))
     for table in context.tables.values():
@@ -202,7 +211,11 @@ def _find_what_is_asked(context: Context) -> None:
             found = find_matches(table, context.index, role="test", columns=[column])
             return found[0].num_found if found else 0
 
-        context.sample = read_sample(table, context.overrides.id_column, num_images)
+        context.sample = read_sample(
+            table, context.overrides.id_column, num_images, lambda: joint_ids(table, context.index)
+        )
+        if context.sample.joint:
+            context.notes.append(f"ids of {name}: {context.sample.id_column}, together the name of an image")
         context.long = _long(context, context.sample)
 
 
@@ -220,7 +233,7 @@ def _long(context: Context, sample: Sample) -> LongIds | None:
 def _follow_test_table(context: Context) -> None:
     """Where the sample shows a few of the test table's ids: all of them are asked for, if the user says so."""
     sample, table = context.sample, context.test_table
-    if sample is None or table is None or context.long is not None:
+    if sample is None or table is None or context.long is not None or sample.joint:
         return
     ids = set(sample.ids())
     column = next((name for name in table.header if name and ids <= set(table.column(name))), None)
@@ -250,7 +263,7 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
-        table = _all_named(without_index(table))
+        table = with_joint_ids(_all_named(without_index(table)), context.index)
         train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
 
@@ -458,28 +471,50 @@ def _sampleless_columns(context: Context, labels: Labels, test: Side) -> tuple[s
     return test.id_column if named else "id", labels.columns[0] if own else "label"
 
 
-def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) -> bytes:
-    """The sample submission as the organiser wrote it, or as UTF-8 with commas where it is of another make."""
+def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) -> tuple[bytes, SubmissionFormat]:
+    """(the sample submission as the organiser wrote it, less what is no row; the format with its make)."""
     if context.sample is None:
         blank = ["" for _ in submission.value_columns]
-        return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids))
+        return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids)), submission
     table = context.sample.table
-    if not context.sample.whole:
-        return table_bytes(table.header, table.rows())
+    source = context.tables[table.name]
     content = context.archive.read(table.name)
-    plain = plain_sample(content, table.header, table.rows)
-    if plain != content:
-        text = decoded(content, table.name, context.overrides.encoding)
+    encoding = encoding_of(content, table.name, context.overrides.encoding)
+    text = content.decode(encoding)
+    make = _filled(context, found_make(text, encoding, source.header, source.rows), submission)
+    own = in_make(content, text, source.header, source.rows, make)
+    if make.words:
+        suffix = suffix_of(table.name).lower()
+        renamed = f", under the name submission.csv: before you upload it, let it end in {suffix}"
         context.warnings.append(
-            f"{_other_make(text, table)}: the submission will be plain CSV (UTF-8, commas, a header, a row a line); "
-            "ask whether it is accepted, or make it so before you upload it"
+            f"{table.name} is not plain CSV ({make.words}): the submission is written alike"
+            + (renamed if suffix != ".csv" else "")
         )
-    return plain
+    if own != content:
+        context.warnings.append(
+            f"{table.name} holds more than its rows (lines above or below them, blank lines, R's row names, or other "
+            "fields of JSON), which the submission will not: ask whether it is accepted so, or add them"
+        )
+    of_lists = LIST in make.kinds and submission.kind in ("list", "ranked")
+    submission = replace(submission, make=make, separator=LISTED if of_lists else submission.separator)
+    if context.sample.whole:
+        return own, submission
+    return content_of(table.header, table.rows(), make, like=content), submission
 
 
-def _other_make(text: str, table: Table) -> str:
-    """What about a sample submission is not plain CSV."""
-    if suffix_of(table.name).lower() in JSON:
-        return f"{table.name} is JSON"
-    headless = not any(cell and cell in text.lstrip().split("\n", 1)[0] for cell in table.header)
-    return f"{table.name} has no header" if headless else f"{table.name} is not plain CSV"
+def _filled(context: Context, make: Make, submission: SubmissionFormat) -> Make:
+    """The make of what is filled in: how numbers are written."""
+    assert context.sample is not None
+    if submission.kind in ("label", "list", "ranked"):
+        return make
+    cells = context.sample.cells()
+    if any(DECIMAL_COMMA.fullmatch(cell) for cell in cells):
+        return replace(make, decimal=",")
+    if make.mark.startswith(";") and not any("." in cell for cell in cells):
+        context.warnings.append(
+            f"{context.sample.table.name} parts cells by semicolons and shows no decimals: a point will be written"
+        )
+    if make.form == CSV or cells:
+        return make
+    kinds = zip(submission.columns, make.kinds, strict=True)  # null everywhere
+    return replace(make, kinds=tuple(NUMBER if name in submission.value_columns else kind for name, kind in kinds))

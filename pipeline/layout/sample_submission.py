@@ -12,6 +12,7 @@ from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import question, setting_line
 from pipeline.competition.spelling import composed, folded, rules_for, spelled
+from pipeline.tables.joint_ids import JointIds
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows
 from pipeline.tables.words import without_shared
 
@@ -39,10 +40,16 @@ class Sample:
     id_column: str
     value_columns: tuple[str, ...]
     whole: bool = True  # whether its rows are those asked for; else the test table's were put in their place
+    joint: JointIds | None = None  # two columns that together are the id; `id_column` is what both are called
 
     def ids(self) -> Texts:
         """The id cells, in order."""
-        return self.table.column(self.id_column)
+        return self.joint.ids(self.table) if self.joint else self.table.column(self.id_column)
+
+    @property
+    def id_columns(self) -> set[str]:
+        """The columns of ids, and what two are called together."""
+        return {self.id_column, *(self.joint.columns if self.joint else ())}
 
     def cells(self) -> set[str]:
         """Distinct cells of the value columns, empty ones left out."""
@@ -89,12 +96,15 @@ def _named(name: str, level: str) -> bool:
     return re.search(level, letters) is not None and "train" not in letters
 
 
-def read_sample(table: Table, id_override: str, num_images: Callable[[str], int]) -> Sample:
+def read_sample(
+    table: Table, id_override: str, num_images: Callable[[str], int], joint_ids: Callable[[], JointIds | None]
+) -> Sample:
     """Its id column and those to fill.
 
     The id column is the one that `id_override` names, else the first whose cells are all distinct; one that only counts
-    the rows must lead to more images than the others. num_images: how many images a column leads to. An index column
-    and one that parts the leaderboard stay as they are.
+    the rows must lead to more images than the others. Where there is none, two columns may be the id together.
+    num_images: how many images a column leads to; joint_ids: the two. An index column and one that parts the
+    leaderboard stay as they are.
     """
     columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
     distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
@@ -104,14 +114,21 @@ def read_sample(table: Table, id_override: str, num_images: Callable[[str], int]
         id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
         id_column = distinct[0] if distinct else columns[0]
+    joint = None
+    most = max((num_images(column) for column in distinct if not counts_rows(table.column(column))), default=0)
+    if len(columns) > 2 and id_override not in columns and most < table.num_rows:
+        joint = joint_ids()
+    if joint is not None:
+        id_column = joint.name
     given = {column for column in distinct if counts_rows(table.column(column))} if len(columns) > 2 else set()
-    values = tuple(column for column in columns if column not in (id_column, *given) and not _parts(table, column))
+    taken = {id_column, *given, *(joint.columns if joint else ())}
+    values = tuple(column for column in columns if column not in taken and not _parts(table, column))
     if not values:
         raise ValueError(
             f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "
             "column of ids without a name must have one here: name it in the file, and take it out before you upload"
         )
-    return Sample(table, id_column, values)
+    return Sample(table, id_column, values, joint=joint)
 
 
 def with_ids(sample: Sample, ids: Texts) -> Sample:

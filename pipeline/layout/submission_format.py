@@ -8,7 +8,18 @@ from functools import cached_property
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
 from pipeline.competition.problems import question, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
-from pipeline.competition.spelling import AS_TRAINED, WHOLE, folded, is_number, rules_for, shift_rule, spelled
+from pipeline.competition.spelling import (
+    AS_TRAINED,
+    RANK,
+    RANKS,
+    WHOLE,
+    folded,
+    is_number,
+    rank_rules,
+    rules_for,
+    shift_rule,
+    spelled,
+)
 from pipeline.layout.class_mappings import Ways
 from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
@@ -28,6 +39,7 @@ EMPTY_WORDS = (
     "prob", "probs", "probability", "p", "proba", "score", "scores", "pred", "preds", "prediction", "predictions",
     "predicted", "label", "labels", "target", "targets", "class", "classes", "category", "value", "confidence", "conf",
     "is", "has", "id", "of", "the", "output", "result", "answer", "expected", "likelihood", "y", "percent", "status",
+    "column",
 )  # fmt: skip
 # what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
 CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
@@ -120,13 +132,16 @@ def submission_demands(known: Known) -> Demands:
     if spelling.mapped:
         positive = spelling.mapped.get(positive, positive)
         known = replace(known, labels=respelled(known.labels, spelling.mapped))
-    labels, target = known.labels, _target(known, positive)
+    labels = known.labels
+    target = _target(known, positive) if form != "score" or positive != AUTO else _scored(known, spelling.notes)
     most = _most(known, spelling.separator)
     metric = _default_metric(target, form, most) if known.metric == AUTO else known.metric
     takes, class_of, is_long = metric_named(metric).takes, _classes_of(known), known.long if form == "long" else None
     submission = SubmissionFormat(
         kind=form,
         id_column=known.sample.id_column if known.sample else known.header[0],
+        id_columns=known.sample.joint.columns if known.sample and known.sample.joint else (),
+        joint=known.sample.joint.mark if known.sample and known.sample.joint else "",
         columns=tuple(known.header),
         value_columns=tuple(known.values),
         classes=class_of,
@@ -141,6 +156,20 @@ def submission_demands(known: Known) -> Demands:
         labels=labels, target=target, submission=submission, metric=metric, spelling=spelling.rule,
         warnings=warnings, notes=spelling.notes,
     )  # fmt: skip
+
+
+def _scored(known: Known, notes: list[str]) -> Target:
+    """Of a score: where names do not say which class 1 means, a file may that calls the two 0 and 1."""
+    try:
+        return _target(known, AUTO)
+    except ValueError:
+        files = _one_way_each(known, lambda way: set(way.values()) == {"0", "1"})
+        if len(files) != 1:
+            raise
+    ((name, way),) = files.items()
+    positive = next(label for label, number in way.items() if number == "1")
+    notes.append(f"1 means {positive!r}, by {name}")
+    return _target(known, positive)
 
 
 def _target(known: Known, positive: str) -> Target:
@@ -274,7 +303,12 @@ def _spelling(known: Known) -> _Spelling:
 
 
 def _example(rule: str, classes: Sequence[str]) -> str:
-    return f"such as {_shown(spelled(rule, classes).values())}" if "{label" in rule else "as this file has it"
+    if "{label" not in rule:
+        return "as this file has it"
+    if RANK in rule:
+        pairs = list(spelled(rule, classes).items())[:3]
+        return f"in alphabetical order: {', '.join(f'{number} is {label!r}' for label, number in pairs)}, …"
+    return f"such as {_shown(spelled(rule, classes).values())}"
 
 
 def _stated_spelling(known: Known, found: _Spelling, fits: Callable[[Mapping[str, str]], bool]) -> _Spelling:
@@ -297,18 +331,30 @@ def _spelling_of_names(known: Known) -> _Spelling:
     def fits(way: Mapping[str, str]) -> bool:
         return known.named(list(way.values())) is not None
 
-    if known.overrides.spelling != AUTO and "{" not in known.overrides.spelling:
+    override = known.overrides.spelling
+    if override != AUTO and ("{" not in override or RANK in override):
         return _stated_spelling(known, _Spelling(), fits)
     if known.named(known.labels.classes) is not None:
         return _Spelling()
     files = list(_one_way_each(known, fits).items())
-    return _Spelling().by(*files[0]) if len(files) == 1 else _Spelling()
+    if len(files) == 1:
+        return _Spelling().by(*files[0])
+    classes = known.labels.classes
+    rules = [*(name for name, _ in files), *(rule for rule in RANKS if fits(spelled(rule, classes)))]
+    if rules:
+        raise question(
+            f"the sample names its columns {_shown(known.names)}, the labels are such as {_shown(classes)}: which is "
+            f"which? {len(files)} files say it. Choose one, or add a file such as classes.txt with a label a line:",
+            [setting_line("spelling", rule, _example(rule, classes)) for rule in rules],
+        )
+    return _Spelling()
 
 
 def _one_way_each(known: Known, fits: Callable[[Mapping[str, str]], bool]) -> dict[str, dict[str, str]]:
     """File -> the way in which it gives what is asked, of files that have one such way."""
     fitting = {name: list(filter(fits, found)) for name, found in known.mappings().items()}
-    return {name: found[0] for name, found in fitting.items() if len(found) == 1}
+    single = {name: found[0] for name, found in fitting.items() if len(found) == 1}
+    return {name: way for name, way in single.items() if way is next(own for own in single.values() if own == way)}
 
 
 def _shown(texts: Collection[str]) -> str:
@@ -332,7 +378,7 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
     if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(classes)}): taken for a placeholder; labels are spelled as "
-            "in training"
+            f"in training{_if_numbers(parts, known.labels.classes)}"
         ]
     if classes <= set(parts):
         return [f"{shown}: no training image has {'it' if len(strange) == 1 else 'them'}, so it is never predicted"]
@@ -349,8 +395,20 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
         f"{shown}: {len(strange)} different cells that are no training labels (such as {_shown(classes - set(parts))}) "
         "nor made of them by a rule. If the label is another column, or in another folder: competition.label; if the "
         f"labels are to be written by this rule ({AS_TRAINED}: as in training):",
-        [setting_line("spelling", rule) for rule in (*([shifted] if shifted else []), AS_TRAINED)],
+        [
+            setting_line("spelling", rule, _example(rule, known.labels.classes))
+            for rule in (*([shifted] if shifted else []), *rank_rules(parts, classes), AS_TRAINED)
+        ],
     )
+
+
+def _if_numbers(parts: Collection[str], classes: Sequence[str]) -> str:
+    """The line by which labels are written as numbers, where the sample's one cell is such a number."""
+    rules = rank_rules(parts, classes)
+    if not rules:
+        return ""
+    lines = (setting_line("spelling", rule, _example(rule, classes)) for rule in rules)
+    return f". If it is the number of a class: competition.{' or competition.'.join(lines)}"
 
 
 def _hold_confidences(cells: Collection[str], classes: Collection[str]) -> bool:

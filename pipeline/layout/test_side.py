@@ -32,6 +32,7 @@ from pipeline.tables.image_paths import (
     plain,
     preference,
 )
+from pipeline.tables.joint_ids import joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
 
@@ -176,7 +177,9 @@ def _refuse_numbers(
     likely = [match for match in matches if match.num_found >= MIN_SHARE * asked.num_rows]
     by_id, by_row = ([match for match in likely if (match.column == id_column) is own][:1] for own in (True, False))
     for one, two in zip(by_id, by_row, strict=False):
-        if lead_apart(images_of(one.template, asked, index), images_of(two.template, asked, index)):
+        if one.num_found >= NEARLY * two.num_found and lead_apart(
+            images_of(one.template, asked, index), images_of(two.template, asked, index)
+        ):
             raise context.stop(
                 "the ids to predict may be numbers of images, or of rows of the test table, which has them in another "
                 "order; choose one:",
@@ -202,6 +205,9 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
     match = only_match(context, matches, table, TEST, index=index)
     distinct = [column for column in table.header if table.column(column).all_distinct()]
     column = distinct[0] if distinct else match.column
+    joint = None if distinct else joint_ids(table, index)
+    if joint is not None:
+        table, column = joint.added(table), joint.name
     ids = checked_ids(context, table.column(column), table.name)
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
 

@@ -30,6 +30,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
+from pipeline.layout.other_tasks import asks_otherwise, beside_line, pictures_and_targets
 from pipeline.layout.path_labels import (
     FOLDER,
     LABEL_COLUMN,
@@ -45,7 +46,16 @@ from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
-from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.image_paths import (
+    MISSING,
+    Match,
+    beside_images,
+    column_of,
+    columns_of,
+    find_matches,
+    images_of,
+    paths_of,
+)
 from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
 from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 
@@ -73,6 +83,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _rows_merged(context, table, id_column, columns)
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
+    _refuse_class_list(context, table, labels)
     side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
     _note_other_folders(context, side, labels)
@@ -86,6 +97,18 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
         f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
     )
     return side, labels
+
+
+def _refuse_class_list(context: Context, table: Table, labels: Labels) -> None:
+    """Raise for the list of one class that Pascal VOC has of all images: 1 with it, -1 without, 0 hard to see."""
+    auto = context.overrides.train_table == AUTO
+    if auto and "ImageSets/" in f"/{table.name}" and set(labels.classes) <= {"-1", "0", "1"}:
+        raise context.stop(
+            f"{table.name} says of one class alone which images have it (1) and which have not (-1), as Pascal VOC "
+            "does; make one CSV of all such lists, with a 0/1 column for each class; if this class is all that is "
+            "asked for:",
+            [setting_line("train_table", table.name)],
+        )
 
 
 def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> Table:
@@ -182,7 +205,7 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     names = context.asked()
     cells = context.sample_cells()
     parts = _part_columns(context, table)
-    taken = taken | parts | ({context.sample.id_column} if context.sample else set())
+    taken = taken | parts | (context.sample.id_columns if context.sample else set())
     fewer = WITHOUT_COLUMN in context.overrides.allow
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
@@ -287,7 +310,7 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
-    asked = context.test_columns() | ({context.sample.id_column} if context.sample else set())
+    asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
 
@@ -307,15 +330,26 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         cells = table.column(columns[0]).distinct()
         found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
-            marks = [mark for mark in (*MARKS, *DOUBTFUL_MARKS) if any(mark in cell for cell in cells)]
-            raise context.stop(
-                f"cells of {columns[0]!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of "
-                "labels and may be names that share words; choose one:",
-                [setting_line("delimiter", mark, "several labels an image") for mark in marks]
-                + [setting_line("delimiter", NONE, "each cell is one label")],
-            )
+            raise _list_or_name(context, table, columns[0])
         delimiter = found or NONE
     return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=context.names_of_classes())
+
+
+def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
+    """Asks which mark parts labels, if any: with how many labels these then are."""
+    cells = table.column(column).distinct()
+    lines = []
+    for mark in (*MARKS, *DOUBTFUL_MARKS):
+        if any(mark in cell for cell in cells):
+            labels = sorted({label for cell in cells for label in split_list(cell, mark)})
+            what = f"several labels an image: {len(labels):,}, such as {', '.join(labels[:3])}"
+            lines.append(setting_line("delimiter", mark, what))
+    lines.append(setting_line("delimiter", NONE, f"each cell is one label: {len(cells):,}"))
+    return context.stop(
+        f"cells of {column!r} in {table.name}, such as {', '.join(map(repr, cells[:3]))}, may be lists of labels and "
+        "may be names that share words; choose one:",
+        lines,
+    )
 
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
@@ -446,6 +480,7 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
             raise context.stop(f"competition.label names {unknown}; {table.name} has {list(table.header)}")
         return columns
     choices = _choices(context, table, taken)
+    _refuse_boxes(context, table, choices)
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named
@@ -462,6 +497,21 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
             lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
     return choices[0]
+
+
+def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
+    """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
+    otherwise = [column for column in asks_otherwise(context.asked()) if column not in table.header]
+    known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
+    cells = context.sample_cells()
+    written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
+    if otherwise and not (cells and any(labels <= known for labels in written)):
+        raise context.stop(
+            f"the sample submission asks for {', '.join(map(repr, otherwise))}: boxes or outlines (detection, "
+            f"segmentation), which cannot be learnt here. If labels alone are asked for, a column of {table.name} "
+            f"({', '.join(table.header[:8])}) holds them; name it:",
+            [setting_line("label", columns[0]) for columns in choices] or ["label: COLUMN"],
+        )
 
 
 def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueError:
@@ -556,6 +606,14 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
                 str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
             ) from error
         if found is not None:
+            paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
+            if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
+                raise context.stop(
+                    f"the folders {', '.join(sorted(set(labels))[:3])} hold images of the same {len(paths) // 2:,} "
+                    "names: pictures and what is to be drawn of them (segmentation), which cannot be learnt here. If "
+                    "the folders are classes:",
+                    [setting_line("label", found[1])],
+                )
             return found
     if level is None:
         table = file_name_table(index, pattern, root)
@@ -564,6 +622,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     names = sorted(context.tables)
     closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
     may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
+    beside = beside_line(context.archive, context.index)
+    may_hold += f" {beside};" if beside else ""
+    sides = [name for name in context.index.names if beside_images(name)]
+    if sides:
+        may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
     raise context.stop(
         f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
         f"no class folders and no labels in file names among {len(context.index.names):,} images such as "

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.base import console
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.speed import Speed, in_time
-from pipeline.submission.contract import refuse, verdict
+from pipeline.submission.contract import parse_table, refuse, verdict
 from pipeline.submission.difference import first_difference, rows_apart
 
 MOST_APART = 0.1  # of the rows: other hardware rounds otherwise, and a few labels with it
@@ -51,7 +51,7 @@ class Checks:
         Raises ValueError where the contract refuses it, and where too many rows are other answers.
         """
         refuse(verdict(made, self.sample, self.schema), "the kernel's output")
-        difference = first_difference(made, self.content)
+        difference = first_difference(made, self.content, self.schema.submission)
         if difference is None:
             console.say(f"output       {len(made):,} bytes, the same rows as the submission made here")
             return
@@ -59,7 +59,10 @@ class Checks:
         console.say(
             f"output       {len(made):,} bytes, not as made here: {difference}; {len(apart)} rows are other answers"
         )
-        if len(apart) > max(1, MOST_APART * (len(self.sample.splitlines()) - 1)) and not self.differing:
+        if (
+            len(apart) > max(1, MOST_APART * len(parse_table(self.sample, self.schema.submission)[1]))
+            and not self.differing
+        ):
             raise ValueError(
                 f"the kernel answers otherwise than this machine in {len(apart)} rows, first row {apart[0]}: nothing "
                 "was submitted; look for warnings in its log and try `python -m pipeline bundle kernel --verify`; "

@@ -98,7 +98,7 @@ def _receipt(
         scores = read_json(args.scores)
     return {
         "sha256": hashlib.sha256(content).hexdigest(),
-        "rows": len(parse_table(content)[1]),
+        "rows": len(parse_table(content, schema.submission)[1]),
         "labels": counts,
         "metric": schema.metric,
         "oof": scores["oof"],

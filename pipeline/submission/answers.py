@@ -12,8 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list, written_list
+from pipeline.competition.make import content_of
 from pipeline.competition.schema import SubmissionFormat, Target
 
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
@@ -136,9 +136,9 @@ def blank_sample(asked: Asked, image_ids: Sequence[str]) -> bytes:
         ids = [f"{image_id}{submission.separator}{suffix}" for image_id in image_ids for suffix in submission.suffixes]
     else:
         ids = list(image_ids)
-    at = submission.columns.index(submission.id_column)
+    at = submission.id_places[0]
     rows = [["" if place != at else row_id for place in range(len(submission.columns))] for row_id in ids]
-    return table_bytes(submission.columns, rows)
+    return content_of(submission.columns, rows, submission.make, separator=submission.separator)
 
 
 def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], asked: Asked) -> Answers:

@@ -1,24 +1,19 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
-import contextlib
-import csv
 import hashlib
-import io
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, zip_longest
 from typing import Any
 
-from pipeline.base.files import table_bytes
 from pipeline.competition.lists import split_list
+from pipeline.competition.make import BOM, CSV, MARK_NAMES, content_of, outside_quotes, rows_of
 from pipeline.competition.schema import SubmissionFormat
 from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
 
-BOM = "\ufeff".encode()
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
 HISTOGRAM_MINIMUM = 20  # images; below it chance alone gives such factors
@@ -53,14 +48,15 @@ class Check:
 
 
 def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence[str]]) -> bytes:
-    """The sample's rows, order and columns, value columns filled; its BOM and newline style kept.
+    """The sample's rows, order and columns, value columns filled; its make, BOM and newline style kept.
 
     cells_of: row id -> the cells of the value columns. Raises ValueError for an id of the sample without prediction,
     or a prediction for no row.
     """
-    header, rows = parse_table(sample)
-    at, places = _places(asked)
-    row_ids = [row[at] for row in rows]
+    submission = asked.submission
+    header, rows = parse_table(sample, submission)
+    places = _places(asked)
+    row_ids = list(map(submission.row_id, rows))
     missing = [row_id for row_id in row_ids if row_id not in cells_of]
     strangers = sorted(set(cells_of) - set(row_ids))
     if missing or strangers:
@@ -71,18 +67,21 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
     filled = []
     for row in rows:
         cells = list(row)
-        for place, cell in zip(places, cells_of[row[at]], strict=True):
-            cells[place] = cell
+        for place, cell in zip(places, cells_of[submission.row_id(row)], strict=True):
+            cells[place] = _pointed(cell, ".", submission)
         filled.append(cells)
-    return (BOM if sample.startswith(BOM) else b"") + table_bytes(header, filled, _newline(sample))
+    return content_of(header, filled, submission.make, like=sample, separator=submission.separator)
 
 
-def _places(asked: Asked) -> tuple[int, list[int]]:
-    """(position of the id column, positions of the value columns)."""
-    submission = asked.submission
-    return submission.columns.index(submission.id_column), [
-        submission.columns.index(column) for column in submission.value_columns
-    ]
+def _pointed(cell: str, point: str, submission: SubmissionFormat) -> str:
+    """The cell of a value column with the other mark for its decimals: the sample's for `.`, `.` for the sample's."""
+    decimal = submission.make.decimal
+    return cell if decimal == "." else cell.replace(point, decimal if point == "." else ".")
+
+
+def _places(asked: Asked) -> list[int]:
+    """Positions of the value columns."""
+    return [asked.submission.columns.index(column) for column in asked.submission.value_columns]
 
 
 def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
@@ -90,14 +89,22 @@ def value_cells(content: bytes, asked: Asked) -> dict[str, tuple[str, ...]]:
 
     Raises ValueError for rows that are not as long as the header, and for an id that is there twice.
     """
-    (header, rows), (at, places) = parse_table(content), _places(asked)
+    header, rows = parse_table(content, asked.submission)
     ragged = [number for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     if ragged:
         raise ValueError(f"{len(ragged)} lines have not the header's {len(header)} cells, first {ragged[:NUM_SHOWN]}")
-    twice = [row_id for row_id, count in Counter(row[at] for row in rows).items() if count > 1]
+    cells = _cells_of(rows, asked)
+    twice = [row_id for row_id, count in Counter(row_id for row_id, _ in cells).items() if count > 1]
     if twice:
         raise ValueError(f"{len(twice)} ids are there twice, first {twice[:NUM_SHOWN]}")
-    return {row[at]: tuple(row[place] for place in places) for row in rows}
+    return {row_id: tuple(found) for row_id, found in cells}
+
+
+def _cells_of(rows: Sequence[Sequence[str]], asked: Asked) -> list[tuple[str, list[str]]]:
+    """(row id, its value cells, with a point for decimals) of each row."""
+    places, submission = _places(asked), asked.submission
+    decimal = submission.make.decimal
+    return [(submission.row_id(row), [_pointed(row[place], decimal, submission) for place in places]) for row in rows]
 
 
 def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked) -> Answers:
@@ -106,35 +113,15 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     return read_answers(value_cells(content, asked), image_ids, asked)
 
 
-def plain_sample(content: bytes, header: tuple[str, ...], rows: Callable[[], Iterable[tuple[str, ...]]]) -> bytes:
-    """A sample submission as UTF-8 CSV with commas: `content` where it is that and no more, else its table written so.
-
-    header, rows: how `content` was read.
-    """
-    with contextlib.suppress(UnicodeDecodeError, csv.Error):
-        found = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        if all(tuple(row or ()) == own for row, own in zip_longest(found, chain([header], rows()))):
-            return content
-    return table_bytes(header, rows(), _newline(content.replace(b"\0", b"")))
-
-
-def _newline(content: bytes) -> str:
-    return "\r\n" if b"\r\n" in outside_quotes(content) else "\n"
-
-
-def outside_quotes(content: bytes) -> bytes:
-    """The CSV less its quoted cells, in which newlines end no row."""
-    return re.sub(rb'"[^"]*"', b"", content) if b'"' in content else content
-
-
-def parse_table(content: bytes) -> tuple[list[str], list[list[str]]]:
-    """(header, rows) as text, BOM dropped. Raises ValueError for what is not UTF-8 CSV."""
+def parse_table(content: bytes, submission: SubmissionFormat) -> tuple[list[str], list[list[str]]]:
+    """(header, rows) as text, BOM dropped. Raises ValueError for what is not of the sample's make."""
+    make = submission.make
     try:
-        lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"not a UTF-8 CSV: {error}") from error
+        lines = list(rows_of(content, make, submission.columns, submission.separator))
+    except ValueError as error:
+        raise ValueError(f"not {'made as the sample is' if make.words else 'a UTF-8 CSV'}: {error}") from error
     if not lines:
-        raise ValueError("not a CSV: the file is empty")
+        raise ValueError("the file is empty")
     return lines[0], lines[1:]
 
 
@@ -165,18 +152,18 @@ def verdict(
     test images that are missing or cannot be read, which `ingest` was allowed to pass.
     """
     try:
-        header, rows = parse_table(content)
+        header, rows = parse_table(content, asked.submission)
     except ValueError as error:
-        return [Check("encoding", True, 1, (str(error),), "write it as UTF-8 CSV, cells separated by commas")]
-    checks = _file_checks(content, sample, header, rows)
+        return [Check("encoding", True, 1, (str(error),), f"write it as {_made(asked.submission)}")]
+    checks = _file_checks(content, sample, header, rows, asked.submission)
     if _is_refused(checks):
         return checks
-    _, sample_rows = parse_table(sample)
-    at, places = _places(asked)
-    cells_of = {row[at]: [row[place] for place in places] for row in rows}
-    checks += _id_checks([row[at] for row in rows], [row[at] for row in sample_rows])
+    _, sample_rows = parse_table(sample, asked.submission)
+    places, row_id = _places(asked), asked.submission.row_id
+    cells_of = dict(_cells_of(rows, asked))
+    checks += _id_checks(list(map(row_id, rows)), list(map(row_id, sample_rows)))
     checks += _cell_checks(cells_of, asked)
-    checks += _untouched_checks(rows, sample_rows, {at, *places})
+    checks += _untouched_checks(rows, sample_rows, {*asked.submission.id_places, *places})
     checks += _likeness_checks(rows, sample_rows, cells_of)
     checks += _spelling_checks(sample_rows, asked)
     checks.append(_looked("rows without an image", unseen, PRIOR, seen=f"{len(sample_rows):,} rows", refused=False))
@@ -203,40 +190,49 @@ def _looked(check: str, offenders: Sequence[str], remedy: str, *, seen: str, ref
     return Check(check, refused, len(offenders), tuple(offenders[:NUM_SHOWN]), remedy, seen)
 
 
-def _file_checks(content: bytes, sample: bytes, header: list[str], rows: list[list[str]]) -> list[Check]:
-    sample_header, sample_rows = parse_table(sample)
-    marks = ["EF BB BF"] if content.startswith(BOM) and not sample.startswith(BOM) else []
-    zeros = [f"at byte {content.index(0)}"] if b"\0" in content else []
-    ends = outside_quotes(content)
-    bare = ends.replace(b"\r\n", b"")
-    mixed = [r"\r and \n"] if b"\r" in bare or (b"\r\n" in ends and b"\n" in bare) else []
+def _made(submission: SubmissionFormat) -> str:
+    words = submission.make.words
+    return f"the sample is: {words}" if words else "UTF-8 CSV, cells separated by commas"
+
+
+def _file_checks(
+    content: bytes, sample: bytes, header: list[str], rows: list[list[str]], submission: SubmissionFormat
+) -> list[Check]:
+    make = submission.make
+    sample_header, sample_rows = parse_table(sample, submission)
+    text, sample_text = content.decode(make.encoding), sample.decode(make.encoding)
+    marks = ["U+FEFF"] if text.startswith(BOM) and not sample_text.startswith(BOM) else []
+    zeros = [f"at letter {text.index(chr(0))}"] if "\0" in text else []
+    ends = outside_quotes(text) if make.form == CSV else ""
+    bare = ends.replace("\r\n", "")
+    mixed = [r"\r and \n"] if "\r" in bare or ("\r\n" in ends and "\n" in bare) else []
     ragged = [f"line {number} has {len(row)}" for number, row in enumerate(rows, start=2) if len(row) != len(header)]
     length = [] if len(rows) == len(sample_rows) else [f"{len(rows)}, the sample has {len(sample_rows)}"]
     size = f"{len(content):,} bytes"
     return [
-        _looked("encoding", [], "", seen=f"UTF-8, {size}"),
-        _looked("byte order mark", marks, "write UTF-8 without BOM, as the sample is", seen=size),
+        _looked("encoding", [], "", seen=f"{make.words or 'UTF-8'}, {size}"),
+        _looked("byte order mark", marks, "write it without BOM, as the sample is", seen=size),
         _looked("NUL bytes", zeros, "write the file again", seen=size),
         _looked("mixed newlines", mixed, "use one newline style", seen=size),
-        _header_check(header, sample_header),
+        _header_check(header, sample_header, submission),
         _looked(
             "cells in a row",
             ragged,
-            f"the header has {len(header)}; quote cells that hold commas",
+            f"the header has {len(header)}; quote cells that hold {MARK_NAMES.get(make.mark, 'commas')}",
             seen=f"{len(rows):,} rows",
         ),
         _looked("number of rows", length, "one row for each of its ids", seen=f"{len(rows):,} rows"),
     ]
 
 
-def _header_check(header: list[str], sample_header: list[str]) -> Check:
+def _header_check(header: list[str], sample_header: list[str], submission: SubmissionFormat) -> Check:
     wrong = [] if header == sample_header else [f"{header}, the sample has {sample_header}"]
     extra = [column for column in header if column not in sample_header]
     cause = ""
     if extra and extra[0] in ("", "Unnamed: 0"):
         cause = "an index column was written (pandas: index=False); "
     elif len(header) == 1 < len(sample_header):
-        cause = "separate cells by commas; "
+        cause = f"write it as {_made(submission)}; "
     remedy = f"{cause}use the sample's columns in its order"
     return _looked("header", wrong, remedy, seen=f"{len(header):,} columns")
 
@@ -439,7 +435,7 @@ def _spelling_checks(sample_rows: list[list[str]], asked: Asked) -> list[Check]:
     submission, classes = asked.submission, set(asked.target.classes)
     if submission.kind not in ("label", "list", "ranked"):
         return []
-    _, places = _places(asked)
+    places = _places(asked)
     cells = {row[place] for row in sample_rows for place in places}
     labels = {label for cell in cells for label in _labels_of(cell, submission)}
     strange = sorted(label for label in labels - classes if label.strip())

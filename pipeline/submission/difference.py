@@ -1,5 +1,6 @@
 """Two submissions side by side: identical, or where they part."""
 
+import contextlib
 import csv
 import io
 from collections.abc import Sequence
@@ -7,15 +8,16 @@ from itertools import zip_longest
 
 from pipeline.competition.lists import split_list
 from pipeline.competition.schema import SubmissionFormat
+from pipeline.submission.contract import parse_table
 
 NEAR = 0.05  # numbers that other hardware or another decoder may give for the same picture
 
 
-def first_difference(made: bytes, sent: bytes) -> str | None:
-    """None where the bytes are equal; else the first row that differs, and how many do."""
+def first_difference(made: bytes, sent: bytes, asked: SubmissionFormat | None = None) -> str | None:
+    """None where the bytes are equal; else the first row that differs, and how many do; asked: by both, where known."""
     if made == sent:
         return None
-    ours, theirs = _rows(made), _rows(sent)
+    ours, theirs = _rows(made, asked), _rows(sent, asked)
     differing = [at for at, (a, b) in enumerate(zip_longest(ours, theirs)) if a != b]
     if not differing:
         return "every cell is equal; newlines, quotes or a byte order mark differ"
@@ -32,8 +34,8 @@ def rows_apart(made: bytes, sent: bytes, asked: SubmissionFormat) -> list[int]:
 
     Another label, a number more than `NEAR` away, a list of which less than half is shared; asked: by both.
     """
-    header, *ours = _rows(made)
-    _, *theirs = _rows(sent)
+    header, *ours = _rows(made, asked)
+    _, *theirs = _rows(sent, asked)
     places = [header.index(column) for column in asked.value_columns]
     nothing: list[str] = []
     pairs = enumerate(zip_longest(ours, theirs, fillvalue=nothing), 1)
@@ -52,10 +54,16 @@ def _alike(ours: Sequence[str], theirs: Sequence[str], places: Sequence[int], as
     if asked.kind in ("list", "ranked"):
         sets = [(set(split_list(a, asked.separator)), set(split_list(b, asked.separator))) for a, b in cells]
         return all(2 * len(a & b) >= len(a | b) for a, b in sets)
-    return all(abs(float(a) - float(b)) <= NEAR for a, b in cells)
+    numbers = [[float(cell.replace(asked.make.decimal, ".")) for cell in pair] for pair in cells]
+    return all(abs(a - b) <= NEAR for a, b in numbers)
 
 
-def _rows(content: bytes) -> list[list[str]]:
+def _rows(content: bytes, asked: SubmissionFormat | None) -> list[list[str]]:
+    """The header and the rows; as lines of CSV where they are of another make."""
+    if asked is not None:
+        with contextlib.suppress(ValueError):
+            header, rows = parse_table(content, asked)
+            return [header, *rows]
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig", "replace"), newline="")))
 
 

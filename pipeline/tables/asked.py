@@ -1,5 +1,7 @@
 """The ids that a sample submission asks for, with what the organiser's test table says of them."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts
@@ -10,10 +12,27 @@ MIN_SHARE = 0.5  # of a table's rows must lead to images, or hold ids, or the ta
 
 
 def column_holding(table: Table, ids: set[str]) -> str | None:
-    """The column that holds these ids: all of them, or at least half, whichever column has most."""
+    """The column that holds these ids: all of them, or at least half, whichever column has most.
+
+    Ids that count the rows must all be there: half of 0 to 5 stand among any other small numbers too.
+    """
     counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
     best = max(counts, key=lambda column: counts[column], default=None)
-    return best if best is not None and counts[best] >= MIN_SHARE * len(ids) else None
+    least = len(ids) * (1 if len(ids) == table.num_rows and _first_counted(ids) is not None else MIN_SHARE)
+    return best if best is not None and counts[best] >= least else None
+
+
+def _first_counted(ids: Iterable[str]) -> int | None:
+    """From where these count, 0 or 1; None where they do not."""
+    cells = list(ids)
+    if not all(cell.isdecimal() and len(cell) < MAX_DIGITS for cell in cells):
+        return None
+    numbers = sorted(map(int, cells))
+    return (
+        numbers[0]
+        if numbers and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        else None
+    )
 
 
 def rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -31,12 +50,8 @@ def rows_asked(table: Table, ids: Texts) -> Table | None:
     column = column_holding(table, set(ids))
     if column is not None:
         return rows_for(table, column, ids)
-    if len(ids) != table.num_rows or not all(cell.isdecimal() and len(cell) < MAX_DIGITS for cell in ids):
-        return None
-    numbers = np.array([int(cell) for cell in ids])
-    first = int(numbers.min())
-    is_count = first in (0, 1) and np.array_equal(np.sort(numbers), np.arange(first, first + len(numbers)))
-    return table.take(numbers - first) if is_count else None
+    first = _first_counted(ids) if len(ids) == table.num_rows else None
+    return None if first is None else table.take(np.array([int(cell) for cell in ids]) - first)
 
 
 def asked_table(id_column: str, ids: Texts, table: Table | None) -> Table:

@@ -16,6 +16,7 @@ MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
 MAX_NOTES = 8  # lines about a table above its header, or below its last row
 PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
+UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose names nobody asks for: they say nothing
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
@@ -39,27 +40,37 @@ class _Dialect:
     titles: tuple[str, ...] = ()  # lines above the header
 
 
-def read_delimited(name: str, text: str, names: Sequence[str] = ()) -> Table:
+def read_delimited(
+    name: str,
+    text: str,
+    names: Sequence[str] = (),
+    *,
+    is_image: Callable[[str], bool] = lambda cell: False,
+    may_lack_header: bool = False,
+) -> Table:
     """The table in a CSV or TSV.
 
-    names: of the columns, where there is no header. Raises ValueError for what is no table: nothing in it, NUL bytes,
-    broken quotes, ragged rows, two columns of one name, no header and no `names`.
+    names: of the columns, where there is no header; is_image: whether a cell leads to an image: a header's does not;
+    may_lack_header: two columns without a header are then called `UNNAMED`, if there are no `names`. Raises ValueError
+    for what is no table: nothing in it, NUL bytes, broken quotes, ragged rows, two columns of one name, no header and
+    no `names`.
     """
     if "\0" in text:
         raise ValueError("holds NUL bytes; it is not a CSV table")
     try:
-        return _table(name, text, names)
+        return _table(name, text, names, is_image, may_lack_header)
     except csv.Error as error:
         raise ValueError(f"is not a readable CSV: {error}") from error
 
 
-def _table(name: str, text: str, names: Sequence[str]) -> Table:
+def _table(name: str, text: str, names: Sequence[str], is_image: Callable[[str], bool], may_lack_header: bool) -> Table:
     dialect = _dialect(text)
     header = dialect.header
     if len(header) > MAX_COLUMNS:
         raise ValueError(f"has {len(header):,} columns, more than {MAX_COLUMNS:,}; is it a table of images?")
     rows, skipped = _rows(text, dialect), list(dialect.titles)
-    if _is_data(header, dialect.some):
+    if _is_data(header, dialect.some) or _leads_as_rows_do(header, dialect.some, is_image):
+        names = UNNAMED if may_lack_header and not names and len(header) == len(UNNAMED) else names
         if len(names) < len(header):
             shown = ", ".join(_names_for(header))
             raise ValueError(
@@ -288,6 +299,15 @@ def _is_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     columns = list(zip(*rows, strict=True))
     begins = bool(columns) and _shape(header[0]) in set(map(_shape, columns[0])) and any(map(str.isdigit, header[0]))
     return begins and any(cell in column for cell, column in zip(header[1:], columns[1:], strict=True))
+
+
+def _leads_as_rows_do(header: Sequence[str], rows: Sequence[Sequence[str]], is_image: Callable[[str], bool]) -> bool:
+    """Whether a column's header leads to an image, as all of the cells below it do, written alike."""
+    columns = list(zip(*(row for row in rows if len(row) == len(header)), strict=True))
+    return any(
+        bool(suffix_of(cell)) == bool(suffix_of(below[0])) and all(map(is_image, (cell, *below)))
+        for cell, below in zip(header, columns, strict=False)
+    )
 
 
 def _shape(cell: str) -> str:

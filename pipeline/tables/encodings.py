@@ -8,8 +8,8 @@ from itertools import pairwise
 
 AUTO = "auto"
 BOMS = (
-    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs.BOM_UTF32_BE, "utf-32-be"), (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
 )  # fmt: skip
 NUM_SHOWN = 4  # encodings that are offered
 SHOWN_LETTERS = 60  # of the line that shows how each reads
@@ -31,17 +31,23 @@ def decoded(content: bytes, name: str, encoding: str = AUTO) -> str:
     encoding: `auto`; an encoding for the tables that are not UTF-8; or `FILE=ENCODING, FILE=ENCODING`, whatever the
     bytes of these files look like. Raises EncodingError with lines for params.yaml, the likeliest encoding first.
     """
+    return _decoded_as(content, encoding_of(content, name, encoding))
+
+
+def encoding_of(content: bytes, name: str, encoding: str = AUTO) -> str:
+    """The encoding in which `decoded` reads the table; of UTF-16 its order too. Arguments and errors as there."""
     forced, otherwise = _wished(encoding, name)
     if forced:
-        return _decoded_as(content, forced)
+        return forced
     found = next((kind for mark, kind in BOMS if content.startswith(mark)), None) or _without_bom(content)
     if found:
-        return _decoded_as(content, found)
+        return found
     try:
-        return content.decode("utf-8-sig")
+        content.decode("utf-8")
+        return "utf-8"
     except UnicodeDecodeError as error:
         if otherwise:
-            return _decoded_as(content, otherwise)
+            return otherwise
         line = content.count(b"\n", 0, error.start) + 1
         raise EncodingError(
             f"is not UTF-8 (byte {content[error.start]:#04x} in line {line}); {_hint(content)}"

@@ -145,7 +145,8 @@ def _read(
     """None for what is no table: of a list, also what is no text, unless it is called as a table is."""
     suffix = suffix_of(name).lower()
     if suffix in SPREADSHEETS:
-        images = ", and images that are in it as a PNG each" if suffix in WITH_IMAGES else ""
+        images = ", and images that are in it (bytes in a column, as Hugging Face has them) as a PNG each"
+        images = images if suffix in WITH_IMAGES else ""
         raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
     if suffix not in (*DELIMITED, *LISTS, *JSON) or (suffix in LISTS and archive.size(name) > MAX_LIST_BYTES):
         return None
@@ -165,7 +166,10 @@ def _read(
                 _refuse_answers_alone(name, text)
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
-        return (read_pixels(name, text) if are_rows else None) or read_delimited(name, text, header)
+        is_sample = _kind_of(name) == SAMPLE
+        return (read_pixels(name, text) if are_rows else None) or read_delimited(
+            name, text, header, is_image=is_image, may_lack_header=is_sample
+        )
     except ValueError:
         if suffix in LISTS and _kind_of(name) is None:
             return None

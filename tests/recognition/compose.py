@@ -2,7 +2,7 @@
 
 import random
 
-from . import words
+from . import sheets, words
 from .draft import DELIMITERS, Draft, new_draft
 from .layouts import LAYOUTS, SPLITS
 from .mutate import HARMFUL, HARMLESS, JUNK
@@ -252,9 +252,14 @@ def _written(draft: Draft) -> dict[str, bytes]:
         draft.truth.answers["encoding"] = right_codecs(foreign)
     sample = draft.sheets.get(draft.sample_sheet)
     if sample:
-        kept = sample.encoding.startswith("utf-8") and sample.dialect in ("comma", "quoted", "crlf")
-        draft.truth.mark = kept and sample.encoding == "utf-8-sig"
-        draft.truth.newline = "\r\n" if sample.dialect == "crlf" else "\n"
+        content, truth = files[draft.sample_sheet], draft.truth
+        truth.mark = sample.encoding in ("utf-8-sig", "utf-16")
+        truth.encoding = "utf-8" if content.isascii() or truth.mark else sample.encoding
+        truth.encoding = "utf-16-le" if sample.encoding == "utf-16" else truth.encoding
+        truth.newline = "\r\n" if sample.dialect == "crlf" else "\n"
+        truth.separator = sheets.SEPARATORS.get(sample.dialect, ",")
+        truth.top = "sep=;\n" if sample.dialect == "sep line" else ""
+        truth.quoted = sample.dialect == "quoted"
     return files
 
 

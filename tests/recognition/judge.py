@@ -354,14 +354,21 @@ def _perfect(layout: Layout, names: dict[str, str], labels: list[frozenset[str]]
 
 
 def _compare_submission(truth: Truth, content: bytes, layout: Layout, archive: Archive, test: list[bytes]) -> None:
-    header, *rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    text = content.decode(truth.encoding)
+    if text.startswith("\ufeff") != truth.mark:
+        raise NotTrueError("the BOM is not the sample's")
+    text = text.removeprefix("\ufeff")
+    if not text.startswith(truth.top):
+        raise NotTrueError(f"{truth.top!r} is not above the header")
+    body = text.removeprefix(truth.top)
+    if truth.quoted and not all(line.startswith('"') and line.endswith('"') for line in body.splitlines()):
+        raise NotTrueError("cells are not in quotes, as the sample's are")
+    header, *rows = list(csv.reader(io.StringIO(body, newline=""), delimiter=truth.separator))
     if truth.header is None:
         return _compare_sampleless(truth, rows, layout, test)
     if header != truth.header:
         raise NotTrueError(f"the header is {header}, must be {truth.header}")
-    if content.startswith(b"\xef\xbb\xbf") != truth.mark:
-        raise NotTrueError("the BOM is not the sample's")
-    if (b"\r\n" in content) != (truth.newline == "\r\n"):
+    if ("\r\n" in body) != (truth.newline == "\r\n"):
         raise NotTrueError("the newlines are not the sample's")
     if len(rows) != len(truth.rows):
         raise NotTrueError(f"{len(rows)} rows, must be {len(truth.rows)}")

@@ -27,6 +27,10 @@ class Truth:
     delimiter: str = ""  # of list and ranked
     mark: bool = False  # the submission begins with a BOM, as the sample does
     newline: str = "\n"
+    encoding: str = "utf-8"  # of the submission, and what else its make is: as the sample's
+    separator: str = ","
+    top: str = ""  # a line above the header
+    quoted: bool = False  # every cell
     sample_only: frozenset[str] = frozenset()  # classes that no training image has
     answers: dict[str, set[str]] = field(default_factory=dict)  # key of `competition` -> values that are right
     must_ask: str = ""  # why nobody could know: finishing without a question is a guess

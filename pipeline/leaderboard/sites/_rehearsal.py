@@ -14,6 +14,7 @@ from pipeline.base.params import CompetitionParams
 from pipeline.bundle.bundle import PREDICT, REFUSE_NETWORK, run_without_network, unpack
 from pipeline.competition.schema import Schema
 from pipeline.leaderboard.sites._kernel import BUNDLE_NAME, SCRIPT_NAME, SUBMISSION
+from pipeline.submission.contract import parse_table
 from pipeline.submission.difference import first_difference, rows_apart
 
 # of what predicts, what Kaggle's image has; what these need comes with them
@@ -98,12 +99,12 @@ def verify_kernel(
     """
     found = rehearse(folder, competition=competition, python=python)
     sent = submission.read_bytes()
-    difference = first_difference(found.content, sent)
+    difference = first_difference(found.content, sent, schema.submission)
     lines = [found.how, *found.said]
     if difference is None:
         return [*lines, f"identical: {submission}, {len(sent):,} bytes"]
     apart = rows_apart(found.content, sent, schema.submission)
-    num_rows = max(found.content.count(b"\n") - 1, 1)
+    num_rows = max(len(parse_table(sent, schema.submission)[1]), 1)
     if len(apart) > MOST_APART * num_rows:
         raise ValueError(
             f"{folder}: the kernel does not make {submission}: {difference}; {len(apart)} are other answers"

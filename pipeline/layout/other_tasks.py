@@ -1,0 +1,120 @@
+"""What else a competition may be than images of classes: boxes, outlines, arrays, shards. Said in refusals.
+
+Files beside images that hold a class number each (`.cls`, as WebDataset's shards have it) are read as a table.
+"""
+
+import io
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import IO
+
+import numpy as np
+
+from pipeline.archive.archive import Archive
+from pipeline.base.texts import Texts
+from pipeline.tables.image_names import stem_of, suffix_of
+from pipeline.tables.image_paths import ImageIndex, plain
+from pipeline.tables.table import Table
+from pipeline.tables.words import NEUTRAL, SIDE_WORDS, words_of
+
+CLASS_SUFFIX = ".cls"
+BESIDE = (CLASS_SUFFIX, ".txt", ".xml", ".json")  # suffixes of files that speak of the image of their name
+NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
+MAX_BYTES, MAX_ARRAY_BYTES = 1 << 20, 1 << 28
+MIN_SHARE = 0.5  # of the files looked at
+NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
+TARGET_WORDS = SIDE_WORDS | {
+    "gt", "groundtruth", "truth", "target", "targets", "trimap", "trimaps", "seg", "segs", "matte", "mattes", "outline",
+    "outlines", "depth", "edges",
+}  # fmt: skip
+ASKED_OTHERWISE = {
+    "bbox", "boxes", "predictionstring", "rle", "rlemask", "encodedpixels", "segmentation", "mask", "polygon", "xmin",
+}  # fmt: skip
+IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
+
+
+def class_files(archive: Archive, index: ImageIndex) -> dict[str, Table]:
+    """The table of the class numbers in files beside images, `0001.cls` of `0001.jpg`; none where there are none."""
+    rows = []
+    for name in archive.names:
+        if suffix_of(name) == CLASS_SUFFIX and archive.size(name) < NUM_LOOKED_AT:
+            numbers = index.with_stem_path(plain(name.removesuffix(CLASS_SUFFIX)))
+            label = archive.read(name).decode("utf-8", "replace").strip()
+            rows += [(index.names[number], label) for number in numbers]
+    return {f"*{CLASS_SUFFIX}": Table.of_rows(f"*{CLASS_SUFFIX}", ("path", "label"), rows)} if rows else {}
+
+
+def beside_line(archive: Archive, index: ImageIndex) -> str:
+    """What files of the images' names hold, and what to do; '' where there are none."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in archive.names:
+        if suffix_of(name).lower() in BESIDE:
+            found[suffix_of(name).lower()].append(name)
+    for suffix, names in found.items():
+        looked = [name for name in names[:NUM_LOOKED_AT] if archive.size(name) <= MAX_BYTES]
+        named = [name for name in looked if index.exact(stem_of(name.removesuffix(suffix_of(name))))]
+        if len(named) > 1 and len(named) >= MIN_SHARE * len(looked):
+            what = _held_by(suffix, [archive.read(name) for name in named[:NUM_READ]])
+            return f"{len(names):,} {suffix} files, called as images are (such as {named[0]}), hold {what}"
+    return ""
+
+
+def _held_by(suffix: str, contents: Sequence[bytes]) -> str:
+    filled = [content for content in contents if content.strip()]
+    if suffix == ".xml" and any(b"<bndbox" in content for content in filled):
+        return f"boxes, as Pascal VOC has them: detection cannot be learnt here; {IN_A_TABLE}"
+    if suffix == ".txt" and filled and all(map(BOX.fullmatch, filled)):
+        return (
+            f"a class and the numbers of a box a line, as YOLO has them: detection cannot be learnt here; {IN_A_TABLE}"
+        )
+    if filled and all(map(NUMBER.fullmatch, filled)):
+        return "a number each, which may be the class: write them into a CSV of paths and labels"
+    return f"what is not read here ({filled[0][:40]!r}, …); {IN_A_TABLE}" if filled else "nothing"
+
+
+def arrays_line(archive: Archive, names: Iterable[str]) -> str:
+    """The arrays in numpy's files, with shapes and types; '' for none that can be read without their code."""
+    said = []
+    for name in islice(names, NUM_READ):
+        if archive.size(name) > MAX_ARRAY_BYTES:
+            continue
+        content = archive.read(name)
+        try:
+            if zipfile.is_zipfile(io.BytesIO(content)):
+                with zipfile.ZipFile(io.BytesIO(content)) as arrays:
+                    parts = {part.removesuffix(".npy"): arrays.open(part) for part in arrays.namelist()[:NUM_READ]}
+                    said += [f"{part} of {name} {_shape(handle)}" for part, handle in parts.items()]
+            else:
+                said.append(f"{name} {_shape(io.BytesIO(content))}")
+        except (ValueError, OSError, zipfile.BadZipFile, EOFError):
+            continue
+    return ", ".join(said)
+
+
+def _shape(handle: IO[bytes]) -> str:
+    version = np.lib.format.read_magic(handle)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read(handle)
+    return f"{shape} {'objects' if kind.hasobject else kind}"
+
+
+def asks_otherwise(columns: Iterable[str]) -> list[str]:
+    """Those of the sample's columns that boxes or outlines are asked in."""
+    return [column for column in columns if re.sub(r"[\W_]", "", column.lower()) in ASKED_OTHERWISE]
+
+
+def pictures_and_targets(labels: Texts, paths: Texts, asked: Collection[str]) -> bool:
+    """Whether folders that may be classes hold pictures and, under the same names, their outlines.
+
+    By the words of their names; not where the sample (`asked`) names them.
+    """
+    stems: Mapping[str, set[str]] = defaultdict(set)
+    for label, path in zip(labels, paths, strict=True):
+        stems[label].add(stem_of(path))
+    words = {label: set(words_of(label.rpartition("/")[2])) for label in stems}
+    told = any(own & TARGET_WORDS or own <= {*NEUTRAL, "jpeg"} for own in words.values())
+    alike = len(stems) > 1 and len(set(map(frozenset, stems.values()))) == 1
+    return told and alike and not set(stems) & set(asked)

@@ -1,0 +1,119 @@
+"""What is no classification of image files is refused by what it is; class numbers beside images are read."""
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from conftest import csv_bytes, encoded, image_of, write_zip
+
+from pipeline.archive.archive import open_archive
+from pipeline.competition.problems import Problems
+from pipeline.layout.context import Overrides
+from pipeline.layout.layout import read_layout
+
+LABELS = ("oak", "elm", "fir")
+SAMPLE = {"sample_submission.csv": csv_bytes(("id", "label"), [(f"9{n}", "oak") for n in range(6)])}
+
+
+def pictures(form, count=12, first=0):
+    """form: of paths, with a place for a number of two digits."""
+    return {form.format(f"{n:02d}"): encoded(image_of(first + n, n)) for n in range(count)}
+
+
+TEST = pictures("test/9{}.png", 6, 60)
+BOX = "<annotation><object><name>oak</name><bndbox><xmin>1</xmin></bndbox></object></annotation>"
+
+
+def packed(files):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def shards(suffix, held):
+    """Two shards of WebDataset, and one of the test images."""
+    found = {}
+    for shard in range(2):
+        images = pictures(f"{shard}{{}}.png", 12, 12 * shard)
+        beside = {f"{shard}{n:02d}{suffix}": held(n).encode() for n in range(12)}
+        found[f"train-{shard:06d}.tar"] = packed(images | beside)
+    return found | {"test-000000.tar": packed({f"9{n}.png": encoded(image_of(60 + n, n)) for n in range(6)})}
+
+
+def saved(*arrays, **named):
+    stream = io.BytesIO()
+    np.savez(stream, **named) if named else np.save(stream, arrays[0])
+    return stream.getvalue()
+
+
+def coco():
+    images = [{"id": n, "file_name": f"{n:02d}.png"} for n in range(12)]
+    boxes = [{"id": n, "image_id": n, "category_id": 1 + n % 2, "bbox": [1, 1, 2, 2]} for n in range(12)]
+    categories = [{"id": 1, "name": "oak"}, {"id": 2, "name": "elm"}]
+    return json.dumps({"images": images, "annotations": boxes, "categories": categories}).encode()
+
+
+def both(one, two):
+    return pictures(f"{one}/{{}}.png") | pictures(f"{two}/{{}}.png", 12, 30)
+
+
+GREY = np.zeros((4, 8, 8), np.uint8)
+REFUSED = {
+    "WebDataset, JSON": (shards(".json", lambda n: '{"label": "oak"}') | SAMPLE, r'24 .json files, called as images are .*"label": "oak".*write a CSV of paths'),
+    "WebDataset, texts": (shards(".txt", lambda n: "a photo of an oak") | SAMPLE, r"24 .txt files, called as images are .*a photo of an oak"),
+    "a number beside each": (pictures("train/{}.png") | {f"train/{n:02d}.txt": f"{n % 3}\n".encode() for n in range(12)} | TEST | SAMPLE, "hold a number each, which may be the class"),
+    "Pascal VOC": (pictures("JPEGImages/{}.png") | {f"Annotations/{n:02d}.xml": BOX.encode() for n in range(12)} | TEST, r"12 .xml files.*boxes, as Pascal VOC has them: detection cannot"),
+    "a list of Pascal VOC": (pictures("JPEGImages/{}.png") | {"ImageSets/Main/oak_train.txt": "".join(f"{n:02d} {1 - n % 2 * 2}\n" for n in range(12)).encode()} | TEST, "of one class alone which images have it"),
+    "YOLO": (pictures("images/train/{}.png") | {f"labels/train/{n:02d}.txt": b"1 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.2 0.2\n" for n in range(12)} | {f"images/{name}": image for name, image in TEST.items()}, "a class and the numbers of a box a line, as YOLO"),
+    "COCO, boxes asked for": (pictures("train/{}.png") | TEST | {"a.json": coco(), "sample_submission.csv": csv_bytes(("image_id", "PredictionString"), [(f"9{n:02d}", "1 0.5 10 10 20 20") for n in range(6)])}, "asks for 'PredictionString': boxes or outlines"),
+    "COCO, boxes asked for, cells empty": (pictures("train/{}.png") | TEST | {"a.json": coco(), "sample_submission.csv": csv_bytes(("image_id", "PredictionString"), [(f"9{n:02d}", "") for n in range(6)])}, "asks for 'PredictionString': boxes or outlines"),
+    "masks beside": (both("train/images", "train/masks") | TEST, r"12 images, such as train/masks/00.png, are outlines by their folder's name"),
+    "arrays in one file": ({"data.npz": saved(x_train=GREY, y_train=np.arange(4))} | SAMPLE, r"x_train of data.npz \(4, 8, 8\) uint8, y_train of data.npz \(4,\) int64"),
+    "an array a file": ({"X.npy": saved(GREY)} | SAMPLE, r"X.npy \(4, 8, 8\) uint8"),
+    "arrays of objects": ({"X.npy": saved(np.array([{1: 2}], object))} | SAMPLE, r"X.npy \(1,\) objects"),
+    "parquet": ({"data/train-00000-of-00001.parquet": b"PAR1"} | SAMPLE, r"train-00000-of-00001.parquet is .parquet, which is not read; save it as CSV .*images that are in it .*as a PNG each"),
+    "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),
+} | {
+    f"{one} and {two}": (both(one, two) | TEST, "pictures and what is to be drawn of them")
+    for one, two in (("JPEGImages", "SegmentationClass"), ("train/images", "train/gt"), ("images", "targets"), ("train/img", "train/trimaps"))
+}  # fmt: skip
+
+
+def layout_of(tmp_path, files, **settings):
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        return read_layout(archive, Problems(), Overrides.among(settings))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_by_what_it_is(tmp_path, name):
+    files, said = REFUSED[name]
+    with pytest.raises(ValueError, match=f"(?s){said}"):
+        layout_of(tmp_path, files)
+
+
+def test_class_numbers_of_webdataset_are_labels(tmp_path):
+    layout = layout_of(tmp_path, shards(".cls", lambda n: f"{n % 3}\n") | SAMPLE)
+    assert [(int(name[-5]) + 10 * int(name[-6])) % 3 for name in layout.train_members] == [
+        int(label) for label in layout.train_labels
+    ]
+    assert len(layout.train_ids) == 24 and list(layout.test_ids) == [f"9{n}" for n in range(6)]
+    again = layout_of(
+        tmp_path, shards(".cls", lambda n: f"{n % 3}\n") | SAMPLE, train_table=layout.settings["train_table"]
+    )
+    assert again.train_labels == layout.train_labels
+
+
+@pytest.mark.parametrize("folders", [("cat", "dog"), ("noisy", "clean"), ("target", "decoy")])
+def test_folders_of_classes_whose_images_are_numbered_alike_are_classes(tmp_path, folders):
+    """Masks and outlines are known by a word of the folder's name; the sample, or the user, says that it is a class."""
+    files = both(*(f"train/{folder}" for folder in folders)) | TEST
+    sample = {"sample_submission.csv": csv_bytes(("id", "label"), [(f"9{n:02d}", folders[n % 2]) for n in range(6)])}
+    assert set(layout_of(tmp_path, files | sample).target.classes) == set(folders)
+    said = {"label": "folder"} if "target" in folders else {}
+    assert set(layout_of(tmp_path, files, **said).target.classes) == set(folders)
