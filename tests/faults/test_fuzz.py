@@ -211,4 +211,4 @@ def test_fuzzed(name):
 @pytest.mark.parametrize("name", FUZZED)
 def test_fuzzed_for_longer(name):
     check, strategies, examples = FUZZED[name]
-    sometimes(10 * examples)(given(*strategies)(check))()
+    sometimes(4 * examples)(given(*strategies)(check))()
