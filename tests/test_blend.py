@@ -613,6 +613,11 @@ def test_the_blends_score_is_that_of_what_is_submitted(place):
     scores = read_json(place.path("data/report/scores.json"))["folds"]
     assert scores["score_mean"] == pytest.approx(found["considered"]["weights"]["score"])
     assert scores["score_standard_error"] == pytest.approx(found["considered"]["weights"]["score_standard_error"])
+    assert "log_loss" in scores["by_fold"]["0"]
+    place.params["blend"]["how"] = "rank"
+    place.run("evaluate")
+    by_rank = read_json(place.path("data/report/scores.json"))
+    assert "log_loss" not in by_rank["oof"] | by_rank["folds"]["by_fold"]["0"], "ranks are no probabilities"
 
 
 def test_fold_scores_are_those_of_evaluate(finished):

@@ -339,6 +339,8 @@ def test_a_group_lies_in_the_block_of_its_earliest_image_and_split_says_so():
         ["12/31/2023", "01/15/2024", "02/01/2024"],
         ["31/12/2023", "15/01/2024", "01/02/2024"],
         ["31 Dec 2023", "01 Jan 2024", "15 Feb 2024"],
+        ["99-12-31", "00-01-01", "24-01-05 08:00", "68-12-31"],
+        ["12/31/23", "01/15/24", "02/01/24"],
         ["2023:12:31 23:00:00", "2024:01:01 09:05:00", "2024:01:02 09:05:00"],
     ],
 )
@@ -351,6 +353,13 @@ def test_moments_are_ordered_as_numbers_or_dates(cells):
 def test_what_says_no_year_is_no_date(cells):
     """pandas takes T2 for two o'clock, and 1-10, a number within a session, for the tenth of January."""
     with pytest.raises(ValueError, match="2 of its 2 cells read neither as a number nor as a date"):
+        order_in_time(cells, "taken")
+
+
+@pytest.mark.parametrize("cells", [["24-01-05", "23-12-31"], ["31.12.23", "05.01.24"], ["01/02/03", "01/02/04"]])
+def test_a_year_of_two_digits_at_either_end_is_a_question(cells):
+    """pandas takes 24-01-05 for the 24th of January 2005."""
+    with pytest.raises(ValueError, match=r"such as '.*', begin or end with the year cannot be told"):
         order_in_time(cells, "taken")
 
 

@@ -146,7 +146,7 @@ def test_map_at_k_by_hand():
 @pytest.mark.parametrize(
     ("spelling", "name"),
     [
-        ("qwk", "quadratic_weighted_kappa"), ("Kappa", "quadratic_weighted_kappa"), ("roc_auc", "auc"), ("ROC-AUC", "auc"),
+        ("qwk", "quadratic_weighted_kappa"), ("Quadratic kappa", "quadratic_weighted_kappa"), ("roc_auc", "auc"), ("ROC-AUC", "auc"),
         ("f1_macro", "macro_f1"), ("macro f1", "macro_f1"), ("Macro F1-score", "macro_f1"), ("logloss", "log_loss"),
         ("Log Loss", "log_loss"), ("MAP@5", "map@5"), ("map 10", "map@10"), ("mean_f1", "samples_f1"), ("ACC", "accuracy"),
         ("mean column-wise AUC", "mean_column_auc"), ("error rate", "top1_error"), ("top-1 error", "top1_error"),
@@ -193,6 +193,9 @@ def test_close_names_are_offered():
         metric_named("acuracy")
     with pytest.raises(ValueError, match="did you mean .*macro_f1"):
         metric_named("f1")
+    for name in ("kappa", "weighted kappa"):  # without weights, or by linear ones, it is another score
+        with pytest.raises(ValueError, match="did you mean .*quadratic_weighted_kappa"):
+            metric_named(name)
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)

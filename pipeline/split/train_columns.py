@@ -16,6 +16,7 @@ from pipeline.base.texts import Texts
 
 IMAGE_ID = "image_id"
 EXIF = "%Y:%m:%d %H:%M:%S"  # of which pandas, left alone, reads the time of day
+SHORT = re.compile(r"\s*(\d{1,2})([-/. ])(\d{1,2})\2(\d{1,2})(?!\d)(.*)", re.DOTALL)  # a year of two digits, somewhere
 
 
 def read_train_columns(path: Path, image_ids: Sequence[str]) -> dict[str, Texts]:
@@ -56,10 +57,11 @@ def column_named(columns: Mapping[str, Texts], name: str, key: str) -> Texts:
 def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
     """(N,) int ranks, equal for the same moment: cells all numbers, all ISO dates, or all dates of one other format.
 
-    Where day and month cannot be told apart, the month comes first. Raises ValueError for a cell that does not fit.
+    Where day and month cannot be told apart, the month comes first. Raises ValueError for a cell that does not fit, and
+    for dates of which nobody can tell whether they begin or end with a year of two digits.
     """
     distinct = list(dict.fromkeys(cells))
-    best = _moments(distinct)
+    best = _moments(_with_whole_years(distinct, column))
     unread = {cell for cell, moment in zip(distinct, best, strict=True) if moment is None}
     if unread:
         rows = [row for row, cell in enumerate(cells) if cell in unread]
@@ -70,6 +72,26 @@ def order_in_time(cells: Sequence[str], column: str) -> np.ndarray:
     rank_of = {moment: rank for rank, moment in enumerate(sorted(set(best)))}
     rank_of_cell = {cell: rank_of[moment] for cell, moment in zip(distinct, best, strict=True)}
     return np.array([rank_of_cell[cell] for cell in cells], dtype=np.int64)
+
+
+def _with_whole_years(cells: Sequence[str], column: str) -> Sequence[str]:
+    """The cells, but dates that begin with a year of two digits as ISO dates; pandas would take it for the day."""
+    found = {cell: match for cell in cells if (match := SHORT.fullmatch(cell))}
+    parts = [tuple(map(int, match.group(1, 3, 4))) for match in found.values()]
+    first = all(1 <= month <= 12 and 1 <= day <= 31 for _, month, day in parts)
+    last = any(all(1 <= part[at] <= 12 and 1 <= part[1 - at] <= 31 for part in parts) for at in (0, 1))
+    if parts and first and last:
+        raise ValueError(
+            f"split.time is {column!r}: whether its dates, such as {next(iter(found))!r}, begin or end with the year "
+            "cannot be told, as it has two digits; name a column with years of four, or your own split.fold_column"
+        )
+    if not first:
+        return cells
+    whole = {
+        cell: f"{year + (1900 if year >= 69 else 2000)}-{month:02d}-{day:02d}{match[5]}"  # as POSIX has it
+        for (cell, match), (year, month, day) in zip(found.items(), parts, strict=True)
+    }
+    return [whole.get(cell, cell) for cell in cells]
 
 
 def _moments(cells: Sequence[str]) -> list[Any]:

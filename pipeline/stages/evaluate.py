@@ -31,7 +31,7 @@ from pipeline.competition.schema import (
 )
 from pipeline.competition.store import read_store
 from pipeline.report.figures import confusion_figure, curves_figure, drawn, mistakes_figure, rates_figure
-from pipeline.scoring.blend import account_lines, write_blend
+from pipeline.scoring.blend import RANK, account_lines, write_blend
 from pipeline.scoring.decision import choose_decision, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts
 from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
@@ -84,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if len(image_ids) < dealt.num_rows:
         store = store[dealt.rows]
     decision = choose_decision(truth, oof, target, schema.metric, held_by)
-    scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds)
+    others = [name for name in BESIDE[target.exclusive] if name != "log_loss" or found.chosen.blend.how != RANK]
+    scores = _scores(truth, oof, decided, schema, image_ids, held_by, folds, others)
     counts = _counts(truth, decided, target)
     histories = _histories(fold_files(args.history, ".csv", folds))
 
@@ -136,7 +137,9 @@ def _scores(
     image_ids: Sequence[str],
     held_by: np.ndarray,
     folds: Sequence[str],
+    beside_it: Sequence[str],
 ) -> dict[str, Any]:
+    """beside_it: metrics to compute beside the competition's; no log loss of mean ranks, which are no probabilities."""
     target = schema.target
     written = through_the_writer(answers_of(oof, decided, target, schema.submission), image_ids, schema)
     beside = {"labels": decided_answers(decided, target), "scores": Answers(scores=oof.astype(np.float64))}
@@ -145,7 +148,7 @@ def _scores(
         own = score(schema.metric, truth[rows], written.of_rows(rows), target, skip_one_sided=skip)
         others = {
             name: score(name, truth[rows], beside[metric_named(name).takes].of_rows(rows), target, skip_one_sided=skip)
-            for name in BESIDE[target.exclusive]
+            for name in beside_it
         }
         return {"score": own} | others
 
