@@ -18,8 +18,15 @@ from pipeline.base.files import csv_text
 from pipeline.competition.lists import split_list, written_list
 
 CSV = "csv"
-MARKS = (",", "\t", ";", "|", ", ", "; ")
-MARK_NAMES = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ", ": "commas and blanks", "; ": "semicolons"}
+MARKS = (",", "\t", ";", "|", ", ", "; ", " ")
+MARK_NAMES = {
+    "\t": "tabs",
+    ";": "semicolons",
+    "|": "vertical bars",
+    ", ": "commas and blanks",
+    " ": "blanks",
+    "; ": "semicolons",
+}
 BOM = "\ufeff"
 TOP = re.compile(r'"?sep=.(?:"?)[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # by which Excel knows the mark
 NUM_LOOKED_AT = 256  # rows in which quotes are looked at

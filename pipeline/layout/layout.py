@@ -50,7 +50,7 @@ from pipeline.tables.image_names import (
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.joint_ids import joint_ids, with_joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
-from pipeline.tables.table_files import read_tables
+from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
@@ -490,7 +490,12 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
             f"{table.name} is not plain CSV ({make.words}): the submission is written alike"
             + (renamed if suffix != ".csv" else "")
         )
-    if own != content:
+    if own != content and suffix_of(table.name).lower() in JSON and make.form == CSV:
+        context.warnings.append(
+            f"{table.name} is JSON of a form that is not written here: the submission is plain CSV with the columns "
+            f"{', '.join(table.header)}; make it so before you upload it"
+        )
+    elif own != content:
         context.warnings.append(
             f"{table.name} holds more than its rows (lines above or below them, blank lines, R's row names, or other "
             "fields of JSON), which the submission will not: ask whether it is accepted so, or add them"
