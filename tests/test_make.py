@@ -8,14 +8,14 @@ import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
 
 from pipeline.archive.archive import open_archive
-from pipeline.competition.make import Make, content_of
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import Schema, read_schema, write_schema
+from pipeline.competition.schema import Make, Schema, read_schema, write_schema
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, parse_table
 from pipeline.submission.difference import first_difference, rows_apart
+from pipeline.submission.make import content_of
 
 IDS = [f"9{n:02d}" for n in range(5)]
 WORDS = ("elm", "a,b", 'say "x"', "fir; yew", "oak")
@@ -125,7 +125,7 @@ def again(content, layout):
     """A submission read and written once more."""
     form = layout.submission
     header, rows = parse_table(content, form)
-    return content_of(header, rows, form.make, like=layout.sample, separator=form.separator)
+    return content_of(header, rows, form.make, like=layout.sample)
 
 
 @pytest.mark.parametrize(("name", "make"), CASES, ids=[f"{make} {name}" for name, make in CASES])
