@@ -114,9 +114,16 @@ def competition_of(place):
     return load_section(place.path("params.yaml"), "competition", CompetitionParams)
 
 
-def answered(made, content):
-    """(score, chance), as of UTF-8 without a byte order mark."""
-    return graded(made, content.decode("utf-8-sig").replace("\r\n", "\n").encode())
+def as_plain(content, form):
+    """The rows of a submission in the make of this form of a sample, as plain CSV."""
+    text = content.decode("utf-16" if form == "UTF-16" else "utf-8-sig").replace("\r\n", "\n")
+    header, *rows = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if form == "TSV" else ",")
+    return csv_bytes(header, rows)
+
+
+def answered(made, content, form):
+    """(score, chance), of a submission made as this form of a sample."""
+    return graded(made, as_plain(content, form))
 
 
 @pytest.mark.parametrize(("layout", "target", "kind", "form"), ALL if COMPLETE else SOME)
@@ -137,7 +144,7 @@ def test_the_kernel_predicts_hidden_images_in_kaggles_layout(trained, layout, ta
         unpacked=target == "multi_label", change=lambda given: swap(given, form),
     )  # fmt: skip
     assert any("images cannot be read" in line for line in found.said), found.said
-    score, chance = answered(other, found.content)
+    score, chance = answered(other, found.content, form)
     assert score > chance + 0.15, (score, chance)
     print(f"| {layout} | {target} | {kind} | {form} | {score:.2f} | {chance:.2f} |")
 
@@ -182,8 +189,8 @@ def test_cut_at_a_third_of_its_time_it_writes_a_valid_file(trained, tmp_path, ce
     said, content = predicted(num_images * 2 * SLOW_S / 3)
     lacking = re.search(r"warning: time is over: ([\d,]+) of 300 images get the training images' shares", said)
     assert lacking and 300 * 0.3 < int(lacking[1]) < 300 * 0.9, said
-    answered(other, content)  # valid
-    rows, shares = (list(csv.reader(io.StringIO(found.decode("utf-8-sig")))) for found in (content, prior))
+    answered(other, content, cell[3])  # valid
+    rows, shares = (list(csv.reader(io.StringIO(as_plain(found, cell[3]).decode()))) for found in (content, prior))
     per_image = len(made.classes) if made.kind == "long" else 1
     reached = 1 + (300 - int(lacking[1])) * per_image
     assert rows[reached:] == shares[reached:] and rows[1:reached] != shares[1:reached]

@@ -1,20 +1,21 @@
 """A submission is made as the organiser's sample is: the same marks, quotes, encoding, header or none, or JSON."""
 
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
 
 from pipeline.archive.archive import open_archive
-from pipeline.competition.make import Make, content_of
 from pipeline.competition.problems import Problems
-from pipeline.competition.schema import Schema, read_schema, write_schema
+from pipeline.competition.schema import Make, Schema, read_schema, write_schema
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, parse_table
 from pipeline.submission.difference import first_difference, rows_apart
+from pipeline.submission.make import content_of
 
 IDS = [f"9{n:02d}" for n in range(5)]
 WORDS = ("elm", "a,b", 'say "x"', "fir; yew", "oak")
@@ -77,6 +78,9 @@ MAKES = {
         "tabs": csv_of("id\tlabel\n", "\t"),
         "tabs, no header": csv_of("", "\t", write_id="{}.png".format),
     },
+    "sample_submission.txt": {
+        "a list without header": csv_of("", write_id="{}.png".format),
+    },
     "sample_submission.json": {
         "records": json_of(records),
         "records, indented, ASCII": json_of(records, indent=2, ensure_ascii=True),
@@ -121,7 +125,7 @@ def again(content, layout):
     """A submission read and written once more."""
     form = layout.submission
     header, rows = parse_table(content, form)
-    return content_of(header, rows, form.make, like=layout.sample, separator=form.separator)
+    return content_of(header, rows, form.make, like=layout.sample)
 
 
 @pytest.mark.parametrize(("name", "make"), CASES, ids=[f"{make} {name}" for name, make in CASES])
@@ -246,3 +250,29 @@ def test_a_header_that_leads_to_an_image_as_its_rows_do_is_none(tmp_path):
         layout = read_layout(archive, Problems())
     assert list(layout.test_ids) == names and not layout.submission.make.headed
     assert layout.submission.make == Make(headed=False)
+
+
+def test_a_list_with_blanks_is_a_list_with_blanks_again(tmp_path):
+    write = lines("{}.png {}")
+    layout = competition(tmp_path, write(["elm"] * 5).encode(), "sample_submission.txt", ("elm", "oak"))
+    assert submission_of(layout, ["oak"] * 5) == write(["oak"] * 5).encode()
+
+
+def test_json_of_another_form_becomes_csv_and_that_is_said(tmp_path):
+    sample = json.dumps({"elm": IDS[:3], "oak": IDS[3:]}).encode()
+    layout = competition(tmp_path, sample, "sample_submission.json", ("elm", "oak"))
+    assert any(
+        "JSON of a form that is not written here: the submission is plain CSV" in line for line in layout.warnings
+    )
+    assert submission_of(layout, ["oak"] * 5).startswith(b"path,label\n900,oak\n")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_labels_have_the_samples_form_of_unicode(tmp_path, form):
+    """The eye sees no difference, a leaderboard does."""
+    there, other = (unicodedata.normalize(kind, "épicéa") for kind in (form, {"NFC": "NFD", "NFD": "NFC"}[form]))
+    sample = csv_bytes(("id", "label"), [(row_id, (there, "oak")[n % 2]) for n, row_id in enumerate(IDS)])
+    layout = competition(tmp_path, sample, "sample_submission.csv", (other, "oak"))
+    assert submission_of(layout, [there] * 5) == csv_bytes(("id", "label"), [(row_id, there) for row_id in IDS])
+    again = competition(tmp_path, sample, "sample_submission.csv", (other, "oak"), spelling=layout.settings["spelling"])
+    assert again.target.classes == layout.target.classes

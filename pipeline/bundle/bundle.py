@@ -44,11 +44,11 @@ from pipeline.bundle.contents import (
     Settings,
 )
 from pipeline.bundle.modules import ROOT, imported_names, reached_modules
-from pipeline.competition.make import in_make
 from pipeline.competition.schema import read_paths, read_schema, read_test_ids, read_unseen
 from pipeline.competition.store import read_format
 from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
+from pipeline.submission.contract import in_make
 from pipeline.submission.difference import first_difference
 from pipeline.tables.encodings import decoded
 from pipeline.tables.table import AUTO, NONE

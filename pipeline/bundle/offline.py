@@ -33,7 +33,6 @@ from pipeline.bundle.contents import (
 )
 from pipeline.bundle.image_members import members_of_ids
 from pipeline.bundle.in_time import Pace, Reached, predict_in_time
-from pipeline.competition.make import in_make
 from pipeline.competition.schema import Schema, read_schema
 from pipeline.competition.store import StoreFormat, read_format
 from pipeline.images.store_writer import write_store
@@ -45,7 +44,7 @@ from pipeline.models.networks import OnFeatures
 from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
-from pipeline.submission.contract import check_submission, parse_table, refuse
+from pipeline.submission.contract import check_submission, in_make, parse_table, refuse
 from pipeline.tables.encodings import decoded
 from pipeline.tables.table_files import open_images, read_tables
 

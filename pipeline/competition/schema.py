@@ -18,7 +18,6 @@ import numpy as np
 
 from pipeline.base.files import made_by, read_json, read_table, write_json
 from pipeline.base.texts import Texts
-from pipeline.competition.make import PLAIN, Make
 
 TRAIN_COLUMNS = ("image_id", "label")
 OWN_GROUP = "own_group"  # column of a file of corrections, which split.group may name
@@ -30,6 +29,16 @@ GROUPS_COLUMNS = ("image_id", "group", "left_out")
 NO_IMAGE = "there is no image of it"  # the failure of an image that is missing
 FOLDS_COLUMNS = ("image_id", "fold")
 PER_CLASS_COLUMNS = ("label", "images", "predicted", "precision", "recall", "f1")
+
+CSV = "csv"
+MARK_NAMES = {
+    "\t": "tabs",
+    ";": "semicolons",
+    "|": "vertical bars",
+    ", ": "commas and blanks",
+    " ": "blanks",
+    "; ": "semicolons",
+}
 
 NUMBER = r"-?\d{1,300}(\.\d{1,300})?"
 
@@ -58,6 +67,49 @@ class Target:
     def exclusive(self) -> bool:
         """Whether an image has exactly one label, so that its probabilities sum to 1."""
         return self.kind != "multi_label"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Make:
+    """How a submission's file is written; `pipeline.submission.make` finds, reads and writes it."""
+
+    form: str = CSV  # or a form of JSON
+    encoding: str = "utf-8"
+    # of CSV
+    mark: str = ","  # between cells
+    top: str = ""  # a line above the header
+    headed: bool = True  # whether there is a header
+    quoted: tuple[str, ...] = ()  # columns whose cells are in quotes, whether they need them or not
+    quoted_header: bool = False
+    decimal: str = "."  # of the numbers that are filled in
+    # of JSON
+    within: str = ""  # the one key of the object that holds it all
+    kinds: tuple[str, ...] = ()  # of each column: text, number, flag, list
+    indent: int | None = None
+    tight: bool = False  # no blank after `,` and `:`
+    ascii: bool = True
+    ended: bool = False  # a newline at the end
+
+    @property
+    def words(self) -> str:
+        """What about it is not plain CSV; '' for nothing."""
+        found = []
+        if self.form != CSV:
+            found.append("JSON")
+        if self.mark != ",":
+            found.append(f"cells parted by {MARK_NAMES.get(self.mark, repr(self.mark))}")
+        if self.top:
+            found.append(f"a line {self.top.strip()!r} at the top")
+        if not self.headed:
+            found.append("no header")
+        if self.encoding != "utf-8":
+            found.append(f"in the encoding {self.encoding}")
+        if self.decimal != ".":
+            found.append(f"numbers with a {self.decimal!r} for the point")
+        return ", ".join(found)
+
+
+PLAIN = Make()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,8 @@
 A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
 the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
 and `title` change its case; `blanks`, `underscores` and `hyphens` its separators; `rank` is its place among all labels
-in alphabetical order, from 0. `+1` adds to a number, `:04d` and `:.1f` write it.
+in alphabetical order, from 0; `composed` and `decomposed` are Unicode's NFC and NFD. `+1` adds to a number, `:04d` and
+`:.1f` write it.
 """
 
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 
 AS_TRAINED, UNPADDED = "{label}", "{label.number}"
+FORMS = ("{label.composed}", "{label.decomposed}")
 RANK, RANKS = ".rank", ("{label.rank}", "{label.rank+1}")
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
@@ -48,6 +50,8 @@ _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "blanks": lambda text: re.sub(r"[_\-\s/]+", " ", text),
     "underscores": lambda text: re.sub(r"[_\-\s/]+", "_", text),
     "hyphens": lambda text: re.sub(r"[_\-\s/]+", "-", text),
+    "composed": lambda text: unicodedata.normalize("NFC", text),
+    "decomposed": lambda text: unicodedata.normalize("NFD", text),
 }
 _SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
 _BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)

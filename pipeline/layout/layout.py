@@ -15,11 +15,11 @@ from pipeline.archive.archive import Archive
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
-from pipeline.competition.make import CSV, LIST, LISTED, NUMBER, Make, content_of, found_make, in_make
 from pipeline.competition.problems import Problems, setting_line
-from pipeline.competition.schema import SubmissionFormat, Target, class_sizes
+from pipeline.competition.schema import CSV, Make, SubmissionFormat, Target, class_sizes
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
+from pipeline.layout.joint_ids import joint_ids, with_joint_ids
 from pipeline.layout.labels import (
     EMPTY,
     NOT_ZERO_OR_ONE,
@@ -37,6 +37,8 @@ from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
 from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
+from pipeline.submission.contract import in_make
+from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
@@ -48,9 +50,8 @@ from pipeline.tables.image_names import (
     undecoded_line,
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
-from pipeline.tables.joint_ids import joint_ids, with_joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
-from pipeline.tables.table_files import read_tables
+from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
 UNDECODED = "undecoded image"
@@ -490,7 +491,12 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
             f"{table.name} is not plain CSV ({make.words}): the submission is written alike"
             + (renamed if suffix != ".csv" else "")
         )
-    if own != content:
+    if own != content and suffix_of(table.name).lower() in JSON and make.form == CSV:
+        context.warnings.append(
+            f"{table.name} is JSON of a form that is not written here: the submission is plain CSV with the columns "
+            f"{', '.join(table.header)}; make it so before you upload it"
+        )
+    elif own != content:
         context.warnings.append(
             f"{table.name} holds more than its rows (lines above or below them, blank lines, R's row names, or other "
             "fields of JSON), which the submission will not: ask whether it is accepted so, or add them"

@@ -12,7 +12,7 @@ from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import question, setting_line
 from pipeline.competition.spelling import composed, folded, rules_for, spelled
-from pipeline.tables.joint_ids import JointIds
+from pipeline.layout.joint_ids import JointIds
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows
 from pipeline.tables.words import without_shared
 

@@ -10,6 +10,7 @@ from pipeline.competition.problems import question, setting_line
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import (
     AS_TRAINED,
+    FORMS,
     RANK,
     RANKS,
     WHOLE,
@@ -291,6 +292,8 @@ def _spelling(known: Known) -> _Spelling:
         rules = [*files, AS_TRAINED] if files else []
     elif number and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, classes)):
         rules = [*dict.fromkeys((*rules, AS_TRAINED))]  # one number may be a placeholder, and no part of a name
+    if rules == [AS_TRAINED] and not parts <= set(classes):  # equal to the eye, other bytes
+        rules = [rule for rule in FORMS if parts <= set(spelled(rule, classes).values())] or rules
     if len(rules) == 1:
         return found if rules == [AS_TRAINED] else found.by(rules[0], spelled(rules[0], classes))
     if rules:

@@ -15,6 +15,7 @@ from pipeline.layout.context import (
     named_table,
     only_match,
 )
+from pipeline.layout.joint_ids import joint_ids
 from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import Sample
 from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_asked, rows_for
@@ -32,7 +33,6 @@ from pipeline.tables.image_paths import (
     plain,
     preference,
 )
-from pipeline.tables.joint_ids import joint_ids
 from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
 

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from pipeline.competition.lists import split_list, written_list
-from pipeline.competition.make import content_of
 from pipeline.competition.schema import SubmissionFormat, Target
+from pipeline.submission.make import content_of
 
 DIGITS = 9  # significant digits of a probability; float32 has 7.2
 
@@ -138,7 +138,7 @@ def blank_sample(asked: Asked, image_ids: Sequence[str]) -> bytes:
         ids = list(image_ids)
     at = submission.id_places[0]
     rows = [["" if place != at else row_id for place in range(len(submission.columns))] for row_id in ids]
-    return content_of(submission.columns, rows, submission.make, separator=submission.separator)
+    return content_of(submission.columns, rows, submission.make)
 
 
 def read_answers(cells_of: Mapping[str, Sequence[str]], image_ids: Sequence[str], asked: Asked) -> Answers:

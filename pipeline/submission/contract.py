@@ -1,5 +1,6 @@
 """The contract: what a submission must be, checked on its bytes, before it is written and again before it is sent."""
 
+import contextlib
 import hashlib
 import math
 import re
@@ -9,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.competition.lists import split_list
-from pipeline.competition.make import BOM, CSV, MARK_NAMES, content_of, outside_quotes, rows_of
-from pipeline.competition.schema import SubmissionFormat
+from pipeline.competition.schema import CSV, MARK_NAMES, Make, SubmissionFormat
 from pipeline.competition.spelling import folded
 from pipeline.submission.answers import Answers, Asked, blank_sample, predicted_counts, read_answers, row_cells
+from pipeline.submission.make import BOM, Rows, are_rows, content_of, outside_quotes, rows_of
 
 NUM_SHOWN = 3
 HISTOGRAM_FACTOR = 2.0  # a class predicted this much more or less often than out of fold is worth a look
@@ -70,7 +71,7 @@ def make_submission(sample: bytes, asked: Asked, cells_of: Mapping[str, Sequence
         for place, cell in zip(places, cells_of[submission.row_id(row)], strict=True):
             cells[place] = _pointed(cell, ".", submission)
         filled.append(cells)
-    return content_of(header, filled, submission.make, like=sample, separator=submission.separator)
+    return content_of(header, filled, submission.make, like=sample)
 
 
 def _pointed(cell: str, point: str, submission: SubmissionFormat) -> str:
@@ -113,11 +114,22 @@ def through_the_writer(answers: Answers, image_ids: Sequence[str], asked: Asked)
     return read_answers(value_cells(content, asked), image_ids, asked)
 
 
+def in_make(content: bytes, text: str, header: Sequence[str], rows: Rows, make: Make) -> bytes:
+    """A table in this make: `content` where it is that and holds no more than its rows, else the rows written so.
+
+    text, header, rows: what `content` was read as, in whatever make it is.
+    """
+    with contextlib.suppress(ValueError):
+        if are_rows(rows_of(content, make, header), header, rows):
+            return content
+    return content_of(header, rows(), make, like=text.encode(make.encoding, "replace"))
+
+
 def parse_table(content: bytes, submission: SubmissionFormat) -> tuple[list[str], list[list[str]]]:
     """(header, rows) as text, BOM dropped. Raises ValueError for what is not of the sample's make."""
     make = submission.make
     try:
-        lines = list(rows_of(content, make, submission.columns, submission.separator))
+        lines = list(rows_of(content, make, submission.columns))
     except ValueError as error:
         raise ValueError(f"not {'made as the sample is' if make.words else 'a UTF-8 CSV'}: {error}") from error
     if not lines:

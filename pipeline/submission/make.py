@@ -10,64 +10,20 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice, zip_longest
 from typing import Any
 
 from pipeline.base.files import csv_text
-from pipeline.competition.lists import split_list, written_list
+from pipeline.competition.schema import CSV, Make
 
-CSV = "csv"
-MARKS = (",", "\t", ";", "|", ", ", "; ")
-MARK_NAMES = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ", ": "commas and blanks", "; ": "semicolons"}
+MARKS = (",", "\t", ";", "|", ", ", "; ", " ")
 BOM = "\ufeff"
 TOP = re.compile(r'"?sep=.(?:"?)[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # by which Excel knows the mark
 NUM_LOOKED_AT = 256  # rows in which quotes are looked at
 TEXT, NUMBER, FLAG, LIST = "text", "number", "flag", "list"
 LISTED = "|"  # between the labels of a JSON list, as the organiser's tables are read
 
-
-@dataclass(frozen=True, kw_only=True)
-class Make:
-    """One way to write rows of text cells under a header."""
-
-    form: str = CSV  # or one of `FORMS`
-    encoding: str = "utf-8"
-    # of CSV
-    mark: str = ","  # between cells
-    top: str = ""  # a line above the header
-    headed: bool = True  # whether there is a header
-    quoted: tuple[str, ...] = ()  # columns whose cells are in quotes, whether they need them or not
-    quoted_header: bool = False
-    decimal: str = "."  # of the numbers that are filled in
-    # of JSON
-    within: str = ""  # the one key of the object that holds it all
-    kinds: tuple[str, ...] = ()  # of each column: text, number, flag, list
-    indent: int | None = None
-    tight: bool = False  # no blank after `,` and `:`
-    ascii: bool = True
-    ended: bool = False  # a newline at the end
-
-    @property
-    def words(self) -> str:
-        """What about it is not plain CSV; '' for nothing."""
-        found = []
-        if self.form != CSV:
-            found.append("JSON")
-        if self.mark != ",":
-            found.append(f"cells parted by {MARK_NAMES.get(self.mark, repr(self.mark))}")
-        if self.top:
-            found.append(f"a line {self.top.strip()!r} at the top")
-        if not self.headed:
-            found.append("no header")
-        if self.encoding != "utf-8":
-            found.append(f"in the encoding {self.encoding}")
-        if self.decimal != ".":
-            found.append(f"numbers with a {self.decimal!r} for the point")
-        return ", ".join(found)
-
-
-PLAIN = Make()
 
 # -- text to rows and back
 
@@ -80,15 +36,15 @@ def text_of(content: bytes, make: Make) -> str:
         raise ValueError(f"not in the encoding {make.encoding}: {error}") from error
 
 
-def rows_of(content: bytes, make: Make, columns: Sequence[str], separator: str = "") -> Iterator[list[str]]:
+def rows_of(content: bytes, make: Make, columns: Sequence[str]) -> Iterator[list[str]]:
     """The header, then the rows, as text.
 
-    columns: the header where the file has none; separator: between the labels of a cell that is a list in JSON.
+    columns: the header where the file has none.
     Raises ValueError for what is not of this make.
     """
     text = text_of(content, make)
     if make.form != CSV:
-        yield from _rows_of_json(text, make, columns, separator)
+        yield from _rows_of_json(text, make, columns)
         return
     yield from _csv_rows(text, make, columns)
 
@@ -103,10 +59,8 @@ def _csv_rows(text: str, make: Make, columns: Sequence[str]) -> Iterator[list[st
         raise ValueError(str(error)) from error
 
 
-def content_of(
-    header: Sequence[str], rows: Iterable[Sequence[str]], make: Make, *, like: bytes = b"", separator: str = ""
-) -> bytes:
-    """The file with these rows. like: one whose newlines and byte order mark it shall have; separator: as of `rows_of`.
+def content_of(header: Sequence[str], rows: Iterable[Sequence[str]], make: Make, *, like: bytes = b"") -> bytes:
+    """The file with these rows. like: one whose newlines and byte order mark it shall have.
 
     Raises ValueError for a cell that this make cannot hold.
     """
@@ -115,7 +69,7 @@ def content_of(
     if make.form == CSV:
         text = make.top + _csv_text(header, rows, make, newline)
     else:
-        text = _json_text(header, rows, make, newline, separator)
+        text = _json_text(header, rows, make, newline)
     try:
         return ((BOM if known.startswith(BOM) else "") + text).encode(make.encoding)
     except UnicodeEncodeError as error:
@@ -175,7 +129,7 @@ FORMS: dict[str, tuple[Callable[[_Values, Sequence[str]], Any], Callable[[Any, S
 LINES = "lines"  # records, one a line
 
 
-def _rows_of_json(text: str, make: Make, columns: Sequence[str], separator: str) -> Iterator[list[str]]:
+def _rows_of_json(text: str, make: Make, columns: Sequence[str]) -> Iterator[list[str]]:
     try:
         found = _loaded(text, make)
         records = found if make.form in (LINES, "records") and isinstance(found, list) else []
@@ -183,7 +137,7 @@ def _rows_of_json(text: str, make: Make, columns: Sequence[str], separator: str)
         back = FORMS["records" if make.form == LINES else make.form][1]
         yield header
         for values in back(found, header):
-            yield [_as_text(value, separator) for value in values]
+            yield [_as_text(value) for value in values]
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"no JSON made as the sample is ({type(error).__name__}: {error})") from error
 
@@ -195,8 +149,8 @@ def _loaded(text: str, make: Make) -> Any:
     return found[make.within] if make.within else found
 
 
-def _json_text(header: Sequence[str], rows: Iterable[Sequence[str]], make: Make, newline: str, separator: str) -> str:
-    values = [[_as_value(cell, kind, separator) for cell, kind in zip(row, make.kinds, strict=True)] for row in rows]
+def _json_text(header: Sequence[str], rows: Iterable[Sequence[str]], make: Make, newline: str) -> str:
+    values = [[_as_value(cell, kind) for cell, kind in zip(row, make.kinds, strict=True)] for row in rows]
     form = FORMS["records" if make.form == LINES else make.form][0](values, header)
     if make.form == LINES:
         return "".join(_dumped(record, make) + newline for record in form)
@@ -210,16 +164,16 @@ def _dumped(value: Any, make: Make) -> str:
     return json.dumps(value, indent=make.indent, separators=marks, ensure_ascii=make.ascii)
 
 
-def _as_text(value: Any, separator: str) -> str:
+def _as_text(value: Any) -> str:
     """A cell, as the organiser's tables have it."""
     if isinstance(value, list):
-        return written_list([_as_text(part, separator) for part in value], separator or LISTED)
+        return LISTED.join(map(_as_text, value))
     return "" if value is None else str(value)
 
 
-def _as_value(cell: str, kind: str, separator: str) -> Any:
+def _as_value(cell: str, kind: str) -> Any:
     if kind == LIST:
-        return split_list(cell, separator or LISTED, strict=True)
+        return cell.split(LISTED) if cell else []
     if kind == FLAG and cell in ("True", "False"):
         return cell == "True"
     if kind != NUMBER or cell == "":
@@ -232,26 +186,16 @@ def _as_value(cell: str, kind: str, separator: str) -> Any:
 
 # -- found
 
-_Rows = Callable[[], Iterable[Sequence[str]]]
+Rows = Callable[[], Iterable[Sequence[str]]]
 
 
-def in_make(content: bytes, text: str, header: Sequence[str], rows: _Rows, make: Make) -> bytes:
-    """A table in this make: `content` where it is that and holds no more than its rows, else the rows written so.
-
-    text, header, rows: what `content` was read as, in whatever make it is.
-    """
-    with contextlib.suppress(ValueError):
-        if _are_rows(rows_of(content, make, header), header, rows):
-            return content
-    return content_of(header, rows(), make, like=text.encode(make.encoding, "replace"))
-
-
-def _are_rows(own: Iterable[Sequence[str]], header: Sequence[str], rows: _Rows) -> bool:
+def are_rows(own: Iterable[Sequence[str]], header: Sequence[str], rows: Rows) -> bool:
+    """Whether these are the header and the rows, and no more."""
     pairs = zip_longest(own, chain([header], rows()), fillvalue=())
     return all(one and tuple(one) == tuple(two) for one, two in pairs)
 
 
-def found_make(text: str, encoding: str, header: Sequence[str], rows: _Rows) -> Make:
+def found_make(text: str, encoding: str, header: Sequence[str], rows: Rows) -> Make:
     """The make of a table's text, but for how it writes decimals.
 
     header, rows: as the text was read, by whatever way.
@@ -263,21 +207,21 @@ def found_make(text: str, encoding: str, header: Sequence[str], rows: _Rows) -> 
     return replace(_found_csv(text, header, rows), encoding=encoding)
 
 
-def _found_csv(text: str, header: Sequence[str], rows: _Rows) -> Make:
+def _found_csv(text: str, header: Sequence[str], rows: Rows) -> Make:
     said = TOP.match(text)
     top = said[0] if said else ""
     for mark in MARKS:
         for headed in (True, False):
             make = Make(mark=mark, top=top, headed=headed)
             with contextlib.suppress(ValueError):
-                if _are_rows(_csv_rows(text, make, header), header, rows):
+                if are_rows(_csv_rows(text, make, header), header, rows):
                     return _with_quotes(make, text.removeprefix(top), header, rows)
     first = text.removeprefix(top).lstrip().split("\n", 1)[0]
     parted = (mark for mark in MARKS if [cell.strip(' "\r') for cell in first.split(mark[0])] == list(header))
     return Make(mark=next(parted, ","))
 
 
-def _with_quotes(make: Make, text: str, header: Sequence[str], rows: _Rows) -> Make:
+def _with_quotes(make: Make, text: str, header: Sequence[str], rows: Rows) -> Make:
     """The make with what is in quotes though it need not be; text: less what is above the header."""
     above = [header] if make.headed else []
     found = list(islice(_quotes(text, make, chain(above, rows())), NUM_LOOKED_AT))
@@ -325,7 +269,7 @@ def _found_json(text: str, header: Sequence[str], rows: list[list[str]]) -> Make
         back = FORMS["records" if form == LINES else form][1]
         with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):
             values = back(found, header)
-            if [[_as_text(value, LISTED) for value in row] for row in values] == rows:
+            if [[_as_text(value) for value in row] for row in values] == rows:
                 kinds = tuple(map(_kind_of, zip(*values, strict=True)))
                 whole = {within: found} if within else found
                 return _styled(Make(form=form, within=within, kinds=kinds), text, whole)
