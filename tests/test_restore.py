@@ -11,7 +11,7 @@ from project import Project
 
 from pipeline.base.files import read_arrays, read_json, sha256_of, write_arrays
 from pipeline.leaderboard.ledger import Ledger
-from pipeline.leaderboard.restore import find_source, restore
+from pipeline.leaderboard.restore import Source, _verdict, find_source, restore
 from pipeline.submission.difference import first_difference
 
 
@@ -24,6 +24,20 @@ def test_the_first_differing_row_is_named_with_the_count():
     assert "made nothing (it has fewer rows), sent 3,a" in first_difference(sent[:-4], sent)
     assert "the header is the first of 1 that differ" in first_difference(sent.replace(b"label", b"Label"), sent)
     assert first_difference(sent.replace(b"\n", b"\r\n"), sent).startswith("every cell is equal; newlines")
+
+
+@pytest.mark.parametrize("kept", [b"id,label\n1,b\n", b"id,label\n1,c\n"])
+def test_an_archived_copy_is_compared_only_where_it_is_what_was_sent(tmp_path, kept):
+    made, sent = b"id,label\n1,a\n", b"id,label\n1,b\n"
+    ledger = Ledger(tmp_path / "ledger.csv")
+    ledger.intend(sha256=hashlib.sha256(sent).hexdigest(), message="one", site="s", slug="c", receipt=None)
+    [entry] = ledger.submissions()
+    (tmp_path / "made.csv").write_bytes(made)
+    (tmp_path / f"{entry.sha256[:12]}.csv").write_bytes(kept)
+    lock = {"submit": {"outs": [{"path": "made.csv", "md5": "0" * 32}]}}
+    said = "\n".join(_verdict(entry, Source("0" * 40, ()), tmp_path, tmp_path, lock, made_again=False).lines)
+    assert ("made 1,a, sent 1,b" in said) == (kept == sent)
+    assert (f"{entry.sha256[:12]}.csv is not what was sent" in said) == (kept != sent)
 
 
 def git(root, *words):

@@ -355,6 +355,12 @@ def test_check_as_a_table_and_for_machines(project):
     verdict, _ = json.JSONDecoder().raw_decode(out[out.index("{") :])
     assert code == 2 and verdict["verdict"] == "REFUSED"
     assert {check["status"] for check in verdict["checks"]} == {"OK", "REFUSED"}
+    intents = {"sha256": hashlib.sha256(GOOD).hexdigest(), "message": "one", "site": "kaggle", "slug": "digits"}
+    for arrives in (False, True):
+        intent = project.ledger.intend(**intents, receipt=None)
+        project.ledger.confirm(intent, "1") if arrives else project.ledger.fail(intent, "no answer")
+        code, out = project.run("check")
+        assert ("WARN     identical to an earlier submission" in out) == arrives
     write_json(project.root / "mine.json", {"notes": "of my own"})
     code, out = project.run("check", "mine.csv")
     assert code == 2 and "mine.json is no receipt of `submit`" in out

@@ -10,7 +10,7 @@ from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
 from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
-from pipeline.leaderboard.ledger import Ledger
+from pipeline.leaderboard.ledger import FAILED, Ledger
 from pipeline.scoring.fold_predictions import read_oof_counts
 from pipeline.submission.contract import REFUSED, verdict
 from pipeline.submission.report import verdict_record, verdict_table
@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> None:
     content = content_of(args.submission)
     schema, sample = demands(args.competition)
     refuse_copies(args.competition)
-    earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in Ledger(args.ledger).submissions()}
+    arrived = (entry for entry in Ledger(args.ledger).submissions() if entry.status != FAILED)
+    earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in arrived}
     checks = verdict(content, sample, schema, earlier=earlier, **known_of(args, schema, args.competition))
     if args.json:
         console.say(json.dumps(verdict_record(str(args.submission), checks), indent=2, ensure_ascii=False))

@@ -163,13 +163,14 @@ def _verdict(
         return Restored(folder, source, True, tuple(lines))
     kept = archive / f"{entry.sha256[:12]}.csv"
     causes = _causes(lock, folder, made_again=made_again)
-    if kept.is_file():
-        sent = kept.read_bytes()
+    sent = kept.read_bytes() if kept.is_file() else b""
+    if hashlib.sha256(sent).hexdigest() == entry.sha256:
         lines.append(f"differs: {first_difference(made, sent)}")
         if hashlib.md5(sent, usedforsecurity=False).hexdigest() != _recorded_files(lock)[_csv_of(lock[STAGE])]:
             causes.insert(0, f"what was sent is not what {STAGE} wrote at this commit (edited, or made elsewhere)")
     else:
-        lines.append(f"differs: sha256 {digest[:12]}…, sent was {entry.sha256[:12]}…; {kept} is not there to compare")
+        why = "is not what was sent" if sent else "is not there to compare"
+        lines.append(f"differs: sha256 {digest[:12]}…, sent was {entry.sha256[:12]}…; {kept} {why}")
     unknown = "every file and parameter is as recorded: other package versions, device, or number of threads"
     lines += [f"likely cause: {cause}" for cause in causes or [unknown]]
     return Restored(folder, source, False, tuple(lines))
