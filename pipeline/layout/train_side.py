@@ -237,7 +237,9 @@ def _pivoted(context: Context, table: Table) -> Table:
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
         if apart is not None and set(apart.suffixes) == set(context.long.suffixes):
-            return _wide(context, table, column, apart)
+            whole = find_matches(id_table(column, table.column(column)), context.index, role=TRAIN)
+            if not whole or whole[0].num_found < MIN_SHARE * table.num_rows:  # else P01_0 is an image of its own
+                return _wide(context, table, column, apart)
     return table
 
 
