@@ -483,6 +483,8 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         return columns
     choices = _choices(context, table, taken)
     _refuse_boxes(context, table, choices)
+    of_ids = {part for name in set(table.header) - set(context.tables[table.name].header) for part in name.split("+")}
+    choices = [columns for columns in choices if not of_ids.intersection(columns)] or choices  # `joint_ids`
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named
