@@ -95,3 +95,16 @@ def test_small_numbers_of_a_column_are_no_row_numbers(tmp_path):
     layout = layout_of(tmp_path, files_of("{}_{}.png", ROW, ("label",)))
     assert list(layout.test_ids) == [str(n) for n in range(6)]
     assert any("numbers of rows of test.csv" in warning for warning in layout.warnings)
+
+
+def test_ids_that_end_as_the_classes_are_called_are_no_long_ids(tmp_path):
+    """P00_1 is a picture, P00_1_1 a picture and a class."""
+    files = {f"train/P{n // 3:02d}_{n % 3}.png": encoded(image_of(n, n)) for n in range(24)}
+    files |= {f"test/P9{n // 3}_{n % 3}.png": encoded(image_of(40 + n, n)) for n in range(6)}
+    rows = [(f"P{n // 3:02d}", f"{n % 3}", f"{n * 5 % 3}") for n in range(24)]
+    long = [(f"P9{n // 3}_{n % 3}_{label}", 0.3) for n in range(6) for label in range(3)]
+    files["sample_submission.csv"] = csv_bytes(("id", "p"), long)
+    for header, own in (((*BOTH, "label"), rows), (("id", "label"), [(f"{a}_{b}", label) for a, b, label in rows])):
+        layout = layout_of(tmp_path, files | {"train.csv": csv_bytes(header, own)})
+        assert list(layout.train_labels) == [label for *_, label in rows] and layout.submission.kind == "long"
+        assert list(layout.test_ids) == [f"P9{n // 3}_{n % 3}" for n in range(6)]

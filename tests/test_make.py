@@ -276,3 +276,31 @@ def test_labels_have_the_samples_form_of_unicode(tmp_path, form):
     assert submission_of(layout, [there] * 5) == csv_bytes(("id", "label"), [(row_id, there) for row_id in IDS])
     again = competition(tmp_path, sample, "sample_submission.csv", (other, "oak"), spelling=layout.settings["spelling"])
     assert again.target.classes == layout.target.classes
+
+
+@pytest.mark.parametrize(
+    ("hold", "write"),
+    [
+        (lambda row_id: f"{row_id}.0", lambda label: label),  # ids as floats: they lead to images by their number
+        (lambda row_id: f"{row_id}.0", lambda label: {"elm": float(label == "elm"), "oak": float(label == "oak")}),
+    ],
+    ids=["labels", "probabilities"],
+)
+def test_keys_of_a_json_sample_may_be_ids_that_are_no_names(tmp_path, hold, write):
+    sample = json.dumps({hold(row_id): write("elm") for row_id in IDS}).encode()
+    layout = competition(tmp_path, sample, "sample_submission.json", ("elm", "oak"))
+    assert json.loads(submission_of(layout, ["oak"] * 5)) == {hold(row_id): write("oak") for row_id in IDS}
+
+
+def test_long_ids_may_be_the_keys_of_a_json_sample(tmp_path):
+    sample = {f"{row_id}_{label}": 0.5 for row_id in IDS for label in ("elm", "oak")}
+    layout = competition(tmp_path, json.dumps(sample).encode(), "sample_submission.json", ("elm", "oak"))
+    expected = {key: float(key.endswith("oak")) for key in sample}
+    assert json.loads(submission_of(layout, ["oak"] * 5)) == expected
+
+
+def test_a_json_sample_in_which_nothing_is_known_stops(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"sample_submission.json is JSON in which no ids(?s:.*)competition.sample: none"
+    ):
+        competition(tmp_path, b"[[1, 2, 3], [4, 5, 6]]", "sample_submission.json", ("elm", "oak"))

@@ -237,7 +237,9 @@ def _pivoted(context: Context, table: Table) -> Table:
     for column in table.header:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
         if apart is not None and set(apart.suffixes) == set(context.long.suffixes):
-            return _wide(context, table, column, apart)
+            whole = find_matches(id_table(column, table.column(column)), context.index, role=TRAIN)
+            if not whole or whole[0].num_found < MIN_SHARE * table.num_rows:  # else P01_0 is an image of its own
+                return _wide(context, table, column, apart)
     return table
 
 
@@ -481,6 +483,8 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         return columns
     choices = _choices(context, table, taken)
     _refuse_boxes(context, table, choices)
+    of_ids = {part for name in set(table.header) - set(context.tables[table.name].header) for part in name.split("+")}
+    choices = [columns for columns in choices if not of_ids.intersection(columns)] or choices  # `joint_ids`
     named = [columns for columns in choices if columns[0].lower() in LABEL_NAMES]
     if len(named) == 1 and all(columns == named[0] or columns[0] in folders for columns in choices):
         choices = named

@@ -16,10 +16,10 @@ PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
 NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
 
 
-def read_json_table(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
+def read_json_table(name: str, text: str, is_image: Callable[[str], bool], *, may_be_ids: bool = False) -> Table | None:
     """The table in a JSON file or in JSON lines; None for JSON of another kind. Raises ValueError for what is none.
 
-    is_image: whether a text leads to an image.
+    is_image: whether a text leads to an image; may_be_ids: keys of an object may be ids that lead to none.
     """
     try:
         found = json.loads(text)
@@ -41,7 +41,7 @@ def read_json_table(name: str, text: str, is_image: Callable[[str], bool]) -> Ta
         (found,) = found.values()  # {"data": [...]}
     if isinstance(found, list):
         return _records_table(name, found, is_image)
-    return _mapping_table(name, found, is_image) if isinstance(found, dict) else None
+    return _mapping_table(name, found, is_image, may_be_ids=may_be_ids) if isinstance(found, dict) else None
 
 
 def _json_lines(text: str) -> list[Any] | None:
@@ -68,12 +68,15 @@ def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bo
     return Table.of_rows(name, header, rows, SEVERAL_DELIMITER if several else "") if header else None
 
 
-def _mapping_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
+def _mapping_table(
+    name: str, found: Mapping[str, Any], is_image: Callable[[str], bool], *, may_be_ids: bool = False
+) -> Table | None:
     """`{file: label}`, `{file: [labels]}` or `{file: {field: …}}` as a table; else as `_turned_table` has it."""
     if len(found) < 2:
         return None
-    if not _are_images(found, is_image):
-        return _turned_table(name, found, is_image)
+    turned = None if _are_images(found, is_image) else _turned_table(name, found, is_image)
+    if turned is not None or not (may_be_ids or _are_images(found, is_image)):
+        return turned
     if all(isinstance(value, dict) for value in found.values()):
         return _records_table(name, [{PATH_COLUMN: key} | value for key, value in found.items()], is_image)
     if not all(_is_flat(value) for value in found.values()):

@@ -159,7 +159,10 @@ def _read(
     try:
         text = decoded(archive.read(name), name, encoding)
         if suffix in JSON:
-            return read_json_table(name, text, is_image)
+            found = read_json_table(name, text, is_image, may_be_ids=_kind_of(name) == SAMPLE)
+            if found is None and _kind_of(name) == SAMPLE:
+                raise ValueError("is JSON in which no ids and answers are known here; make it records of both")
+            return found
         if suffix in LISTS:
             found = read_list(name, text, is_image)
             if found is None:
