@@ -108,3 +108,16 @@ def test_of_two_classes_a_file_says_which_is_1(tmp_path):
             assert f"1 means {positive!r}, by classes.txt" in layout.notes
     with pytest.raises(ValueError, match="which class does 1 mean"):
         layout_of(tmp_path, "01", names=("dog", "cat"), metric="auc")
+
+
+def test_a_table_of_images_is_no_list_of_classes(tmp_path):
+    """Its second line is not what class 1 is called."""
+    rows = [(f"{n:02d}", "LR"[n % 2], n % 2) for n in range(24)]
+    files = {f"train/{name}.png": encoded(image_of(n, n)) for n, (name, *_) in enumerate(rows)}
+    files |= {f"test/9{n}.png": encoded(image_of(40 + n, n)) for n in range(6)}
+    files["train.csv"] = csv_bytes(("image", "side", "cancer"), rows)
+    files["test.csv"] = csv_bytes(("image", "side"), [(f"9{n}", "LR"[n % 2]) for n in range(6)])
+    files["sample_submission.csv"] = csv_bytes(("image", "L", "R"), [(f"9{n}", 0.1, 0.2) for n in range(6)])
+    path = write_zip(tmp_path / "raw.zip", files)
+    with open_archive(path) as archive, pytest.raises(ValueError, match="unknown columns"):
+        read_layout(archive, Problems())

@@ -8,6 +8,7 @@ from conftest import csv_bytes, encoded, image_of, write_zip
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
+from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, through_the_writer
@@ -40,10 +41,10 @@ def files_of(name, sample, values):
     return found
 
 
-def layout_of(tmp_path, files):
+def layout_of(tmp_path, files, **settings):
     problems = Problems()
     with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
-        layout = read_layout(archive, problems)
+        layout = read_layout(archive, problems, Overrides.among(settings))
     assert not problems.lines()
     return layout
 
@@ -58,6 +59,8 @@ def test_two_columns_lead_to_the_image_and_stand_in_the_submission(tmp_path, nam
     assert list(layout.train_members) == [f"train/{NAMES[name].format(*pair)}" for pair in TRAIN]
     assert list(layout.train_labels) == [LABELS[n % 3] for n in range(24)]
     assert list(layout.test_members) == [f"test/{NAMES[name].format(*pair)}" for pair in TEST]
+    again = layout_of(tmp_path, files, **layout.settings)  # as `inspect --write` writes them
+    assert (again.settings, again.test_ids, again.submission) == (layout.settings, layout.test_ids, layout.submission)
     if not asked:
         return
     probs = np.eye(3)[[layout.target.classes.index(LABELS[n % 3]) for n in range(6)]]

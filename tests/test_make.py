@@ -171,6 +171,9 @@ def test_the_encoding_of_the_sample_is_kept_and_a_letter_that_it_lacks_is_said(t
     assert "in the encoding cp949" in layout.warnings[0]
     with pytest.raises(ValueError, match="in the encoding cp949, which lacks letters of the labels"):
         content_of(("id", "label"), [("1", "Ж\u0306")], layout.submission.make)
+    silent = b"id,label\n" + b"".join(f"{row_id},\n".encode() for row_id in IDS)
+    layout = competition(tmp_path, silent, "sample_submission.csv", ("새", "꽃"), encoding="cp949")
+    assert any("labels are written in UTF-8, though other tables are in cp949" in line for line in layout.warnings)
     for kind in ("utf-16-le", "utf-16-be"):
         layout = competition(tmp_path, f"\ufeff{sample}".encode(kind), "sample_submission.csv", ("새", "꽃"))
         assert submission_of(layout, ["꽃"] * 5) == ("\ufeff" + sample.replace("새", "꽃")).encode(kind)

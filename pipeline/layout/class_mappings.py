@@ -17,7 +17,8 @@ MAX_FILES = 200
 MAPPING_WORDS = {
     "class", "classes", "label", "labels", "map", "mapping", "name", "names", "category", "categories", "idx",
 }  # fmt: skip
-SUFFIXES = (".json", ".txt", ".yaml", ".yml", ".names", ".csv", ".tsv")
+TABLES = (".csv", ".tsv")
+SUFFIXES = (".json", ".txt", ".yaml", ".yml", ".names", *TABLES)
 PAIR_MARKS = ("->", "=", ":", "\t", ",", ";", "|", " ")  # the first that stands in every line parts a pair
 MAX_COLUMNS = 12  # of a table: those with more are about something else
 
@@ -30,7 +31,7 @@ def class_mappings(archive: Archive, tables: Mapping[str, Table], labels: Collec
     with contextlib.suppress(ValueError):
         keys.append(spelled(UNPADDED, labels))
     for name in [*tables, *_small_files(archive, tables)]:
-        ways = list(_ways(archive, tables, name))
+        ways = list(_ways(archive, tables, name, len(labels)))
         fitting = ((way, keyed) for keyed in keys for way in ways if way.keys() >= set(keyed.values()))
         own = [{label: way[key] for label, key in keyed.items()} for way, keyed in fitting]
         kept = [way for way in own if len(set(way.values())) == len(way) and any(a != b for a, b in way.items())]
@@ -50,7 +51,8 @@ def _small_files(archive: Archive, tables: Mapping[str, Table]) -> list[str]:
     return [name for name in found if archive.size(name) <= MAX_BYTES]
 
 
-def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[dict[str, str]]:
+def _ways(archive: Archive, tables: Mapping[str, Table], name: str, count: int) -> Iterator[dict[str, str]]:
+    """count: of labels; a CSV of more lines is a table of something else."""
     if name in tables:
         yield from _of_table(tables[name])
         if name not in archive or archive.size(name) > MAX_BYTES:
@@ -59,7 +61,7 @@ def _ways(archive: Archive, tables: Mapping[str, Table], name: str) -> Iterator[
     if name.lower().endswith((".json", ".yaml", ".yml")):
         with contextlib.suppress(ValueError, RecursionError):
             yield from _of_value(json.loads(text) if name.lower().endswith(".json") else read_yaml(text))
-    else:
+    elif not name.lower().endswith(TABLES) or len(text.strip().splitlines()) <= count + 1:
         yield from _of_lines(text)
 
 
@@ -90,11 +92,12 @@ def _of_lines(text: str) -> Iterator[dict[str, str]]:
     """A class a line: its number from 0 or from 1; `0 oak`, `0: oak`, `oak = 0`, `oak,0` are pairs."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for mark in PAIR_MARKS:
-        if all(mark in line for line in lines):
+        if lines and all(mark in line for line in lines):
             for cut in (str.partition, str.rpartition):
                 pairs = [[part.strip(" \t\"'") for part in cut(line, mark)[::2]] for line in lines]
-                yield dict(pairs)
-                yield {two: one for one, two in pairs}
+                if len(set(next(zip(*pairs, strict=True)))) == len({two for _, two in pairs}) == len(pairs):
+                    yield dict(pairs)
+                    yield {two: one for one, two in pairs}
             break
     for first in (0, 1):
         yield {line: str(number) for number, line in enumerate(lines, first)}

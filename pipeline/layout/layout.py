@@ -6,6 +6,7 @@ two readings are possible.
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,7 +124,7 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
             "to tell apart; see competition.label and competition.train_table"
         )
     _refuse_no_classes(context, demands)
-    sample, submission = _sample_bytes(context, demands.submission, test)
+    sample, submission = _sample_bytes(context, demands.submission, test, demands.target.classes)
     return Layout(
         id_column=train.id_column,
         target=demands.target,
@@ -472,8 +473,13 @@ def _sampleless_columns(context: Context, labels: Labels, test: Side) -> tuple[s
     return test.id_column if named else "id", labels.columns[0] if own else "label"
 
 
-def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) -> tuple[bytes, SubmissionFormat]:
-    """(the sample submission as the organiser wrote it, less what is no row; the format with its make)."""
+def _sample_bytes(
+    context: Context, submission: SubmissionFormat, test: Side, labels: Sequence[str]
+) -> tuple[bytes, SubmissionFormat]:
+    """(the sample submission as the organiser wrote it, less what is no row; the format with its make).
+
+    labels: that may be written.
+    """
     if context.sample is None:
         blank = ["" for _ in submission.value_columns]
         return table_bytes(submission.columns, ([image_id, *blank] for image_id in test.ids)), submission
@@ -484,6 +490,12 @@ def _sample_bytes(context: Context, submission: SubmissionFormat, test: Side) ->
     text = content.decode(encoding)
     make = _filled(context, found_make(text, encoding, source.header, source.rows), submission)
     own = in_make(content, text, source.header, source.rows, make)
+    foreign = context.overrides.encoding != AUTO and submission.kind in ("label", "list", "ranked")
+    if foreign and content.isascii() and not all(map(str.isascii, labels)):
+        context.warnings.append(
+            f"{table.name} has ASCII letters alone: labels are written in UTF-8, though other tables are in "
+            f"{context.overrides.encoding}; ask which is wanted"
+        )
     if make.words:
         suffix = suffix_of(table.name).lower()
         renamed = f", under the name submission.csv: before you upload it, let it end in {suffix}"

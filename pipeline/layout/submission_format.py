@@ -400,7 +400,7 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
         f"labels are to be written by this rule ({AS_TRAINED}: as in training):",
         [
             setting_line("spelling", rule, _example(rule, known.labels.classes))
-            for rule in (*([shifted] if shifted else []), *rank_rules(parts, classes), AS_TRAINED)
+            for rule in (*([shifted] if shifted else rank_rules(parts, classes)), AS_TRAINED)
         ],
     )
 
