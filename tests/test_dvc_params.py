@@ -45,7 +45,7 @@ OTHER = {
         "raw": "other.zip", "allow": ["image without row"], "near_copies": "ignore", "encoding": "utf-8",
         "train_table": "train.csv", "test_table": "none", "sample": "sample_submission.csv", "id_column": "id",
         "label": "label", "delimiter": "none", "train_images": "train/{id}.png", "test_images": "test/{id}.png",
-        "target": "single_label", "positive": "bird", "submission": "label", "metric": "macro_f1",
+        "target": "single_label", "grades": ["dog", "bird", "cat"], "positive": "bird", "submission": "label", "metric": "macro_f1",
         "corrections": "fixes.csv", "spelling": "{label}", "header": ["id", "label"], "pixels": "12x12",
     },
     "images": {"side": 16, "fit": "pad"},

@@ -70,6 +70,8 @@ class CompetitionParams:
     test_images: str = "auto"  # the same for test images; without a sample and a test table: their folder, `.` for all
     # `auto` takes grades 0 to K for ordinal where the column is called so (`diagnosis`, `level`, …)
     target: str = one_of("auto", "single_label", "binary", "multi_label", "ordinal", default="auto")
+    # all labels in order, `[none, mild, severe]`, where they are grades and words; `auto`: by number, or a file says it
+    grades: str | tuple[str, ...] = "auto"
     positive: str = "auto"  # the class whose probability a score is
     # what is written: one of the [formats](formats.md)
     submission: str = one_of("auto", "label", "score", "columns", "list", "ranked", "long", default="auto")

@@ -45,6 +45,7 @@ class Overrides:
     train_images: str = AUTO  # a template; of folders and file names: the root folder
     test_images: str = AUTO
     target: str = AUTO
+    grades: str | tuple[str, ...] = AUTO  # all labels, in the order of the grades that they are
     positive: str = AUTO
     submission: str = AUTO
     metric: str = AUTO

@@ -67,7 +67,7 @@ ALLOWABLE = (  # competition.allow
 
 INDEX = "index"  # how a first column without a name is called
 NUM_IDS = 100  # of the sample, looked up
-DERIVED = ("positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
+DERIVED = ("grades", "positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
 NUM_LEFT_SHOWN = 3  # hidden or service folders that a warning names
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")

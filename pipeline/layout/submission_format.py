@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
-from pipeline.competition.problems import question, setting_line
+from pipeline.competition.problems import question, setting_line, written
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import (
     AS_TRAINED,
@@ -47,6 +47,7 @@ CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?
 DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
+OF_GRADES = ("quadratic_weighted_kappa",)  # metrics that ask how far apart two classes are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,7 @@ def submission_demands(known: Known) -> Demands:
     if spelling.mapped:
         positive = spelling.mapped.get(positive, positive)
         known = replace(known, labels=respelled(known.labels, spelling.mapped))
+    known, notes = _graded(known, spelling.mapped)
     labels = known.labels
     target = _target(known, positive) if form != "score" or positive != AUTO else _scored(known, spelling.notes)
     most = _most(known, spelling.separator)
@@ -152,11 +154,49 @@ def submission_demands(known: Known) -> Demands:
         whole=form in ("score", "columns", "long") and takes == "labels",
         may_be_empty=labels.several and label_cell([]) in labels.cells,
     )
-    warnings = [*spelling.warnings, *_whole_number_warnings(known, takes), *_classless_warnings(known, class_of)]
+    warnings = [*spelling.warnings, *_number_warnings(known, takes), *_classless_warnings(known, class_of)]
     return Demands(
         labels=labels, target=target, submission=submission, metric=metric, spelling=spelling.rule,
-        warnings=warnings, notes=spelling.notes,
+        warnings=warnings, notes=[*spelling.notes, *notes],
     )  # fmt: skip
+
+
+def _graded(known: Known, mapped: Mapping[str, str]) -> tuple[Known, list[str]]:
+    """(with the classes in the order of their grades, what is said of it), where that order counts or is given.
+
+    Raises ValueError where it counts and nothing says the order of labels that are words, or that given is of others.
+    """
+    labels, given, notes = known.labels, known.overrides.grades, []
+    if given == AUTO:
+        counts = known.kind == "ordinal" or (known.metric in OF_GRADES and not labels.several)
+        if not counts or len(labels.classes) < 3 or all(map(is_number, labels.classes)):
+            return known, []
+        ways = _one_way_each(known, lambda way: _counted(way.values()))
+        orders = {name: tuple(sorted(way, key=lambda label: int(way[label]))) for name, way in ways.items()}
+        orders = {name: order for name, order in orders.items() if order != labels.classes}  # a mere list of classes
+        if len(orders) != 1:
+            in_columns = known.form == "columns" and set(known.names) == set(labels.classes)
+            order = known.names if in_columns else labels.classes
+            raise question(
+                f"the grades are words, such as {_shown(labels.classes)}, and nothing says their order; give it, from "
+                "one end to the other:",
+                [f"grades: [{', '.join(map(written, order))}]    # here by {'column' if in_columns else 'alphabet'}"],
+            )
+        ((name, given),) = orders.items()
+        notes = [f"grades are in the order of {name}: {', '.join(given)}"]
+    order = tuple(mapped.get(label, label) for label in given)
+    if sorted(order) != sorted(labels.classes):
+        raise ValueError(
+            f"competition.grades is {list(given)[:6]}, the labels are {list(labels.classes)[:6]}; name each once, or "
+            "say auto"
+        )
+    return replace(known, labels=replace(labels, classes=order)), notes
+
+
+def _counted(values: Collection[str]) -> bool:
+    """Whether these are 0 … K - 1 or 1 … K."""
+    numbers = sorted(int(value) for value in values if value.isdecimal() and len(value) < 18)
+    return numbers in (list(range(len(values))), list(range(1, len(values) + 1)))
 
 
 def _scored(known: Known, notes: list[str]) -> Target:
@@ -432,13 +472,18 @@ def _is_fraction(text: str) -> bool:
     return is_number(text) and not float(text).is_integer()
 
 
-def _whole_number_warnings(known: Known, takes: str) -> list[str]:
+def _number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
     beyond = [cell for cell in known.cells if is_number(cell) and not 0 <= float(cell) <= 1]
     if beyond and known.form in ("score", "columns", "long"):
         return [
             f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
             "whether the leaderboard takes them"
+        ]
+    if known.form == "label" and takes == "scores":
+        return [
+            f"metric {known.metric} is of probabilities, the sample asks for labels: what is written, and scored here, "
+            "is 0 or 1 for each class. If the leaderboard takes probabilities: competition.submission"
         ]
     if not whole or known.form not in ("score", "columns", "long") or takes != "scores":
         return []
