@@ -88,7 +88,7 @@ CONTENTS = {f"image: {name}": with_image(name) for name in IMAGES} | {
     "csv: empty": with_train(b"", "has 0 lines"),
     "csv: blank lines": with_train(b"\n\r\n\n", "has 0 lines"),
     "csv: two columns of one name": with_train(TRAIN.replace(b"id,label", b"id,id"), "1 columns have one name"),
-    "csv: UTF-16 cut off": with_train("id,label\n".encode("utf-16") + b"x", "encoding 'utf-16'"),
+    "csv: UTF-16 cut off": with_train("id,label\n".encode("utf-16") + b"x", "encoding 'utf-16-le'"),
     "csv: half a surrogate": with_train(TRAIN.replace(b"000,", b"\xed\xa0\x80000,"), "is not UTF-8"),
     "csv: an id that leaves the folder": with_train(
         TRAIN.replace(b"000,", b"../../etc/passwd,"), "id without image in train/: 1 (../../etc/passwd)"
