@@ -1,7 +1,8 @@
 """Augmentation of whole uint8 batches, with a draw for each image.
 
 All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: every device draws the
-same (only floats, of `autoaugment` and crops by scale, may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
+same (only floats, of `autoaugment` and of crops by scale, may round otherwise), and fold 3 alone equals fold 3 after 0,
+1 and 2.
 """
 
 import math
@@ -23,7 +24,8 @@ MOST_RATIO = 4 / 3  # of a crop's sides, either way: Szegedy et al. 2015, and to
 class Augmentation:
     """Policy, crop by scale, pad-and-crop, flip and cutout, in this order, for one epoch of one fold.
 
-    crop_scale: least share of the area in a random crop that is scaled to the old size, 0 = off. crop_padding: pixels added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
+    crop_scale: least share of the area in a random crop that is scaled to the old size, 0 = off. crop_padding: pixels
+    added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
     (the image goes on as in a mirror, edge pixel not repeated) or `zeros`. flip: left-right, half of the time.
     mirrored: (images of the epoch,) bool, in their order: which are mirrored; instead of `flip`, which draws it.
     cutout: side in pixels of the square filled with `fill`, its centre anywhere in the image (DeVries and Taylor
