@@ -154,7 +154,7 @@ def scored(folds: list[FoldData], recipe: dict[str, Any], target: Target, metric
     together = {
         name: round(float(np.average([part[name] for part in found], weights=sizes)), 5)
         for name in ("accuracy", "loss", "train_accuracy")
-    } | {name: round(sum(part[name] for part in found), 4) for name in ("pflop", "seconds")}
+    } | {name: round(sum(part[name] for part in found), 6) for name in ("pflop", "seconds")}
     if metric is not None:
         truth = np.concatenate([fold.targets[fold.valid_rows] for fold in folds])
         parts = np.repeat(np.arange(len(folds)), sizes) if len(folds) > 1 else np.arange(len(truth)) % 2
@@ -197,7 +197,7 @@ def _trained(
     assert found.held_out.probs is not None
     return {
         "accuracy": round(found.held_out.accuracy or 0.0, 5), "loss": round(found.held_out.loss or 0.0, 4),
-        "train_accuracy": round(last.train_accuracy, 4), "pflop": round(pflop, 5), "seconds": round(seconds, 1),
+        "train_accuracy": round(last.train_accuracy, 4), "pflop": round(pflop, 6), "seconds": round(seconds, 1),
     }, found.held_out.probs  # fmt: skip
 
 
@@ -222,7 +222,7 @@ def _print_table(
         pflop, seconds = (np.mean([a[name] for a in found]) for name in ("pflop", "seconds"))
         print(
             f"| {row} | {columns[0][0]:.4f} ± {columns[0][1]:.4f} | {gain[0]:+.4f} ± {gain[1]:.4f} | "
-            f"{columns[1][0]:.4f} | {pflop:.4f} | {seconds:.0f} |"
+            f"{columns[1][0]:.4f} | {pflop:.5f} | {seconds:.0f} |"
         )
 
 
