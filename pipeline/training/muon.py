@@ -19,7 +19,8 @@ __all__ = ["Muon"]
 def _orthogonal(gradient: Tensor, *args: Any, **settings: Any) -> Tensor:
     """As timm's: (m, n) with all singular values near 1."""
     emulated = gradient.device.type == "cpu" and autocast_dtype("auto", gradient.device) is None
-    return _timms(gradient, *args, **settings, dtype=torch.float32 if emulated else torch.bfloat16)
+    settings["dtype"] = torch.float32 if emulated else torch.bfloat16
+    return _timms(gradient, *args, **settings)
 
 
-muon.zeropower_via_newtonschulz = _orthogonal
+muon.zeropower_via_newtonschulz = _orthogonal  # type: ignore[assignment]  # looked up there at every step
