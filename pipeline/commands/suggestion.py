@@ -27,9 +27,9 @@ MIN_EPOCHS, ENOUGH_EPOCHS, MAX_EPOCHS = 6, 16, 50
 ENOUGH_IMAGES, MAX_IMAGES = 300_000, 1_000_000  # seen in all epochs, before the network is made wider, and at most
 BATCH_SIZES = (512, 256, 128, 64, 32)
 ENOUGH_STEPS = 40  # an epoch, for the largest of these batches that leaves so many
-# no square is blanked in trainings of up to so many epochs. Accuracy without it (width 16, three seeds): of 1,000 images
-# of CIFAR-10 in 12 epochs +0.0156 ± 0.0042, 500 in 30 +0.0058 ± 0.0118; 300 hands in 12 +0.0040 ± 0.0011; 244 insects in
-# 20 -0.0027 ± 0.0076 (docs/recipes.md). Longer ones were not measured, and keep it
+# no square is blanked in trainings of up to so many epochs. Accuracy without it (width 16, three seeds): 1,000 images
+# of CIFAR-10 in 12 epochs +0.0156 ± 0.0042, 500 in 30 +0.0058 ± 0.0118; 300 of hands in 12 +0.0040 ± 0.0011; 244 of
+# insects in 20 -0.0027 ± 0.0076 (docs/recipes.md). Longer ones were not measured, and keep it
 UNCUT_EPOCHS = 30
 LEARNS_FAST = {"whitening": True, "activation": "silu", "init": "dirac", "norm_scale": "fixed"}
 STEPS = {
