@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.training.augment import Augmentation, alternating, cut_out, shift_and_flip
+from pipeline.training.augment import Augmentation, alternating, cut_out, draw_boxes, scale_up, shift_and_flip
 
 
 @pytest.fixture
@@ -37,8 +37,32 @@ def test_cutout_blanks_one_square_and_nothing_else(images):
         assert torch.equal(out, expected)
 
 
+def test_a_crop_by_scale_is_the_crop_resized(images):
+    """As torch resizes it alone, but for the outermost pixels: there the image goes on, and the crop alone does not."""
+    at = np.random.default_rng(2).integers(0, 6, (len(images), 2))  # of crops of 5 x 5 of 10 x 10 pixels
+    got = scale_up(images, np.concatenate([at, np.full_like(at, 5)], axis=1) / 10)
+    for image, (row, column), out in zip(images, at, got, strict=True):
+        crop = image[row : row + 5, column : column + 5].permute(2, 0, 1)[None].float()
+        resized = F.interpolate(crop, (10, 10), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+        assert (out.float() - resized)[1:-1, 1:-1].abs().max() <= 0.51
+    whole = np.tile([0.0, 0.0, 1.0, 1.0], (len(images), 1))
+    assert torch.equal(scale_up(images, whole), images)
+
+
+def test_boxes_of_all_areas_and_ratios_lie_within_the_image():
+    tops, lefts, heights, widths = draw_boxes(20_000, 0.3, np.random.default_rng(0)).T
+    assert min(tops.min(), lefts.min()) >= 0 and max((tops + heights).max(), (lefts + widths).max()) <= 1 + 1e-12
+    areas, whole = heights * widths, np.maximum(heights, widths) == 1
+    assert areas.min() >= 0.3 * 0.75 and (areas[~whole] >= 0.3).all() and areas.max() <= 1
+    assert abs(areas.mean() - 0.65) < 0.05
+    assert np.abs(np.log(heights / widths)).max() <= np.log(4 / 3) + 1e-9
+    assert (
+        abs(np.log(heights / widths).mean()) < 0.01 and abs((tops[~whole] / (1 - heights[~whole])).mean() - 0.5) < 0.02
+    )
+
+
 def test_draws_depend_on_seed_fold_epoch_and_chunk_alone(images):
-    settings = {"crop_padding": 2, "flip": True, "cutout": 3, "policy": "trivialaugment"}
+    settings = {"crop_scale": 0.5, "crop_padding": 2, "flip": True, "cutout": 3, "policy": "trivialaugment"}
     first = Augmentation(**settings, key=(1, 2, 3))(images, 4)
     np.random.default_rng(0).random(5)
     torch.manual_seed(9)

@@ -91,7 +91,9 @@ def test_prefetched_batches_are_the_same_in_the_same_order(store, labelled, skip
 @pytest.mark.parametrize(("skip", "at_once"), [(0, 2), (7, 2), (12, 3), (0, 5)])
 def test_chunks_transformed_at_once_have_the_draws_and_bytes_they_have_alone(store, policy, skip, at_once):
     """As on CUDA."""
-    transform = Augmentation(crop_padding=2, crop_fill="zeros", flip=True, cutout=3, policy=policy, key=(1, 2, 3))
+    transform = Augmentation(
+        crop_scale=0.4, crop_padding=2, crop_fill="zeros", flip=True, cutout=3, policy=policy, key=(1, 2, 3)
+    )
     options = {"batch_size": 100, "device": CPU, "transform": transform, "skip": skip}
     alone, together = (
         Batches(store, np.arange(1300), None, prefetch=prefetch, **options) for prefetch in (False, True)

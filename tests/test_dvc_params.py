@@ -56,8 +56,8 @@ OTHER = {
         "activation": "gelu", "init": "dirac", "norm_scale": "fixed",
     },
     "augment": {
-        "crop_padding": 2, "crop_fill": "reflect", "flip": True, "cutout": 3, "policy": "autoaugment", "mixup": 0.2,
-        "cutmix": 0.5,
+        "crop_padding": 2, "crop_fill": "reflect", "crop_scale": 0.5, "flip": True, "cutout": 3,
+        "policy": "autoaugment", "mixup": 0.2, "cutmix": 0.5,
     },
     "train": {
         "seed": 1, "seeds": 2, "epochs": 2, "batch_size": 9, "optimizer": "adamw", "peak_lr": 0.01, "momentum": 0.8,

@@ -22,7 +22,7 @@ RECIPES = {
     "sgd": {"augment": {"cutout": 3, "flip": True, "policy": "trivialaugment"}},
     "adamw with averaging, mixed": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror", "clip_norm": 1.0},
-        "augment": {"policy": "autoaugment", "mixup": 0.4, "cutmix": 1.0},
+        "augment": {"policy": "autoaugment", "crop_scale": 0.4, "mixup": 0.4, "cutmix": 1.0},
     },
     "airbench with muon": {
         "model": {"name": "airbench", "whitening": True, "activation": "gelu", "init": "dirac", "norm_scale": "fixed"},

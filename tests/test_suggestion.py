@@ -10,6 +10,7 @@ from pipeline.commands.suggestion import (
     MIN_EPOCHS,
     SIDES,
     TUNED_STEPS,
+    UNCUT_EPOCHS,
     WIDTHS,
     Facts,
     Speed,
@@ -140,6 +141,16 @@ def test_the_probe_counts_images_that_were_trained_on():
         for side, kind in ((16, "multi_label"), (64, "single_label"))
     )
     assert small > 1.5 * large > 0
+
+
+def test_a_square_is_blanked_only_in_trainings_longer_than_those_where_it_cost_accuracy():
+    found = {}
+    for num_train in (500, 3_000, 50_000):
+        for budget in BUDGETS:
+            recipe, _ = suggested(num_train=num_train, side=32, budget_s=budget_seconds(budget))
+            found[recipe["train"]["epochs"]] = recipe["augment"]["cutout"]
+    assert min(found) <= UNCUT_EPOCHS < max(found)
+    assert found == {epochs: 8 if epochs > UNCUT_EPOCHS else 0 for epochs in found}
 
 
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():

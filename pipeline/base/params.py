@@ -216,6 +216,9 @@ class AugmentParams:
 
     crop_padding: int = between(0, 64)  # pixels on each side before a random crop of side S; 0 = off
     crop_fill: str = one_of("reflect", "zeros")  # what the padding holds
+    # least share of the area in a random crop that is scaled to side S, its sides in a ratio of up to 4:3 (Szegedy
+    # 2015; torchvision's and timm's RandomResizedCrop): things are seen at many sizes; 0 = off
+    crop_scale: float = between(0.0, 1.0, default=0.0)
     # mirror left-right: true, half of the time; `alternating`, each image in every other epoch (Jordan 2024)
     flip: bool | str
     cutout: int = between(0, 4096)  # side of a blanked square in pixels; 0 = off

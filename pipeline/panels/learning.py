@@ -50,7 +50,11 @@ def learning(run: Run) -> dict[str, Any]:
 
 
 def _augmented(augment: Row) -> str:
-    on = [name for name in ("crop_padding", "flip", "cutout", "policy", "mixup", "cutmix") if augment.get(name)]
+    on = [
+        name
+        for name in ("crop_padding", "crop_scale", "flip", "cutout", "policy", "mixup", "cutmix")
+        if augment.get(name)
+    ]
     on = [name for name in on if augment[name] != "none"]
     return f", on augmented images ({', '.join(on)})" if on else ""
 

@@ -1,25 +1,31 @@
 """Augmentation of whole uint8 batches, with a draw for each image.
 
 All draws of a chunk come from one generator made of (seed, fold, epoch, chunk), on the CPU: every device draws the
-same (only the floats of `autoaugment` may round otherwise), and fold 3 alone equals fold 3 after 0, 1 and 2.
+same (only floats, of `autoaugment` and of crops by scale, may round otherwise), and fold 3 alone equals fold 3 after 0,
+1 and 2.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.loop import streams
 from pipeline.loop.device import to_device
 from pipeline.training import autoaugment
 
+MOST_RATIO = 4 / 3  # of a crop's sides, either way: Szegedy et al. 2015, and torchvision's and timm's
+
 
 class Augmentation:
-    """Policy, pad-and-crop, flip and cutout, in this order, for one epoch of one fold.
+    """Policy, crop by scale, pad-and-crop, flip and cutout, in this order, for one epoch of one fold.
 
-    crop_padding: pixels added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
+    crop_scale: least share of the area in a random crop that is scaled to the old size, 0 = off. crop_padding: pixels
+    added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
     (the image goes on as in a mirror, edge pixel not repeated) or `zeros`. flip: left-right, half of the time.
     mirrored: (images of the epoch,) bool, in their order: which are mirrored; instead of `flip`, which draws it.
     cutout: side in pixels of the square filled with `fill`, its centre anywhere in the image (DeVries and Taylor
@@ -29,6 +35,7 @@ class Augmentation:
     def __init__(
         self,
         *,
+        crop_scale: float = 0.0,
         crop_padding: int = 0,
         crop_fill: str = "reflect",
         flip: bool = False,
@@ -38,6 +45,7 @@ class Augmentation:
         fill: tuple[int, ...] = (0, 0, 0),
         key: tuple[int, int, int] = (0, 0, 0),  # seed, fold, epoch
     ) -> None:
+        self.crop_scale = crop_scale
         self.crop_padding = crop_padding
         self.crop_fill = crop_fill
         self.flip = flip
@@ -62,6 +70,8 @@ class Augmentation:
         draws = _Draws(*fields)
         if draws.policy is not None:
             images = autoaugment.apply_policy(images, self.policy, draws.policy)
+        if draws.boxes is not None:
+            images = scale_up(images, draws.boxes)
         if draws.offsets is not None and draws.mirrored is not None:
             mirrored = draws.mirrored
             if self.mirrored is not None:
@@ -74,21 +84,24 @@ class Augmentation:
 
     def _drawn(self, chunk: int, num_images: int, size: int) -> "_Draws":
         draws = streams.draws("augmentation", *self.key, chunk)
-        policy = offsets = mirrored = centres = None
+        policy = boxes = offsets = mirrored = centres = None
         if self.policy != "none":
             policy = autoaugment.draw_policy(self.policy, num_images, draws)
+        if self.crop_scale:
+            boxes = draw_boxes(num_images, self.crop_scale, draws)
         if self.crop_padding or self.flip or self.mirrored is not None:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
             mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
         if self.cutout:
             centres = draws.integers(0, size, size=(num_images, 2))
-        return _Draws(policy, offsets, mirrored, centres)
+        return _Draws(policy, boxes, offsets, mirrored, centres)
 
 
 class _Draws(NamedTuple):
     """What the images of a chunk drew, None for what is off; arguments of the functions that use it."""
 
     policy: np.ndarray | None
+    boxes: np.ndarray | None
     offsets: np.ndarray | None
     mirrored: np.ndarray | None
     centres: np.ndarray | None
@@ -110,6 +123,33 @@ def alternating(order: np.ndarray, *, seed: int, fold: int, epoch: int) -> np.nd
     """
     at_first = streams.draws("alternating flip", seed, fold).random(len(order)) < 0.5
     return at_first[order] ^ bool(epoch % 2)
+
+
+def draw_boxes(num_images: int, least: float, draws: np.random.Generator) -> np.ndarray:
+    """(n, 4) float64: top, left, height and width of a crop, as shares of the side.
+
+    Of its area from `least` to 1, and of its ratio's logarithm, every value is as likely (Szegedy et al. 2015, "Going
+    Deeper with Convolutions"); where a side would be longer than the image's, it is the image's.
+    """
+    areas = draws.uniform(least, 1.0, num_images)
+    ratios = np.exp(draws.uniform(-math.log(MOST_RATIO), math.log(MOST_RATIO), num_images))
+    extents = np.minimum(1.0, np.sqrt(np.stack([areas / ratios, areas * ratios], axis=1)))
+    return np.concatenate([draws.random((num_images, 2)) * (1.0 - extents), extents], axis=1)
+
+
+def scale_up(images: Tensor, boxes: np.ndarray) -> Tensor:
+    """Each image's own crop, (n, 4) of `draw_boxes`, scaled to the old size, bilinear.
+
+    images (n, S, S, 3) uint8 -> the same shape.
+    """
+    size = images.shape[1]
+    starts, extents = to_device(boxes.astype(np.float32), images.device)[:, :, None].tensor_split(2, dim=1)
+    centres = (torch.arange(size, device=images.device) + 0.5) / size
+    rows, columns = (2 * (starts + extents * centres) - 1).unbind(dim=1)  # from -1, the first edge, to 1, the last
+    grid = torch.stack(torch.broadcast_tensors(columns[:, None], rows[:, :, None]), dim=3)
+    planes = images.permute(0, 3, 1, 2).float()
+    found = F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return found.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:

@@ -79,7 +79,7 @@ def train_networks(
     augment: AugmentParams,
     compute: Compute,
     report: Callable[[EpochRecord, Outcome], None],
-    checkpoints: ResumeCheckpoints,
+    checkpoints: ResumeCheckpoints | None = None,
     peers: "Peers | None" = None,
 ) -> TrainedFold:
     """`train.seeds` networks, each as `train_fold` trains it with its own seed, and what they predict together.
@@ -231,7 +231,8 @@ def _train_batches(
     order = _epoch_order(data, train, state.epoch)
     rows = data.train_rows[order]
     transform = Augmentation(
-        crop_padding=augment.crop_padding, crop_fill=augment.crop_fill, flip=augment.flip is True,
+        crop_scale=augment.crop_scale, crop_padding=augment.crop_padding, crop_fill=augment.crop_fill,
+        flip=augment.flip is True,
         mirrored=alternating(order, seed=key[0], fold=key[1], epoch=key[2]) if augment.flip == ALTERNATING else None,
         cutout=augment.cutout, policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean),
         key=key,

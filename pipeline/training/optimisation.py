@@ -127,7 +127,7 @@ def _muon(
     groups: list[dict[str, Any]], classifier: set[int], *, peak_lr: float, momentum: float
 ) -> torch.optim.Optimizer:
     """Muon (Jordan et al. 2024) for inner weights; the last layer and one-dimensional parameters by AdamW."""
-    from timm.optim import Muon
+    from pipeline.training.muon import Muon
 
     split = []
     for group in groups:
