@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import ROOT, Workplace
+from conftest import ROOT, Workplace, competition_files, csv_bytes, write_zip
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
 from pipeline import __main__ as command
@@ -53,6 +53,43 @@ def test_scores_are_scikit_learns_on_the_stored_probabilities(finished):
     assert oof["accuracy"] == accuracy_score(truth, predicted)
     assert oof["macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert oof["log_loss"] == pytest.approx(log_loss(truth, np.array(probs, dtype=np.float64)), rel=1e-4)
+
+
+def split_by_hand(tmp_path, folds_of, num_folds, labels=("cat", "dog")):
+    """A run up to its predictions of a binary competition scored by AUC; folds_of: of each label, in turns."""
+    place = Workplace(tmp_path)
+    files = competition_files(labels=labels)
+    rows = [
+        (f"{n:03d}", labels[n % 2], folds_of[labels[n % 2]][n // 2 % len(folds_of[labels[n % 2]])]) for n in range(20)
+    ]
+    files["train.csv"] = csv_bytes(("id", "label", "mine"), rows)
+    files["sample_submission.csv"] = csv_bytes(("id", "dog"), [(f"90{n}", 0.5) for n in range(9)])
+    write_zip(place.raw, files)
+    place.params["folds"] = {str(fold): {} for fold in range(num_folds)}
+    place.params["split"] |= {"num_folds": num_folds, "fold_column": "mine"}
+    place.params["train"]["epochs"] = 1
+    place.run_data()
+    place.run("split")
+    for fold in place.params["folds"]:
+        place.run("train", key=fold)
+        place.run("infer", key=fold)
+    return place
+
+
+def test_a_fold_of_one_class_has_no_auc_and_the_run_is_finished_without_it(tmp_path, capsys):
+    place = split_by_hand(tmp_path, {"cat": "abc", "dog": "ab"}, num_folds=3)
+    place.run("evaluate")
+    assert "auc is undefined where all images have the same labels: folds 2 are left out" in capsys.readouterr().out
+    folds = read_json(place.path("data/report/scores.json"))["folds"]
+    assert list(folds["by_fold"]) == ["0", "1"]
+    assert folds["score_mean"] == pytest.approx(np.mean([fold["score"] for fold in folds["by_fold"].values()]))
+    place.run("submit")
+
+
+def test_folds_of_which_one_alone_has_an_auc_stop_with_what_to_do(tmp_path):
+    place = split_by_hand(tmp_path, {"cat": "ab", "dog": "ac"}, num_folds=3)
+    with pytest.raises(ValueError, match=r"auc is undefined .* in 2 of 3 folds; deal them otherwise \(section split\)"):
+        place.run("evaluate")
 
 
 def test_the_reports_tables_add_up(finished):

@@ -17,7 +17,7 @@ from pipeline.base.files import made_by, read_json, write_json
 from pipeline.competition.schema import Schema
 from pipeline.scoring.decision import Decision, choose_decision, cross_fitted, decide
 from pipeline.scoring.leak import Doubts
-from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
+from pipeline.scoring.metrics import can_score, mean_and_standard_error, metric_named, score
 from pipeline.submission.answers import Answers, answers_of, indicators
 
 OWN = "this run"  # among the members' names, which have no blank
@@ -125,12 +125,16 @@ def greedy_weights(truth: np.ndarray, stack: Sequence[np.ndarray], schema: Schem
 
 
 def fold_scores(truth: np.ndarray, probs: np.ndarray, held_by: np.ndarray, schema: Schema) -> np.ndarray:
-    """(K,) float64: the metric on each fold, the folds in order of their names, decided as the other folds choose."""
+    """(K,) float64: the metric on each fold that it `can_score`, in order of names, as the other folds decide."""
     target = schema.target
     decided = cross_fitted(truth, probs, held_by, target, schema.metric)
     answers = answers_of(probs, decided, target, schema.submission)
     folds = [np.flatnonzero(held_by == fold) for fold in np.unique(held_by)]
-    scores = [score(schema.metric, truth[rows], answers.of_rows(rows), target, skip_one_sided=True) for rows in folds]
+    scores = [
+        score(schema.metric, truth[rows], answers.of_rows(rows), target, skip_one_sided=True)
+        for rows in folds
+        if can_score(schema.metric, truth[rows], target)
+    ]
     return np.array(scores)
 
 

@@ -19,6 +19,7 @@ from pipeline.submission.answers import Answers, decided_answers, indicators, la
 FORMS = ("labels", "scores", "lists")
 EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
 COLUMN_METRICS = ("auc", "mean_column_auc")  # those that a column of one class leaves undefined
+OF_SEVERAL = (*COLUMN_METRICS, "quadratic_weighted_kappa")  # undefined where all images are alike
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
 
 # other spellings, without case, spaces, - and _ (`macro F1-score` is `macrof1score`)
@@ -127,6 +128,14 @@ def score(
     if not np.isfinite(value):
         raise ValueError(f"metric {name} gives {value} for these {len(truth)} images, must be a finite number")
     return float(value)
+
+
+def can_score(metric_name: str, truth: np.ndarray, target: Target) -> bool:
+    """Whether the metric says something of images with this truth: some say nothing where all have the same labels."""
+    if metric_named(metric_name).name not in OF_SEVERAL:
+        return True
+    there = indicators(truth, target)
+    return bool((there.any(axis=0) & ~there.all(axis=0)).any())
 
 
 def log_loss(class_indices: np.ndarray, probs: np.ndarray) -> float:

@@ -34,7 +34,7 @@ from pipeline.report.figures import confusion_figure, curves_figure, drawn, mist
 from pipeline.scoring.blend import RANK, account_lines, write_blend
 from pipeline.scoring.decision import choose_decision, write_decision
 from pipeline.scoring.fold_predictions import confusion_counts
-from pipeline.scoring.metrics import mean_and_standard_error, metric_named, score
+from pipeline.scoring.metrics import can_score, mean_and_standard_error, metric_named, score
 from pipeline.scoring.out_of_fold import OutOfFold, most_confident_mistakes, read_out_of_fold
 from pipeline.submission.answers import Answers, answers_of, decided_answers, indicators
 from pipeline.submission.contract import through_the_writer
@@ -152,10 +152,23 @@ def _scores(
         }
         return {"score": own} | others
 
+    rows_of = {fold: np.flatnonzero(held_by == fold) for fold in folds}
+    alike = [fold for fold, rows in rows_of.items() if not can_score(schema.metric, truth[rows], target)]
+    if len(folds) - len(alike) < 2:
+        raise ValueError(
+            f"{schema.metric} is undefined where all images have the same labels, and so they have in {len(alike)} of "
+            f"{len(folds)} folds; deal them otherwise (section split), or take another metric: competition.metric"
+        )
+    if alike:
+        console.say(
+            f"warning: {schema.metric} is undefined where all images have the same labels: folds {', '.join(alike)} "
+            "are left out of the mean over folds"
+        )
     by_fold = {}
     with console.progress_bar("scores", total=len(folds) + 1, unit=" folds", leave=False) as bar:
-        for fold in folds:
-            by_fold[fold] = scores_of(np.flatnonzero(held_by == fold), skip=True)
+        for fold, rows in rows_of.items():
+            if fold not in alike:
+                by_fold[fold] = scores_of(rows, skip=True)
             bar.update()
         over_all = scores_of(np.arange(len(truth)), skip=False)
     mean, error = mean_and_standard_error([scores["score"] for scores in by_fold.values()])
