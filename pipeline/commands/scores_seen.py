@@ -23,7 +23,12 @@ class Seen:
 SEEN = (
     Seen("photographs of 32 px", 50_000, 10, False, False, {"10m": "accuracy 0.884", "1h": "accuracy 0.908, one fold"}),
     Seen(
-        "photographs of hands before walls", 1_653, 10, False, False, {"3m": "accuracy 0.997", "10m": "accuracy 0.998"}
+        "photographs of hands before plain walls",
+        1_653,
+        10,
+        False,
+        False,
+        {"3m": "accuracy 0.997", "10m": "accuracy 0.998"},
     ),
     Seen("photographs of insects", 244, 2, False, False, {"2m": "accuracy 0.76", "10m": "accuracy 0.84, one fold"}),
     Seen("photographs of insects", 244, 2, False, True, {"10m": "accuracy 0.93 to 0.95"}),
