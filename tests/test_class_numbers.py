@@ -2,10 +2,10 @@
 
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
+from layouts import sound_layout
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
-from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 
 NAMES = ("sea lion", "cat", "dog")  # in the organiser's order: 0, 1, 2
@@ -48,12 +48,8 @@ def layout_of(tmp_path, written, more=None, names=NAMES, table=False, **settings
         else (("id", *written), [(f"9{n}", *(0.3 for _ in written)) for n in range(6)])
     )
     found["sample_submission.csv"] = csv_bytes(header, rows)
-    path = write_zip(tmp_path / "raw.zip", found | {name: text.encode() for name, text in (more or {}).items()})
-    problems = Problems()
-    with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Overrides.among(settings))
-    assert not problems.lines()
-    return layout
+    found |= {name: text.encode() for name, text in (more or {}).items()}
+    return sound_layout(write_zip(tmp_path / "raw.zip", found), **settings)
 
 
 def labels_of(layout):

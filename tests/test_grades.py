@@ -2,11 +2,7 @@
 
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
-
-from pipeline.archive.archive import open_archive
-from pipeline.competition.problems import Problems
-from pipeline.layout.context import Overrides
-from pipeline.layout.layout import read_layout
+from layouts import sound_layout
 
 GRADES = ("none", "mild", "moderate", "severe")
 ALPHABETICAL = ("mild", "moderate", "none", "severe")
@@ -19,12 +15,8 @@ def layout_of(tmp_path, *, words=GRADES, header=("id", "grade"), cells=("none",)
     found["train.csv"] = csv_bytes(("id", "grade"), [(f"{n:02d}", words[n % len(words)]) for n in range(24)])
     found |= {f"test/9{n}.png": encoded(image_of(40 + n, n)) for n in range(6)}
     found["sample_submission.csv"] = csv_bytes(header, [(f"9{n}", *cells) for n in range(6)])
-    path = write_zip(tmp_path / "raw.zip", found | {name: text.encode() for name, text in (more or {}).items()})
-    problems = Problems()
-    with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Overrides.among(settings))
-    assert not problems.lines()
-    return layout
+    found |= {name: text.encode() for name, text in (more or {}).items()}
+    return sound_layout(write_zip(tmp_path / "raw.zip", found), **settings)
 
 
 @pytest.mark.parametrize("settings", [ORDINAL, KAPPA], ids=["target", "metric"])

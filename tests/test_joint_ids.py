@@ -5,11 +5,8 @@ import json
 import numpy as np
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
+from layouts import sound_layout
 
-from pipeline.archive.archive import open_archive
-from pipeline.competition.problems import Problems
-from pipeline.layout.context import Overrides
-from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, through_the_writer
 
@@ -42,11 +39,7 @@ def files_of(name, sample, values):
 
 
 def layout_of(tmp_path, files, **settings):
-    problems = Problems()
-    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
-        layout = read_layout(archive, problems, Overrides.among(settings))
-    assert not problems.lines()
-    return layout
+    return sound_layout(write_zip(tmp_path / "raw.zip", files), **settings)
 
 
 @pytest.mark.parametrize("values", [("label",), LABELS], ids=["labels", "probabilities"])

@@ -15,15 +15,12 @@ import numpy as np
 import pytest
 import yaml
 from conftest import csv_bytes, encoded, write_zip
+from layouts import sound_layout
 from made_up import MadeUp, graded
 from project import Project
 
-from pipeline.archive.archive import open_archive
 from pipeline.commands.inspection import inspect_competition, write_settings
-from pipeline.competition.problems import Problems
 from pipeline.competition.schema import read_schema, several_labels
-from pipeline.layout.context import Overrides
-from pipeline.layout.layout import read_layout
 from pipeline.scoring.decision import Decision, decide
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission
@@ -420,14 +417,6 @@ REFUSED = {
 }  # fmt: skip
 
 
-def layout_of(path, settings):
-    problems = Problems()
-    with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Overrides.among(settings))
-    assert problems.lines(settings.get("allow", ())) == []
-    return layout
-
-
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_known_schema_is_read(tmp_path, name):
     known = KNOWN[name]
@@ -435,9 +424,9 @@ def test_a_known_schema_is_read(tmp_path, name):
     path = write_zip(tmp_path / "raw.zip", replica.files)
     if known.stops:
         with pytest.raises(ValueError) as error:
-            layout_of(path, {})
+            sound_layout(path)
         assert all(piece in str(error.value) for piece in known.stops), error.value
-    layout = layout_of(path, known.needs)
+    layout = sound_layout(path, **known.needs)
     assert (layout.target.kind, layout.submission.kind, layout.metric) == known.reads
     assert set(layout.target.classes) == set(known.classes)
     train = zip(layout.train_ids, layout.train_members, layout.train_labels, strict=True)
@@ -458,7 +447,7 @@ def labels_in(cell, layout):
 def test_right_probabilities_become_a_submission_without_fault(tmp_path, name):
     known = KNOWN[name]
     replica = Replica(known)
-    layout = layout_of(write_zip(tmp_path / "raw.zip", replica.files), known.needs)
+    layout = sound_layout(write_zip(tmp_path / "raw.zip", replica.files), **known.needs)
     probs = np.random.default_rng(0).uniform(0.01, 0.2, (len(replica.test), len(layout.target.classes)))
     for row, fields in enumerate(replica.test):
         probs[row, [layout.target.classes.index(label) for label in fields["labels"]]] = 0.9
@@ -477,7 +466,7 @@ def test_what_no_target_here_can_answer_is_refused(tmp_path, name):
     known, pieces = REFUSED[name]
     path = write_zip(tmp_path / "raw.zip", Replica(known).files)
     with pytest.raises(ValueError) as error:
-        layout_of(path, {})
+        sound_layout(path)
     assert all(piece in str(error.value) for piece in pieces), error.value
 
 
@@ -543,7 +532,7 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_of_table_or_folder_is_read(tmp_path, name):
     files, train, test, target, submission = FORMS[name]
-    layout = layout_of(write_zip(tmp_path / "raw.zip", files), {})
+    layout = sound_layout(write_zip(tmp_path / "raw.zip", files))
     assert (layout.settings["train_images"], layout.settings["test_images"]) == (train, test)
     assert (layout.target.kind, layout.submission.kind) == (target, submission)
     assert len(set(layout.train_members)) == 18 and len(set(layout.test_members)) == 5

@@ -6,11 +6,11 @@ import unicodedata
 import numpy as np
 import pytest
 from conftest import csv_bytes, encoded, image_of, write_zip
+from layouts import sound_layout
 
 from pipeline.archive.archive import open_archive
 from pipeline.competition.problems import Problems
 from pipeline.competition.schema import Make, Schema, read_schema, write_schema
-from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
 from pipeline.submission.answers import answers_of, row_cells
 from pipeline.submission.contract import check_submission, make_submission, parse_table
@@ -105,12 +105,7 @@ def competition(tmp_path, sample, name, labels=WORDS, **settings):
     files = {f"train/{n:02d}.png": encoded(image_of(n, n)) for n in range(20)}
     files |= {f"test/{row_id}.png": encoded(image_of(30 + n, n)) for n, row_id in enumerate(IDS)}
     files["train.csv"] = csv_bytes(("id", "label"), [(f"{n:02d}", labels[n % len(labels)]) for n in range(20)])
-    path = write_zip(tmp_path / "raw.zip", files | {name: sample})
-    problems = Problems()
-    with open_archive(path) as archive:
-        layout = read_layout(archive, problems, Overrides.among(settings))
-    assert not problems.lines()
-    return layout
+    return sound_layout(write_zip(tmp_path / "raw.zip", files | {name: sample}), **settings)
 
 
 def submission_of(layout, labels):

@@ -63,6 +63,12 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def own_environment(**more: str) -> dict[str, str]:
+    """This process's, with `more`; the `python` that a command finds there is this one."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return os.environ | {"PATH": path} | more
+
+
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call `main(None)`. ValueError and OSError are the user's world: their message, and exit code 2.
 

@@ -8,7 +8,6 @@ with all states is kept, and the next call goes on with it.
 
 import contextlib
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -216,11 +215,10 @@ def _finish(repo: Any, experiment: Experiment, logs: Path) -> None:
     executor.info.dump_json(experiment.infofile)
     Path(f"{executor.root_dir}.{READY}").unlink()  # DVC takes the experiment's options out of it
     words = [sys.executable, "-c", DVC, "exp", "exec-run", "--infofile", experiment.infofile]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with log.open("wb") as handle:
         done = subprocess.run(
             [*words, *(["--message", experiment.message] if experiment.message else [])], cwd=experiment.folder,
-            env=os.environ | {"PATH": path}, stdout=handle, stderr=handle, check=False,
+            env=console.own_environment(), stdout=handle, stderr=handle, check=False,
         )  # fmt: skip
     result = ExecutorInfo.load_json(experiment.infofile).result
     if done.returncode or result is None or result.ref_info is None:

@@ -4,7 +4,6 @@ Exit code is that of DVC. Whatever else `dvc repro` can do, it does itself: `dvc
 """
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -51,14 +50,13 @@ def reproduce(words: Sequence[str], log: Path, folder: Path | None = None) -> No
 
     folder: of another checkout than that we are in.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"  # stages' `python` is this one
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
         log.open("w", encoding="utf-8") as handle,
         subprocess.Popen(
             [sys.executable, "-c", DVC, "repro", *words],
             cwd=folder,
-            env=os.environ | {"PATH": path, "PYTHONUNBUFFERED": "1"},
+            env=console.own_environment(PYTHONUNBUFFERED="1"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",

@@ -26,7 +26,7 @@ from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.layout.sample_submission import LongIds, Sample, classes_named
 from pipeline.scoring.metrics import metric_named
-from pipeline.tables.table import AUTO
+from pipeline.tables.table import AUTO, first_counted
 from pipeline.tables.words import length_in, words_of
 
 # (negative, positive), lower case
@@ -171,7 +171,7 @@ def _graded(known: Known, mapped: Mapping[str, str]) -> tuple[Known, list[str]]:
         counts = known.kind == "ordinal" or (known.metric in OF_GRADES and not labels.several)
         if not counts or len(labels.classes) < 3 or all(map(is_number, labels.classes)):
             return known, []
-        ways = _one_way_each(known, lambda way: _counted(way.values()))
+        ways = _one_way_each(known, lambda way: first_counted(way.values()) is not None)
         orders = {name: tuple(sorted(way, key=lambda label: int(way[label]))) for name, way in ways.items()}
         orders = {name: order for name, order in orders.items() if order != labels.classes}  # a mere list of classes
         if len(orders) != 1:
@@ -191,12 +191,6 @@ def _graded(known: Known, mapped: Mapping[str, str]) -> tuple[Known, list[str]]:
             "say auto"
         )
     return replace(known, labels=replace(labels, classes=order)), notes
-
-
-def _counted(values: Collection[str]) -> bool:
-    """Whether these are 0 … K - 1 or 1 … K."""
-    numbers = sorted(int(value) for value in values if value.isdecimal() and len(value) < 18)
-    return numbers in (list(range(len(values))), list(range(1, len(values) + 1)))
 
 
 def _scored(known: Known, notes: list[str]) -> Target:

@@ -6,7 +6,6 @@ damaged in the cache for what its name says.
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.base import console
 from pipeline.base.files import md5_of
 from pipeline.base.yamls import read_yaml
 from pipeline.leaderboard.ledger import Entry
@@ -249,8 +249,7 @@ def _run(folder: Path, *words: str) -> None:
 
 def _dvc(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """DVC of this interpreter, whose `python` the stages find first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1"}
+    environment = console.own_environment(DVC_NO_ANALYTICS="1")
     return subprocess.run(
         [sys.executable, "-m", "dvc", *words], cwd=folder, env=environment, capture_output=True, text=True
     )

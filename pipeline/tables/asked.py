@@ -1,13 +1,10 @@
 """The ids that a sample submission asks for, with what the organiser's test table says of them."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts
-from pipeline.tables.table import Table, id_table, rows_with
+from pipeline.tables.table import Table, first_counted, id_table, rows_with
 
-MAX_DIGITS = 10  # of an id that may be a row's number
 MIN_SHARE = 0.5  # of a table's rows must lead to images, or hold ids, or the table is about something else
 
 
@@ -18,21 +15,8 @@ def column_holding(table: Table, ids: set[str]) -> str | None:
     """
     counts = {column: len(ids.intersection(table.column(column))) for column in table.header if column}
     best = max(counts, key=lambda column: counts[column], default=None)
-    least = len(ids) * (1 if len(ids) == table.num_rows and _first_counted(ids) is not None else MIN_SHARE)
+    least = len(ids) * (1 if len(ids) == table.num_rows and first_counted(ids) is not None else MIN_SHARE)
     return best if best is not None and counts[best] >= least else None
-
-
-def _first_counted(ids: Iterable[str]) -> int | None:
-    """From where these count, 0 or 1; None where they do not."""
-    cells = list(ids)
-    if not all(cell.isdecimal() and len(cell) < MAX_DIGITS for cell in cells):
-        return None
-    numbers = sorted(map(int, cells))
-    return (
-        numbers[0]
-        if numbers and numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        else None
-    )
 
 
 def rows_for(table: Table, column: str, ids: Texts) -> Table:
@@ -50,7 +34,7 @@ def rows_asked(table: Table, ids: Texts) -> Table | None:
     column = column_holding(table, set(ids))
     if column is not None:
         return rows_for(table, column, ids)
-    first = _first_counted(ids) if len(ids) == table.num_rows else None
+    first = first_counted(ids) if len(ids) == table.num_rows else None
     return None if first is None else table.take(np.array([int(cell) for cell in ids]) - first)
 
 

@@ -1,7 +1,7 @@
 """The organiser's tables as text, each a header and columns of strings; `table_files` reads them."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -17,6 +17,7 @@ INDEX_NAMES = re.compile(r"|Unnamed: ?\d+(\.\d+)?|index|idx|row|rownames?|row_?n
 FLAG_WORDS = {"is", "in", "set", "flag", "split"}
 PART_NAME_WORDS = {"split", "subset", "set", "part", "partition", "usage", "phase", "fold", "dataset", "group"}
 YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+MAX_DIGITS = 10  # of a number that may be a row's
 MAX_PARTS = 20  # distinct cells of a column that parts the rows
 
 
@@ -86,6 +87,14 @@ def without_index(table: Table) -> Table:
 def counts_rows(cells: Sequence[str]) -> bool:
     """Whether the cells are 0, 1, 2, … or 1, 2, 3, …."""
     return any(all(cell == str(number) for number, cell in enumerate(cells, start)) for start in (0, 1))
+
+
+def first_counted(cells: Collection[str]) -> int | None:
+    """From where these are whole numbers that count, 0 or 1, in whatever order; None where they are not."""
+    if not all(cell.isdecimal() and len(cell) < MAX_DIGITS for cell in cells):
+        return None
+    numbers = sorted(map(int, cells))
+    return next((start for start in (0, 1) if numbers and numbers == list(range(start, start + len(numbers)))), None)
 
 
 def joined(table: Table, others: Sequence[Table], key: str) -> Table:
