@@ -63,8 +63,8 @@ def trained(place, fold="0"):
     [
         (["0,bird", "007,bird", "1,bird"], "unknown id: 2 (0, 1)\n    ids are as the organiser's train table has them, such as 000"),
         (["007,Bird", "008,kite"], "unknown class: 2 (Bird, kite)\n    there are 3: a cat, bird, dog, large"),
-        (["007,bird", "007,a cat"], "two labels for one id: 1 (007)"),
-        (["007,bird", "007,"], "two labels for one id: 1 (007)"),
+        (["007,bird", "007,a cat"], "two labels for one id: 1 (007 in lines 2 and 3)"),
+        (["007,bird", "007,"], "two labels for one id: 1 (007 in lines 2 and 3)"),
         (["007"], "row that lacks cells: 1 (line 2)"),
         (["x,kite", "007"], "3 problems"),
     ],
@@ -73,6 +73,15 @@ def test_every_wrong_row_is_named_at_once_and_nothing_is_written(workplace, rows
     with pytest.raises(ValueError, match=re.escape(message)):
         correct(workplace, rows)
     assert not workplace.path("data/competition").exists()
+
+
+def test_two_groups_for_one_image_are_refused_by_line(workplace):
+    with pytest.raises(
+        ValueError, match=re.escape("two cells of own_group for one id: 2 (007 in lines 2 and 4, 008 in")
+    ):
+        rows = ["007,bird,seen,east", "008,bird,,west", "007,bird,,west", "008,bird"]
+        correct(workplace, rows, header="image_id,label,note,own_group")
+    correct(workplace, ["007,bird,seen,east", "007,bird,,east"], header="image_id,label,note,own_group")
 
 
 @pytest.mark.parametrize("header", ["id,label", "image_id;label", "image_id", "label,image_id"])

@@ -37,13 +37,12 @@ def read_corrections(path: Path, layout: Layout) -> Corrections:
 
     Of these `OWN_GROUP` alone is read: which images belong together. A label is spelt as a class is; several as the
     organiser's cell has them, or as a JSON list, `[]` for none. Raises ValueError for another header, and for rows that
-    lack cells, ids and classes that are not there, and two labels for one id: for all of them at once.
+    lack cells, ids and classes that are not there, and two labels or groups for one id: for all of them at once.
     """
     problems, (header, rows) = Problems(), _rows(path)
     column = header.index(OWN_GROUP) if OWN_GROUP in header else None
     label_of = dict(zip(layout.train_ids, layout.train_labels, strict=True))
-    cell_of: dict[str, str] = {}
-    group_of: dict[str, str] = {}
+    said: dict[str, tuple[int, str, str]] = {}  # image id -> (line, label cell, group)
     for number, row in rows:
         if len(row) < len(TRAIN_COLUMNS):
             problems.add(
@@ -52,14 +51,19 @@ def read_corrections(path: Path, layout: Layout) -> Corrections:
             continue
         image_id, text = row[0], row[1].strip()
         cell = _cell(text, layout, problems) if text else ""
+        group = row[column].strip() if column is not None and column < len(row) else ""
+        line, *first = said.setdefault(image_id, (number, cell, group))
         if image_id not in label_of:
             known = f"ids are as the organiser's train table has them, such as {layout.train_ids[0]}"
             problems.add("unknown id", image_id, f"{known}; a spreadsheet may have cut leading zeros off")
-        elif cell_of.setdefault(image_id, cell) != cell:
-            problems.add("two labels for one id", image_id, "keep one row of each id")
-        elif column is not None and column < len(row):
-            group_of[image_id] = row[column].strip()
+        for what, one, other in zip(("labels", f"cells of {OWN_GROUP}"), first, (cell, group), strict=True):
+            if one != other:
+                problems.add(
+                    f"two {what} for one id", f"{image_id} in lines {line} and {number}", "keep one row of each id"
+                )
     problems.stop(str(path))
+    cell_of = {image_id: cell for image_id, (_, cell, _) in said.items()}
+    group_of = {image_id: group for image_id, (*_, group) in said.items()} if column is not None else {}
     changed = {image_id: cell for image_id, cell in cell_of.items() if cell != label_of[image_id]}
     return Corrections(path, changed, len(cell_of) - len(changed), group_of)
 
