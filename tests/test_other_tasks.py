@@ -117,3 +117,29 @@ def test_folders_of_classes_whose_images_are_numbered_alike_are_classes(tmp_path
     assert set(layout_of(tmp_path, files | sample).target.classes) == set(folders)
     said = {"label": "folder"} if "target" in folders else {}
     assert set(layout_of(tmp_path, files, **said).target.classes) == set(folders)
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [("mask", "no_mask"), ("Mask", "NoMask"), ("with_mask", "without_mask"), ("masks", "not masks"), ("box", "nobox"),
+     ("mask", "no_mask", "worn_wrongly")],
+)  # fmt: skip
+def test_a_folder_beside_its_denial_is_a_class_though_masks_are_called_so(tmp_path, folders):
+    """The images of both are numbered alike, as masks and their pictures are."""
+    files = {f"train/{name}": image for folder in folders for name, image in pictures(f"{folder}/{{}}.png").items()}
+    layout = layout_of(tmp_path, files | TEST)
+    assert set(layout.target.classes) == set(folders) and len(layout.train_ids) == 12 * len(folders)
+    assert [path.split("/")[1] for path in layout.train_members] == list(layout.train_labels)
+
+
+def test_a_folder_called_mask_that_may_be_a_class_is_no_folder_of_outlines_in_silence(tmp_path):
+    """One outline for the pictures of two classes, which are numbered alike, can be of neither."""
+    files = both("train/oak", "train/elm") | pictures("train/mask/{}.png", 12, 60) | TEST
+    with pytest.raises(
+        ValueError, match=r"(?s)elm, mask, oak hold images.*If the folders are classes:\n.*label: folder"
+    ):
+        layout_of(tmp_path, files)
+    assert set(layout_of(tmp_path, files, label="folder").target.classes) == {"oak", "elm", "mask"}
+    own = {name.replace("elm/", "elm/1"): image for name, image in files.items() if "mask" not in name}
+    masks = {name.replace("oak", "mask").replace("elm", "mask"): own[name] for name in own if "train/" in name}
+    assert set(layout_of(tmp_path, own | masks).target.classes) == {"oak", "elm"}

@@ -1,6 +1,7 @@
 """Tables of every dialect give the same cells; what is no table is left aside, and stops only where it is needed."""
 
 import csv
+import hashlib
 import io
 import json
 
@@ -179,6 +180,35 @@ def same(first, other):
     return (first.train_ids, first.train_labels, first.test_ids, first.test_members) == (
         other.train_ids, other.train_labels, other.test_ids, other.test_members,
     )  # fmt: skip
+
+
+HASHED = [hashlib.md5(str(n).encode()).hexdigest() for n in range(6)]
+
+
+@pytest.mark.parametrize(
+    "cells", [("oak",) * 6, ("0.5",) * 6, [f"0.{n}1" for n in range(6)]], ids=["a label", "a score", "other scores"]
+)
+@pytest.mark.parametrize("form", ["{}", "{}.r", "ID_{}_any", "{}_oak"])
+def test_a_first_line_with_a_hash_as_long_as_those_below_is_no_header(form, cells):
+    """Also where no image says so: it is missing, or called otherwise, or the hash is the beginning of a long id."""
+    text = "".join(f"{form.format(name)},{cell}\n" for name, cell in zip(HASHED, cells, strict=True))
+    table = read_delimited("sample_submission.csv", text, may_lack_header=True)
+    assert list(table.cells[0]) == [form.format(name) for name in HASHED] and list(table.cells[1]) == list(cells)
+    named = read_delimited("t.csv", f"id_{HASHED[0][:7]},label\n{text}", may_lack_header=True)
+    assert named.header == (f"id_{HASHED[0][:7]}", "label")
+
+
+def test_a_sample_of_hashes_without_header_asks_for_its_first_image_too(tmp_path):
+    files = {f"train/{n}.png": PLAIN_FILES[f"train/00{n}.png"] for n in range(9)}
+    files |= {f"test/img_{name}.png": PLAIN_FILES[f"test/90{n}.png"] for n, name in enumerate(HASHED)}
+    files["train.csv"] = csv_bytes(("id", "label"), [(n, ["oak", "elm"][n % 2]) for n in range(9)])
+    answers = "".join(f"{name},oak\n" for name in HASHED)
+    layout = layout_of(tmp_path, files | {"sample_submission.csv": answers})
+    assert list(layout.test_ids) == HASHED
+    with pytest.raises(ValueError, match=r"submission.txt has two words a line(?s:.*)\n    competition.sample: none"):
+        layout_of(tmp_path, files | {"sample_submission.txt": answers.replace(",", " ")})
+    files = {name.replace("img_", ""): image for name, image in files.items()}
+    assert list(layout_of(tmp_path, files | {"sample_submission.txt": answers.replace(",", " ")}).test_ids) == HASHED
 
 
 def test_the_setting_that_names_columns_reads_the_competition(tmp_path):

@@ -18,7 +18,7 @@ from pipeline.base.texts import Texts
 from pipeline.tables.image_names import stem_of, suffix_of
 from pipeline.tables.image_paths import ImageIndex, plain
 from pipeline.tables.table import Table
-from pipeline.tables.words import NEUTRAL, SIDE_WORDS, words_of
+from pipeline.tables.words import NEUTRAL, SIDE_WORDS, denied, words_of
 
 CLASS_SUFFIX = ".cls"
 BESIDE = (CLASS_SUFFIX, ".txt", ".xml", ".json")  # suffixes of files that speak of the image of their name
@@ -109,7 +109,7 @@ def asks_otherwise(columns: Iterable[str]) -> list[str]:
 def pictures_and_targets(labels: Texts, paths: Texts, asked: Collection[str]) -> bool:
     """Whether folders that may be classes hold pictures and, under the same names, their outlines.
 
-    By the words of their names; not where the sample (`asked`) names them.
+    By the words of their names; not where the sample (`asked`) names them, or one denies another (`no_mask`).
     """
     stems: Mapping[str, set[str]] = defaultdict(set)
     for label, path in zip(labels, paths, strict=True):
@@ -117,4 +117,4 @@ def pictures_and_targets(labels: Texts, paths: Texts, asked: Collection[str]) ->
     words = {label: set(words_of(label.rpartition("/")[2])) for label in stems}
     told = any(own & TARGET_WORDS or own <= {*NEUTRAL, "jpeg"} for own in words.values())
     alike = len(stems) > 1 and len(set(map(frozenset, stems.values()))) == 1
-    return told and alike and not set(stems) & set(asked)
+    return told and alike and not set(stems) & set(asked) and not denied(label.rpartition("/")[2] for label in stems)

@@ -15,7 +15,7 @@ from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_names import without_suffix
 from pipeline.tables.image_paths import ImageIndex, stem_of
 from pipeline.tables.table import AUTO, Table
-from pipeline.tables.words import TEST, TRAIN, VALID, is_left_over, is_side_folder, split_places
+from pipeline.tables.words import TEST, TRAIN, VALID, denied, is_left_over, is_side_folder, split_places
 
 FOLDER, FILE_NAME = "folder", "file name"
 PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "part"
@@ -90,7 +90,8 @@ def _without_sides(
     index: ImageIndex, below: Mapping[str, tuple[str, ...]], asked: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
     """Less folders called `unlabeled` and the like beside the classes, unless the sample names them; and less `masks`
-    and the like where the sample names the classes without them or their files are called as those of the classes."""
+    and the like where the sample names the classes without them or their files are called as those of the classes,
+    one for each; `mask` beside `no_mask` is a class."""
     named = {folded(cell) for cell in asked}
 
     def unnamed(folder: str) -> bool:
@@ -98,15 +99,17 @@ def _without_sides(
 
     over = {folder for folder in below if any(map(is_left_over, below[folder])) and unnamed(folder)}
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
-    sides = {folder for folder, names in below.items() if any(map(is_side_folder, names))}
+    classes = denied({name for names in below.values() for name in names})
+    sides = {folder for folder, names in below.items() if any(map(is_side_folder, set(names) - classes))}
     if not sides or sides == set(below):
         return dict(below)
-    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    stems: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for path in index.paths:
         if _folder(path) in below:
-            stems[_folder(path) in sides].add(stem_of(path))
+            stems[_folder(path) in sides][stem_of(path)] += 1
     told = len(named) > 1 and all(map(unnamed, sides))
-    left = sides if told or stems[True] <= stems[False] else set()
+    alike = all(0 < stems[False][stem] <= count for stem, count in stems[True].items())
+    left = sides if told or alike else set()
     return {folder: names for folder, names in below.items() if folder not in left}
 
 

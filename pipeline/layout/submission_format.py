@@ -27,14 +27,13 @@ from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.layout.sample_submission import LongIds, Sample, classes_named
 from pipeline.scoring.metrics import metric_named
 from pipeline.tables.table import AUTO, first_counted
-from pipeline.tables.words import length_in, words_of
+from pipeline.tables.words import NEGATIONS, length_in, words_of
 
 # (negative, positive), lower case
 KNOWN_PAIRS = (
     ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"),
     ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"),
 )  # fmt: skip
-NEGATIONS = ("no", "not", "non", "without", "un")
 # words of a column's name that do not say which class it speaks of
 EMPTY_WORDS = (
     "prob", "probs", "probability", "p", "proba", "score", "scores", "pred", "preds", "prediction", "predictions",

@@ -21,6 +21,7 @@ SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
+HASH = re.compile(r"(?=[A-Za-z]*\d)[0-9A-Za-z]{8,}")  # a word of an id that nobody thought up: no column is called so
 PATH_AND_LABEL = re.compile(
     rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
 )
@@ -292,13 +293,17 @@ def _reader(lines: Sequence[str], mark: str, *, blanks: bool = False) -> list[li
 
 
 def _is_data(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the header is a row like all others: it names an image, or begins with a number and holds a label."""
+    """Whether the header is a row like all others: it names an image, or begins as rows do and holds a label.
+
+    A number alone is no sign, as a column may be called so; a hash as long as those below is.
+    """
     rows = [row for row in rows if len(row) == len(header)]
     if any(len(suffix_of(cell.strip())) > 1 and suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES for cell in header):
         return True
     columns = list(zip(*rows, strict=True))
     begins = bool(columns) and _shape(header[0]) in set(map(_shape, columns[0])) and any(map(str.isdigit, header[0]))
-    return begins and any(cell in column for cell, column in zip(header[1:], columns[1:], strict=True))
+    is_hash = len(header) > 1 and HASH.search(header[0]) is not None
+    return begins and (is_hash or any(cell in column for cell, column in zip(header[1:], columns[1:], strict=True)))
 
 
 def _leads_as_rows_do(header: Sequence[str], rows: Sequence[Sequence[str]], is_image: Callable[[str], bool]) -> bool:
@@ -311,7 +316,7 @@ def _leads_as_rows_do(header: Sequence[str], rows: Sequence[Sequence[str]], is_i
 
 
 def _shape(cell: str) -> str:
-    return re.sub(r"\d+", "0", cell.strip())
+    return re.sub(r"\d+", "0", HASH.sub(lambda found: "#" * len(found[0]), cell.strip()))
 
 
 def _names_for(header: Sequence[str]) -> list[str]:

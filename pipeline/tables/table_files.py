@@ -150,8 +150,8 @@ def _read(
         raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
     if suffix not in (*DELIMITED, *LISTS, *JSON) or (suffix in LISTS and archive.size(name) > MAX_LIST_BYTES):
         return None
-    # a list of numbers or words is one of images only where its name says train or test, or the cells are paths
-    any_cell = suffix not in LISTS or role_of(_stem(name)) is not None
+    # a list of numbers or words is one of images only where its name says so, or the cells are paths
+    any_cell = suffix not in LISTS or role_of(_stem(name)) is not None or _kind_of(name) == SAMPLE
 
     def is_image(cell: str) -> bool:
         return (any_cell or "/" in cell or "." in cell) and _leads_to_image(plain(cell), index)
@@ -166,7 +166,7 @@ def _read(
         if suffix in LISTS:
             found = read_list(name, text, is_image)
             if found is None:
-                _refuse_answers_alone(name, text)
+                _refuse_other_answers(name, text)
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
         is_sample = _kind_of(name) == SAMPLE
@@ -179,9 +179,15 @@ def _read(
         raise
 
 
-def _refuse_answers_alone(name: str, text: str) -> None:
-    """Raise ValueError for a list that is called a submission and has answers alone."""
+def _refuse_other_answers(name: str, text: str) -> None:
+    """Raise ValueError for a list that is called a submission and has answers alone, or ids that lead to no image."""
     lines = text.split("\n")
+    words = [line.split() for line in lines if line.strip()]
+    if _kind_of(name) == SAMPLE and {len(row) for row in words} == {2} and len({row[0] for row in words}) == len(words):
+        raise ValueError(
+            f"has two words a line, first {lines[0].strip()[:80]!r}, and the first leads to no image; make it a CSV of "
+            "ids and answers"
+        )
     if _kind_of(name) == SAMPLE and len(lines) > 2 and not any(" " in line.strip() for line in lines):
         raise ValueError(
             f"has an answer a line and no ids, first {lines[0].strip()[:80]!r}: which image a line speaks of cannot be "

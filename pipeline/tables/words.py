@@ -34,6 +34,7 @@ LEFT_OVER = {
     "unlabeled", "unlabelled", "discarded", "discard", "rejected", "trash", "backup", "example", "examples", "doc",
     "docs", "external", "misc",
 }  # fmt: skip
+NEGATIONS = ("no", "not", "non", "without", "un")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 MIN_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
 
@@ -83,6 +84,15 @@ def is_side_folder(name: str) -> bool:
     return bool(SIDE_WORDS & set(words)) and all(
         word in SIDE_WORDS or word in ROLE_OF_WORD or word in NEUTRAL or word.isdigit() for word in words
     )
+
+
+def denied(names: Iterable[str]) -> set[str]:
+    """Those beside which their denial stands, and so are classes: `mask` beside `no_mask`, `NoMask`, `without mask`."""
+    letters = {name: "".join(words_of(name)) for name in names}
+    denials = set(letters.values())
+    return {
+        name for name, own in letters.items() if any(f"{no}{own.removeprefix('with')}" in denials for no in NEGATIONS)
+    }
 
 
 def split_roles(folders: Iterable[str]) -> dict[str, str | None]:
