@@ -49,7 +49,7 @@ OTHER = {
         "corrections": "fixes.csv", "spelling": "{label}", "header": ["id", "label"], "pixels": "12x12",
     },
     "images": {"side": 16, "fit": "pad"},
-    "split": {"num_folds": 3, "seed": 1, "group": "site", "time": "day", "fold_column": "mine", "small_classes": "allow"},
+    "split": {"num_folds": 3, "seed": 1, "group": "site", "time": "day", "date_order": "dmy", "fold_column": "mine", "small_classes": "allow"},
     "model": {
         "name": "test_resnet", "width": 9, "options": ["drop_rate=0.1"], "whitening": True,
         "weights": "hub", "normalisation": "half", "frozen": True, "head_first": True, "checkpointing": True,
@@ -242,7 +242,7 @@ SEEN = {  # key -> what a file says of its new value
     ),
 }
 ALONE = {"raw": "ingest", "metric": "ingest", "side": "decode_train", "fit": "decode_train"} | dict.fromkeys(
-    ("seed", "group", "time", "fold_column", "small_classes"), "split"
+    ("seed", "group", "time", "date_order", "fold_column", "small_classes"), "split"
 )
 
 

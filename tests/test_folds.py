@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections import Counter
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -32,7 +33,8 @@ from pipeline.split.folds import (
     time_blocks,
 )
 from pipeline.split.groups import file_name_prefixes, likely_groups, merged_groups
-from pipeline.split.train_columns import order_in_time, read_train_columns
+from pipeline.split.moments import order_in_time
+from pipeline.split.train_columns import read_train_columns
 
 
 def labels_of(sizes):
@@ -349,18 +351,71 @@ def test_moments_are_ordered_as_numbers_or_dates(cells):
     assert order_in_time(cells[::-1] + cells[:1], "taken").tolist() == [*reversed(range(len(cells))), 0]
 
 
-@pytest.mark.parametrize("cells", [["T1", "T2"], ["1-2", "1-10"], ["may 3", "june 4"]])
+@pytest.mark.parametrize("cells", [["T1", "T2"], ["1-2", "1-10"], ["may 3", "june 4"], ["08:30:00", "9:30 PM"]])
 def test_what_says_no_year_is_no_date(cells):
-    """pandas takes T2 for two o'clock, and 1-10, a number within a session, for the tenth of January."""
+    """pandas takes T2 for two o'clock of today, and 1-10, a number within a session, for the tenth of January."""
     with pytest.raises(ValueError, match="2 of its 2 cells read neither as a number nor as a date"):
         order_in_time(cells, "taken")
 
 
-@pytest.mark.parametrize("cells", [["24-01-05", "23-12-31"], ["31.12.23", "05.01.24"], ["01/02/03", "01/02/04"]])
-def test_a_year_of_two_digits_at_either_end_is_a_question(cells):
-    """pandas takes 24-01-05 for the 24th of January 2005."""
-    with pytest.raises(ValueError, match=r"such as '.*', begin or end with the year cannot be told"):
-        order_in_time(cells, "taken")
+def days(form):
+    """A date every 11 days through three years, in order, as `form` writes them."""
+    return [(datetime(2020, 11, 29, 7, 5) + timedelta(days=11 * n)).strftime(form) for n in range(100)]
+
+
+FORMS = {
+    "%d%m%Y": "dmy", "%m%d%Y": "mdy", "%Y%m%d": "ymd", "%d%m%Y%H%M": "dmy", "%d%m%Y %H:%M:%S": "dmy", "%m%Y": "mdy",
+    "%d%m%Y.0": "dmy", "%d/%m/%Y": "dmy", "%m/%d/%Y %H:%M": "mdy", "%d_%m_%Y": "dmy", "%Y_%m_%d": "ymd",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dates_of_one_order_are_read_with_and_without_separators(form):
+    cells = days(form)
+    due = [sorted(set(cells), key=cells.index).index(cell) for cell in cells]
+    for own in (cells, [cell.removeprefix("0") for cell in cells] if form in ("%d%m%Y", "%m%d%Y") else cells):
+        assert order_in_time(own, "taken").tolist() == order_in_time(own, "taken", FORMS[form]).tolist() == due
+    if form[1] != "Y":
+        with pytest.raises(ValueError, match=r"of its 100 cells read neither .* \(split.date_order: ymd\)"):
+            order_in_time(cells, "taken", "ymd")
+
+
+@pytest.mark.parametrize(
+    ("forms", "keep"),
+    [
+        ({"%d/%m/%Y": "dmy", "%m/%d/%Y": "mdy"}, 12), ({"%d%m%Y": "dmy", "%m%d%Y": "mdy"}, 12),
+        ({"%y-%m-%d": "ymd", "%d-%m-%y": "dmy"}, 31), ({"%y%m%d": "ymd", "%d%m%y": "dmy"}, 31),
+        ({"%d.%m.%Y %H:%M": "dmy", "%m.%d.%Y %H:%M": "mdy"}, 12),
+    ],
+)  # fmt: skip
+def test_dates_of_which_two_orders_fit_are_asked_about_and_each_line_settles_it(forms, keep):
+    """keep: days of the month that are left, so that they may be months too."""
+    for form, order in forms.items():
+        cells = [cell for cell, day in zip(days(form), days("%d"), strict=True) if int(day) <= keep]
+        with pytest.raises(ValueError, match="the order of day, month and year in its dates cannot be told") as error:
+            order_in_time(cells, "taken")
+        lines = [line.strip().partition("    # ") for line in str(error.value).splitlines()[1:]]
+        assert {line[0] for line in lines} >= {f"split.date_order: {own}" for own in forms.values()}
+        assert order_in_time(cells, "taken", order).tolist() == list(range(len(cells)))
+        meant = next(line[2] for line in lines if line[0].endswith(order))
+        assert f"{cells[0]!r} is 20" in meant or cells[0] not in meant
+
+
+def test_orders_that_say_the_same_of_all_images_are_no_question():
+    assert order_in_time(["01/02/03", "01/02/04"], "taken").tolist() == [0, 1]
+
+
+def test_numbers_whose_order_says_nothing_of_time_are_refused():
+    seconds = [f"{1700000000 + 86400 * n}" for n in range(5)]
+    assert (
+        order_in_time(seconds, "taken").tolist() == order_in_time([f"{cell}000" for cell in seconds], "taken").tolist()
+    )
+    with pytest.raises(ValueError, match=r"from 1,700,086,400 to 1,700,000,000,000; if they are seconds and millisec"):
+        order_in_time([f"{seconds[0]}000", seconds[1]], "taken")
+    with pytest.raises(ValueError, match="split.date_order: number    # '2021.9' is 2021.9"):
+        order_in_time(["2021.9", "2021.12"], "taken")
+    assert order_in_time(["2021.9", "2021.12"], "taken", "ymd").tolist() == [0, 1]
+    assert order_in_time(["2021.9", "2021.12"], "taken", "number").tolist() == [1, 0]
 
 
 def test_the_users_folds_are_mapped_in_order_and_copies_across_them_named():

@@ -138,7 +138,7 @@ def test_every_params_file_that_ships_shows_every_key_of_split(path):
 def test_a_params_file_from_before_the_later_keys_means_what_it_meant(written):
     path = written("split", value={"num_folds": 5, "seed": 3})
     assert p.load_section(path, "split", p.SplitParams) == p.SplitParams(
-        num_folds=5, seed=3, group="none", time="none", fold_column="none", small_classes="stop"
+        num_folds=5, seed=3, group="none", time="none", date_order="auto", fold_column="none", small_classes="stop"
     )
     with pytest.raises(ValueError, match="split lacks seed; allowed: an integer from 0"):
         p.load_section(written("split", value={"num_folds": 5}), "split", p.SplitParams)

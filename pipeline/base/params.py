@@ -105,6 +105,9 @@ class SplitParams:
     # images with the same value here share a fold (patient, place, sequence, …): a column, or `file_name_prefix`
     group: str = "none"
     time: str = "none"  # column by which folds are blocks of time: numbers, ISO dates, or dates of one other format
+    # how year, month and day follow each other in dates that are no ISO dates (05/12/2021, 05122021), or that such
+    # digits are numbers; `auto`: found where one order fits, else asked
+    date_order: str = one_of("auto", "ymd", "dmy", "mdy", "number", default="auto")
     # column of your own folds: its distinct values in order are folds '0' to 'k-1'; not together with `group` or `time`
     fold_column: str = "none"
     # a class of fewer distinct images (with `group`: groups) than folds stops `split`, or is dealt as far as it goes; a

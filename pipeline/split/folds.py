@@ -11,8 +11,9 @@ from pipeline.base.params import SplitParams
 from pipeline.base.texts import Texts
 from pipeline.competition.schema import LabelSets, TrainTable, sorted_classes
 from pipeline.split.groups import FILE_NAME_PREFIX, file_name_prefixes, merged_groups, numbered
+from pipeline.split.moments import order_in_time
 from pipeline.split.stratify import iterative_folds, label_pairs
-from pipeline.split.train_columns import column_named, order_in_time
+from pipeline.split.train_columns import column_named
 
 NONE = "none"  # of a params key that names a column: there is none
 
@@ -47,7 +48,8 @@ def deal_rows(train: TrainTable, columns: Mapping[str, Texts], params: SplitPara
         warnings += _straddling_copies(groups, dealt, column)
     elif params.time != NONE:
         _find_small_classes(_num_groups(label_sets, groups), label_sets, num_folds, small_classes, unit)
-        moments = order_in_time(column_named(columns, params.time, "split.time"), params.time)
+        cells = column_named(columns, params.time, "split.time")
+        moments = order_in_time(cells, params.time, params.date_order)
         dealt = time_blocks(moments, groups, num_folds=num_folds)
         method = f"blocks of time by {params.time}{suffix}"
         warnings += _out_of_block(moments, dealt, params.time)
