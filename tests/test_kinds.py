@@ -199,6 +199,18 @@ KINDS = {
     "ranges in square brackets": Kind(files(("[0, 2]", "[4, 6]", "[8, 12]"), ["[0, 2]"]), ("[0, 2]", "[4, 6]", "[8, 12]"), ("[0, 2]",)),
     "half-open ranges": Kind(files(("(0.0, 0.5]", "(0.5, 1.0]"), ["(0.0, 0.5]", "(0.5, 1.0]"]), ("(0.0, 0.5]", "(0.5, 1.0]"), ("(0.0, 0.5]",)),
     "one label in brackets": Kind(files([f"['{label}']" for label in WORDS], ["oak"]), WORDS, ("oak",)),
+    "one label of two words in brackets": Kind(files(["[a cat]", "[a dog]", "[an owl]"], [""]), ("a cat", "a dog", "an owl"), ("a cat",)),
+    "one label of two words in brackets, in the sample too": Kind(files(["[a cat]", "[a dog]", "[an owl]"], ["[a dog]"]), ("[a cat]", "[a dog]", "[an owl]"), ("[a cat]",)),
+    "one label in Python's brackets, in the sample too": Kind(files(["['a cat']", "['a dog']", "['an owl']"], ["['a dog']"]), ("['a cat']", "['a dog']", "['an owl']"), ("['a cat']",)),
+    "one label of two words in braces": Kind(files(["{a cat}", "{a dog}", "{an owl}"], ["a dog"]), ("a cat", "a dog", "an owl"), ("a cat",)),
+    "lists in brackets of names with blanks": Kind(files(["[a cat, a dog]", "[a dog]", "[a cat]", "[an owl]"], ["[an owl]"]), ("a cat", "a dog", "an owl"), ("[a cat]",)),
+    "lists in brackets, parted by blanks": Kind(files(["[scab]", "[rust]", "[scab rust]", "[rust mildew]", "[mildew]"], ["[rust]"]), TAGS, ("[scab]",)),
+    "words in brackets that may be lists": Kind(
+        files(["[red cat]", "[red dog]", "[blue cat]", "[blue dog]", "[cat]"], [""]), ("red cat", "red dog", "blue cat", "blue dog", "cat"), ("red cat",),
+        asks=("delimiter: brackets", "delimiter: spaced", "delimiter: none"),
+    ),
+    "some lists in brackets": Kind(files(["[scab, rust]", "rust", "scab"], ["[scab, rust]"]), ("rust", "scab"), ("[rust]",)),
+    "lists in braces": Kind(files(["{scab,rust}", "{rust}", "{scab}"], ["{scab,rust}"]), ("scab", "rust"), ("[scab]",), says="lists are written otherwise than in the sample, {scab,rust} as [scab, rust]"),
     # -- which class a score speaks of
     "the score's column names the class": Kind(files(("fake", "real"), ["0.5"], asked="real"), ("real", "fake"), ("1.0",)),
     "a word beside prob": Kind(files(("abnormal", "normal"), ["0.5"], asked="normal_probability"), ("normal", "abnormal"), ("1.0",)),
@@ -475,6 +487,14 @@ def test_a_row_for_each_image_and_class_that_says_nothing_of_either_stops(tmp_pa
     found = files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "share"), rows)})
     with pytest.raises(ValueError, match="a row for each image and each of the 3 labels in 'tag'"):
         inspect_competition(write_zip(tmp_path / "raw.zip", found), params)
+
+
+@pytest.mark.parametrize(
+    "cells", [["[0 0 1]", "[0 1 0]", "[1 0 0]"], ["[1, 0]", "[0, 1]"], ["[1. 0. 1.]", "[0. 1. 1.]"]]
+)
+def test_zeros_and_ones_in_one_cell_are_no_labels(tmp_path, params, cells):
+    with pytest.raises(ValueError, match="hold a 0 or 1 for each class.*make it a 0/1 column for each class"):
+        inspect_competition(write_zip(tmp_path / "raw.zip", files(cells, [""])), params)
 
 
 def first_row(layout, kind):

@@ -65,7 +65,8 @@ class CompetitionParams:
     # a column, a list of 0/1 columns, `folder`, `folder 2` (the second level), `folders` (their path), or a pattern for
     # file names: `'^(?P<label>[a-z]+)_'`
     label: str | tuple[str, ...] = "auto"
-    delimiter: str = "auto"  # between the labels of a cell, or `none`; `python`, `json`, `brackets`: lists in brackets
+    # between the labels of a cell, or `none`; `python`, `json`, `brackets` (`[a, b]`), `spaced` (`[a b]`)
+    delimiter: str = "auto"
     train_images: str = "auto"  # template such as `train/{id}.jpg`; of labels in folders or file names: the root folder
     test_images: str = "auto"  # the same for test images; without a sample and a test table: their folder, `.` for all
     # `auto` takes grades 0 to K for ordinal where the column is called so (`diagnosis`, `level`, …)

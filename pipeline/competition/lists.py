@@ -1,7 +1,8 @@
 """Several labels in one cell: how they are told apart, read and written.
 
 A delimiter is a mark between labels (`,`, or `, ` where a blank always follows), or the name of a way to write lists
-with brackets: `python` (`['a', 'b']`), `json` (`["a", "b"]`) or `brackets` (`[a, b]`). '' means one label a cell.
+with brackets: `python` (`['a', 'b']`), `json` (`["a", "b"]`), `brackets` (`[a, b]`, where `[a b]` is one label) or
+`spaced` (`[a b]` is two). '' means one label a cell.
 """
 
 import ast
@@ -10,15 +11,16 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
-from pipeline.competition.spelling import rules_for
+from pipeline.competition.spelling import is_number, rules_for
 
 MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
 DOUBTFUL_MARKS = ("+", "&", "/", "-", "_")  # names have these too
 JOINING = ("+", "&", "/")  # of these, those that say `and`
 MIN_COMBINED = 3  # cells of several parts, before these may be labels that never stand alone
-BRACKETS = ("python", "json", "brackets")
+BRACKETS = ("python", "json", "brackets", "spaced")
 SEEN_AGAIN = 0.8  # of the labels in cells of several must stand in other cells too, or names just share a mark
 MANY_CELLS = 3  # times as many distinct cells as words: these are combinations, no names
+ONES = {"0", "1", "0.0", "1.0", "0.", "1."}
 # round brackets only around quotes: (0, 2) is a range, ('a', 'b') a list
 _BRACKETED = re.compile(r"(?:\[(.*)\]|\{([^:]*)\}|\((\s*['\"].*)\))", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
@@ -34,7 +36,7 @@ def split_list(cell: str, delimiter: str, *, strict: bool = False) -> list[str]:
     inside = _inside(cell) if delimiter in BRACKETS else None
     if inside is not None:
         quoted = [_unquoted(part) for part in _QUOTED.findall(inside)]
-        parts = quoted or re.split(r"[,\s]+" if "," not in inside else ",", inside)
+        parts = quoted or re.split(r"[,\s]+" if delimiter == "spaced" else "[,;|]", inside)
     else:
         mark = delimiter if delimiter not in BRACKETS else ""
         parts = cell.split(mark.strip() or mark) if mark else [cell]
@@ -60,17 +62,35 @@ def written_list(labels: Sequence[str], delimiter: str) -> str:
         return repr(list(labels))
     if delimiter == "json":
         return json.dumps(list(labels), ensure_ascii=False)
-    return f"[{', '.join(labels)}]" if delimiter == "brackets" else delimiter.join(labels)
+    if delimiter in BRACKETS:
+        return f"[{(' ' if delimiter == 'spaced' else ', ').join(labels)}]"
+    return delimiter.join(labels)
 
 
-def bracket_style(cells: Collection[str]) -> str:
-    """Which of `BRACKETS` these cells are; '' for none."""
+def bracket_style(cells: Collection[str], labels: Collection[str] = ()) -> str:
+    """Which of `BRACKETS` these cells are; '' for none. labels: those known: words that are such are `spaced`."""
     filled = [cell.strip() for cell in cells if cell.strip()]
     inside = [found for cell in filled if (found := _inside(cell)) is not None]
     if not filled or len(inside) < len(filled):
         return ""
     marks = {part[0] for found in inside for part in _QUOTED.findall(found)}
-    return "python" if "'" in marks else "json" if '"' in marks else "brackets"
+    if marks:
+        return "python" if "'" in marks else "json"
+    words = {word for found in inside for word in found.split()}
+    may_be_spaced = any(map(_has_blanks, inside)) and all(is_number(word) or word in labels for word in words)
+    return "spaced" if may_be_spaced else "brackets"
+
+
+def _has_blanks(inside: str) -> bool:
+    return re.search("[,;|]", inside) is None and len(inside.split()) > 1
+
+
+def holds_vectors(cells: Collection[str]) -> bool:
+    """Whether cells in brackets have a 0 or 1 for each class: `[0 1 0]`, `[1, 0, 0]`."""
+    style = bracket_style(cells)
+    rows = [split_list(cell, style) for cell in cells] if style else []
+    is_vector = bool(rows) and len(set(map(len, rows))) == 1 and {part for row in rows for part in row} <= ONES
+    return is_vector and (len(rows[0]) > 2 or (len(rows[0]) == 2 and len(rows) > 1))
 
 
 def as_written(mark: str, cells: Iterable[str]) -> str:
@@ -85,7 +105,13 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
     names: what the sample submission calls its columns, where it has one for each class; written: its cells.
     """
     distinct = sorted({cell.strip() for cell in cells} - {""})
-    style = bracket_style(distinct)
+    style = bracket_style(distinct) or _style_of_some(distinct)
+    insides = [_inside(cell) or "" for cell in distinct]
+    blanks = [inside for inside in insides if _has_blanks(inside)] if style == "brackets" else []
+    if blanks and len(names) < 2:
+        shown = [_inside(cell) or cell for cell in written]
+        is_list = _is_list(insides, blanks, " ", names=names, written=shown)
+        return style if is_list is False else "spaced" if is_list else None
     if style and (style != "brackets" or not _are_names(distinct)):
         return style
     if len(names) > 1 and rules_for(set(names), distinct, every=True):
@@ -103,6 +129,14 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
         if parts != set(distinct) and rules_for(set(names), parts, every=True):
             return mark
     return None if doubt or any(may_be_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
+
+
+def _style_of_some(distinct: Sequence[str]) -> str:
+    """The style of those in brackets, where the others are parts of them: `[scab, rust]` beside `rust`; '' for none."""
+    some = [cell for cell in distinct if _inside(cell) is not None]
+    style = bracket_style(some)
+    parts = {part for cell in some for part in split_list(cell, style)} if style else set()
+    return style if parts and set(distinct) - set(some) <= parts else ""
 
 
 def may_be_joined(distinct: Sequence[str], mark: str) -> bool:

@@ -195,7 +195,7 @@ def _writes(table: Table, column: str, cells: Collection[str], *, by_rule: bool)
     by_rule: spelled by a rule as well.
     """
     labels = _labels_in(table, column, written=cells)
-    for mark in dict.fromkeys(("", bracket_style(cells), *MARKS)):
+    for mark in dict.fromkeys(("", bracket_style(cells, labels), *MARKS)):
         written = {label for cell in cells for label in split_list(cell, mark)}
         if written <= labels or (by_rule and rules_for(written, labels)):
             return True

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from pipeline.competition.lists import MARKS, as_written, bracket_style, split_list
+from pipeline.competition.lists import BRACKETS, MARKS, as_written, bracket_style, split_list, written_list
 from pipeline.competition.problems import question, setting_line, written
 from pipeline.competition.schema import SubmissionFormat, Target, label_cell
 from pipeline.competition.spelling import (
@@ -153,7 +153,12 @@ def submission_demands(known: Known) -> Demands:
         whole=form in ("score", "columns", "long") and takes == "labels",
         may_be_empty=labels.several and label_cell([]) in labels.cells,
     )
-    warnings = [*spelling.warnings, *_number_warnings(known, takes), *_classless_warnings(known, class_of)]
+    warnings = [
+        *spelling.warnings,
+        *_bracket_warnings(known, spelling.separator),
+        *_number_warnings(known, takes),
+        *_classless_warnings(known, class_of),
+    ]
     return Demands(
         labels=labels, target=target, submission=submission, metric=metric, spelling=spelling.rule,
         warnings=warnings, notes=[*spelling.notes, *notes],
@@ -272,8 +277,10 @@ def _list_mark(known: Known) -> str:
     """What separates labels within the sample's cells, spelled as in training or by a rule; '' for no lists."""
     labels = known.labels
     whole = {cell for cell in known.cells if cell not in labels.classes}
-    style = bracket_style(whole)
-    if style:
+    style = bracket_style(whole, labels.classes)
+    if style == "brackets" and labels.delimiter == "spaced":
+        style = labels.delimiter  # the sample shows one label a cell
+    if style and (labels.several or any(len(split_list(cell, style)) > 1 for cell in whole)):
         return style
     for mark in dict.fromkeys((labels.delimiter.strip() or labels.delimiter, *MARKS)):
         if not mark or not whole or not all(mark in cell for cell in whole):
@@ -463,6 +470,13 @@ def _is_marked(texts: Collection[str]) -> bool:
 
 def _is_fraction(text: str) -> bool:
     return is_number(text) and not float(text).is_integer()
+
+
+def _bracket_warnings(known: Known, separator: str) -> list[str]:
+    """Where lists are written otherwise than the sample has them: `[a, b]` for `{a,b}`."""
+    ways = ((cell, written_list(split_list(cell, separator), separator)) for cell in sorted(known.cells))
+    other = [f"{cell} as {again}" for cell, again in ways if separator in BRACKETS and cell != again]
+    return [f"lists are written otherwise than in the sample, {other[0]}: ask whether it is taken"] if other else []
 
 
 def _number_warnings(known: Known, takes: str) -> list[str]:

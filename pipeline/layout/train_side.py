@@ -8,7 +8,15 @@ from itertools import permutations
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts, rows_of_equals
-from pipeline.competition.lists import BRACKETS, DOUBTFUL_MARKS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.lists import (
+    BRACKETS,
+    DOUBTFUL_MARKS,
+    MARKS,
+    bracket_style,
+    found_delimiter,
+    holds_vectors,
+    split_list,
+)
 from pipeline.competition.problems import setting_line, written
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
@@ -330,6 +338,11 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
     delimiter = context.overrides.delimiter
     if len(columns) == 1 and not table.delimiter and delimiter == AUTO:
         cells = table.column(columns[0]).distinct()
+        if holds_vectors(cells):
+            raise context.stop(
+                f"cells of {columns[0]!r} in {table.name}, such as {cells[0]!r}, hold a 0 or 1 for each class; which "
+                "one stands for which class nobody says here: make it a 0/1 column for each class"
+            )
         found = found_delimiter(cells, names=context.asked(), written=context.sample_cells())
         if found is None:
             raise _list_or_name(context, table, columns[0])
@@ -341,8 +354,9 @@ def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
     """Asks which mark parts labels, if any: with how many labels these then are."""
     cells = table.column(column).distinct()
     lines = []
-    for mark in (*MARKS, *DOUBTFUL_MARKS):
-        if any(mark in cell for cell in cells):
+    marks = ("spaced", "brackets") if bracket_style(cells) else (*MARKS, *DOUBTFUL_MARKS)
+    for mark in marks:
+        if mark in BRACKETS or any(mark in cell for cell in cells):
             labels = sorted({label for cell in cells for label in split_list(cell, mark)})
             what = f"several labels an image: {len(labels):,}, such as {', '.join(labels[:3])}"
             lines.append(setting_line("delimiter", mark, what))
@@ -450,7 +464,7 @@ def _lists_asked(context: Context, labels: Texts, ids: Texts) -> bool:
         return True
     known = set(labels.distinct())
     lists = [cell for cell in context.sample_cells() if cell not in known]
-    style = bracket_style(lists)
+    style = bracket_style(lists, known)
     marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
     return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
 
