@@ -211,6 +211,26 @@ KINDS = {
     ),
     "some lists in brackets": Kind(files(["[scab, rust]", "rust", "scab"], ["[scab, rust]"]), ("rust", "scab"), ("[rust]",)),
     "lists in braces": Kind(files(["{scab,rust}", "{rust}", "{scab}"], ["{scab,rust}"]), ("scab", "rust"), ("[scab]",), says="lists are written otherwise than in the sample, {scab,rust} as [scab, rust]"),
+    # -- ids without a name, or in two columns with the class
+    "a sample whose ids have no name": Kind(files(WORDS, [""], more={"sample_submission.csv": csv_bytes(("", "label"), [(name, "elm") for name in TEST])}), WORDS, ("oak",)),
+    "two tables whose ids have no name": Kind(files(WORDS, [""], more={
+        "train.csv": csv_bytes(("", "label"), zip(TRAIN, cycle(WORDS), strict=True)), "sample_submission.csv": csv_bytes(("", "label"), [(name, "elm") for name in TEST])}), WORDS, ("oak",)),
+    "ids without a name before a column for each class": Kind(files(WORDS, [""], more={
+        "sample_submission.csv": csv_bytes(("", *WORDS), [(name, f"0.{n}17", f"0.{n}2", f"0.{n + 1}") for n, name in enumerate(TEST)])}), WORDS, ("1.0", "0.0", "0.0")),
+    "a shuffled index before ids": Kind(files(WORDS, [""], more={"sample_submission.csv": csv_bytes(("", "id", "label"), [(7 * n % 11, name, "elm") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
+    **{
+        f"image and class in two columns, {name}": Kind(files(labels, [""], column="class", more={"sample_submission.csv": csv_bytes(header, rows)}), labels, ("1.0",))
+        for labels in (("oak_1", "elm_1", "fir"),)
+        for name, header, rows in (
+            ("image first", ("id", "class", "prob"), [(name, label, 0.5) for name in TEST for label in labels]),
+            ("class first", ("class", "image", "score"), [(label, name, "") for label in labels for name in TEST]),
+            ("behind a row's number", ("row", "id", "class", "prob"), [(n, TEST[n // 3], labels[n % 3], 0.25) for n in range(3 * NUM_TEST)]),
+            ("behind a row's id", ("row_id", "id", "class", "prob"), [(f"{name}_{label}", name, label, f"0.{n}{k}3") for n, name in enumerate(TEST) for k, label in enumerate(labels)]),
+        )
+    },
+    "N and Y": Kind(files(("N", "Y"), ["0.5"], column="infected", asked="infected"), ("Y", "N"), ("1.0",)),
+    "neg and pos": Kind(files(("neg", "pos"), ["0.5"], column="infected", asked="infected"), ("pos", "neg"), ("1.0",)),
+    "columns of Y and N": Kind(files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", *TAGS), [(name, *("NY"[k in (n % 3, n % 2)] for k in range(3))) for n, name in enumerate(TRAIN)])}), TAGS, ("1.0", "0.0", "0.0")),
     # -- which class a score speaks of
     "the score's column names the class": Kind(files(("fake", "real"), ["0.5"], asked="real"), ("real", "fake"), ("1.0",)),
     "a word beside prob": Kind(files(("abnormal", "normal"), ["0.5"], asked="normal_probability"), ("normal", "abnormal"), ("1.0",)),

@@ -46,6 +46,7 @@ from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, in_make, parse_table, refuse
 from pipeline.tables.encodings import decoded
+from pipeline.tables.table import INDEX
 from pipeline.tables.table_files import open_images, read_tables
 
 NUM_MEASURED = 20_000  # images at most, to measure the speed by
@@ -101,7 +102,7 @@ def main(home: Path, argv: Sequence[str] | None = None) -> None:
         image_ids = _image_ids(plain, schema)
         named = {key: getattr(settings, key) for key in ("encoding", "header", "pixels")}
         with open_images(args.images, **named) as archive:
-            column = schema.submission.id_column
+            column = schema.submission.id_column or INDEX
             runs = _runs(home, blend, archive, image_ids, column, settings, lenient=args.unreadable == "prior")
             if args.measure is not None:
                 console.say(_speed(runs, archive, scratch, args.device, args.measure))

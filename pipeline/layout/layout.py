@@ -51,7 +51,7 @@ from pipeline.tables.image_names import (
     undecoded_line,
 )
 from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
-from pipeline.tables.table import AUTO, NONE, Table, id_table, parted, without_index
+from pipeline.tables.table import AUTO, NONE, Table, all_named, id_table, parted, without_index
 from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 
@@ -65,7 +65,6 @@ ALLOWABLE = (  # competition.allow
 )  # fmt: skip
 
 
-INDEX = "index"  # how a first column without a name is called
 NUM_IDS = 100  # of the sample, looked up
 DERIVED = ("grades", "positive", "submission", "metric", "spelling")  # keys that follow from the label and the sample
 MAX_SHOWN = 0.5  # of the test table's ids, by a sample that is an example of the format
@@ -210,15 +209,16 @@ def _find_what_is_asked(context: Context) -> None:
         table = context.tables[name]
 
         def num_images(column: str) -> int:
-            found = find_matches(table, context.index, role="test", columns=[column])
+            found = find_matches(all_named(table), context.index, role="test", columns=[column])
             return found[0].num_found if found else 0
 
         context.sample = read_sample(
             table, context.overrides.id_column, num_images, lambda: joint_ids(table, context.index)
         )
         if context.sample.joint:
-            context.notes.append(f"ids of {name}: {context.sample.id_column}, together the name of an image")
-        context.long = _long(context, context.sample)
+            means = "an image and a class" if context.sample.crossed else "together the name of an image"
+            context.notes.append(f"ids of {name}: {context.sample.id_column}, {means}")
+        context.long = context.sample.crossed or _long(context, context.sample)
 
 
 def _long(context: Context, sample: Sample) -> LongIds | None:
@@ -261,20 +261,13 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
     """(tables that may speak of training images, of test images); one that parts its rows speaks of both."""
     train, test = {}, {}
     for name, table in context.tables.items():
-        if context.sample is not None and table is context.sample.table:
+        if context.sample is not None and name == context.sample.table.name:
             continue
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
-        table = with_joint_ids(_all_named(without_index(table)), context.index)
+        table = with_joint_ids(all_named(without_index(table)), context.index)
         train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
     return train, test
-
-
-def _all_named(table: Table) -> Table:
-    """The table with a name for its first column: pandas writes an index of file names without one."""
-    if table.header[0] or INDEX in table.header:
-        return table
-    return replace(table, header=(INDEX, *table.header[1:]))
 
 
 def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | None:
@@ -517,7 +510,7 @@ def _sample_bytes(
     submission = replace(submission, make=make, separator=LISTED if of_lists else submission.separator)
     if context.sample.whole:
         return own, submission
-    return content_of(table.header, table.rows(), make, like=content), submission
+    return content_of(context.sample.header, table.rows(), make, like=content), submission
 
 
 def _filled(context: Context, make: Make, submission: SubmissionFormat) -> Make:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from pipeline.archive.archive import Archive
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import question, setting_line
-from pipeline.competition.spelling import composed, folded, rules_for, spelled
+from pipeline.competition.spelling import composed, folded, is_number, rules_for, spelled
 from pipeline.layout.joint_ids import JointIds
-from pipeline.tables.table import AUTO, NONE, Table, counts_rows
+from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.image_paths import meant
+from pipeline.tables.table import AUTO, NONE, Table, all_named, counts_rows
 from pipeline.tables.words import without_shared
 
 # stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
@@ -28,8 +31,18 @@ NAME_LEVELS = (
     r"^sample$|^example$|샘플|サンプル|样例|示例",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")
+MARKS_OF_TWO = (*SEPARATORS, "::", ":::")  # what stands between id and class of two columns, if neither holds it
 LEADERBOARDS = {"public", "private", "ignored"}  # what a column such as `Usage` holds
 MAX_SPLITS = 4  # how many separators a class name in a long id may hold, less one
+
+
+@dataclass(frozen=True)
+class LongIds:
+    """Row ids of a long submission taken apart: `<image_id><separator><suffix>`."""
+
+    separator: str
+    suffixes: tuple[str, ...]
+    prefixes: Texts  # image ids, in order of first appearance
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,13 @@ class Sample:
     value_columns: tuple[str, ...]
     whole: bool = True  # whether its rows are those asked for; else the test table's were put in their place
     joint: JointIds | None = None  # two columns that together are the id; `id_column` is what both are called
+    crossed: LongIds | None = None  # of `joint`, where the two are the image and the class of a row
+    unnamed: bool = False  # whether the file gives the ids' column, its first, no name; here it has one
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns as the file calls them."""
+        return ("", *self.table.header[1:]) if self.unnamed else self.table.header
 
     def ids(self) -> Texts:
         """The id cells, in order."""
@@ -49,20 +69,12 @@ class Sample:
     @property
     def id_columns(self) -> set[str]:
         """The columns of ids, and what two are called together."""
-        return {self.id_column, *(self.joint.columns if self.joint else ())}
+        columns = self.joint.columns if self.joint else ()
+        return {self.id_column, *(columns[:1] if self.crossed else columns)}
 
     def cells(self) -> set[str]:
         """Distinct cells of the value columns, empty ones left out."""
         return {cell.strip() for column in self.value_columns for cell in self.table.column(column).distinct()} - {""}
-
-
-@dataclass(frozen=True)
-class LongIds:
-    """Row ids of a long submission taken apart: `<image_id><separator><suffix>`."""
-
-    separator: str
-    suffixes: tuple[str, ...]
-    prefixes: Texts  # image ids, in order of first appearance
 
 
 def find_sample(archive: Archive, tables: Mapping[str, Table], override: str) -> str | None:
@@ -104,16 +116,25 @@ def read_sample(
     The id column is the one that `id_override` names, else the first whose cells are all distinct; one that only counts
     the rows must lead to more images than the others. Where there is none, two columns may be the id together.
     num_images: how many images a column leads to; joint_ids: the two. An index column and one that parts the
-    leaderboard stay as they are.
+    leaderboard stay as they are; the first without a name is the id where no other can be.
     """
     columns = [column for column in table.header if column and not column.startswith("Unnamed:")]
     distinct = [column for column in columns if table.column(column).all_distinct()] if table.num_rows > 1 else []
+    first = table.header[0]
+    others = [column for column in distinct if _may_be_ids(table.column(column))]
+    is_index = bool(others) if counts_rows(table.cells[0]) else any(map(num_images, others))
+    if first not in columns and id_override not in columns and table.cells[0].all_distinct() and not is_index:
+        table = all_named(table)
+        columns, distinct = [table.header[0], *columns], [table.header[0]]
     if id_override in columns:
         id_column = id_override
     elif len(distinct) > 1 and counts_rows(table.column(distinct[0])):
         id_column = max(distinct, key=lambda column: (num_images(column), not counts_rows(table.column(column))))
     else:
         id_column = distinct[0] if distinct else columns[0]
+    crossed = _crossed(table, columns, num_images) if len(columns) > 2 else None
+    if crossed is not None and (id_override not in columns or id_override in crossed.id_columns):
+        return crossed
     joint = None
     most = max((num_images(column) for column in distinct if not counts_rows(table.column(column))), default=0)
     if len(columns) > 2 and id_override not in columns and most < table.num_rows:
@@ -128,7 +149,47 @@ def read_sample(
             f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "
             "column of ids without a name must have one here: name it in the file, and take it out before you upload"
         )
-    return Sample(table, id_column, values, joint=joint)
+    return Sample(table, id_column, values, joint=joint, unnamed=not first and id_column == table.header[0])
+
+
+def _crossed(table: Table, columns: Sequence[str], num_images: Callable[[str], int]) -> Sample | None:
+    """The sample with a row for each image and class, of which one column names the image, another the class."""
+    distinct = {column: table.column(column).distinct() for column in columns}
+    for one, two in permutations(columns, 2):
+        ids, classes = distinct[one], distinct[two]
+        if min(len(ids), len(classes)) < 2 or len(ids) * len(classes) != table.num_rows:
+            continue
+        rest = [column for column in columns if column not in (one, two) and not _parts(table, column)]
+        rest = [column for column in rest if not _tells_rows(table.column(column))]
+        if (
+            len(rest) != 1
+            or not all(map(_may_be_score, distinct[rest[0]]))
+            or num_images(one) < MIN_SHARE * len(ids)
+            or num_images(two) >= num_images(one)
+        ):
+            continue
+        free = (mark for mark in MARKS_OF_TWO if not any(mark in text for text in (*ids, *classes)))
+        joint = JointIds((one, two), next(free, MARKS_OF_TWO[-1]))
+        if joint.ids(table).all_distinct():
+            suffixes, prefixes = (Texts(map(meant, texts)) for texts in (classes, ids))
+            return Sample(
+                table, joint.name, tuple(rest), joint=joint, crossed=LongIds(joint.mark, tuple(suffixes), prefixes)
+            )
+    return None
+
+
+def _may_be_score(cell: str) -> bool:
+    return not cell.strip() or (is_number(cell) and 0 <= float(cell) <= 1)
+
+
+def _tells_rows(cells: Texts) -> bool:
+    """Whether cells number the rows, or call each otherwise."""
+    return cells.all_distinct() and (counts_rows(cells) or _may_be_ids(cells))
+
+
+def _may_be_ids(cells: Texts) -> bool:
+    """Whether distinct cells are more than probabilities that somebody filled in."""
+    return not all(is_number(cell) and not cell.isdecimal() for cell in cells)
 
 
 def with_ids(sample: Sample, ids: Texts) -> Sample:

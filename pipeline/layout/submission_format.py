@@ -32,7 +32,7 @@ from pipeline.tables.words import NEGATIONS, length_in, words_of
 # (negative, positive), lower case
 KNOWN_PAIRS = (
     ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"),
-    ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"),
+    ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"), ("neg", "pos"), ("-", "+"),
 )  # fmt: skip
 # words of a column's name that do not say which class it speaks of
 EMPTY_WORDS = (
@@ -65,7 +65,7 @@ class Known:
     @property
     def header(self) -> tuple[str, ...]:
         """The submission's columns."""
-        return self.sample.table.header if self.sample else self.sampleless_columns
+        return self.sample.header if self.sample else self.sampleless_columns
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def submission_demands(known: Known) -> Demands:
     takes, class_of, is_long = metric_named(metric).takes, _classes_of(known), known.long if form == "long" else None
     submission = SubmissionFormat(
         kind=form,
-        id_column=known.sample.id_column if known.sample else known.header[0],
+        id_column=known.sample.id_column if known.sample and not known.sample.unnamed else known.header[0],
         id_columns=known.sample.joint.columns if known.sample and known.sample.joint else (),
         joint=known.sample.joint.mark if known.sample and known.sample.joint else "",
         columns=tuple(known.header),

@@ -12,11 +12,12 @@ from pipeline.base.texts import Texts, columns_of_rows
 from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, role_of, words_of
 
 AUTO, NONE = "auto", "none"
+INDEX = "index"  # how a first column without a name is called
 CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style file gives
 INDEX_NAMES = re.compile(r"|Unnamed: ?\d+(\.\d+)?|index|idx|row|rownames?|row_?number", re.IGNORECASE)
 FLAG_WORDS = {"is", "in", "set", "flag", "split"}
 PART_NAME_WORDS = {"split", "subset", "set", "part", "partition", "usage", "phase", "fold", "dataset", "group"}
-YES, NO = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no", ""}
+YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f", ""}
 MAX_DIGITS = 10  # of a number that may be a row's
 MAX_PARTS = 20  # distinct cells of a column that parts the rows
 
@@ -82,6 +83,13 @@ def without_index(table: Table) -> Table:
     if unnamed or any(cells.all_distinct() for cells in table.cells[1:]):
         return replace(table, header=table.header[1:], cells=table.cells[1:])
     return table
+
+
+def all_named(table: Table) -> Table:
+    """The table with a name for its first column: pandas writes an index of file names without one."""
+    if table.header[0] or INDEX in table.header:
+        return table
+    return replace(table, header=(INDEX, *table.header[1:]))
 
 
 def counts_rows(cells: Sequence[str]) -> bool:
