@@ -35,6 +35,16 @@ FORMATS = {
         SubmissionFormat(kind="list", id_column="id", columns=("id", "p"), value_columns=("p",), separator=" "),
         "micro_f1", "id,p\n1,cat dog\n2,owl\n", "id,p\n1,cat dog\n2,cat owl\n", 2 * 3 / 7,
     ),
+    "several columns": (
+        Target(kind="multi_label", columns=MANY[:2], classes=MANY[:2]),
+        SubmissionFormat(kind="columns", id_column="id", columns=("id", *MANY), value_columns=MANY, classes=("cat", "dog", "")),
+        "element_accuracy", "id,cat,dog,owl\n1,0.9,0.1,0\n2,0.8,0.9,0\n", "id,cat,dog,owl\n1,1,0,0\n2,0,1,0\n", 0.75,
+    ),
+    "several rows": (
+        Target(kind="multi_label", columns=MANY[:2], classes=MANY[:2]),
+        SubmissionFormat(kind="long", id_column="id", columns=("id", "p"), value_columns=("p",), classes=("cat", "dog", ""), suffixes=MANY, separator="_"),
+        "element_accuracy", "id,p\n1_cat,0.9\n1_dog,0.1\n1_owl,0\n2_cat,0.8\n2_dog,0.9\n2_owl,0\n", "id,p\n1_cat,1\n1_dog,0\n1_owl,0\n2_cat,0\n2_dog,1\n2_owl,0\n", 0.75,
+    ),
 }  # fmt: skip
 
 
@@ -82,9 +92,11 @@ def test_what_cannot_be_scored_says_why(tmp_path, capsys, solution, said):
     [
         ("score", "id,p\n1,1\n2,-1\n", "1 of 2 images say anything else than 0 or 1"),
         ("ranked", "id,p\n1,dog owl\n2,cat\n", "1 of 2 images do not say one class, first rows [0]"),
+        ("several columns", "id,cat,dog,owl\n1,1,0,0\n2,0,1,1\n", "1 of 2 images are of 'owl', of which there is no training image, first rows [1]"),
+        ("several rows", "id,p\n1_cat,1\n1_dog,0\n1_owl,1\n2_cat,0\n2_dog,1\n2_owl,0\n", "1 of 2 images are of 'owl', of which there is no"),
         ("ranked", "id,p\n1,\n2,cat\n", "1 of 2 images do not say one class, first rows [0]"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_truth_of_a_format_says_why(tmp_path, capsys, kind, solution, said):
     assert f"cannot be used: {said}" in summary(tmp_path, kind, capsys, solution=solution)
 

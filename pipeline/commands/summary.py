@@ -1,6 +1,7 @@
 """Print the cross-validation score, the submission, and its score where a solution is at hand."""
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def _leaderboard(submission: Path, solution: Path, image_ids: list[str], schema:
             return f"unknown: {solution} is the solution of another competition, whose ids are others"
         if set(truth) != set(value_cells(due, schema)):
             return f"unknown: {submission} is of other test images than ingest read; run `dvc repro`"
+        _refuse_unlearnt(truth, image_ids, schema)
         answers, right = (read_answers(cells, image_ids, schema) for cells in (predicted, truth))
         return (
             f"{schema.metric} {score(schema.metric, _truth(right, schema), answers, schema.target):.4f} on {solution}"
@@ -70,6 +72,17 @@ def _cells(content: bytes, path: Path, schema: Schema) -> dict[str, tuple[str, .
         return value_cells(content, schema)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _refuse_unlearnt(truth: Mapping[str, Sequence[str]], image_ids: Sequence[str], schema: Schema) -> None:
+    """Raise where numbers say that images have a class of which there was no training image: no answer has it."""
+    asked, is_long = schema.submission, schema.submission.kind == "long"
+    names = asked.suffixes if is_long else asked.value_columns
+    for at, name in enumerate(names[: len(asked.classes)]):
+        if not asked.classes[at]:
+            ids = (f"{image_id}{asked.separator}{name}" if is_long else image_id for image_id in image_ids)
+            odd = [float(truth[row_id][0 if is_long else at]) != 0 for row_id in ids]
+            _refuse(np.array(odd), f"are of {name!r}, of which there is no training image")
 
 
 def _truth(right: Answers, schema: Schema) -> np.ndarray:
