@@ -158,9 +158,14 @@ def test_an_edit_of_a_users_own_metric_scores_again(project):
     assert project.ran() == ["ingest", "evaluate", "submit", "report"], "what it imports is watched too"
     assert re.search(r"0\.75", project.dvc("metrics", "show"))
     assert "verify" not in project.pipeline("verify")
+    (project.root / "costs.txt").write_text("0.125")
+    (project.root / "my_helper.py").write_text("VALUE = float(open('costs.txt').read())\n")
+    assert project.ran() == ["ingest", "evaluate", "submit", "report"]
+    (project.root / "costs.txt").write_text("0.375")
+    assert project.ran() == ["ingest", "evaluate", "submit", "report"], "what its code names in quotes is watched too"
     project.dvc("commit", "-f", "ingest")
     for command in ("repro", "folds", "check", "verify"):
-        assert "my_helper.py is a copy of your file" in project.pipeline(command, fails=True)
+        assert "is a copy of your file" in project.pipeline(command, fails=True)
     project.dvc("repro", "-f", "ingest")
     assert "up to date" in project.dvc("status")
 

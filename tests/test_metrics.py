@@ -184,8 +184,24 @@ def test_the_files_of_a_users_metric_are_those_in_the_folder(tmp_path, monkeypat
     Path("helper_of_mine.py").write_text("import torch\n")
     Path("metric_of_mine.py").write_text("import helper_of_mine\ndef score(): pass\nscore.takes = 'labels'\n")
     assert {name: path.name for name, path in metric_sources("metric_of_mine:score").items()} == {
-        "metric_of_mine": "metric_of_mine.py", "helper_of_mine": "helper_of_mine.py",
+        "metric_of_mine.py": "metric_of_mine.py", "helper_of_mine.py": "helper_of_mine.py",
     }  # fmt: skip
+
+
+def test_data_that_a_users_metric_names_or_lists_are_its_files_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("costs").mkdir()
+    for name in ("costs/of.csv", "weights_1.npy", "unnamed.csv"):
+        Path(name).write_text("1\n")
+    code = 'def score(*given): return float(open("costs/of.csv").read())\n'
+    Path("costly_metric.py").write_text(f"{code}score.files = [f'weights_{{n}}.npy' for n in (1,)]\n")
+    found = metric_sources("costly_metric:score")
+    assert set(found) == {"costly_metric.py", "costs_of.csv", "weights_1.npy"}
+    assert all(path.is_file() for path in found.values())
+    Path("weights_1.npy").unlink()
+    with pytest.raises(ValueError, match="score.files names 'weights_1.npy', which is no file in"):
+        metric_sources("costly_metric:score")
 
 
 def test_close_names_are_offered():

@@ -20,6 +20,7 @@ FORMS = ("labels", "scores", "lists")
 EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
 COLUMN_METRICS = ("auc", "mean_column_auc")  # those that a column of one class leaves undefined
 OF_SEVERAL = (*COLUMN_METRICS, "quadratic_weighted_kappa")  # undefined where all images are alike
+QUOTED = re.compile(r"[\"']([^\"'\n\0]{1,200})[\"']")
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
 
 # other spellings, without case, spaces, - and _ (`macro F1-score` is `macrof1score`)
@@ -82,9 +83,11 @@ def metric_named(name: str) -> Metric:
 
 
 def metric_sources(name: str) -> dict[str, Path]:
-    """Module -> file, of a user's own `module:function`: its own and all it has imported from the current folder.
+    """Name -> file, of a user's own `module:function`: its module, what that imports from the current folder, and data.
 
-    Empty for a metric that is ours. What the function imports when it is called is not among them.
+    Data are the files that its attribute `files` lists, and those of the current folder that these modules name in
+    quotes: `np.load("weights.npy")`. Empty for a metric that is ours. What the function imports when it is called, and
+    files whose names it puts together, are not among them. Raises ValueError for a listed file that is not there.
     """
     if ":" not in name:
         return {}
@@ -99,8 +102,14 @@ def metric_sources(name: str) -> dict[str, Path]:
             path = Path(file).resolve()
             from_here = path.is_relative_to(here) and not any(path.is_relative_to(other) for other in others)
             if (module in own or from_here) and path.is_file():  # torch.classes gives a name of no file
-                found[module] = path
-    return found
+                found[f"{module}.py"] = path
+    listed = [str(path) for path in getattr(function, "files", ())]
+    lacking = [name for name in listed if not Path(name).is_file()]
+    if lacking:
+        raise ValueError(f"metric {name!r}: {function_name}.files names {lacking[0]!r}, which is no file in {here}")
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in found.values()]
+    quoted = {text for source in texts for text in QUOTED.findall(source) if (here / text).is_file()}
+    return found | {text.replace("/", "_"): here / text for text in sorted({*listed, *quoted})}
 
 
 def score(

@@ -88,8 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     write_target(args.target, layout.target)
     write_table(args.corrections, TRAIN_COLUMNS, corrections.cell_of.items())
     link_files(args.corrections_file, {"corrections.csv": corrections.path} if corrections.path else {}, NO_CORRECTIONS)
-    metric = {f"{module}.py": source for module, source in metric_sources(layout.metric).items()}
-    link_files(args.metric, metric, OUR_METRIC)
+    link_files(args.metric, metric_sources(layout.metric), OUR_METRIC)
     test = {key: layout.settings[key] for key in ("test_table", "test_images")}
     said = {
         "recognised": layout.notes,
