@@ -65,7 +65,7 @@ def read(path, files, **wishes):
         for name in layout.test_members:
             assert archive.fingerprint(name) == hashlib.sha256(archive.read(name)).hexdigest()
     assert not problems.lines()
-    assert list(layout.train_labels) == ["abc"[n % 3] for n in range(NUM_TRAIN)]
+    assert layout.target.kind == "multi_label" or list(layout.train_labels) == list("abc" * (NUM_TRAIN // 3))
     return layout, *sides
 
 
@@ -214,8 +214,65 @@ def test_tables_of_features_beside_images_are_no_pixels(tmp_path):
         assert len(read_layout(archive, Problems()).train_ids) == 30
 
 
-def test_ingest_stores_them_bit_for_bit(workplace):
-    write_zip(workplace.raw, competition())
+def saved(*array, **arrays):
+    """The bytes of a .npy, or of a .npz."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays) if arrays else np.save(stream, *array)
+    return stream.getvalue()
+
+
+def halves(array):
+    return array[:NUM_TRAIN], array[NUM_TRAIN:]
+
+
+WORDS = np.array(["a", "b", "c"])[np.arange(NUM_TRAIN + NUM_TEST) % 3]
+SAMPLE = {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "a") for n in range(NUM_TEST)])}
+
+
+def of_files(images, labels=WORDS, sample=SAMPLE):
+    """X_train.npy, y_train.npy, X_test.npy."""
+    (train, test), (own, _) = halves(images), halves(labels)
+    return {"X_train.npy": saved(train), "y_train.npy": saved(own), "X_test.npy": saved(test)} | sample
+
+
+ARRAYS = {
+    "a .npz each": ({"train.npz": saved(images=GREY[:NUM_TRAIN], labels=WORDS[:NUM_TRAIN]), "test.npz": saved(images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "without names": ({"train.npz": saved(arr_0=GREY[:NUM_TRAIN], arr_1=WORDS[:NUM_TRAIN]), "test.npz": saved(arr_0=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "a .npy each": (of_files(COLOUR), COLOUR),
+    "one colour after the other, with fractions": (of_files(np.moveaxis(COLOUR, 3, 1) / np.float32(255)), COLOUR),
+    "one channel, labels in a column": (of_files(GREY[..., None], WORDS[:, None]), GREY),
+    "labels in a CSV": ({name: content for name, content in of_files(GREY).items() if "y_" not in name} | {"train.csv": csv_bytes(("id", "label"), enumerate(WORDS[:NUM_TRAIN]))}, GREY),
+    "labels as numbers": (of_files(GREY, np.arange(NUM_TRAIN + NUM_TEST) % 3, {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "a") for n in range(NUM_TEST)]), "classes.txt": "a\nb\nc\n"}), GREY),
+    "ids": ({"train.npz": saved(images=GREY[:NUM_TRAIN], labels=WORDS[:NUM_TRAIN]), "test.npz": saved(images=GREY[NUM_TRAIN:][::-1], ids=np.arange(NUM_TEST)[::-1])} | SAMPLE, GREY),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_images_are_read_with_their_labels(name, tmp_path):
+    files, images = ARRAYS[name]
+    check(read(tmp_path, files), images)
+
+
+def test_one_file_of_training_validation_and_test_arrays_is_read_as_medmnist_has_it(tmp_path):
+    cut = {"train": slice(0, 28), "val": slice(28, NUM_TRAIN), "test": slice(NUM_TRAIN, None)}
+    arrays = {f"{part}_images": COLOUR[rows] for part, rows in cut.items()}
+    arrays |= {f"{part}_labels": WORDS[rows, None] for part, rows in cut.items()}
+    layout, train, test = read(tmp_path, {"bloodmnist.npz": saved(**arrays)})
+    assert np.array_equal(train, COLOUR[:NUM_TRAIN]) and np.array_equal(test, COLOUR[NUM_TRAIN:])
+    assert list(layout.train_table.column("part")) == ["train"] * 28 + ["val"] * 8
+
+
+def test_a_column_of_ones_for_each_class_in_an_array_is_several_labels(tmp_path):
+    ones = np.arange(NUM_TRAIN)[:, None] >> np.arange(3) & 1
+    files = {"d.npz": saved(train_images=GREY[:NUM_TRAIN], train_labels=ones, test_images=GREY[NUM_TRAIN:])}
+    layout, _, _ = read(tmp_path, files)
+    assert layout.target.classes == ("label_0", "label_1", "label_2") and layout.target.kind == "multi_label"
+    assert list(layout.train_labels)[5] == '["label_0", "label_2"]'
+
+
+@pytest.mark.parametrize("files", [competition, lambda: of_files(GREY)], ids=["rows", "arrays"])
+def test_ingest_stores_them_bit_for_bit(workplace, files):
+    write_zip(workplace.raw, files())
     workplace.params["images"]["side"] = SIDE
     workplace.run_data()
     images, description = (workplace.path(f"data/images/train.{suffix}") for suffix in ("npy", "json"))

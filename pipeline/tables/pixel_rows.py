@@ -25,7 +25,7 @@ PIECE = 256  # rows that are Python's strings at once
 NUM_COMPARED = 64  # images by which the order of channels is told
 CLEARLY = 1.25  # times as rough is one order of channels as the other
 TOPS = (1, 16, 64, 255)  # ranges that pixels come in: 0/1 or shares, 4 bits, 6 bits, 8 bits
-ID_WORDS = re.compile(r"(image_?)?(id|index|idx)", re.IGNORECASE)
+ID_WORDS = re.compile(r"(image_?)?(ids?|index|idx)", re.IGNORECASE)
 NUMBERS = re.compile(r"\s*\[?\s*-?[\d.]+(?:[eE][-+]?\d+)?(?:[\s,;]+-?[\d.]+(?:[eE][-+]?\d+)?)+\s*\]?\s*")
 SHAPE = re.compile(r"(?:3x)?(\d{1,4})x(\d{1,4})(?:x3)?")
 
@@ -38,6 +38,7 @@ class PixelRows:
     rest: Table  # its other columns
     pixel_names: tuple[str, ...]  # of the columns; none where one column holds all
     values: np.ndarray  # (N, P) uint8, or float32 where a value is no whole number from 0 to 255
+    sides: tuple[int, ...] = ()  # of an image, (H, W) or (H, W, 3), where the file says them
 
 
 def read_pixels(name: str, text: str) -> PixelRows | None:
@@ -200,6 +201,8 @@ def _side(num_pixels: int) -> int | None:
 def _shaped(rows: PixelRows, shape: str) -> np.ndarray:
     """(N, H, W) or (N, H, W, 3), of the dtype of the values."""
     values, count = rows.values, rows.values.shape[1]
+    if rows.sides:
+        return values.reshape(-1, *rows.sides)
     if shape != AUTO:
         found = SHAPE.fullmatch(shape)
         height, width = (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,4 +1,4 @@
-"""The organiser's tables found and read: CSV, TSV, lists, JSON. What cannot be read is left aside, with the reason."""
+"""The organiser's tables found and read: CSV, lists, JSON, arrays. What cannot be read is left aside, with a cause."""
 
 import contextlib
 from collections import defaultdict
@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.texts import Texts, joined_texts
+from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import image_names, suffix_of
@@ -117,9 +120,13 @@ def read_tables(
     tables: dict[str, Table] = {}
     unread: dict[str, str] = {}
     pixel_rows: list[PixelRows] = []
+    arrays: dict[Named, np.ndarray] = {}
 
     for name in archive.names:
         try:
+            if suffix_of(name).lower() in ARRAYS and len(index.names) <= FEW_IMAGES:
+                arrays |= read_arrays(name, archive.read(name))
+                continue
             found = _read(archive, name, index, encoding, names)
         except (ValueError, OSError) as error:
             unread[name] = str(error)
@@ -128,6 +135,7 @@ def read_tables(
             pixel_rows.append(found)
         elif found is not None:
             tables[name] = found
+    pixel_rows += image_arrays(arrays)
     if not pixel_rows:
         tables, notes = _lists_together(_together(tables, archive), index)
         return TableFiles(tables, unread, notes)

@@ -1,0 +1,109 @@
+"""Arrays of images in numpy's files, as MedMNIST has them, become images and tables as pixel tables do.
+
+`train_images` and `train_labels` of `data.npz` are the table `data.npz/train`; `X_train.npy` and `y_train.npy` are
+`X_train.npy`; `images` and `labels` of `train.npz` are `train.npz`. Arrays of Python's objects are not read.
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from pipeline.base.texts import Texts
+from pipeline.tables.delimited import LABEL_COLUMN
+from pipeline.tables.pixel_rows import PixelRows
+from pipeline.tables.table import Table
+from pipeline.tables.words import words_of
+
+ARRAYS = (".npz", ".npy")
+IMAGE_KEYS = {"image", "images", "img", "imgs", "x", "pixels", "data", "arr"}
+LABEL_KEYS = {"label", "labels", "y", "target", "targets", "class", "classes"}
+MIN_SIDE = 7  # pixels
+CHANNELS = (1, 3)
+Named = tuple[str, str]  # (member, name of the array in it)
+
+
+def read_arrays(name: str, content: bytes) -> dict[Named, np.ndarray]:
+    """The arrays of a .npz or .npy. Raises ValueError for what is none, and for arrays of objects."""
+    try:
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {(name, PurePosixPath(name).stem): loaded}
+        return {(name, key): loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"is not readable as numpy's arrays of numbers and texts: {error}") from error
+
+
+def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
+    """The arrays of images, each with the columns of those arrays that have as many rows and belong to it.
+
+    They do where no other images of their file (.npy: of their folder) have as many rows, or where both are called
+    alike but for words such as `images` and `labels`.
+    """
+    images = {key: found for key, array in arrays.items() if (found := _as_images(array)) is not None}
+    rows = []
+    for key, array in images.items():
+        alike = [other for other in images if _place(other) == _place(key) and len(images[other]) == len(array)]
+        own = {
+            other: cells
+            for other, cells in arrays.items()
+            if other not in images
+            and _place(other) == _place(key)
+            and cells.shape[:1] == array.shape[:1]
+            and (len(alike) == 1 or _rest(other) == _rest(key))
+        }
+        columns: dict[str, Texts] = {}
+        for (_, called), cells in own.items():
+            is_label = bool((LABEL_KEYS | {"arr"}) & set(words_of(called)))
+            name = LABEL_COLUMN if is_label and LABEL_COLUMN not in columns else called
+            columns |= _columns(name, cells)
+        rest = _rest(key)
+        where = f"{key[0]}/{'_'.join(rest)}" if rest and key[0].lower().endswith(".npz") else key[0]
+        table = Table(where, tuple(columns), tuple(columns.values()))
+        whole = array.astype(np.uint8)
+        values = whole if np.array_equal(whole, array) else array.astype(np.float32)
+        rows.append(PixelRows(where, table, (), values.reshape(len(array), -1), sides=array.shape[1:]))
+    return rows
+
+
+def _place(key: Named) -> str:
+    return key[0] if key[0].lower().endswith(".npz") else key[0].rpartition("/")[0] + "/"
+
+
+def _rest(key: Named) -> tuple[str, ...]:
+    """The words of an array's name that do not say whether it holds images or labels: `train`."""
+    return tuple(word for word in words_of(key[1]) if word not in IMAGE_KEYS | LABEL_KEYS and not word.isdigit())
+
+
+def _as_images(array: np.ndarray) -> np.ndarray | None:
+    """(N, H, W) or (N, H, W, 3); None for an array that holds something else."""
+    if array.dtype.kind not in "uifb" or not array.size:
+        return None
+    if array.ndim == 4 and array.shape[-1] not in CHANNELS and array.shape[1] in CHANNELS:
+        array = array.transpose(0, 2, 3, 1)
+    if array.ndim == 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    is_image = array.ndim == 3 or (array.ndim == 4 and array.shape[-1] == CHANNELS[-1])
+    return array if is_image and min(array.shape[1:3]) >= MIN_SIDE else None
+
+
+def _columns(name: str, array: np.ndarray) -> dict[str, Texts]:
+    """Text columns of a (N,) or (N, C) array; none of more dimensions."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim == 1:
+        return {name: Texts(map(_cell, array.tolist()))}
+    return (
+        {f"{name}_{at}": Texts(map(_cell, array[:, at].tolist())) for at in range(array.shape[1])}
+        if array.ndim == 2
+        else {}
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode()
+    return re.sub(r"\.0$", "", str(int(value) if isinstance(value, bool) else value))
