@@ -125,8 +125,8 @@ def test_a_submission_of_an_answer_a_line_is_no_sample_that_may_be_passed_over(t
     assert layout_of(path, {"sample": "none"}).settings["sample"] == "none"
 
 
-def test_no_line_is_offered_that_leads_back_to_the_same_question(tmp_path):
-    """Ids of the test table that end in cells of another column: these are no classes of a long submission."""
+def test_ids_that_end_in_cells_of_another_column_are_those_of_images_where_the_test_table_says_so(tmp_path):
+    """Breast cancer of RSNA: `10018_L` is no class L of a long submission."""
     rows = [(name, "LR"[n % 2], n // 3 % 2) for n, name in enumerate(TRAIN)]
     test = [(name, "LR"[n % 2], f"p{n // 2}_{'LR'[n % 2]}") for n, name in enumerate(TEST)]
     files = PLAIN | {
@@ -134,10 +134,27 @@ def test_no_line_is_offered_that_leads_back_to_the_same_question(tmp_path):
         "test.csv": csv_bytes(("image", "side", "prediction_id"), test),
         "sample_submission.csv": csv_bytes(("prediction_id", "cancer"), [(row[-1], 0.1) for row in test]),
     }
-    path = write_zip(tmp_path / "raw.zip", files)
-    with pytest.raises(ValueError, match="name it:") as error:
+    layout = layout_of(write_zip(tmp_path / "raw.zip", files), {})
+    assert list(layout.test_ids) == [row[-1] for row in test] and layout.submission.kind == "score"
+    assert list(layout.test_members) == [f"test/{name}.png" for name in TEST] and layout.target.columns == ("cancer",)
+
+
+@pytest.mark.parametrize("places", ["train/{}.png", "more/{}.png"])
+def test_train_tables_of_different_images_may_be_named_together(tmp_path, places):
+    more = {places.format(f"x{n}"): IMAGE for n in range(9)}
+    more["train_extra.csv"] = csv_bytes(("id", "label"), [(f"x{n}", *animals(n)) for n in range(9)])
+    path = write_zip(tmp_path / "raw.zip", PLAIN | more)
+    with pytest.raises(ValueError, match=r"2 tables may be the train table; choose one:(?s:.*)# all 27 rows") as error:
         layout_of(path, {})
-    assert "allow: [class without column]" not in str(error.value)
+    line = next(line for line in str(error.value).splitlines() if "all 27 rows" in line)
+    wish = yaml.safe_load(line.strip().removeprefix("competition."))
+    layout = layout_of(path, wish)
+    assert layout.settings["train_table"] == wish["train_table"] == "train.csv + train_extra.csv"
+    rows = dict(zip(layout.train_ids, layout.train_labels, strict=True))
+    assert rows == {name: animals(n)[0] for ids in (TRAIN, [f"x{n}" for n in range(9)]) for n, name in enumerate(ids)}
+    assert set(layout.train_members) == {f"train/{name}.png" for name in TRAIN} | set(more) - {"train_extra.csv"}
+    with pytest.raises(ValueError, match="is 'train.csv [+] typo.csv', which is not among the tables"):
+        layout_of(path, {"train_table": "train.csv + typo.csv"})
 
 
 # -- faults

@@ -217,6 +217,11 @@ KINDS = {
         "train.csv": csv_bytes(("", "label"), zip(TRAIN, cycle(WORDS), strict=True)), "sample_submission.csv": csv_bytes(("", "label"), [(name, "elm") for name in TEST])}), WORDS, ("oak",)),
     "ids without a name before a column for each class": Kind(files(WORDS, [""], more={
         "sample_submission.csv": csv_bytes(("", *WORDS), [(name, f"0.{n}17", f"0.{n}2", f"0.{n + 1}") for n, name in enumerate(TEST)])}), WORDS, ("1.0", "0.0", "0.0")),
+    "a sample of scores without header": Kind(files(("0", "1"), [""], column="flag", more={"sample_submission.csv": "".join(f"{name}.png,0.{n}\n" for n, name in enumerate(TEST))}), ("1", "0"), ("1.0",)),
+    "files of which some end otherwise than listed": Kind(
+        {name.replace("00.png", "00.jpeg").replace("5.png", "5.JPG"): content for name, content in files(WORDS, [""], ids=[f"{name}.png" for name in TRAIN], more={
+            "sample_submission.csv": csv_bytes(("id", "label"), [(f"{name}.png", "elm") for name in TEST])}).items()}, WORDS, ("oak",)
+    ),
     "a shuffled index before ids": Kind(files(WORDS, [""], more={"sample_submission.csv": csv_bytes(("", "id", "label"), [(7 * n % 11, name, "elm") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     **{
         f"image and class in two columns, {name}": Kind(files(labels, [""], column="class", more={"sample_submission.csv": csv_bytes(header, rows)}), labels, ("1.0",))

@@ -72,6 +72,7 @@ SKIPPED = {
     "a title on top, with marks": ("Survey of May,,\n" + PLAIN, ("Survey of May",)),
     "a title and a sum": ("Survey of May\n" + written("\t") + "Total rows: 4\n", ("Survey of May", "Total rows: 4")),
     "a line of units": (PLAIN.replace("001,", "(text),(class),(text)\n001,"), ("(text),(class),(text)",)),
+    "the header again, spelled otherwise": (PLAIN.replace("003,", "ID,Label,Note\n003,"), ("ID,Label,Note",)),
     "the header again": (PLAIN.replace("003,", "id,label,note\n003,"), ("id,label,note",)),
 }  # fmt: skip
 

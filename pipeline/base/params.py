@@ -58,7 +58,7 @@ class CompetitionParams:
     # height x width of an image that is a row of a table, such as `28x28`; `32x32x3`: the three colours of a pixel side
     # by side; `3x32x32`: one colour after the other
     pixels: str = "auto"
-    train_table: str = "auto"  # a file in the archive, or `none`: labels come from folders or file names
+    train_table: str = "auto"  # a file, or several with ` + ` between; `none`: labels come from folders or file names
     test_table: str = "auto"  # a file in the archive, or `none`: the rows of the sample submission are all
     sample: str = "auto"  # the sample submission: a file in the archive, or `none`
     id_column: str = "auto"  # column of the train table

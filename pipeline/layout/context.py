@@ -163,8 +163,8 @@ def only_match(
     whole = {column for column in {match.column for match in matches} if holds_file_names(table.column(column))}
     most = matches[0].num_found
     complete = [match for match in matches if match.num_found >= (NEARLY if match.column in whole else 1) * most]
-    named = {match.template.rpartition(".")[0] for match in complete if not match.template.endswith(".*")}
-    complete = [match for match in complete if not (match.template.endswith(".*") and match.template[:-2] in named)]
+    named = {(match.template.rpartition(".")[0], match.num_found) for match in complete if match.template[-2:] != ".*"}
+    complete = [match for match in complete if (match.template[:-2], match.num_found) not in named]
     if len(complete) == 1:
         return complete[0]
     found = {match: images_of(match.template, table, index) for match in complete}

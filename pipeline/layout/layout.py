@@ -40,7 +40,7 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding
 from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
@@ -50,7 +50,7 @@ from pipeline.tables.image_names import (
     undecoded_files,
     undecoded_line,
 )
-from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, plain, whole_number
+from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, plain, whole_number
 from pipeline.tables.table import AUTO, NONE, Table, all_named, id_table, parted, without_index
 from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
@@ -228,8 +228,23 @@ def _long(context: Context, sample: Sample) -> LongIds | None:
     apart = long_ids(sample.ids())
     if apart is None or context.overrides.submission == "long":
         return apart
-    whole = find_matches(id_table(sample.id_column, sample.ids()), context.index, role="test")
-    return None if whole and whole[0].num_found >= MIN_SHARE * len(sample.ids()) else apart
+    whole = find_matches(id_table(sample.id_column, sample.ids()), context.index, role=TEST)
+    if whole and whole[0].num_found >= MIN_SHARE * len(sample.ids()):
+        return None
+    return None if _are_of_images(context, sample) else apart
+
+
+def _are_of_images(context: Context, sample: Sample) -> bool:
+    """Whether a table has a row for each of these ids, and another image in each: `10018_L` is an image's id."""
+    ids = set(sample.ids())
+    for table in context.tables.values():
+        if table.name == sample.table.name or column_holding(table, ids) is None:
+            continue
+        asked = with_joint_ids(asked_table(sample.id_column, sample.ids(), table), context.index)
+        matches = find_matches(asked, context.index, role=TEST)
+        if matches and matches[0].num_found >= NEARLY * len(ids):
+            return True
+    return False
 
 
 def _follow_test_table(context: Context) -> None:

@@ -26,6 +26,7 @@ from pipeline.layout.context import Overrides
 from pipeline.layout.labels import WITHOUT_COLUMN, Labels, respelled
 from pipeline.layout.sample_submission import LongIds, Sample, classes_named
 from pipeline.scoring.metrics import metric_named
+from pipeline.tables.delimited import UNNAMED
 from pipeline.tables.table import AUTO, first_counted
 from pipeline.tables.words import NEGATIONS, length_in, words_of
 
@@ -214,7 +215,8 @@ def _scored(known: Known, notes: list[str]) -> Target:
 def _target(known: Known, positive: str) -> Target:
     labels, kind, found = known.labels, known.kind, ""
     if len(labels.classes) == 2 and not labels.several:
-        found = _positive(labels, known.values[0] if len(known.values) == 1 and known.long is None else "", positive)
+        told = len(known.values) == 1 and known.long is None and known.values[0] not in UNNAMED
+        found = _positive(labels, known.values[0] if told else "", positive)
     if known.form == "score" and not found:
         lines = [setting_line("positive", label) for label in labels.classes]
         if known.metric_takes("labels"):

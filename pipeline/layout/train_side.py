@@ -70,6 +70,7 @@ from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
+AND = " + "  # between tables that the user names together
 MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -148,7 +149,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if context.overrides.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
         return None
     if context.overrides.train_table != AUTO:
-        return named_table(context, tables, "train_table")
+        return _of_parts(context, tables) or named_table(context, tables, "train_table")
     usable = [table for table in tables.values() if _is_train_table(context, table)]
     if usable and _say_less_than_folders(context, usable):
         return None
@@ -163,8 +164,28 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         usable = [table for table in usable if re.search(LABEL_STEM, table.stem)] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
+        if len({table.header for table in usable}) == 1 and _speak_of_different_images(context, usable):
+            rows = sum(table.num_rows for table in usable)
+            choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _of_parts(context: Context, tables: Mapping[str, Table]) -> Table | None:
+    """The tables that the user names together, of one header, as one; None where one is named."""
+    parts = [tables[name] for name in context.overrides.train_table.split(AND) if name in tables]
+    name = AND.join(part.name for part in parts)
+    if len(parts) < 2 or name != context.overrides.train_table or len({part.header for part in parts}) > 1:
+        return None
+    cells = tuple(joined_texts(columns) for columns in zip(*(part.cells for part in parts), strict=True))
+    context.tables[name] = replace(parts[0], name=name, cells=cells)
+    return context.tables[name]
+
+
+def _speak_of_different_images(context: Context, tables: Sequence[Table]) -> bool:
+    matches = [(find_matches(table, context.index, role=TRAIN)[0], table) for table in tables]
+    found = [np.unique(images_of(match.template, table, context.index)) for match, table in matches]
+    return len(np.unique(np.concatenate(found))) == sum(map(len, found))
 
 
 def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:

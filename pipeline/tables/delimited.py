@@ -100,14 +100,18 @@ def _table(name: str, text: str, names: Sequence[str], is_image: Callable[[str],
 
 def _less_headers(rows: Iterable[list[str]], dialect: _Dialect, skipped: list[str]) -> Iterator[list[str]]:
     """Less rows that are the header again, and one below it that says what the columns hold; both go to `skipped`."""
-    unlike = [list(dialect.header), *(row for row in dialect.some[:1] if all(map(UNIT.fullmatch, row)))]
+    unlike = [_folded(dialect.header), *(_folded(row) for row in dialect.some[:1] if all(map(UNIT.fullmatch, row)))]
     if len(dialect.some) > 1 and UNIT.fullmatch(dialect.some[1][0]):
         unlike = unlike[:1]
     for row in rows:
-        if row in unlike:
+        if _folded(row) in unlike:
             skipped.append(dialect.mark.join(row))
         else:
             yield row
+
+
+def _folded(row: Sequence[str]) -> list[str]:
+    return [cell.strip().lower() for cell in row]
 
 
 def _less_notes(rows: Iterable[list[str]], width: int, mark: str, skipped: list[str]) -> Iterator[list[str]]:

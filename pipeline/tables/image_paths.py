@@ -407,10 +407,14 @@ def _templates(
 def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[str, list[str], str]]:
     """For each cell: (what of it stands in the paths, paths, how a template writes that).
 
-    The whole cell; failing that for all cells, the cell less its first folders, then less all folders and its image
-    suffix; failing that, where cells differ enough to be ids, the cell as a part of names, or its parts as folders.
+    The whole cell, or its stem where that alone leads to an image for each; failing that for all cells, the cell less
+    its first folders, then less all folders and its image suffix; failing that, where cells differ enough to be ids,
+    the cell as a part of names, or its parts as folders.
     """
     whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
+    stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
+    if 0 < _num_led(whole) < _num_led(stems) == len(cells):
+        return stems  # a.jpg is a.jpeg of some
     if any(paths for _, paths, _ in whole) or any(index.numbered(cell) for cell in cells):
         return whole
     if len({cell.rpartition("/")[0] for cell in cells}) > 1:  # a template for each folder would not do
@@ -420,7 +424,6 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         below = _hits_in_modes(cells[:NUM_SCANNED], modes, column, index)
         if below:
             return below
-    stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
     if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
         return stems
     texts = [(plain(unquote(cell)), f"{column}:decoded") for cell in cells if unquote(cell) != cell]
@@ -432,6 +435,10 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         parts = ["folders", *(["tail"] if alike else [])]
         return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
     return []
+
+
+def _num_led(hits: Sequence[tuple[str, list[str], str]]) -> int:
+    return sum(bool(paths) for _, paths, _ in hits)
 
 
 def _hits_in_modes(
