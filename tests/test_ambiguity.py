@@ -157,6 +157,33 @@ def test_train_tables_of_different_images_may_be_named_together(tmp_path, places
         layout_of(path, {"train_table": "train.csv + typo.csv"})
 
 
+def test_labels_somewhere_in_file_names_are_offered_as_patterns_that_work(tmp_path):
+    """Person, gender and race in the names of UTKFace; a class behind the number."""
+    files = {f"train/{10 + n}_{n % 2}_{animals(n)[0]}.png": IMAGE for n in range(18)}
+    files |= {name: PLAIN[name] for name in (*(f"test/{name}.png" for name in TEST), "sample_submission.csv")}
+    path = write_zip(tmp_path / "raw.zip", files)
+    with pytest.raises(ValueError, match="no labels found") as error:
+        layout_of(path, {})
+    lines = [line.strip().removeprefix("competition.") for line in str(error.value).splitlines() if "labels: " in line]
+    found = [layout_of(path, yaml.safe_load(line)) for line in lines]
+    assert [layout.target.classes for layout in found] == [("0", "1"), ("cat", "dog", "owl")]
+    assert list(found[1].train_labels) == [name.split("_")[2].removesuffix(".png") for name in found[1].train_members]
+
+
+def test_columns_that_count_from_elsewhere_are_asked_about_with_a_line_that_leads_on(tmp_path):
+    files = competition(train=(("label",), lambda n: (n % 3 + 1,)))
+    files["sample_submission.csv"] = csv_bytes(("id", "c0", "c1", "c2"), [(name, 0.3, 0.3, 0.4) for name in TEST])
+    path, settings = write_zip(tmp_path / "raw.zip", files), {}
+    for key in ("label", "spelling"):
+        with pytest.raises(ValueError) as error:
+            layout_of(path, settings)
+        line = next(line for line in str(error.value).splitlines() if line.startswith(f"    competition.{key}: "))
+        settings |= yaml.safe_load(line.strip().removeprefix("competition."))
+    layout = layout_of(path, settings)
+    assert layout.submission.classes == layout.target.classes == ("0", "1", "2")
+    assert list(layout.train_labels) == [str(n % 3) for n in range(len(TRAIN))]
+
+
 # -- faults
 
 

@@ -479,7 +479,7 @@ KINDS = {
     "a class that the sample alone has": Kind(files(WORDS, [(0.2, 0.3, 0.3, 0.2)], asked=(*WORDS, "yew")), WORDS, ("1.0", "0.0", "0.0", "0"), says="'yew', of which there is no training image"),
     "columns counted from elsewhere": Kind(
         files(("0", "1", "2", "3"), [(0.2, 0.2, 0.3, 0.3)], asked=("Class_1", "Class_2", "Class_3", "Class_4")), ("1", "0", "2", "3"), ("1.0", "0.0", "0.0", "0"),
-        asks=("allow: [class without column]",), stops="has columns for 3 of the classes in 'label' of train.csv, not for all; 'Class_4' of its columns is none of them",
+        asks=("allow: [class without column]", "label: label"), stops="has columns for 3 of the classes in 'label' of train.csv, not for all; 'Class_4' of its columns is none of them",
     ),
     "a table that says otherwise than the folders": Kind(
         files(WORDS, ["oak"], train="train/{label}/{}.png", rows=[(f"{label}/{name}.png", WORDS[(n + (n < 2)) % 3]) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=True))]),

@@ -56,6 +56,7 @@ from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
 from pipeline.tables.image_paths import (
     MISSING,
+    ImageIndex,
     Match,
     beside_images,
     column_of,
@@ -70,6 +71,10 @@ from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
+NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
+    r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
+)  # fmt: skip
+MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 AND = " + "  # between tables that the user names together
 MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
@@ -559,8 +564,9 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
         odd = f"; {', '.join(map(repr, strange[:3]))} of its columns is none of them: does it count from elsewhere?"
         return context.stop(
             f"the sample has columns for {len(names) - len(strange)} of the classes in {known[0][0]!r} of "
-            f"{table.name}, not for all{odd if strange else ''}; to go on, the others never written:",
-            [f"allow: [{WITHOUT_COLUMN}]"],
+            f"{table.name}, not for all{odd if strange else ''}; choose one:",
+            [setting_line("label", known[0][0], "each of them has a column, called otherwise")] * bool(strange)
+            + [f"allow: [{WITHOUT_COLUMN}]    # the others are never written"],
         )
     free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
     called = f" that the sample submission calls {', '.join(map(repr, names[:5]))}" if names else ""
@@ -666,5 +672,18 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
         f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
-        ["train_table: FILE", "label: COLUMN", "label: folder", "label: '^(?P<label>[a-z]+)_'"],
+        ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
     )
+
+
+def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
+    """Lines for patterns by which a part of every file's name is a label that comes again; else one as an example."""
+    lines = []
+    whole = file_name_table(index, "(?P<label>.*)", root)
+    for pattern in NAME_PARTS if whole is not None else ():
+        table = file_name_table(index, pattern, root)
+        if whole is not None and table is not None and table.num_rows == whole.num_rows:
+            labels = table.column(LABEL_COLUMN).distinct()
+            if 1 < len(labels) <= MAX_PART * table.num_rows:
+                lines.append(setting_line("label", pattern, f"{len(labels)} labels: {', '.join(labels[:3])}"))
+    return lines or ["label: '^(?P<label>[a-z]+)_'"]
