@@ -157,6 +157,33 @@ def test_train_tables_of_different_images_may_be_named_together(tmp_path, places
         layout_of(path, {"train_table": "train.csv + typo.csv"})
 
 
+@pytest.mark.parametrize("num_lost", [1, 5])
+@pytest.mark.parametrize("suffix", ["", ".png"])
+@pytest.mark.parametrize("other", ["train/masks/{}.jpg", "train/masks/{}.png", "train/thumbnails/{}.png"])
+def test_masks_do_not_stand_in_for_images_that_are_lost(tmp_path, num_lost, suffix, other):
+    files = competition(train=(("label",), animals), places=("train/images/{}.png", "test/images/{}.png"))
+    files |= {other.format(name): IMAGE for name in TRAIN}
+    for name in ("train.csv", "sample_submission.csv"):
+        files[name] = re.sub(rb"(?m)^(\d+),", rb"\1" + suffix.encode() + rb",", files[name])
+    for name in TRAIN[3 : 3 + num_lost]:
+        del files[f"train/images/{name}.png"]
+    problems = Problems()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        layout = read_layout(archive, problems)
+    assert problems.counts() == {"id without image in train/images/": num_lost}
+    assert {path.rpartition("/")[0] for path in layout.train_members if path} == {"train/images"}
+
+
+@pytest.mark.parametrize("num_lost", [0, 2])
+def test_a_second_folder_of_images_is_asked_about_though_the_first_has_lost_some(tmp_path, num_lost):
+    files = PLAIN | {f"small/{name}.png": IMAGE for name in TRAIN}
+    files = {name: image for name, image in files.items() if name not in [f"train/{n}.png" for n in TRAIN[:num_lost]]}
+    assert len(files) == len(PLAIN) + len(TRAIN) - num_lost
+    files = {name.replace("test/", "images/").replace("train/", "pictures/"): image for name, image in files.items()}
+    with pytest.raises(ValueError, match="2 places may hold the train images of train.csv; choose one:"):
+        layout_of(write_zip(tmp_path / "raw.zip", files), {})
+
+
 def test_labels_somewhere_in_file_names_are_offered_as_patterns_that_work(tmp_path):
     """Person, gender and race in the names of UTKFace; a class behind the number."""
     files = {f"train/{10 + n}_{n % 2}_{animals(n)[0]}.png": IMAGE for n in range(18)}

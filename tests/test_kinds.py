@@ -234,6 +234,7 @@ KINDS = {
         )
     },
     "N and Y": Kind(files(("N", "Y"), ["0.5"], column="infected", asked="infected"), ("Y", "N"), ("1.0",)),
+    "-1 and 1": Kind(files(("-1", "1"), ["0.5"], column="infected", asked="infected"), ("1", "-1"), ("1.0",)),
     "neg and pos": Kind(files(("neg", "pos"), ["0.5"], column="infected", asked="infected"), ("pos", "neg"), ("1.0",)),
     "columns of Y and N": Kind(files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", *TAGS), [(name, *("NY"[k in (n % 3, n % 2)] for k in range(3))) for n, name in enumerate(TRAIN)])}), TAGS, ("1.0", "0.0", "0.0")),
     # -- which class a score speaks of

@@ -162,7 +162,7 @@ def only_match(
     index = index or context.index
     whole = {column for column in {match.column for match in matches} if holds_file_names(table.column(column))}
     most = matches[0].num_found
-    complete = [match for match in matches if match.num_found >= (NEARLY if match.column in whole else 1) * most]
+    complete = [match for match in matches if match.num_found >= NEARLY * most]
     named = {(match.template.rpartition(".")[0], match.num_found) for match in complete if match.template[-2:] != ".*"}
     complete = [match for match in complete if (match.template[:-2], match.num_found) not in named]
     if len(complete) == 1:
@@ -180,8 +180,9 @@ def only_match(
     rivals = [best]
     for match in found:
         rank, best_rank = (preference(item.template, role)[0] for item in (match, best))
+        found_by = match.num_found, best.num_found
         if match.column == best.column:
-            as_good = match.num_found == best.num_found and rank == best_rank
+            as_good = min(found_by) >= NEARLY * max(found_by) and rank == best_rank
         else:
             as_good = place(match) == place(best) or (rank < best_rank and not place(best)[0])
         if as_good and all(lead_apart(found[other], found[match]) for other in rivals):

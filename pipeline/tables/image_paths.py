@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import repeat
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -302,9 +303,24 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
         for match in _tried_on(table, index, _nested(tried)):
             complete = match.num_found == table.num_rows and role_of_folders(folder_of(match.template)) == role
             more = match.num_found > most and _is_plain(match.template, table, index, role)
+            if most and _leads_beside(match.template, table, index):
+                continue
             if complete or more or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
-    return sorted(matches, key=lambda match: (-match.num_found, *preference(match.template, role)))
+    most = max((match.num_found for match in matches if not beside_images(match.template)), default=0)
+
+    def place(match: Match) -> tuple[bool, int, tuple[Any, ...]]:
+        is_beside = beside_images(match.template) and NEST_BELOW * match.num_found <= most  # of images that are lost
+        return is_beside, -match.num_found, preference(match.template, role)
+
+    return sorted(matches, key=place)
+
+
+def _leads_beside(template: str, table: Table, index: ImageIndex) -> bool:
+    """Whether some row means an image in a folder of masks and the like."""
+    found = images_of(template, table, index)
+    folders = {index.paths[number].rpartition("/")[0] for number in np.unique(found[found >= 0]).tolist()}
+    return any(beside_images(f"{folder}/") for folder in folders)
 
 
 def _is_plain(template: str, table: Table, index: ImageIndex, role: str) -> bool:
