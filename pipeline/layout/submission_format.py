@@ -33,7 +33,8 @@ from pipeline.tables.words import NEGATIONS, length_in, words_of
 # (negative, positive), lower case
 KNOWN_PAIRS = (
     ("0", "1"), ("false", "true"), ("no", "yes"), ("n", "y"), ("f", "t"), ("negative", "positive"),
-    ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"), ("neg", "pos"), ("-", "+"), ("-1", "1"),
+    ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"),
+    ("neg", "pos"), ("-", "+"), ("-1", "1"),
 )  # fmt: skip
 # words of a column's name that do not say which class it speaks of
 EMPTY_WORDS = (
