@@ -173,6 +173,7 @@ def parsed_once(parse):
 def project(tmp_path_factory):
     import dvc.stage.run as run
     import dvc.utils.serialize._yaml as _yaml
+    import dvc.utils.strictyaml as strictyaml
     from dvc.env import DVC_SITE_CACHE_DIR
 
     patch = pytest.MonkeyPatch()
@@ -189,7 +190,9 @@ def project(tmp_path_factory):
         return call(stage, *args, **kwargs)
 
     patch.setattr(run, "cmd_run", noted)
-    patch.setattr(_yaml, "parse_yaml", parsed_once(_yaml.parse_yaml))
+    once = parsed_once(_yaml.parse_yaml)
+    for place in (_yaml, strictyaml):  # params.yaml is read through the one, dvc.yaml and dvc.lock through the other
+        patch.setattr(place, "parse_yaml", once)
     project.set()
     assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit", "report"} <= project.repro()
     project.first, project.first_keys = project.files(), project.keys()
