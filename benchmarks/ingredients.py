@@ -5,8 +5,9 @@
 The params file is the recipe that all rows start from; a row changes keys of it. Every row is trained once a seed on
 the same folds, and scored on all that they hold out together. `pflop` is what training takes, 3 forward passes'
 multiplications and additions an image, so that rows can be had at equal compute whatever the machine; `seconds` are
-this process's on all cores. A gain is the mean over seeds of the difference to the first row with the same seed, with
-its standard error. Results are added to `--log` as they come; rows and seeds that it has are not trained again.
+this process's on all cores, a GPU waited for included. A gain is the mean over seeds of the difference to the first row
+with the same seed, with its standard error. Results are added to `--log` as they come; rows and seeds that it has are
+not trained again.
 """
 
 import argparse
@@ -28,11 +29,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.base.params import AugmentParams, ModelParams, TrainParams, load_section, parse_section
+from pipeline.base.params import AugmentParams, ComputeParams, ModelParams, TrainParams, load_section, parse_section
 from pipeline.base.yamls import read_yaml
 from pipeline.competition.schema import Target, read_folds, read_target, read_train_labels, target_array
 from pipeline.competition.store import read_store
-from pipeline.loop.batches import channel_statistics
+from pipeline.loop.batches import channel_statistics, store_tensor
 from pipeline.loop.device import device_named
 from pipeline.loop.epoch_meter import Outcome
 from pipeline.loop.objective import num_outputs
@@ -44,7 +45,9 @@ from pipeline.submission.answers import Answers, decided_answers
 from pipeline.training.fold import EpochRecord, FoldData, train_networks
 from pipeline.training.progressive import epoch_side
 
-SECTIONS: dict[str, Any] = {"model": ModelParams, "augment": AugmentParams, "train": TrainParams}
+SECTIONS: dict[str, Any] = {
+    "model": ModelParams, "augment": AugmentParams, "train": TrainParams, "compute": ComputeParams,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -190,9 +193,13 @@ def _trained(
     sides = [epoch_side(epoch, train.epochs, start=train.start_side, full=side) for epoch in range(1, train.epochs + 1)]
     flop = {side: forward_flop(network(), side) for side in set(sides)}
     pflop = 3e-15 * sum(flop[side] for side in sides) * len(fold.train_rows) * train.seeds
-    compute = compute_for(recipe["model"].name, side, device=device_named("auto"), precision="auto", compiled=False)
+    asked = recipe["compute"]
+    compute = compute_for(
+        recipe["model"].name, side, device=device_named(asked.device), precision=asked.precision, compiled=asked.compile
+    )
+    here = dataclasses.replace(fold, store=store_tensor(store, compute.device))
     started = time.process_time()
-    found = train_networks(create, fold, train=train, augment=recipe["augment"], compute=compute, report=report)
+    found = train_networks(create, here, train=train, augment=recipe["augment"], compute=compute, report=report)
     seconds, last = time.process_time() - started, found.history[-1]
     assert found.held_out.probs is not None
     return {
