@@ -35,8 +35,9 @@ def until(true):
 class Competition(Project):
     """Two folds of so many epochs, on this machine: `dvc repro` has made their stages."""
 
-    def __init__(self, root, *, epochs):
+    def __init__(self, root, *, epochs, **compute):
         super().__init__(root, num_folds=2)
+        self.params["compute"] |= compute
         self.params["train"] |= {"epochs": epochs, "valid_every": epochs}
         self.save()
         path = root / "pipeline/training/resume.py"
