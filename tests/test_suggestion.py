@@ -7,6 +7,9 @@ from conftest import ROOT
 from pipeline.base.params import AugmentParams, ImagesParams, ModelParams, TrainParams, parse_section
 from pipeline.commands.probe import images_per_second
 from pipeline.commands.suggestion import (
+    ENOUGH_EPOCHS,
+    LONG_DECAY,
+    LONG_DECAY_SEVERAL,
     MIN_EPOCHS,
     SIDES,
     TUNED_STEPS,
@@ -151,6 +154,17 @@ def test_a_square_is_blanked_only_in_trainings_longer_than_those_where_it_cost_a
             found[recipe["train"]["epochs"]] = recipe["augment"]["cutout"]
     assert min(found) <= UNCUT_EPOCHS < max(found)
     assert found == {epochs: 8 if epochs > UNCUT_EPOCHS else 0 for epochs in found}
+
+
+@pytest.mark.parametrize(("several", "decay"), [(False, LONG_DECAY), (True, LONG_DECAY_SEVERAL)])
+def test_weights_decay_more_in_trainings_longer_than_those_where_it_gained_nothing(several, decay):
+    found = {}
+    for num_train in (3_000, 50_000):
+        for budget in BUDGETS:
+            recipe, _ = suggested(num_train=num_train, side=32, several=several, budget_s=budget_seconds(budget))
+            found[recipe["train"]["epochs"]] = recipe["train"]["weight_decay"]
+    assert min(found) <= ENOUGH_EPOCHS < max(found)
+    assert found == {epochs: decay if epochs > ENOUGH_EPOCHS else 0.02 for epochs in found}
 
 
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
