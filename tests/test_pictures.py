@@ -97,7 +97,7 @@ def test_a_plugin_that_is_installed_is_used(tmp_path, monkeypatch, no_plugins):
 
 
 UNDECODED = {
-    "train.npz": (b"PK", "1 numpy"), "x_train.npy": (b"\x93NUMPY", "1 numpy"), "data_batch_1": (b"\x80\x02}q\x01", "1 pickle"),
+    "data_batch_1": (b"\x80\x02}q\x01", "1 pickle"),
     "train-images-idx3-ubyte": (b"\0\0\x08\x03" + bytes(90), "1 IDX"), "a.tfrec": (b"\x18", "1 TFRecord"),
     "train.h5": (b"\x89HDF\r\n\x1a\n", "1 HDF5"), "a/1.DCM": (b"", "1 DICOM"), "a/IM0001": (bytes(128) + b"DICM", "1 DICOM"),
     "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"),
@@ -111,6 +111,13 @@ def test_without_images_the_formats_that_are_not_decoded_are_named(name, tmp_pat
     files = {name: content, "notes.txt": b"x", "sample_submission.csv": b"id,label\n1,0\n2,0\n"}
     with pytest.raises(ValueError, match=rf"no image among 3 files; {said}[^\n]* \(such as {name}\)[^\n]*PNG[^\n]*$"):
         layout_of(tmp_path, files)
+
+
+@pytest.mark.parametrize(("name", "content"), [("train.npz", b"PK"), ("x_train.npy", b"\x93NUMPY")])
+def test_arrays_that_are_broken_are_named_and_nobody_is_told_to_unpickle_them(name, content, tmp_path):
+    with pytest.raises(ValueError, match=rf"{name} is not readable as numpy's arrays") as caught:
+        layout_of(tmp_path, {name: content, "sample_submission.csv": b"id,label\n1,0\n2,0\n"})
+    assert "allow_pickle" not in str(caught.value)
 
 
 def test_without_images_other_suffixes_are_counted_and_addresses_named(tmp_path):

@@ -34,7 +34,9 @@ def read_arrays(name: str, content: bytes) -> dict[Named, np.ndarray]:
             return {(name, PurePosixPath(name).stem): loaded}
         return {(name, key): loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"is not readable as numpy's arrays of numbers and texts: {error}") from error
+        # what is none is taken for a pickle by numpy, whose advice would run the code in it
+        reason = "it is none, or holds Python's objects" if "pickle" in str(error) else error
+        raise ValueError(f"is not readable as numpy's arrays of numbers and texts: {reason}") from error
 
 
 def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
