@@ -163,8 +163,8 @@ def test_weights_decay_more_in_trainings_longer_than_those_where_it_gained_nothi
         for budget in BUDGETS:
             recipe, _ = suggested(num_train=num_train, side=32, several=several, budget_s=budget_seconds(budget))
             found[recipe["train"]["epochs"]] = recipe["train"]["weight_decay"]
-    assert min(found) <= ENOUGH_EPOCHS < max(found)
-    assert found == {epochs: decay if epochs > ENOUGH_EPOCHS else 0.02 for epochs in found}
+    assert min(found) < ENOUGH_EPOCHS <= max(found)
+    assert found == {epochs: decay if epochs >= ENOUGH_EPOCHS else 0.02 for epochs in found}
 
 
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
