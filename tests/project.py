@@ -19,6 +19,19 @@ NAMES = {
 NOT_KEPT = (".git", ".dvc", "__pycache__")
 
 
+def processes_below(folder, variable=""):
+    """Of the processes that work in `folder` or below it, and have the `variable` NAME=VALUE, if any is named."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_there = (process / "cwd").readlink().is_relative_to(folder) and (process / "cmdline").read_bytes()
+            if is_there and (not variable or variable.encode() in (process / "environ").read_bytes().split(b"\0")):
+                found.append(int(process.name))
+        except OSError:  # it has ended, or is another user's
+            continue
+    return found
+
+
 class Project:
     """A git clone's worth of the project, with a small competition and a quick recipe.
 

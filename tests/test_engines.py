@@ -7,11 +7,11 @@ import os
 import re
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from elsewhere import Competition, Run, folds, until
 from machines import Lan, needed
+from project import processes_below
 
 from pipeline.training import launch
 
@@ -39,24 +39,12 @@ def test_what_had_ended_elsewhere_is_recorded_at_ctrl_c_and_the_rest_goes_on_her
     project.check()
 
 
-def rank_below(folder, rank):
-    """The process that is this rank of a fold at work in a node's folder."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            named = f"{launch.RANK}={rank}".encode() in (process / "environ").read_bytes().split(b"\0")
-            if named and (process / "cwd").readlink().is_relative_to(folder):
-                return int(process.name)
-        except OSError:  # it has ended, or is another user's
-            continue
-    raise AssertionError(f"nobody is rank {rank} in {folder}")
-
-
 def test_ranks_on_a_node_leave_the_bytes_of_ranks_here_though_one_is_killed(tmp_path_factory, tmp_path):
     project = Competition(tmp_path_factory.mktemp("ranks") / "project", epochs=40, ranks=2)
     project.forget("train@0")
     run = Run(project, folds("--threads", "2", "--engine", "folder", "--address", str(tmp_path / "node")))
     run.wait_for(BEGUN, "0")
-    os.kill(rank_below(tmp_path / "node", 1), signal.SIGKILL)
+    os.kill(processes_below(tmp_path / "node", f"{launch.RANK}=1")[0], signal.SIGKILL)
     run.end()
     assert "rank 1 of 2 was ended by signal 9; all 2 start again from the last saved state" in project.log("0")
     assert "resumed at step" in project.log("0")

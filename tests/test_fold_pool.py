@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from project import Project
+from project import Project, processes_below
 
 from pipeline.commands.fold_pool import at_once
 from pipeline.commands.folds import folds_in, num_on_accelerators
@@ -75,20 +75,9 @@ def parts_of(project):
     return list((project.root / "data").rglob("*.part"))
 
 
-def processes_in(project):
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if place.joinpath("cwd").readlink() == project.root and place.joinpath("cmdline").read_bytes():
-                found.append(place.name)
-        except OSError:
-            continue
-    return found
-
-
 def wait_until_alone(project):
     deadline = time.monotonic() + 20
-    while processes_in(project):
+    while processes_below(project.root):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

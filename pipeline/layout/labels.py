@@ -12,7 +12,7 @@ from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import folded, is_number, rules_for
 from pipeline.layout.context import Context
 from pipeline.layout.sample_submission import classes_named
-from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NONE, Table
+from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NO, NONE, YES, Table
 from pipeline.tables.words import length_in, words_of
 
 EMPTY_LABELS = ("", "nan")
@@ -33,7 +33,7 @@ NUMBER_NAMES = {
     "age", "count", "counts", "yield", "price", "weight", "years", "months", "height", "mass", "temperature",
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
-ONE = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1, "no": 0, "yes": 1, "n": 0, "y": 1, "f": 0, "t": 1}
+ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
 UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
 WITHOUT_LABEL = "image without label"
 WITHOUT_COLUMN = "class without column"

@@ -264,9 +264,10 @@ def _part_columns(context: Context, table: Table) -> set[str]:
 
 def _pivoted(context: Context, table: Table) -> Table:
     """A train table with a row for each image and class, as one row an image with a 0/1 column for each class."""
-    for column in table.header if context.long is not None and len(table.header) > 1 else ():
+    asked = set(context.long.suffixes) if context.long is not None else set()
+    for column in table.header if asked and len(table.header) > 1 else ():
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
-        if context.long is not None and apart is not None and set(apart.suffixes) == set(context.long.suffixes):
+        if apart is not None and set(apart.suffixes) == asked:
             whole = find_matches(id_table(column, table.column(column)), context.index, role=TRAIN)
             if not whole or whole[0].num_found < MIN_SHARE * table.num_rows:  # else P01_0 is an image of its own
                 return _wide(context, table, column, apart)

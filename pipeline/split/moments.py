@@ -60,14 +60,8 @@ def _only_way(cells: Sequence[str], column: str) -> list[Any]:
             ways[NUMBER] = list(cells), numbers
         at = next(n for n in range(len(cells)) if ways[first][0][n] != ways[rivals[0]][0][n])
         lines = [f"    split.date_order: {order}    # {cells[at]!r} is {ways[order][0][at]}" for order in ways]
-        raise ValueError(
-            "\n".join(
-                [
-                    f"split.time is {column!r}: the order of day, month and year in its dates cannot be told; say it:",
-                    *lines,
-                ]
-            )
-        )
+        asked = f"split.time is {column!r}: the order of day, month and year in its dates cannot be told; say it:"
+        raise ValueError("\n".join([asked, *lines]))
     return ways[first][1]
 
 

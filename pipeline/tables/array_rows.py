@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN
-from pipeline.tables.pixel_rows import PixelRows
+from pipeline.tables.pixel_rows import PixelRows, compact
 from pipeline.tables.table import Table
 from pipeline.tables.words import words_of
 
@@ -65,9 +65,8 @@ def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
         rest = _rest(key)
         where = f"{key[0]}/{'_'.join(rest)}" if rest and key[0].lower().endswith(".npz") else key[0]
         table = Table(where, tuple(columns), tuple(columns.values()))
-        whole = array.astype(np.uint8)
-        values = whole if np.array_equal(whole, array) else array.astype(np.float32)
-        rows.append(PixelRows(where, table, (), values.reshape(len(array), -1), sides=array.shape[1:]))
+        values = compact(array).reshape(len(array), -1)
+        rows.append(PixelRows(where, table, (), values, sides=array.shape[1:]))
     return rows
 
 
@@ -96,13 +95,10 @@ def _columns(name: str, array: np.ndarray) -> dict[str, Texts]:
     """Text columns of a (N,) or (N, C) array; none of more dimensions."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 1:
-        return {name: Texts(map(_cell, array.tolist()))}
-    return (
-        {f"{name}_{at}": Texts(map(_cell, array[:, at].tolist())) for at in range(array.shape[1])}
-        if array.ndim == 2
-        else {}
-    )
+    if array.ndim > 2:
+        return {}
+    columns = {name: array} if array.ndim == 1 else {f"{name}_{at}": column for at, column in enumerate(array.T)}
+    return {called: Texts(map(_cell, column.tolist())) for called, column in columns.items()}
 
 
 def _cell(value: object) -> str:

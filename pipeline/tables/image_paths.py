@@ -428,10 +428,13 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
     the cell as a part of names, or its parts as folders.
     """
     whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
+    num_led = _num_led(whole)
+    if num_led == len(cells):
+        return whole
     stems = [(stem_of(cell), index.exact(stem_of(cell)), f"{column}:stem") for cell in cells if stem_of(cell) != cell]
-    if 0 < _num_led(whole) < _num_led(stems) == len(cells):
+    if 0 < num_led < _num_led(stems) == len(cells):
         return stems  # a.jpg is a.jpeg of some
-    if any(paths for _, paths, _ in whole) or any(index.numbered(cell) for cell in cells):
+    if num_led or any(index.numbered(cell) for cell in cells):
         return whole
     if len({cell.rpartition("/")[0] for cell in cells}) > 1:  # a template for each folder would not do
         if sum(index.tail(cell) != MISSING for cell in cells if "/" in cell) * 2 > len(cells):
@@ -440,7 +443,7 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         below = _hits_in_modes(cells[:NUM_SCANNED], modes, column, index)
         if below:
             return below
-    if len(stems) == len(cells) and any(paths for _, paths, _ in stems):
+    if len(stems) == len(cells) and _num_led(stems):
         return stems
     texts = [(plain(unquote(cell)), f"{column}:decoded") for cell in cells if unquote(cell) != cell]
     if texts and any(index.exact(text) for text, _ in texts):

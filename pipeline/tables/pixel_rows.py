@@ -105,10 +105,14 @@ def _values(
                     f"has {len(numbers)} numbers in row {len(cells) + 1}, other rows have more or fewer pixels"
                 )
             cells.append([row[at].strip() for at in others])
-        values = np.stack(found)
-        whole = values.astype(np.uint8)
-        pieces.append(whole if np.array_equal(whole, values) else values.astype(np.float32))
+        pieces.append(compact(np.stack(found)))
     return np.concatenate(pieces)
+
+
+def compact(values: np.ndarray) -> np.ndarray:
+    """As uint8, or as float32 where a value is no whole number from 0 to 255."""
+    whole = values.astype(np.uint8)
+    return whole if np.array_equal(whole, values) else values.astype(np.float32)
 
 
 def _numbers(text: str) -> np.ndarray:

@@ -189,14 +189,16 @@ def _read(
 
 def _refuse_other_answers(name: str, text: str) -> None:
     """Raise ValueError for a list that is called a submission and has answers alone, or ids that lead to no image."""
+    if _kind_of(name) != SAMPLE:
+        return
     lines = text.split("\n")
     words = [line.split() for line in lines if line.strip()]
-    if _kind_of(name) == SAMPLE and {len(row) for row in words} == {2} and len({row[0] for row in words}) == len(words):
+    if {len(row) for row in words} == {2} and len({row[0] for row in words}) == len(words):
         raise ValueError(
             f"has two words a line, first {lines[0].strip()[:80]!r}, and the first leads to no image; make it a CSV of "
             "ids and answers"
         )
-    if _kind_of(name) == SAMPLE and len(lines) > 2 and not any(" " in line.strip() for line in lines):
+    if len(lines) > 2 and not any(" " in line.strip() for line in lines):
         raise ValueError(
             f"has an answer a line and no ids, first {lines[0].strip()[:80]!r}: which image a line speaks of cannot be "
             "known here, nor such a file written; make it a CSV of ids and answers"
