@@ -253,6 +253,13 @@ def test_arrays_of_images_are_read_with_their_labels(name, tmp_path):
     check(read(tmp_path, files), images)
 
 
+def test_shares_beside_whole_values_are_refused(tmp_path):
+    """Of one range, or the test images would be black to a network that learnt from bright ones."""
+    files = of_files(GREY) | {"X_test.npy": saved(GREY[NUM_TRAIN:] / 255)}
+    with pytest.raises(ValueError, match="pixels of X_test.npy go from 0 to 1, those of others to 2"):
+        read(tmp_path, files)
+
+
 def test_one_file_of_training_validation_and_test_arrays_is_read_as_medmnist_has_it(tmp_path):
     cut = {"train": slice(0, 28), "val": slice(28, NUM_TRAIN), "test": slice(NUM_TRAIN, None)}
     arrays = {f"{part}_images": COLOUR[rows] for part, rows in cut.items()}

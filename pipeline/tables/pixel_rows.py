@@ -159,6 +159,9 @@ def add_images(
     """
     top = max(float(rows.values.max()) for rows in found)
     low = min(float(rows.values.min()) for rows in found)
+    shares = [rows.name for rows in found if rows.values.dtype != np.uint8 and rows.values.max() <= 1 < top]
+    if shares:
+        raise ValueError(f"pixels of {shares[0]} go from 0 to 1, those of others to {top:g}; write all in one range")
     factor = _factor(low, top, is_whole=all(rows.values.dtype == np.uint8 for rows in found))
     added: dict[str, Table] = {}
     notes = []
