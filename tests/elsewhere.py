@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from tests.conftest import save_weights
 from tests.faults.commands import forget, handed_over
 from tests.machines import PATIENCE_S
 from tests.project import NAMES, Project
@@ -35,9 +36,13 @@ def until(true):
 class Competition(Project):
     """Two folds of so many epochs, on this machine: `dvc repro` has made their stages."""
 
-    def __init__(self, root, *, epochs, **compute):
+    def __init__(self, root, *, epochs, model=None, **compute):
         super().__init__(root, num_folds=2)
         self.params["compute"] |= compute
+        self.params["model"] |= model or {}
+        if model:
+            save_weights(root / model["weights"], model["name"])
+            self.params["images"]["side"] = 32
         self.params["train"] |= {"epochs": epochs, "valid_every": epochs}
         self.save()
         path = root / "pipeline/training/resume.py"

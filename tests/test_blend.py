@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import Workplace
+from conftest import Workplace, save_weights
 from project import Project
 
 from pipeline import __main__ as command
@@ -536,7 +536,7 @@ def wider(request, finished, tmp_path, monkeypatch):
     other.params["model"] |= getattr(request, "param", WIDE)
     other.params["train"] |= {"tta": "mirror", "epochs": 2}
     monkeypatch.chdir(other.root)
-    save_weights(other.root / "given")
+    save_weights(other.root / "given", FROZEN["name"])
     for stage in ("decode_train", "decode_test", "audit", "weights", "embed_train", "embed_test"):
         other.run(stage)
     for fold in "01":
@@ -545,18 +545,6 @@ def wider(request, finished, tmp_path, monkeypatch):
     monkeypatch.setattr(blend_command, "_dvc", lambda *words: None)
     monkeypatch.chdir(roots["here"])
     return places["here"], other
-
-
-def save_weights(folder):
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(3)
-    folder.mkdir()
-    save_file(timm.create_model(FROZEN["name"]).state_dict(), folder / "model.safetensors")
-    constants = {"mean": [0.5] * 3, "std": [0.25] * 3}
-    (folder / "config.json").write_text(json.dumps({"architecture": FROZEN["name"], "pretrained_cfg": constants}))
 
 
 @pytest.mark.parametrize(("wider", "how"), [(WIDE, "rank"), (WIDE, "weights"), (FROZEN, "mean")], indirect=["wider"])

@@ -9,17 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import timm
-import torch
-from conftest import ROOT
+from conftest import ROOT, save_weights
 from project import Project
-from safetensors.torch import save_file
 
 pytestmark = pytest.mark.slow
 
 NAME = "test_resnet"
 AFTER = ["teach@0", "teach@1", "train@0", "train@1", "infer@0", "infer@1"]
-CONFIG = {"architecture": NAME, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
 
 
 def begun(root, **model):
@@ -27,10 +23,7 @@ def begun(root, **model):
     project.params["model"] |= {"name": NAME, "weights": "given"} | model
     project.params["images"]["side"] = 32
     project.save()
-    (root / "given").mkdir()
-    torch.manual_seed(3)
-    save_file(timm.create_model(NAME).state_dict(), root / "given/model.safetensors")
-    (root / "given/config.json").write_text(json.dumps(CONFIG))
+    save_weights(root / "given", NAME)
     project.ran()
     return project
 

@@ -9,10 +9,11 @@ import signal
 import time
 
 import pytest
-from elsewhere import Competition, Run, folds, until
+from elsewhere import STAGES, Competition, Run, folds, until
 from machines import Lan, needed
-from project import processes_below
+from project import NAMES, processes_below
 
+from pipeline.engines.node import CACHE
 from pipeline.training import launch
 
 BEGUN = "epoch 3:"
@@ -39,16 +40,39 @@ def test_what_had_ended_elsewhere_is_recorded_at_ctrl_c_and_the_rest_goes_on_her
     project.check()
 
 
-def test_ranks_on_a_node_leave_the_bytes_of_ranks_here_though_one_is_killed(tmp_path_factory, tmp_path):
-    project = Competition(tmp_path_factory.mktemp("ranks") / "project", epochs=40, ranks=2)
-    project.forget("train@0")
-    run = Run(project, folds("--threads", "2", "--engine", "folder", "--address", str(tmp_path / "node")))
+@pytest.fixture(scope="module")
+def in_ranks(tmp_path_factory):
+    return Competition(tmp_path_factory.mktemp("ranks") / "project", epochs=40, ranks=2)
+
+
+@pytest.mark.parametrize("engine", ["folder", "ray", "slurm --slurm-options cluster=local"])
+def test_ranks_on_a_node_leave_the_bytes_of_ranks_here_though_one_is_killed(in_ranks, tmp_path, engine):
+    in_ranks.forget("train@0")
+    address = [] if engine == "ray" else ["--address", str(tmp_path)]
+    command = folds("--threads", "2", "--engine", *engine.split(), *address)
+    run = Run(in_ranks, command, os.environ | NAMES | {CACHE: str(tmp_path)})
     run.wait_for(BEGUN, "0")
-    os.kill(processes_below(tmp_path / "node", f"{launch.RANK}=1")[0], signal.SIGKILL)
+    os.kill(processes_below(tmp_path, f"{launch.RANK}=1")[0], signal.SIGKILL)
     run.end()
-    assert "rank 1 of 2 was ended by signal 9; all 2 start again from the last saved state" in project.log("0")
-    assert "resumed at step" in project.log("0")
+    assert "rank 1 of 2 was ended by signal 9; all 2 start again from the last saved state" in in_ranks.log("0")
+    assert "resumed at step" in in_ranks.log("0")
+    in_ranks.check()
+
+
+def test_features_are_computed_on_nodes_and_folds_follow(tmp_path_factory, tmp_path):
+    model = {"name": "test_resnet", "weights": "given", "frozen": True}
+    project = Competition(tmp_path_factory.mktemp("features") / "project", epochs=1, model=model)
+    project.forget("embed_train", "embed_test", "train@0", "infer@1")
+    nodes = f"{tmp_path / 'a'},{tmp_path / 'b'}"
+    said = Run(project, folds("--engine", "folder", "--address", nodes)).end()
+    assert {project.node("embed_train"), project.node("embed_test")} == set(nodes.split(","))
+    assert project.ran("embed_train", "embed_test", *STAGES) == []
+    assert re.search(r"embed_train +\d", said) and not (project.root / "data/logs/upstream.log").exists()
     project.check()
+    (project.root / "pipeline/stages/embed_test.py").write_text("raise SystemExit(3)")
+    said = Run(project, folds("--engine", "folder", "--address", nodes)).end(1)
+    assert re.search("^embed_test ended with exit code 3$.*1 stages were not recorded: embed_test;", said, re.M | re.S)
+    assert "infer@" not in said, "no fold is begun without them"
 
 
 def test_lost_machines_change_no_byte_and_a_lost_head_leaves_states_to_go_on_from(project, tmp_path):

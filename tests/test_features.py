@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import Workplace, csv_bytes, shipped
+from conftest import Workplace, csv_bytes, save_weights, shipped
 from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 
@@ -25,16 +25,11 @@ from pipeline.training.linear_head import fit_head
 
 NAME = "test_resnet"
 CPU = Compute(device=torch.device("cpu"), dtype=None, compiled=False)
-CONFIG = {"architecture": NAME, "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    torch.manual_seed(3)
-    path = tmp_path_factory.mktemp("weights")
-    save_file(timm.create_model(NAME).state_dict(), path / "model.safetensors")
-    (path / "config.json").write_text(json.dumps(CONFIG))
-    return path
+    return save_weights(tmp_path_factory.mktemp("weights") / "given", NAME)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import signal
+import threading
 import time
 import types
 
@@ -80,6 +81,25 @@ def test_a_node_that_is_lost_leaves_the_newest_state_and_no_output(home, tmp_pat
         Carried(home, tmp_path / "cache", str(tmp_path / "never"), answer=answer).run()
     assert states(home) == ["0-f-1-000000005-b.pt", "1-f-1-000000003-a.pt"]
     assert not (home / "data/out").exists()
+
+
+def test_a_node_that_still_hashes_what_it_wrote_answers_all_the_same(home, tmp_path, monkeypatch):
+    asked, outputs = threading.Event(), Node.outputs
+
+    def slow(self, scratch):
+        assert asked.wait(60)
+        return outputs(self, scratch)
+
+    def answer(name, call):
+        found = call()
+        if name == "poll" and carried.node.code() == 0 and found["code"] is None:
+            asked.set()
+        return found
+
+    monkeypatch.setattr(Node, "outputs", slow)
+    carried = Carried(home, tmp_path / "cache", answer=answer)
+    assert carried.run() == 0
+    assert (home / "data/out").read_bytes() == b"out"
 
 
 def test_outputs_that_came_home_with_other_bytes_are_not_put_in_place(home, tmp_path):

@@ -23,7 +23,16 @@ from pipeline.commands import places
 from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_folds
-from pipeline.commands.folds import PRELOAD, Part, Wanted, report, run_stale, start_server, told_as_users_errors
+from pipeline.commands.folds import (
+    PRELOAD,
+    Part,
+    Wanted,
+    report,
+    run_parts,
+    start_server,
+    told_as_users_errors,
+    upstream_here,
+)
 from pipeline.commands.repro import DVC, reproduce
 from pipeline.commands.stage_lines import error_of
 from pipeline.engines.leases import Leases
@@ -75,7 +84,7 @@ def run_experiments(
             console.say("no experiment is queued; `dvc exp run --queue -S train.seed=7` queues one")
             return
         for experiment in found:
-            _bring_up(experiment, logs, device)
+            _bring_up(experiment, logs, device, where)
         wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
         pooled = [experiment for experiment in found if experiment.is_whole and not experiment.failure]
         failures = _run_folds(pooled, wanted, logs, preload)
@@ -162,8 +171,8 @@ def _link_own(folder: Path) -> None:
             (folder / path).symlink_to(path.resolve())
 
 
-def _bring_up(experiment: Experiment, logs: Path, device: str) -> None:
-    """Run what its folds depend on, where that is stale."""
+def _bring_up(experiment: Experiment, logs: Path, device: str, where: Where) -> None:
+    """Run what its folds depend on and runs here, where that is stale."""
     from dvc.repo import Repo, lock_repo
 
     log = logs / experiment.name / "upstream.log"
@@ -176,7 +185,7 @@ def _bring_up(experiment: Experiment, logs: Path, device: str) -> None:
         with Repo(str(experiment.folder)) as repo, lock_repo(repo):
             clear_torn_files(repo)
             stages = Record(repo).stages
-            upstream = [stage for stage in stages if stage not in of_folds(stages)]
+            upstream = upstream_here(stages, where, params)
             stale = any(stage.changed() for stage in upstream)
         if stale:
             console.say(f"{experiment.name}: stages that its folds depend on")
@@ -203,7 +212,7 @@ def _run_folds(experiments: Sequence[Experiment], wanted: Wanted, logs: Path, pr
         modules = sorted({command_of(stage)[0] for part in parts for stage in of_folds(part.record.stages)})
         context = start_server([*PRELOAD, *preload, *modules]) if parts and wanted.where.is_local else None
         with set_loggers_level(logging.CRITICAL):
-            return run_stale(parts, context, wanted, logs)
+            return run_parts(parts, context, wanted, logs)
 
 
 def _finish(repo: Any, experiment: Experiment, logs: Path) -> None:

@@ -36,6 +36,13 @@ class Where:
         """Whether folds run on this machine."""
         return self.engine == LOCAL
 
+    @property
+    def embeds(self) -> bool:
+        """Whether features are computed there too. They are done before folds begin, and the cluster is left between:
+        of one that begins here, machines that had joined it would be gone.
+        """
+        return not self.is_local and (self.engine != "ray" or bool(self.address))
+
     def connect(self, *, threads: int, ranks: int, logs: Path, say: Callable[[str], None]) -> RemoteEngine:
         """The engine elsewhere, for folds of so many threads, all ranks together. Raises ValueError.
 

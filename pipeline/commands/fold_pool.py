@@ -210,8 +210,10 @@ class Screen:
     growing: later ones take longer; deadline: of the budget, by time.monotonic.
     """
 
-    def __init__(self, epochs: Mapping[str, int], *, growing: bool = False, deadline: float | None = None) -> None:
-        self._bar = tqdm(total=len(epochs), desc="folds", disable=None, leave=False)
+    def __init__(
+        self, epochs: Mapping[str, int], *, growing: bool = False, deadline: float | None = None, title: str = "folds"
+    ) -> None:
+        self._title, self._bar = title, tqdm(total=len(epochs), desc=title, disable=None, leave=False)
         self.left, self._growing, self._deadline, self._num_done = TimeLeft(epochs), growing, deadline, 0
         self._next_line = time.monotonic() + SAY_EVERY_S
         self._lines: dict[int, tqdm] = {}  # by slot
@@ -250,7 +252,7 @@ class Screen:
             self._bar.set_postfix_str(said, refresh=False)
         else:
             self._next_line = now + SAY_EVERY_S
-            console.say(f"folds: {self._num_done} of {self._bar.total} done, {said}")
+            console.say(f"{self._title}: {self._num_done} of {self._bar.total} done{said and f', {said}'}")
 
     def keep(self, fold: Fold) -> None:
         """The line of a stage that has ended well."""

@@ -18,6 +18,7 @@ from pipeline.base import console
 from pipeline.base.files import md5_of, whole_file
 
 TORN = ".torn"
+FEATURES = ("embed_train", "embed_test")
 FOLD_MARK = "@"  # DVC names the stages it makes for each fold `train@0`, `infer@0`, ...
 
 
@@ -47,6 +48,11 @@ class Record:
             by_name.setdefault(name_of(stage).rpartition(FOLD_MARK)[2], deque()).append(stage)
         with contextlib.chdir(self._root):
             return {name: stages for name, stages in by_name.items() if any(stage.changed() for stage in stages)}
+
+    def stale_features(self) -> dict[str, deque[Any]]:
+        """Name -> stage, alone, of those that compute features and are stale."""
+        with contextlib.chdir(self._root):
+            return {name_of(stage): deque([stage]) for stage in of_features(self.stages) if stage.changed()}
 
     def must_run(self, stage: Any) -> bool:
         """Whether `stage` is stale and not in the run-cache; if it must run, its old outputs are gone afterwards.
@@ -146,6 +152,11 @@ def _set_aside(path: Path, why: str) -> None:
 def of_folds(stages: Sequence[Any]) -> list[Any]:
     """Those of `stages` that a fold has."""
     return [stage for stage in stages if FOLD_MARK in name_of(stage)]
+
+
+def of_features(stages: Sequence[Any]) -> list[Any]:
+    """Those of `stages` that compute the features of images, once for all folds."""
+    return [stage for stage in stages if name_of(stage) in FEATURES]
 
 
 def name_of(stage: Any) -> str:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from pipeline.base.params import (
 from pipeline.commands import fold_engine, places
 from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
-from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_folds
+from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_features, of_folds
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.plan import Plan, read_plan
 from pipeline.commands.repro import reproduce
@@ -104,7 +104,7 @@ def run_folds(
             if not any(stage.changed() for stage in stages):
                 console.say("all folds are up to date")
                 return
-            upstream = [stage for stage in stages if stage not in of_folds(stages)]
+            upstream = upstream_here(stages, where, places.PARAMS)
             upstream_is_stale = any(stage.changed() for stage in upstream)
             modules = sorted({command_of(stage)[0] for stage in of_folds(stages)})
             context = start_server([*PRELOAD, *preload, *modules]) if where.is_local else None
@@ -112,7 +112,7 @@ def run_folds(
             reproduce([name_of(stage) for stage in upstream], logs / "upstream.log")
         with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
             wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
-            failures = run_stale([Part(Record(repo), logs)], context, wanted, logs)
+            failures = run_parts([Part(Record(repo), logs)], context, wanted, logs)
     report(failures, logs)
 
 
@@ -169,18 +169,34 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Part:
-    """One checkout's folds. of: the experiment, where there are several."""
+    """One checkout's folds. of: the experiment, where there are several; features: instead, what embeds images."""
 
     record: Record
     logs: Path
     of: str = ""
+    features: bool = False
 
     def stale_folds(self) -> list[Fold]:
         """Those of which a stage must run, old outputs gone."""
-        found = self.record.stale_folds().items()
+        found = (self.record.stale_features() if self.features else self.record.stale_folds()).items()
         return [
             Fold(name, stages, self.record, self.logs, self.of) for name, stages in found if self.record.advance(stages)
         ]
+
+
+def upstream_here(stages: Sequence[Any], where: Where, params: Path) -> list[Any]:
+    """Of all `stages`, those that come before the folds and run on this machine."""
+    model = load_section(params, "model", ModelParams)
+    elsewhere = of_features(stages) if where.embeds and (model.frozen or model.head_first) else []
+    return [stage for stage in stages if stage not in of_folds(stages) and stage not in elsewhere]
+
+
+def run_parts(parts: Sequence[Part], context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
+    """As `run_stale`, after the features that are computed elsewhere. A part whose features failed stops there."""
+    features = [replace(part, features=True) for part in parts] if wanted.where.embeds else []
+    failures = run_stale(features, context, wanted, logs)
+    failed = {failure.of for failure in failures}
+    return failures + run_stale([part for part in parts if part.of not in failed], context, wanted, logs)
 
 
 def run_stale(parts: Sequence[Part], context: Any, wanted: Wanted, logs: Path) -> list[Failure]:
@@ -234,15 +250,16 @@ def num_ranks(params: Path = places.PARAMS) -> int:
 
 def _screen(folds: Sequence[Fold], deadline: float | None) -> Screen:
     """What shows how far they are; deadline: as TimeLeft's."""
-    epochs, growing = {}, False
-    for fold in folds:
+    first = [folds[0].stages[0]]
+    epochs, growing = dict.fromkeys((fold.title for fold in folds), 0), False
+    for fold in filter(_is_trained, folds):
         params = _params_of(fold)
         recipe = load_train(params, fold.name)
         frozen = load_section(params, "model", ModelParams).frozen
         taught = load_section(params, "pseudo", PseudoParams).confidence > 0
-        epochs[fold.title] = recipe.epochs * recipe.seeds if _is_trained(fold) and not frozen else 0
+        epochs[fold.title] = 0 if frozen else recipe.epochs * recipe.seeds
         growing = growing or taught or recipe.start_side > 0
-    return Screen(epochs, growing=growing, deadline=deadline)
+    return Screen(epochs, growing=growing, deadline=deadline, title="features" if of_features(first) else "folds")
 
 
 def _leased(

@@ -80,11 +80,13 @@ class TimeLeft:
         return max([0.0, *left.values(), (sum(left.values()) + sum(waiting)) / max(1, len(at_work))])
 
     def said(self, now: float, *, growing: bool = False, deadline: float | None = None) -> str:
-        """For people: `about 12 min left, until 14:32`; growing: later epochs take longer than earlier ones.
+        """For people: `about 12 min left, until 14:32`, "" where nothing trains; growing: later epochs take longer.
 
         deadline: when, by the clock of `now`, the budget will be used up; None: there is none.
         """
         left = self.seconds(now)
+        if not any(self._epochs.values()):
+            return ""
         if left is None:
             return "no epoch has ended yet"
         if left < 1:

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ UNHEARD_S = 60.0  # without a question from the one who sent the work: then nobo
 KEEP_S = 14 * 24 * 3600.0  # an input that nobody needed for so long is deleted
 AT_HAND_S = 3600.0  # one that was asked for so lately may be about to be used
 MAX_READ = 1 << 20  # bytes of a log in one answer
+HASHING_S = 1.0  # that an answer waits for the outputs' hashes: those of many GB take longer than a silence may
 SAME_VERSIONS = ("torch", "numpy", "timm")  # else the bytes differ: those that a model card names
 # beginnings of variables that decide results: the sender's count, the node's do not
 DECIDING = ("OMP_", "MKL_", "KMP_", "ATEN_", "ONEDNN_", "DNNL_", "TORCH", "PYTORCH", "CUBLAS_", "CUDNN_", "NVIDIA_TF32",
@@ -49,6 +51,7 @@ class Node:
             folder.mkdir(parents=True, exist_ok=True)
         self._process: subprocess.Popen[bytes] | None = None
         self._reading: tuple[str, Any] | None = None
+        self._hashes: Future[dict[str, tuple[int, str]]] | None = None
         self._given: set[str] = set()
         self._digest = hashlib.md5(usedforsecurity=False)  # of the pieces of the file that is being sent
         self._kept = False  # whether some of them were here before
@@ -140,8 +143,9 @@ class Node:
         threading.Thread(target=self._end_unheard, daemon=True).start()
 
     def poll(self, log_from: int, scratch: str) -> dict[str, Any]:
-        """How it stands: `log`, new bytes; `states`, name -> size of the files in `scratch`; and once it has ended and
-        the log has been read to its end, `code` and, at exit code 0, `outputs`, path -> (size, sha256).
+        """How it stands: `log`, new bytes; `states`, name -> size of the files in `scratch`; and once it has ended,
+        the log has been read to its end and outputs are hashed, `code` and, at exit code 0, `outputs`, path -> (size,
+        sha256).
         """
         code = self.code()
         with self._log.open("rb") as handle:
@@ -149,7 +153,8 @@ class Node:
             log = handle.read(MAX_READ)
         answer: dict[str, Any] = {"log": log, "states": self._states(scratch) if scratch else {}, "code": None}
         if code is not None and len(log) < MAX_READ:
-            answer |= {"code": code, "outputs": self.outputs(scratch) if code == 0 else {}}
+            outputs = {} if code else self._hashed(scratch)
+            answer |= {} if outputs is None else {"code": code, "outputs": outputs}
         return answer
 
     def code(self) -> int | None:
@@ -289,6 +294,14 @@ class Node:
             if time.monotonic() - self._heard > UNHEARD_S:
                 self.close()
             time.sleep(1.0)
+
+    def _hashed(self, scratch: str) -> dict[str, tuple[int, str]] | None:
+        """`outputs`; None until they are."""
+        if self._hashes is None:
+            self._hashes = ThreadPoolExecutor(1).submit(self.outputs, scratch)
+        with contextlib.suppress(TimeoutError):
+            return self._hashes.result(HASHING_S)
+        return None
 
     def _close_reading(self) -> None:
         if self._reading is not None:

@@ -24,7 +24,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.base import allocator
-from tests.conftest import ROOT, Workplace, competition_files, write_zip
+from tests.conftest import ROOT, Workplace, competition_files, save_weights, write_zip
 from tests.faults import commands
 
 RECIPES = {
@@ -72,15 +72,8 @@ class Project(Workplace):
         self.stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
     def _give_weights(self):
-        import timm
-        import torch
-        from safetensors.torch import save_file
-
-        folder = self.root / self.params["model"]["weights"]
-        self.params["model"] |= {"weights": str(folder), "normalisation": "half"}
-        folder.mkdir()
-        torch.manual_seed(0)
-        save_file(timm.create_model(self.params["model"]["name"]).state_dict(), folder / "model.safetensors")
+        model = self.params["model"]
+        model["weights"] = str(save_weights(self.root / model["weights"], model["name"]))
 
     def moved(self, text):
         return text.replace("${key}", "0")
