@@ -99,7 +99,10 @@ def test_cuts_for_a_hundred_thousand_images_take_less_than_a_second():
     assert time.perf_counter() - start < 1
 
 
-BINARY_NAMES = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy")
+BINARY_NAMES = (
+    "macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "macro_f2", "weighted_f0.5", "binary_f2",
+    "matthews_corrcoef", "cohen_kappa", "quadratic_weighted_kappa",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BINARY_NAMES)
@@ -146,7 +149,7 @@ BINARY_NO = Target(kind="binary", columns=("label",), classes=("yes", "no"), pos
 
 
 @pytest.mark.parametrize("bare", [True, False])
-@pytest.mark.parametrize("name", ["micro_f1", "samples_f1", "weighted_f1"])
+@pytest.mark.parametrize("name", ["micro_f1", "samples_f1", "weighted_f1", "micro_f2", "samples_f2", "weighted_f0.5"])
 @pytest.mark.parametrize(("seed", "decimals"), [(0, 1), (1, 8), (2, 8)])
 def test_a_common_threshold_is_the_best_of_all(name, bare, seed, decimals):
     truth, probs = random_case(MULTI, 20, seed, bare)
@@ -164,16 +167,17 @@ def test_a_common_threshold_is_the_best_of_all(name, bare, seed, decimals):
 
 
 @pytest.mark.parametrize("bare", [True, False])
+@pytest.mark.parametrize("name", ["macro_f1", "macro_f2"])
 @pytest.mark.parametrize("seed", range(4))
-def test_thresholds_of_each_class_beat_half(bare, seed):
+def test_thresholds_of_each_class_beat_half(bare, name, seed):
     truth, probs = random_case(MULTI, 40, seed, bare)
-    decision = choose_decision(truth, probs, MULTI, "macro_f1")
+    decision = choose_decision(truth, probs, MULTI, name)
     default = Decision(at_least=decision.at_least)
-    got = value_of("macro_f1", truth, probs, MULTI, decision)
-    assert got >= value_of("macro_f1", truth, probs, MULTI, default)
+    got = value_of(name, truth, probs, MULTI, decision)
+    assert got >= value_of(name, truth, probs, MULTI, default)
     if bare:
         common = [Decision(thresholds=(place,) * 3) for place in np.arange(0, 1, 0.05)]
-        assert got >= max(value_of("macro_f1", truth, probs, MULTI, one) for one in common) - 1e-12
+        assert got >= max(value_of(name, truth, probs, MULTI, one) for one in common) - 1e-12
 
 
 def test_a_class_that_no_image_has_keeps_half():
@@ -223,7 +227,9 @@ def test_the_rule_is_used_only_where_it_gains_out_of_fold(name):
         ("ordinal", "accuracy", Decision()),
         ("ordinal", "macro_f1", Decision()),
         ("binary", "auc", Decision()),
+        ("single_label", "top2_accuracy", Decision()),
         ("multi_label", "element_accuracy", Decision(thresholds=(0.5, 0.5, 0.5))),
+        ("multi_label", "hamming_loss", Decision(thresholds=(0.5, 0.5, 0.5))),
         ("multi_label", "log_loss", Decision(thresholds=(0.5, 0.5, 0.5))),
     ],
 )

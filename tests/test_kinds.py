@@ -564,3 +564,11 @@ def test_a_kind_is_read_right_and_inspect_and_ingest_are_one_account(tmp_path, p
     assert {key: value for key, value in again.settings.items() if account.settings[key] != value} == {}
     assert set(before.target.classes) == set(kind.classes) and len(before.train_ids) == kind.num_train
     assert first_row(before, kind) == kind.written
+
+
+@pytest.mark.parametrize("metric", ["map@2", "top-2 error", "top2_accuracy"])
+def test_a_metric_of_the_first_labels_has_so_many_written(tmp_path, params, metric):
+    raw = write_zip(tmp_path / "raw.zip", files(WORDS, ["oak"]))
+    write_settings(params, raw, {"metric": metric})
+    submission = ingested(raw, params)[0].submission
+    assert (submission.kind, submission.most) == ("ranked", 2)

@@ -218,10 +218,10 @@ KNOWN = {
         ids=lambda number: f"{10 + number // 2}_{('left', 'right')[number % 2]}",
     ),
     "planet-understanding-the-amazon-from-space": Known(
-        ("agriculture", "clear", "haze", "primary", "water"), ("multi_label", "list", "samples_f1"),
+        ("agriculture", "clear", "haze", "primary", "water"), ("multi_label", "list", "samples_f2"),
         "train-jpg/{id}.jpg", "test-jpg-v2/{id}.jpg", {"train_v2.csv": ("image_name,tags", "{id},{label}")},
         sample=("sample_submission_v2.csv", "image_name,tags", "{id},primary clear agriculture water"),
-        ids=side("train_{}", "test_{}"), delimiter=" ",
+        ids=side("train_{}", "test_{}"), delimiter=" ", needs={"metric": "mean F2 score"},
     ),
     "human-protein-atlas-image-classification": Known(
         ("0", "2", "16", "25"), ("multi_label", "list", "macro_f1"), "train/{id}_green.png", "test/{id}_green.png",

@@ -38,16 +38,33 @@ def labels_of(scores, target):
 
 
 def f1(average):
-    return lambda truth, scores, target: sk.f1_score(truth, labels_of(scores, target), average=average, zero_division=0)
+    return of_labels(sk.f1_score, average=average, zero_division=0)
+
+
+def f2(average):
+    return of_labels(sk.fbeta_score, beta=2, average=average, zero_division=0)
 
 
 def of_labels(function, **options):
     return lambda truth, scores, target: function(truth, labels_of(scores, target), **options)
 
 
-def column_auc(truth, scores, target):
-    truth = np.eye(len(target.classes))[truth] if target.exclusive else truth
-    return sk.roc_auc_score(truth, scores, average="macro")
+def of_columns(function):
+    def mean(truth, scores, target):
+        return function(np.eye(len(target.classes))[truth] if target.exclusive else truth, scores, average="macro")
+
+    return mean
+
+
+column_auc, column_precision = of_columns(sk.roc_auc_score), of_columns(sk.average_precision_score)
+
+
+def within(k, *, right):
+    def share(truth, scores, target):
+        found = sk.top_k_accuracy_score(truth, scores, k=k, labels=range(len(target.classes)))
+        return found if right else 1 - found
+
+    return share
 
 
 def column_log_loss(truth, scores, target):
@@ -70,6 +87,18 @@ EXPECTED = [
     ("auc", ("single_label", "ordinal"), lambda truth, scores, target: sk.roc_auc_score(truth, scores, multi_class="ovr")),
     ("auc", ("multi_label",), column_auc),
     ("mean_column_auc", ("single_label", "ordinal", "multi_label"), column_auc),
+    ("average_precision", ("binary",), lambda truth, scores, target: sk.average_precision_score(truth == 0, scores[:, 0])),
+    ("average_precision", ("single_label", "ordinal", "multi_label"), column_precision),
+    ("macro_f2", (*EXCLUSIVE, "multi_label"), f2("macro")),
+    ("weighted_f0.5", ("single_label", "multi_label"), of_labels(sk.fbeta_score, beta=0.5, average="weighted", zero_division=0)),
+    ("samples_f2", ("multi_label",), f2("samples")),
+    ("binary_f2", ("binary",), of_labels(sk.fbeta_score, beta=2, pos_label=0)),
+    ("hamming_loss", ("multi_label",), of_labels(sk.hamming_loss)),
+    ("matthews_corrcoef", EXCLUSIVE, of_labels(sk.matthews_corrcoef)),
+    ("top2_accuracy", ("single_label", "ordinal"), within(2, right=True)),
+    ("top2_error", ("single_label", "ordinal"), within(2, right=False)),
+    ("cohen_kappa", EXCLUSIVE, of_labels(sk.cohen_kappa_score)),
+    ("linear_weighted_kappa", EXCLUSIVE, of_labels(sk.cohen_kappa_score, weights="linear")),
     ("quadratic_weighted_kappa", EXCLUSIVE, of_labels(sk.cohen_kappa_score, weights="quadratic")),
     ("top1_error", EXCLUSIVE, lambda truth, scores, target: 1 - sk.accuracy_score(truth, labels_of(scores, target))),
 ]  # fmt: skip
@@ -92,7 +121,7 @@ def test_the_direction_is_that_of_a_better_answer(name):
     kind = next((kinds[0] for known, kinds, _ in EXPECTED if known == name), "single_label")
     target = TARGETS[kind]
     truth, scores = random_case(target)
-    if name == "samples_f1":
+    if name in ("samples_f1", "samples_f2"):
         truth[:, 0] = 1  # an image without label scores 0 whatever the answer, as in scikit-learn
     perfect = np.eye(len(target.classes))[truth] if target.exclusive else truth
     best, some = (score(name, truth, Answers(scores=found), target) for found in (perfect, scores))
@@ -150,6 +179,9 @@ def test_map_at_k_by_hand():
         ("f1_macro", "macro_f1"), ("macro f1", "macro_f1"), ("Macro F1-score", "macro_f1"), ("logloss", "log_loss"),
         ("Log Loss", "log_loss"), ("MAP@5", "map@5"), ("map 10", "map@10"), ("mean_f1", "samples_f1"), ("ACC", "accuracy"),
         ("mean column-wise AUC", "mean_column_auc"), ("error rate", "top1_error"), ("top-1 error", "top1_error"),
+        ("Top-5 error rate", "top5_error"), ("top 3 acc", "top3_accuracy"), ("top-1 accuracy", "accuracy"), ("MCC", "matthews_corrcoef"),
+        ("mean F2 score", "samples_f2"), ("F0.5 macro", "macro_f0.5"), ("binary_f2.0", "binary_f2"), ("Hamming loss", "hamming_loss"),
+        ("Mean Average Precision", "average_precision"), ("Cohen kappa", "cohen_kappa"),
     ],
 )  # fmt: skip
 def test_common_spellings(spelling, name):
@@ -169,10 +201,12 @@ def test_the_form_a_metric_takes():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["acuracy", "f1", "map@0", "map@", "", "average_precision"])
+@pytest.mark.parametrize(
+    "name", ["acuracy", "f1", "f2", "macro_f2_micro", "macro_f0", "top0_error", "map@0", "map@", "", "jaccard"]
+)
 def test_an_unknown_name_stops_with_what_is_allowed(name):
     with pytest.raises(
-        ValueError, match=r"Allowed: accuracy, .*, map@k for any k from 1 \(map@5\), or module:function"
+        ValueError, match=r"Allowed: accuracy, .*, map@k for any k from 1 \(map@5\), .*macro_f2.*, or module:function"
     ):
         metric_named(name)
 

@@ -93,6 +93,11 @@ class Known:
         override = self.overrides.metric
         return override if override == AUTO else metric_named(override).name
 
+    @property
+    def num_ranked(self) -> int:
+        """How many labels of an image, best first, the named metric looks at; 0 for one that does not."""
+        return 0 if self.metric == AUTO else metric_named(self.metric).first
+
     def metric_takes(self, kind: str) -> bool:
         """Whether the user names a metric that takes this kind of answers."""
         return self.metric != AUTO and metric_named(self.metric).takes == kind
@@ -255,7 +260,7 @@ def _form(known: Known) -> str:
         return "long"
     if sample is not None and len(known.values) > 1:
         return "columns"
-    if known.metric.startswith("map@"):
+    if known.num_ranked:
         return "ranked"
     if labels.several:
         return "list"
@@ -567,8 +572,7 @@ def _most(known: Known, separator: str) -> int:
     if known.form != "ranked":
         return 0
     longest = max((len(split_list(cell, separator)) for cell in known.cells), default=0)
-    asked = int(known.metric.partition("@")[2]) if known.metric.startswith("map@") else 0
-    return min(asked or (longest if longest > 1 else DEFAULT_RANKED), len(known.labels.classes))
+    return min(known.num_ranked or (longest if longest > 1 else DEFAULT_RANKED), len(known.labels.classes))
 
 
 def _default_metric(target: Target, form: str, most: int) -> str:

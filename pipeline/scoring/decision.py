@@ -13,11 +13,13 @@ import numpy as np
 from pipeline.base.console import progress_bar
 from pipeline.base.files import made_by, read_json, write_json
 from pipeline.competition.schema import Target
-from pipeline.scoring.metrics import Metric, metric_named, score
+from pipeline.scoring.metrics import KAPPAS, Metric, metric_named, score
 from pipeline.submission.answers import Answers, decided_answers, likeliest
 
-COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy")  # of two classes, worth a threshold
+# of two classes, worth a threshold; F scores of any beta
+COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "matthews_corrcoef", *KAPPAS)
 SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
+SHARES_OF_CELLS = ("element_accuracy", "hamming_loss")  # of several labels
 COMMON_F1S = ("micro_f1", "samples_f1", "weighted_f1")  # of several labels, with one threshold for all
 CUTS_PER_GRADE = 200  # candidates for a cut: steps of 0.005 grades
 NOISE_MARGIN = 3.0  # standard errors by which another threshold must beat 0.5 in accuracy
@@ -56,26 +58,27 @@ def choose_decision(
     row out.
 
     ordinal and quadratic_weighted_kappa: cuts by coordinate ascent, never worse than rounding the expected grade.
-    binary and an F1 or balanced_accuracy: the best of all thresholds; of equal ones the nearest to 0.5.
+    binary and an F score, balanced_accuracy, matthews_corrcoef or a kappa: the best of all thresholds; of equal ones
+    the nearest to 0.5.
     binary and accuracy: 0.5, unless another threshold gains more than 3 standard errors (see `_accuracy_threshold`).
-    multi_label and macro_f1: the best threshold of each class; micro, samples and weighted F1: the best common one;
+    multi_label and macro F: the best threshold of each class; micro, samples and weighted F: the best common one;
     never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of `folds`
-    is decided by what the others choose (without `folds`: on these rows); never for element_accuracy, of which 0.5 is
-    the best decision, nor for metrics of probabilities. Anything else: the likeliest class, or 0.5.
+    is decided by what the others choose (without `folds`: on these rows); never for element_accuracy and hamming_loss,
+    of which 0.5 is the best decision, nor for metrics of probabilities. Anything else: the likeliest class, or 0.5.
     Raises ValueError for probs of another shape or not finite, and as `metric_named` does.
     """
     metric = metric_named(metric_name)
-    name = metric.name
     wide = _checked(probs, target)
     if len(truth) != len(wide):
         raise ValueError(f"{len(truth)} true labels for {len(wide)} rows of probabilities")
     if target.kind == "multi_label":
         return _multi_label_decision(truth.astype(bool), wide, target, metric, folds)
-    if target.kind == "ordinal" and name == "quadratic_weighted_kappa":
+    if target.kind == "ordinal" and metric.name == "quadratic_weighted_kappa":
         return Decision(cuts=_kappa_cuts(truth, _expected_grades(wide), num_grades=len(target.classes)))
-    if target.kind == "binary" and name in COUNT_METRICS + SHARE_METRICS:
+    if target.kind == "binary" and metric.at_beta_1 in COUNT_METRICS + SHARE_METRICS:
         positive = target.classes.index(target.positive)
-        return Decision(thresholds=(_binary_threshold(truth == positive, wide[:, positive], name),))
+        threshold = _binary_threshold(truth == positive, wide[:, positive], metric.at_beta_1, metric.beta)
+        return Decision(thresholds=(threshold,))
     return Decision()
 
 
@@ -236,15 +239,18 @@ def _kappas(truth: np.ndarray, *, predicted: np.ndarray, squares: np.ndarray, pr
     return np.asarray(1 - np.divide(observed, expected, out=np.ones_like(expected), where=expected > 0))
 
 
-def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str) -> float:
-    """The threshold for the positive class's scores (N,); truth (N,) bool. 0.5 where one class has no image."""
+def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, beta: float) -> float:
+    """The threshold for the positive class's scores (N,); truth (N,) bool. 0.5 where one class has no image.
+
+    name: of the metric, or of the F1 that it is at a beta of 1.
+    """
     if truth.all() or not truth.any():
         return 0.5
     order = np.argsort(-scores, kind="stable")
     hits = np.concatenate([[0], truth[order].cumsum()])
     if name in SHARE_METRICS:
         return _accuracy_threshold(scores[order], hits)
-    return _best_threshold(scores[order], _binary_values(hits, name))
+    return _best_threshold(scores[order], _binary_values(hits.astype(np.float64), name, beta))
 
 
 def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
@@ -262,19 +268,29 @@ def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
     return best if gain > NOISE_MARGIN * np.sqrt(changed) else 0.5
 
 
-def _binary_values(hits: np.ndarray, name: str) -> np.ndarray:
-    """(N + 1,): the metric when the first i of N images are called positive, hits[i] of them rightly."""
+def _binary_values(hits: np.ndarray, name: str, beta: float) -> np.ndarray:
+    """(N + 1,): the metric when the first i of N images are called positive, hits[i] float64 of them rightly."""
     num_images, positives, called = len(hits) - 1, hits[-1], np.arange(len(hits))
     negatives = num_images - positives
     rejected = negatives - (called - hits)
     if name == "balanced_accuracy":
         return np.asarray((hits / positives + rejected / negatives) / 2)
-    f1 = 2 * hits / (called + positives)
+    if name == "matthews_corrcoef" or name in KAPPAS:
+        products = hits * rejected - (called - hits) * (positives - hits)
+        if name in KAPPAS:  # of two classes the same, whatever the weights
+            return np.asarray(2 * products / (called * negatives + (num_images - called) * positives))
+        spread = np.sqrt(called * (num_images - called) * positives * negatives)
+        return np.divide(products, spread, out=np.zeros_like(products), where=spread > 0)
+    f = _f(hits, called, positives, beta)
     if name == "binary_f1":
-        return np.asarray(f1)
-    f1_of_rest = 2 * rejected / (num_images - called + negatives)
+        return f
     weight = positives / num_images if name == "weighted_f1" else 0.5
-    return np.asarray(weight * f1 + (1 - weight) * f1_of_rest)
+    return np.asarray(weight * f + (1 - weight) * _f(rejected, num_images - called, negatives, beta))
+
+
+def _f(hits: np.ndarray, called: np.ndarray, positives: np.ndarray, beta: float) -> np.ndarray:
+    """The F score of so many hits among those called positive and those that are."""
+    return np.asarray((1 + beta**2) * hits / (called + beta**2 * positives))
 
 
 def _best_threshold(descending: np.ndarray, values: np.ndarray) -> float:
@@ -298,7 +314,7 @@ def _multi_label_decision(
 ) -> Decision:
     """See `choose_decision`; truth (N, C) bool."""
     plain = _thresholds(truth, wide, target, metric, at_least=0)
-    if metric.takes == "scores" or metric.name == "element_accuracy" or not truth.any(axis=1).all():
+    if metric.takes == "scores" or metric.name in SHARES_OF_CELLS or not truth.any(axis=1).all():
         return plain
     without, ruled = (_out_of_fold_value(truth, wide, target, metric, folds, at_least=rule) for rule in (0, 1))
     gain = ruled - without
@@ -332,11 +348,11 @@ def _value(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, 
 def _thresholds(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, *, at_least: int) -> Decision:
     """The best thresholds on these rows, given the rule."""
     default = Decision(thresholds=(0.5,) * len(target.classes), at_least=at_least)
-    if metric.name == "macro_f1":
+    if metric.at_beta_1 == "macro_f1":
         columns = zip(truth.T, wide.T, strict=True)
-        thresholds = tuple(_binary_threshold(column, scores, "binary_f1") for column, scores in columns)
-    elif metric.name in COMMON_F1S:
-        thresholds = (_common_threshold(truth, wide, metric.name, at_least=at_least),) * len(target.classes)
+        thresholds = tuple(_binary_threshold(column, scores, "binary_f1", metric.beta) for column, scores in columns)
+    elif metric.at_beta_1 in COMMON_F1S:
+        thresholds = (_common_threshold(truth, wide, metric, at_least=at_least),) * len(target.classes)
     else:
         return default
     chosen = Decision(thresholds=thresholds, at_least=at_least)
@@ -345,26 +361,27 @@ def _thresholds(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Met
     return chosen if values[0] >= values[1] else default
 
 
-def _common_threshold(truth: np.ndarray, wide: np.ndarray, name: str, *, at_least: int) -> float:
+def _common_threshold(truth: np.ndarray, wide: np.ndarray, metric: Metric, *, at_least: int) -> float:
     """One threshold for all cells (N, C), the best of all; with `at_least` a row's highest cell is always above it."""
     cells = wide.copy()
     if at_least:
         cells[np.arange(len(cells)), wide.argmax(axis=1)] = 2.0  # all equal, so no threshold parts them
+    name, beta = metric.at_beta_1, metric.beta
     if name == "micro_f1":
-        return _binary_threshold(truth.ravel(), cells.ravel(), "binary_f1")
+        return _binary_threshold(truth.ravel(), cells.ravel(), "binary_f1", beta)
     if name == "samples_f1":
-        gains = _f1_gains(truth, cells) / len(truth)
+        gains = _f_gains(truth, cells, beta) / len(truth)
     else:
-        gains = _f1_gains(truth.T, cells.T).T * (truth.sum(axis=0) / max(truth.sum(), 1))
+        gains = _f_gains(truth.T, cells.T, beta).T * (truth.sum(axis=0) / max(truth.sum(), 1))
     order = np.argsort(-cells.ravel(), kind="stable")
     return _best_threshold(cells.ravel()[order], np.concatenate([[0.0], gains.ravel()[order].cumsum()]))
 
 
-def _f1_gains(truth: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """(N, C): what a cell adds to the F1 of its row when it is called after all higher cells of that row."""
+def _f_gains(truth: np.ndarray, cells: np.ndarray, beta: float) -> np.ndarray:
+    """(N, C): what a cell adds to the F score of its row when it is called after all higher cells of that row."""
     order = np.argsort(-cells, axis=1, kind="stable")
     hits = np.take_along_axis(truth, order, axis=1).cumsum(axis=1)
-    f1 = 2 * hits / (np.arange(1, cells.shape[1] + 1) + truth.sum(axis=1, keepdims=True))
+    f = _f(hits, np.arange(1, cells.shape[1] + 1), truth.sum(axis=1, keepdims=True), beta)
     gains = np.zeros(cells.shape)
-    np.put_along_axis(gains, order, np.diff(f1, axis=1, prepend=0.0), axis=1)
+    np.put_along_axis(gains, order, np.diff(f, axis=1, prepend=0.0), axis=1)
     return gains

@@ -18,9 +18,11 @@ from pipeline.submission.answers import Answers, decided_answers, indicators, la
 
 FORMS = ("labels", "scores", "lists")
 EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
-COLUMN_METRICS = ("auc", "mean_column_auc")  # those that a column of one class leaves undefined
-OF_SEVERAL = (*COLUMN_METRICS, "quadratic_weighted_kappa")  # undefined where all images are alike
+COLUMN_METRICS = ("auc", "mean_column_auc", "average_precision")  # those that a column of one class leaves undefined
+KAPPAS = {"cohen_kappa": None, "linear_weighted_kappa": "linear", "quadratic_weighted_kappa": "quadratic"}  # weights
+OF_SEVERAL = (*COLUMN_METRICS, *KAPPAS)  # undefined where all images are alike
 QUOTED = re.compile(r"[\"']([^\"'\n\0]{1,200})[\"']")
+AUC = "roc_auc_score"  # of scikit-learn's
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
 
 # other spellings, without case, spaces, - and _ (`macro F1-score` is `macrof1score`)
@@ -36,7 +38,12 @@ ALIASES = {
     "f1binary": "binary_f1", "binaryf1score": "binary_f1", "f1scorebinary": "binary_f1",
     "f1samples": "samples_f1", "samplesf1score": "samples_f1", "f1scoresamples": "samples_f1",
     "samplef1": "samples_f1", "meanf1": "samples_f1", "meanf1score": "samples_f1", "meanfscore": "samples_f1",
-    "elementwiseaccuracy": "element_accuracy", "hammingscore": "element_accuracy",
+    "elementwiseaccuracy": "element_accuracy", "hammingscore": "element_accuracy", "hamming": "hamming_loss",
+    "averageprecisionscore": "average_precision", "ap": "average_precision", "cmap": "average_precision",
+    "macroaverageprecision": "average_precision", "meanaverageprecision": "average_precision",
+    "classmeanaverageprecision": "average_precision",
+    "mcc": "matthews_corrcoef", "matthews": "matthews_corrcoef", "matthewscorrelation": "matthews_corrcoef",
+    "matthewscorrelationcoefficient": "matthews_corrcoef",
     "logloss": "log_loss", "crossentropy": "log_loss",
     "multiclasslogloss": "log_loss", "binarylogloss": "log_loss", "multiclassloss": "log_loss", "nll": "log_loss",
     "rocauc": "auc", "aucroc": "auc", "auroc": "auc", "rocaucscore": "auc", "areaunderroc": "auc",
@@ -44,6 +51,8 @@ ALIASES = {
     "meancolumnwiseauc": "mean_column_auc", "meancolumnwiserocauc": "mean_column_auc",
     "columnauc": "mean_column_auc", "columnwiseauc": "mean_column_auc", "macroauc": "mean_column_auc",
     "mcauc": "mean_column_auc", "meanauc": "mean_column_auc",
+    "cohenskappa": "cohen_kappa", "cohenkappascore": "cohen_kappa",
+    "linearkappa": "linear_weighted_kappa", "lwk": "linear_weighted_kappa",
     "qwk": "quadratic_weighted_kappa", "quadratickappa": "quadratic_weighted_kappa",
     "quadraticweightedkappascore": "quadratic_weighted_kappa",
     "error": "top1_error", "errorrate": "top1_error", "classificationerror": "top1_error",
@@ -56,12 +65,20 @@ class Metric:
     """A score with its direction.
 
     `takes` is the form of Answers that says all the metric asks: `labels`, decided labels (of a multi_label target
-    they come as `Answers.lists`); `scores`, probabilities; `lists`, labels of an image, best first.
+    they come as `Answers.lists`); `scores`, probabilities; `lists`, labels of an image, best first. first: of which so
+    many count, 0 for all. beta: of an F score, how many times as much recall counts as precision.
     """
 
     name: str
     higher_is_better: bool
     takes: str
+    first: int = 0
+    beta: float = 1.0
+
+    @property
+    def at_beta_1(self) -> str:
+        """Its name where recall counts as much as precision: macro_f1 of macro_f2."""
+        return self.name if self.beta == 1 else f"{self.name.rpartition('_')[0]}_f1"
 
 
 @dataclass(frozen=True)
@@ -119,12 +136,13 @@ def score(
 
     Answers of another form than the metric's are converted: scores to labels by argmax (multi_label: at least 0.5)
     and to ranked lists; labels to scores of 0 and 1; lists to their first label (multi_label: to 0 and 1).
-    F1s are scikit-learn's with 0 for 0/0, over the classes that occur; of multi_label over all classes, be it only one.
-    `accuracy` of multi_label asks for all labels of an image; `auc` of more than two classes is the same as
-    `mean_column_auc`: one class against the rest.
+    F scores are scikit-learn's with 0 for 0/0, over the classes that occur; of multi_label over all classes, be it only
+    one. `accuracy` of multi_label asks for all labels of an image; `auc` of more than two classes is the same as
+    `mean_column_auc`: one class against the rest. So is `average_precision`; of two classes it is the positive one's.
 
-    A column of only positives or only negatives has no AUC. Over the whole set that is an error; for a part, such as
-    one fold, `skip_one_sided` leaves these columns out of the mean. Raises ValueError instead of giving NaN.
+    A column of only positives or only negatives has no AUC, and counts in no average precision. Over the whole set that
+    is an error; for a part, such as one fold, `skip_one_sided` leaves these columns out of the mean. Raises ValueError
+    instead of giving NaN.
     """
     known = _known(metric_name)
     name = known.metric.name
@@ -175,10 +193,9 @@ def _known(name: str) -> _Known:
     if ":" in name:
         return _users_own(name.strip())
     plain = _plain(name)
-    ranked = re.fullmatch(r"(?:map|meanaverageprecision)@?([1-9]\d*)", plain)
-    if ranked:
-        k = int(ranked[1])
-        return _Known(Metric(f"map@{k}", True, "lists"), TARGET_KINDS, partial(_map_at, k=k))
+    counted = _counted(plain)
+    if counted is not None:
+        return counted
     spellings = ALIASES | {_plain(known): known for known in _KNOWN}
     if plain in spellings:
         return _KNOWN[spellings[plain]]
@@ -189,8 +206,30 @@ def _known(name: str) -> _Known:
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     raise ValueError(
         f"metric {name!r} is unknown; {hint}Allowed: {', '.join(_KNOWN)}, map@k for any k from 1 (map@5), "
+        "topK_accuracy and topK_error (top5_error), F scores of any beta (macro_f2, binary_f0.5), "
         "or module:function for your own"
     )
+
+
+def _counted(plain: str) -> _Known | None:
+    """The metric whose name has a number: map@5, top5_accuracy, macro_f2; None for another, and where it is 1."""
+    if found := re.fullmatch(r"(?:map|meanaverageprecision)@?([1-9]\d*)", plain):
+        k = int(found[1])
+        return _Known(Metric(f"map@{k}", True, "lists", first=k), TARGET_KINDS, partial(_map_at, k=k))
+    if found := re.fullmatch(r"top([2-9]|[1-9]\d+)(?:(acc(?:uracy)?)|err(?:or)?(?:rate)?)", plain):
+        k, is_share = int(found[1]), bool(found[2])
+        metric = Metric(f"top{k}_{'accuracy' if is_share else 'error'}", is_share, "lists", first=k)
+        return _Known(metric, EXCLUSIVE_KINDS, partial(_within, k=k, of_right=is_share))
+    word = "(macro|micro|weighted|binary|samples?|mean)"
+    found = re.fullmatch(rf"{word}?f(\d+(?:\.\d+)?)(?:score)?{word}?", plain)
+    beta = float(found[2]) if found and bool(found[1]) != bool(found[3]) else 0
+    if not found or beta in (0, 1):
+        return None
+    average = found[1] or found[3]
+    average = "samples" if average in ("sample", "mean") else average
+    known = _KNOWN[f"{average}_f1"]
+    metric = Metric(f"{average}_f{beta:g}", True, "labels", beta=beta)
+    return _Known(metric, known.kinds, partial(known.function, beta=beta))
 
 
 def _plain(name: str) -> str:
@@ -350,27 +389,39 @@ def _balanced_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> f
     return float(_sklearn().recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
 
 
-def _f1(truth: np.ndarray, answers: Answers, target: Target, *, average: str) -> float:
+def _f(truth: np.ndarray, answers: Answers, target: Target, *, average: str, beta: float = 1.0) -> float:
     """Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones."""
     predicted = _labels(answers, target)
     if not target.exclusive and len(target.classes) == 1:
         if average == "samples":
             return float((truth & predicted).mean())
-        return float(_sklearn().f1_score(truth[:, 0], predicted[:, 0], average="binary", zero_division=0))
+        return float(_fbeta(truth[:, 0], predicted[:, 0], beta, average="binary"))
     if not target.exclusive:  # scikit-learn looks for the distinct values of every cell, unless told they are sparse
         from scipy.sparse import csr_array
 
         truth, predicted = csr_array(truth.astype(np.int64)), csr_array(predicted)
-    return float(_sklearn().f1_score(truth, predicted, average=average, zero_division=0))
+    return _fbeta(truth, predicted, beta, average=average)
 
 
-def _binary_f1(truth: np.ndarray, answers: Answers, target: Target) -> float:
+def _binary_f(truth: np.ndarray, answers: Answers, target: Target, *, beta: float = 1.0) -> float:
     positive = target.classes.index(target.positive)
-    return float(_sklearn().f1_score(truth == positive, _labels(answers, target) == positive, zero_division=0))
+    return _fbeta(truth == positive, _labels(answers, target) == positive, beta, average="binary")
+
+
+def _fbeta(truth: Any, predicted: Any, beta: float, *, average: str) -> float:
+    return float(_sklearn().fbeta_score(truth, predicted, beta=beta, average=average, zero_division=0))
 
 
 def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
     return float((truth == _labels(answers, target)).mean())
+
+
+def _hamming_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    return float((truth != _labels(answers, target)).mean())
+
+
+def _matthews(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    return float(_sklearn().matthews_corrcoef(truth, _labels(answers, target)))
 
 
 def _log_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -384,42 +435,45 @@ def _log_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
     return float(_sklearn().log_loss(truth.ravel(), np.clip(scores, CLIP, 1 - CLIP).ravel(), labels=[0, 1]))
 
 
-def _auc(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
-    columns = [target.classes.index(target.positive)] if target.kind == "binary" else range(len(target.classes))
-    return _column_auc(truth, answers, target, columns=columns, skip_one_sided=skip_one_sided)
+def _auc(
+    truth: np.ndarray, answers: Answers, target: Target, *, function: str = AUC, of_positive: bool = True,
+    skip_one_sided: bool = False,
+) -> float:  # fmt: skip
+    """Mean over classes of scikit-learn's `function`, an area under a curve, of a class against the rest; see `score`.
 
-
-def _mean_column_auc(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
-    columns = range(len(target.classes))
-    return _column_auc(truth, answers, target, columns=columns, skip_one_sided=skip_one_sided)
-
-
-def _column_auc(
-    truth: np.ndarray, answers: Answers, target: Target, *, columns: Sequence[int], skip_one_sided: bool
-) -> float:
-    """Mean over `columns` of the AUC of a class against the rest; see `score` for columns of one class."""
+    of_positive: of a binary target the positive class alone.
+    """
+    binary = of_positive and target.kind == "binary"
+    columns = [target.classes.index(target.positive)] if binary else range(len(target.classes))
     positive, scores = indicators(truth, target), _scores(answers, target)
     one_sided = [index for index in columns if positive[:, index].all() or not positive[:, index].any()]
     if one_sided and (not skip_one_sided or len(one_sided) == len(columns)):
         names = [target.classes[index] for index in one_sided[:10]]
+        said = "AUC" if function == AUC else "average precision"
         raise ValueError(
-            f"AUC is undefined for {len(one_sided)} of {len(columns)} classes, which none or all of the {len(truth)} "
-            f"images have: {names}; score more images, or take another metric"
+            f"{said} is undefined for {len(one_sided)} of {len(columns)} classes, which none or all of the "
+            f"{len(truth)} images have: {names}; score more images, or take another metric"
         )
-    kept, auc = [index for index in columns if index not in one_sided], _sklearn().roc_auc_score
-    return float(np.mean([auc(positive[:, index], scores[:, index]) for index in kept]))
+    kept, value = [index for index in columns if index not in one_sided], getattr(_sklearn(), function)
+    return float(np.mean([value(positive[:, index], scores[:, index]) for index in kept]))
 
 
-def _quadratic_weighted_kappa(truth: np.ndarray, answers: Answers, target: Target) -> float:
-    """Weights are squared distances between positions in `target.classes`."""
+def _kappa(truth: np.ndarray, answers: Answers, target: Target, *, name: str) -> float:
+    """Weights are distances between positions in `target.classes`, or their squares."""
     predicted = _labels(answers, target)
     if (truth == truth[0]).all() and (predicted == truth[0]).all():
         raise ValueError(
-            f"quadratic_weighted_kappa is undefined: all {len(truth)} images are {target.classes[truth[0]]!r}, in the "
+            f"{name} is undefined: all {len(truth)} images are {target.classes[truth[0]]!r}, in the "
             "truth and in the answers; score more images, or take another metric"
         )
     grades = np.arange(len(target.classes))
-    return float(_sklearn().cohen_kappa_score(truth, predicted, labels=grades, weights="quadratic"))
+    return float(_sklearn().cohen_kappa_score(truth, predicted, labels=grades, weights=KAPPAS[name]))
+
+
+def _within(truth: np.ndarray, answers: Answers, target: Target, *, k: int, of_right: bool) -> float:
+    """The share of images whose class is among the first k, or of those where it is not."""
+    share = float((_ranked(answers, target, k=k) == truth[:, None]).any(axis=1).mean())
+    return share if of_right else 1 - share
 
 
 def _map_at(truth: np.ndarray, answers: Answers, target: Target, *, k: int) -> float:
@@ -437,16 +491,19 @@ def _map_at(truth: np.ndarray, answers: Answers, target: Target, *, k: int) -> f
 _TABLE: tuple[tuple[str, bool, str, tuple[str, ...], Callable[..., float]], ...] = (
     ("accuracy", True, "labels", TARGET_KINDS, _accuracy),
     ("balanced_accuracy", True, "labels", EXCLUSIVE_KINDS, _balanced_accuracy),
-    ("macro_f1", True, "labels", TARGET_KINDS, partial(_f1, average="macro")),
-    ("micro_f1", True, "labels", TARGET_KINDS, partial(_f1, average="micro")),
-    ("weighted_f1", True, "labels", TARGET_KINDS, partial(_f1, average="weighted")),
-    ("binary_f1", True, "labels", ("binary",), _binary_f1),
-    ("samples_f1", True, "labels", ("multi_label",), partial(_f1, average="samples")),
+    ("macro_f1", True, "labels", TARGET_KINDS, partial(_f, average="macro")),
+    ("micro_f1", True, "labels", TARGET_KINDS, partial(_f, average="micro")),
+    ("weighted_f1", True, "labels", TARGET_KINDS, partial(_f, average="weighted")),
+    ("binary_f1", True, "labels", ("binary",), _binary_f),
+    ("samples_f1", True, "labels", ("multi_label",), partial(_f, average="samples")),
     ("element_accuracy", True, "labels", ("multi_label",), _element_accuracy),
+    ("hamming_loss", False, "labels", ("multi_label",), _hamming_loss),
+    ("matthews_corrcoef", True, "labels", EXCLUSIVE_KINDS, _matthews),
     ("log_loss", False, "scores", TARGET_KINDS, _log_loss),
     ("auc", True, "scores", TARGET_KINDS, _auc),
-    ("mean_column_auc", True, "scores", TARGET_KINDS, _mean_column_auc),
-    ("quadratic_weighted_kappa", True, "labels", EXCLUSIVE_KINDS, _quadratic_weighted_kappa),
+    ("mean_column_auc", True, "scores", TARGET_KINDS, partial(_auc, of_positive=False)),
+    ("average_precision", True, "scores", TARGET_KINDS, partial(_auc, function="average_precision_score")),
+    *((name, True, "labels", EXCLUSIVE_KINDS, partial(_kappa, name=name)) for name in KAPPAS),
     ("top1_error", False, "labels", EXCLUSIVE_KINDS, _top1_error),
 )
 _KNOWN = {name: _Known(Metric(name, higher, takes), kinds, function) for name, higher, takes, kinds, function in _TABLE}
