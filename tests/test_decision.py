@@ -222,10 +222,9 @@ def test_the_rule_is_used_only_where_it_gains_out_of_fold(name):
 @pytest.mark.parametrize(
     ("kind", "name", "expected"),
     [
-        ("single_label", "macro_f1", Decision()),
+        ("single_label", "accuracy", Decision()),
         ("single_label", "qwk", Decision()),
         ("ordinal", "accuracy", Decision()),
-        ("ordinal", "macro_f1", Decision()),
         ("binary", "auc", Decision()),
         ("single_label", "top2_accuracy", Decision()),
         ("multi_label", "element_accuracy", Decision(thresholds=(0.5, 0.5, 0.5))),
@@ -238,6 +237,58 @@ def test_other_metrics_leave_it_at_the_likeliest(kind, name, expected):
     assert choose_decision(truth, probs, TARGETS[kind], name) == expected
 
 
+EACH_CLASS = ("macro_f1", "weighted_f1", "macro_f2", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa")
+
+
+def long_tail(count, seed):
+    """Truth of classes of 0.75, 0.2 and 0.05 of the rows, one of no row, and their true probabilities."""
+    rng, shares = np.random.default_rng(seed), np.array([0.75, 0.2, 0.05, 0.0])
+    truth = rng.choice(4, count, p=shares)
+    seen = truth + rng.normal(0, 0.8, count)
+    probs = shares * np.exp(-((seen[:, None] - np.arange(4)) ** 2) / (2 * 0.8**2))
+    return truth, probs / probs.sum(axis=1, keepdims=True)
+
+
+FOUR = Target(kind="single_label", columns=("label",), classes=("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize("name", EACH_CLASS)
+def test_classes_shares_divide_probabilities_to_the_best_power(name):
+    for seed in range(3):
+        truth, probs = long_tail(300, seed)
+        shares = np.bincount(truth, minlength=4).clip(1) / 300
+        got = value_of(name, truth, probs, FOUR, choose_decision(truth, probs, FOUR, name))
+        every = [
+            value_of(name, truth, probs, FOUR, Decision(factors=tuple((shares**-power).tolist())))
+            for power in np.arange(16) / 10
+        ]
+        assert got == pytest.approx(max(every), abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "least"), [("macro_f1", 0.02), ("balanced_accuracy", 0.08)])
+def test_what_the_shares_gain_holds_for_other_rows(name, least):
+    gains = []
+    for seed in range(5):
+        (truth, probs), (others, other_probs) = long_tail(300, seed), long_tail(3000, 100 + seed)
+        chosen = choose_decision(truth, probs, FOUR, name)
+        scores = [value_of(name, others, other_probs, FOUR, decision) for decision in (chosen, Decision())]
+        gains.append(scores[0] - scores[1])
+        folds = np.arange(300) % 5
+        decided = cross_fitted(truth, probs, folds, FOUR, name)
+        assert abs(value(name, truth, decided, FOUR) - scores[0]) < 0.1, "the score to report is that of other rows"
+    assert np.mean(gains) > least
+
+
+def test_equally_frequent_classes_and_those_of_two_get_no_factors():
+    truth = np.arange(90) % 3
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), 90)
+    three = Target(kind="single_label", columns=("label",), classes=("a", "b", "c"))
+    for name in EACH_CLASS:
+        assert choose_decision(truth, probs, three, name) == Decision()
+    truth, probs = random_case(BINARY)
+    assert not choose_decision(truth, probs, BINARY, "macro_f1").factors
+
+
 def test_decide_by_hand():
     probs = np.array([[0.2, 0.8], [0.35, 0.65], [0.5, 0.5]], dtype=np.float32)
     assert decide(probs, BINARY, Decision()).tolist() == [1, 1, 0]
@@ -246,6 +297,7 @@ def test_decide_by_hand():
     three = Target(kind="ordinal", columns=("grade",), classes=("0", "1", "2"))
     grades = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 0.5, 0.5], [0, 0, 1]])
     assert decide(grades, three, Decision(cuts=(0.5, 1.8))).tolist() == [0, 1, 1, 2]
+    assert decide(grades[:3], three, Decision(factors=(1.0, 1.5, 1.4))).tolist() == [0, 1, 1]
     cells = np.array([[0.1, 0.3, 0.2], [0.9, 0.5, 0.4]])
     assert decide(cells, MULTI, Decision()).tolist() == [[False] * 3, [True, True, False]]
     assert decide(cells, MULTI, Decision(at_least=1)).tolist() == [[False, True, False], [True, True, False]]
@@ -297,7 +349,12 @@ def test_choosing_and_scoring_on_the_same_rows_flatters(kind, name):
 
 @pytest.mark.parametrize(
     "decision",
-    [Decision(), Decision(cuts=(0.1, 1 / 3)), Decision(thresholds=(0.5, 1e-17), at_least=1)],
+    [
+        Decision(),
+        Decision(cuts=(0.1, 1 / 3)),
+        Decision(factors=(1e-9, 1 / 3)),
+        Decision(thresholds=(0.5, 1e-17), at_least=1),
+    ],
 )
 def test_a_decision_is_read_as_it_was_written(decision, tmp_path):
     write_decision(tmp_path / "decision.json", decision)
@@ -308,15 +365,16 @@ def test_a_decision_is_read_as_it_was_written(decision, tmp_path):
     ("content", "message"),
     [
         ("{", "decision.json is damaged"),
-        ("[]", "decision.json is not a decision of this version (its keys are [], must be ['thresholds', 'cuts', 'at_least'])"),
+        ("[]", "decision.json is not a decision of this version (its keys are [], must be ['thresholds', 'cuts', 'at_least', 'factors'])"),
         ("3", "is not a decision of this version"),
         ('{"thresholds": []}', "its keys are ['thresholds']"),
-        ('{"thresholds": 1, "cuts": [], "at_least": 0}', "decision.json is not a decision"),
-        ('{"thresholds": ["x"], "cuts": [], "at_least": 0}', "could not convert string to float: 'x'"),
-        ('{"thresholds": [NaN], "cuts": [], "at_least": 0}', "must be finite numbers); run `dvc repro -f -s evaluate`"),
-        ('{"thresholds": [], "cuts": [2, 1], "at_least": 0}', "cuts (2.0, 1.0) must increase"),
-        ('{"thresholds": [], "cuts": [], "at_least": 2}', "at_least is 2; allowed: 0, 1"),
-        ('{"thresholds": [1], "cuts": [1], "at_least": 0}', "1 thresholds and 1 cuts; one of them must be empty"),
+        ('{"thresholds": 1, "cuts": [], "at_least": 0, "factors": []}', "decision.json is not a decision"),
+        ('{"thresholds": ["x"], "cuts": [], "at_least": 0, "factors": []}', "could not convert string to float: 'x'"),
+        ('{"thresholds": [NaN], "cuts": [], "at_least": 0, "factors": []}', "must be finite numbers, factors above 0); run `dvc repro -f -s evaluate`"),
+        ('{"thresholds": [], "cuts": [2, 1], "at_least": 0, "factors": []}', "cuts (2.0, 1.0) must increase"),
+        ('{"thresholds": [], "cuts": [], "at_least": 2, "factors": []}', "at_least is 2; allowed: 0, 1"),
+        ('{"thresholds": [], "cuts": [], "at_least": 0, "factors": [1, 0]}', "factors (1.0, 0.0) must be finite numbers, factors above 0"),
+        ('{"thresholds": [1], "cuts": [1], "at_least": 0, "factors": []}', "1 thresholds, 1 cuts and 0 factors; one kind at most"),
     ],
 )  # fmt: skip
 def test_a_damaged_decision_stops_naming_the_file(content, message, tmp_path):
@@ -329,11 +387,11 @@ def test_a_damaged_decision_stops_naming_the_file(content, message, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "decision", "message"),
     [
-        ("single_label", Decision(thresholds=(0.5,)), "a single_label target of 3 classes takes no or 0 thresholds, no or 0 cuts, at_least 0; the decision has 1, 0 and at_least 0"),
+        ("single_label", Decision(thresholds=(0.5,)), "a single_label target of 3 classes takes no or 0 thresholds, no or 0 cuts, no or 3 factors, at_least 0; the decision has 1, 0, 0 and at_least 0"),
         ("binary", Decision(thresholds=(0.5, 0.5)), "takes no or 1 thresholds"),
-        ("binary", Decision(at_least=1), "the decision has 0, 0 and at_least 1"),
+        ("binary", Decision(at_least=1), "the decision has 0, 0, 0 and at_least 1"),
         ("ordinal", Decision(cuts=(0.5,)), "no or 4 cuts"),
-        ("multi_label", Decision(cuts=(0.5,)), "takes no or 3 thresholds, no or 0 cuts; the decision has 0, 1"),
+        ("multi_label", Decision(cuts=(0.5,)), "takes no or 3 thresholds, no or 0 cuts, no or 0 factors; the decision has 0, 1"),
     ],
 )  # fmt: skip
 def test_a_decision_of_another_target_stops(kind, decision, message):

@@ -179,12 +179,14 @@ def _decision(found: Run, scores: Sequence[float]) -> Iterator[str]:
 
 def _in_words(chosen: Decision) -> str:
     """Empty where nothing was chosen."""
-    thresholds, cuts = chosen.thresholds, chosen.cuts
-    numbers = ", ".join(f"{number:.3f}" for number in (thresholds or cuts)[:8])
-    rest = ", …" if len(thresholds or cuts) > 8 else ""
+    thresholds, cuts, factors = chosen.thresholds, chosen.cuts, chosen.factors
+    found = thresholds or cuts or factors
+    numbers, rest = ", ".join(f"{number:.3f}" for number in found[:8]), ", …" if len(found) > 8 else ""
     least = "; at least one label an image" if chosen.at_least else ""
     if thresholds:
         return f"threshold{'s' if len(thresholds) > 1 else ''} {numbers}{rest}{least}"
+    if factors:
+        return f"the likeliest class, probabilities times {numbers}{rest}"
     return f"cuts {numbers}{rest}" if cuts else least.removeprefix("; ")
 
 

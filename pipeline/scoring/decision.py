@@ -19,6 +19,9 @@ from pipeline.submission.answers import Answers, decided_answers, likeliest
 # of two classes, worth a threshold; F scores of any beta
 COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "matthews_corrcoef", *KAPPAS)
 SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
+# of several classes that exclude each other, where rare ones count as much as others, or nearly; F scores of any beta
+OF_EACH_CLASS = ("macro_f1", "weighted_f1", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa")
+PRIOR_POWERS = np.arange(16) / 10  # 0: the likeliest class; 1: as if all classes were equally frequent
 SHARES_OF_CELLS = ("element_accuracy", "hamming_loss")  # of several labels
 COMMON_F1S = ("micro_f1", "samples_f1", "weighted_f1")  # of several labels, with one threshold for all
 CUTS_PER_GRADE = 200  # candidates for a cut: steps of 0.005 grades
@@ -37,12 +40,17 @@ class Decision:
     thresholds: tuple[float, ...] = ()  # of multi_label: one for each class; of binary: the positive class's
     cuts: tuple[float, ...] = ()  # of ordinal: K - 1 expected grades, increasing
     at_least: int = 0  # of multi_label: 1 gives an image below all thresholds its likeliest label
+    factors: tuple[float, ...] = ()  # of single_label and ordinal: of each class's probabilities, before the likeliest
 
     def __post_init__(self) -> None:
-        if self.thresholds and self.cuts:
-            raise ValueError(f"{len(self.thresholds)} thresholds and {len(self.cuts)} cuts; one of them must be empty")
-        if not np.isfinite([*self.thresholds, *self.cuts]).all():
-            raise ValueError(f"thresholds {self.thresholds} and cuts {self.cuts} must be finite numbers")
+        if sum(map(bool, (self.thresholds, self.cuts, self.factors))) > 1:
+            found = f"{len(self.thresholds)} thresholds, {len(self.cuts)} cuts and {len(self.factors)} factors"
+            raise ValueError(f"{found}; one kind at most")
+        if not np.isfinite([*self.thresholds, *self.cuts, *self.factors]).all() or min(self.factors, default=1) <= 0:
+            raise ValueError(
+                f"thresholds {self.thresholds}, cuts {self.cuts} and factors {self.factors} must be finite numbers, "
+                "factors above 0"
+            )
         if (np.diff(self.cuts) <= 0).any():
             raise ValueError(f"cuts {self.cuts} must increase")
         if self.at_least not in (0, 1):
@@ -64,7 +72,9 @@ def choose_decision(
     multi_label and macro F: the best threshold of each class; micro, samples and weighted F: the best common one;
     never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of `folds`
     is decided by what the others choose (without `folds`: on these rows); never for element_accuracy and hamming_loss,
-    of which 0.5 is the best decision, nor for metrics of probabilities. Anything else: the likeliest class, or 0.5.
+    of which 0.5 is the best decision, nor for metrics of probabilities.
+    more than two classes and macro or weighted F, balanced_accuracy, matthews_corrcoef or cohen_kappa: probabilities
+    are divided by the classes' shares to the best power (see `_factors`). Anything else: the likeliest class, or 0.5.
     Raises ValueError for probs of another shape or not finite, and as `metric_named` does.
     """
     metric = metric_named(metric_name)
@@ -79,6 +89,8 @@ def choose_decision(
         positive = target.classes.index(target.positive)
         threshold = _binary_threshold(truth == positive, wide[:, positive], metric.at_beta_1, metric.beta)
         return Decision(thresholds=(threshold,))
+    if target.kind != "binary" and metric.at_beta_1 in OF_EACH_CLASS:
+        return Decision(factors=_factors(truth, wide, metric))
     return Decision()
 
 
@@ -97,6 +109,8 @@ def decide(probs: np.ndarray, target: Target, decision: Decision) -> np.ndarray:
         return decided
     if decision.cuts:
         return np.searchsorted(np.array(decision.cuts), _expected_grades(wide), side="right").astype(np.int64)
+    if decision.factors:
+        return likeliest(wide * np.array(decision.factors), target)
     if decision.thresholds:
         positive = target.classes.index(target.positive)
         return np.where(wide[:, positive] >= decision.thresholds[0], positive, 1 - positive).astype(np.int64)
@@ -146,6 +160,7 @@ def read_decision(path: Path) -> Decision:
                 thresholds=tuple(map(float, found["thresholds"])),
                 cuts=tuple(map(float, found["cuts"])),
                 at_least=found["at_least"],
+                factors=tuple(map(float, found["factors"])),
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a decision of this version ({error})") from error
@@ -167,12 +182,17 @@ def _check_decision(decision: Decision, target: Target) -> None:
     num_classes = len(target.classes)
     thresholds = {"multi_label": num_classes, "binary": 1}.get(target.kind, 0)
     cuts = num_classes - 1 if target.kind == "ordinal" else 0
-    fits = len(decision.thresholds) in (0, thresholds) and len(decision.cuts) in (0, cuts)
+    factors = num_classes if target.kind in ("single_label", "ordinal") else 0
+    fits = all(
+        len(found) in (0, most)
+        for found, most in ((decision.thresholds, thresholds), (decision.cuts, cuts), (decision.factors, factors))
+    )
     if not fits or (decision.at_least and target.exclusive):
         raise ValueError(
-            f"a {target.kind} target of {num_classes} classes takes no or {thresholds} thresholds, no or {cuts} cuts"
-            f"{', at_least 0' if target.exclusive else ''}; the decision has {len(decision.thresholds)}, "
-            f"{len(decision.cuts)} and at_least {decision.at_least}"
+            f"a {target.kind} target of {num_classes} classes takes no or {thresholds} thresholds, no or {cuts} cuts, "
+            f"no or {factors} factors{', at_least 0' if target.exclusive else ''}; the decision has "
+            f"{len(decision.thresholds)}, {len(decision.cuts)}, {len(decision.factors)} and at_least "
+            f"{decision.at_least}"
         )
 
 
@@ -237,6 +257,41 @@ def _kappas(truth: np.ndarray, *, predicted: np.ndarray, squares: np.ndarray, pr
     observed = true_squares + squares - 2 * products
     expected = true_squares + squares - 2 * true * predicted / len(truth)
     return np.asarray(1 - np.divide(observed, expected, out=np.ones_like(expected), where=expected > 0))
+
+
+def _factors(truth: np.ndarray, wide: np.ndarray, metric: Metric) -> tuple[float, ...]:
+    """What divides each class's probabilities by its share of the rows, to the power that is best; empty for 0.
+
+    What counts every class alike is best answered by p / share (Menon et al. 2021, "Long-tail learning via logit
+    adjustment", section 4.1); a training that saw rare classes more often has done some of it, and other metrics ask
+    for less. So it is one number, whatever the number of classes, that is chosen. A class of no row counts as of one.
+    """
+    counts = np.bincount(truth, minlength=wide.shape[1]).astype(np.float64)
+    shares = counts.clip(1) / counts.clip(1).mean()
+    decided = ((wide * shares**-power).argmax(axis=1) for power in PRIOR_POWERS)
+    values = np.array([_each_class_value(truth, found, metric) for found in decided])
+    best = np.flatnonzero(values >= values.max() - TIE)
+    power = PRIOR_POWERS[0 if best[0] == 0 else best[len(best) // 2]]
+    return tuple((shares**-power).tolist()) if power else ()
+
+
+def _each_class_value(truth: np.ndarray, decided: np.ndarray, metric: Metric) -> float:
+    """The metric of class indices (N,), as `score` gives it, from counts of each class; 0 where undefined."""
+    most = max(truth.max(), decided.max()) + 1
+    right = truth == decided
+    hits, called, positives = (np.bincount(rows, minlength=most) for rows in (truth[right], decided, truth))
+    if metric.at_beta_1 == "balanced_accuracy":
+        return float((hits[positives > 0] / positives[positives > 0]).mean())
+    if metric.at_beta_1 in ("macro_f1", "weighted_f1"):
+        there = called + positives > 0
+        weights = positives[there] if metric.at_beta_1 == "weighted_f1" else None
+        return float(np.average(_f(hits[there], called[there], positives[there], metric.beta), weights=weights))
+    num_rows, by_chance = float(len(truth)), float((called * positives).sum())
+    gained = num_rows * hits.sum() - by_chance
+    spread = num_rows**2 - by_chance
+    if metric.name == "matthews_corrcoef":
+        spread = float(np.sqrt((num_rows**2 - (called**2).sum()) * (num_rows**2 - (positives**2).sum())))
+    return float(gained / spread) if spread else 0.0
 
 
 def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, beta: float) -> float:
