@@ -245,6 +245,10 @@ KINDS = {
     "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
     "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
     "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
+    "another word for the negative class in the column": Kind(files(("neg", "pos"), ["0.5"], asked="p_negative"), ("neg", "pos"), ("1.0",), asks=("positive: neg", "positive: pos")),
+    "another way to write the negative number in the column": Kind(files(("0.0", "1.0"), ["0.5"], asked="class_0"), ("0.0", "1.0"), ("1.0",), asks=("positive: '0.0'", "positive: '1.0'")),
+    "a sign in the column": Kind(files(("-1", "1"), ["0.5"], asked="p_-1"), ("-1", "1"), ("1.0",), asks=("positive: '-1'", "positive: '1'")),
+    "a score in the label's own column, whose name denies": Kind(files(("no", "yes"), ["0.5"], column="no_findings", asked="no_findings"), ("no", "yes"), ("0.0",)),
     "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1,0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities
