@@ -249,6 +249,12 @@ KINDS = {
     "another way to write the negative number in the column": Kind(files(("0.0", "1.0"), ["0.5"], asked="class_0"), ("0.0", "1.0"), ("1.0",), asks=("positive: '0.0'", "positive: '1.0'")),
     "a sign in the column": Kind(files(("-1", "1"), ["0.5"], asked="p_-1"), ("-1", "1"), ("1.0",), asks=("positive: '-1'", "positive: '1'")),
     "a score in the label's own column, whose name denies": Kind(files(("no", "yes"), ["0.5"], column="no_findings", asked="no_findings"), ("no", "yes"), ("0.0",)),
+    "a score in a column called mask, as a class is": Kind(files(("mask", "no_mask"), ["0.5"], asked="mask"), ("mask", "no_mask"), ("1.0",)),
+    "a column for each class, one called mask": Kind(files(("mask", "no_mask", "mask_below_nose"), [(0.3, 0.3, 0.4)], asked=("mask", "no_mask", "mask_below_nose")), ("mask", "no_mask", "mask_below_nose"), ("1.0", "0.0", "0.0")),
+    "columns for 0 and 1, and rows of -1": Kind(files(("0", "1", "-1"), [(0.5, 0.5)], asked=("0", "1")), ("0", "1"), ("1.0", "0.0"), stops="empty label: 8 (002 = '-1'", allow=("empty label",), num_train=16),
+    "rows of -1 beside whole numbers": Kind(files(("0", "1", "2", "-1"), ["0", "1"]), ("0", "1", "2", "-1"), ("0",), stops="empty label: 6 (003 = '-1'", allow=("label that may mean missing",)),
+    "rows of -1 that are left out": Kind(files(("1", "2", "3", "-1"), ["1", "2"]), ("1", "2", "3"), ("1",), stops="empty label: 6 (003 = '-1'", allow=("empty label",), num_train=18),
+    "a class -1 that the sample writes": Kind(files(("0", "1", "-1"), ["-1", "0"]), ("0", "1", "-1"), ("0",)),
     "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1,0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities

@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from pipeline.competition.spelling import is_number, rules_for
 
@@ -126,7 +127,8 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
             doubt |= is_list is None
     for mark in DOUBTFUL_MARKS if len(names) > 1 else ():
         parts = {label for cell in distinct for label in split_list(cell, mark)}
-        if parts != set(distinct) and rules_for(set(names), parts, every=True):
+        is_joined = all(map(str.strip, chain.from_iterable(cell.split(mark) for cell in distinct)))  # -1 is no list
+        if is_joined and parts != set(distinct) and rules_for(set(names), parts, every=True):
             return mark
     return None if doubt or any(may_be_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
 

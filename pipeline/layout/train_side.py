@@ -30,6 +30,7 @@ from pipeline.layout.context import (
 )
 from pipeline.layout.labels import (
     LABEL_NAMES,
+    MINUS_ONE,
     MISSING_WORDS,
     WITHOUT_COLUMN,
     Labels,
@@ -542,8 +543,9 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
     """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
-    otherwise = [column for column in asks_otherwise(context.asked()) if column not in table.header]
     known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
+    named = {*table.header, *context.asked()} & {*table.header, *known}  # one of the classes may be called mask
+    otherwise = [column for column in asks_otherwise(context.asked()) if column not in named]
     cells = context.sample_cells()
     written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
     if otherwise and not (cells and any(labels <= known for labels in written)):
@@ -617,7 +619,7 @@ def _tableless_side(context: Context) -> tuple[Side, Labels]:
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in (*MISSING_WORDS, *MINUS_ONE)}
     names = context.names_of_classes() | odd  # a folder called none is no missing label
     labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
