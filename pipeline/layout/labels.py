@@ -269,7 +269,7 @@ def empty_rows(context: Context, labels: Labels) -> np.ndarray:
 
 
 def _empty_labels(cells: Iterable[str], allow: Collection[str], told_apart: Collection[str]) -> set[str]:
-    """those cells that stand for no label: blank, NaN, or -1 beside numbers that count from 0 or 1."""
+    """Those cells that stand for no label: blank, NaN, or -1 beside numbers that count from 0 or 1."""
     text_of = {cell: cell.strip().lower() for cell in cells}
     numbers = {whole_number(text) or text for text in text_of.values() if text not in (*EMPTY_LABELS, *MINUS_ONE)}
     words = EMPTY_LABELS + (MINUS_ONE if len(numbers) > 1 and first_counted(numbers) is not None else ())
