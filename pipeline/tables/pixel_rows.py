@@ -18,7 +18,7 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.formats import Container
 from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN, PATH_COLUMN, delimited_rows
-from pipeline.tables.table import AUTO, Table, counts_rows
+from pipeline.tables.table import AUTO, Table, first_counted
 
 MIN_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
 PIECE = 256  # rows that are Python's strings at once
@@ -27,6 +27,7 @@ CLEARLY = 1.25  # times as rough is one order of channels as the other
 TOPS = (1, 16, 64, 255)  # ranges that pixels come in: 0/1 or shares, 4 bits, 6 bits, 8 bits
 ID_WORDS = re.compile(r"(image_?)?(ids?|index|idx)", re.IGNORECASE)
 NUMBERS = re.compile(r"\s*\[?\s*-?[\d.]+(?:[eE][-+]?\d+)?(?:[\s,;]+-?[\d.]+(?:[eE][-+]?\d+)?)+\s*\]?\s*")
+NUMBER_AT_END = re.compile(r"(\d+)(?:\.[A-Za-z]+)?$")  # 7 of test_7.png
 SHAPE = re.compile(r"(?:3x)?(\d{1,4})x(\d{1,4})(?:x3)?")
 
 
@@ -111,7 +112,8 @@ def _values(
 
 def compact(values: np.ndarray) -> np.ndarray:
     """As uint8, or as float32 where a value is no whole number from 0 to 255."""
-    whole = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN stays in the float32
+        whole = values.astype(np.uint8)
     return whole if np.array_equal(whole, values) else values.astype(np.float32)
 
 
@@ -157,9 +159,9 @@ def add_images(
     the `tables` counts as many rows so. shape: HxW, HxWx3 (a pixel's three values side by side), 3xHxW (one colour
     after the other), or `auto`. Raises ValueError where sides, channels or range cannot be told.
     """
-    top = max(float(rows.values.max()) for rows in found)
-    low = min(float(rows.values.min()) for rows in found)
-    shares = [rows.name for rows in found if rows.values.dtype != np.uint8 and rows.values.max() <= 1 < top]
+    top = float(np.max([rows.values.max() for rows in found]))  # NaN where one is NaN
+    low = float(np.min([rows.values.min() for rows in found]))
+    shares = [rows.name for rows in found if rows.values.max() <= 1 < top]
     if shares:
         raise ValueError(f"pixels of {shares[0]} go from 0 to 1, those of others to {top:g}; write all in one range")
     factor = _factor(low, top, is_whole=all(rows.values.dtype == np.uint8 for rows in found))
@@ -183,10 +185,12 @@ def add_images(
 
 def _factor(low: float, top: float, *, is_whole: bool) -> float:
     """What pixels are multiplied by, to go from 0 to 255."""
-    if low < 0 or top > TOPS[-1] or not math.isfinite(top):
-        raise ValueError(f"pixels go from {low:g} to {top:g}; must be 0 to 255, or 0 to 1: write them so")
-    most = next(limit for limit in TOPS if top <= limit)
-    return 255 / most if most == 1 or is_whole else 1
+    most = next((limit for limit in TOPS if top <= limit), 0)
+    is_sized = most in (TOPS[0], TOPS[-1]) or (most and is_whole)  # 0 to 1.02, rounded, would be black
+    if low < 0 or not math.isfinite(top) or not is_sized:
+        fractions = " with fractions" if most else ""
+        raise ValueError(f"pixels go from {low:g} to {top:g}{fractions}; must be 0 to 255, or 0 to 1: write them so")
+    return 255 / most
 
 
 def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
@@ -195,8 +199,9 @@ def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
             return cells
     count = len(rows.values)
     alike = [cells for table in tables.values() for cells in table.cells if table.num_rows == count]
-    firsts = {cells[0] for cells in alike if counts_rows(cells)}
-    start = 0 if firsts == {"0"} else 1  # an index column may stand beside the ids
+    numbers = ([NUMBER_AT_END.search(cell) for cell in cells] for cells in alike)
+    firsts = {first_counted([found[1] for found in some if found]) for some in numbers if all(some)}
+    start = 0 if firsts - {None} == {0} else 1  # an index column may stand beside the ids
     return [str(number) for number in range(start, start + count)]
 
 
