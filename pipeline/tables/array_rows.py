@@ -24,6 +24,7 @@ IMAGE_KEYS = {"image", "images", "img", "imgs", "x", "pixels", "data", "arr"}
 LABEL_KEYS = {"label", "labels", "y", "target", "targets", "class", "classes"}
 ID_KEYS = {"id", "ids", "index", "idx"}
 ID_COLUMN = "id"
+MAX_SMALL = 4  # arrays of one shape, whatever that is
 MIN_SIDE = 7  # pixels
 CHANNELS = (1, 3)
 Named = tuple[str, str]  # (member, name of the array in it)
@@ -46,9 +47,11 @@ def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
     """The arrays of images, each with the columns of those arrays that have as many rows and belong to it.
 
     They do where no other images of their file (.npy: of their folder) have as many rows, or where both are called
-    alike but for words such as `images` and `labels`. Masks beside images are none.
+    alike but for words such as `images` and `labels`. Masks beside images are none, nor are files of one image each.
     """
     found = {key: images for key, array in arrays.items() if (images := _as_images(array)) is not None}
+    files = Counter(array.shape for array in found.values())  # more than each has rows: a file is one image's channels
+    found = {key: array for key, array in found.items() if files[array.shape] <= max(len(array), MAX_SMALL)}
     images = {key: array for key, array in found.items() if not SIDE_WORDS & set(words_of(key[1]))} or found
     names = _names_of(images)
     rows = []
