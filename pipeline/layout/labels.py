@@ -326,9 +326,10 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
             problems.add(OUTER_SPACES, shown, remedy)
 
-    spellings: dict[str, set[str]] = {}
-    for label in labels.distinct():
-        spellings.setdefault(folded(label), set()).add(label)
+    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(cell.lower() in ONE for cell in labels.distinct())
+    spellings: dict[str | int, set[str]] = {}
+    for label in labels.distinct():  # True beside 1, as tables put together have them
+        spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(

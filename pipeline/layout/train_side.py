@@ -170,7 +170,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         usable = [table for table in usable if re.search(LABEL_STEM, table.stem)] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
-        if len({table.header for table in usable}) == 1 and _speak_of_different_images(context, usable):
+        if len({tuple(sorted(table.header)) for table in usable}) == 1 and _speak_of_different_images(context, usable):
             rows = sum(table.num_rows for table in usable)
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
@@ -178,12 +178,19 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
 
 
 def _of_parts(context: Context, tables: Mapping[str, Table]) -> Table | None:
-    """The tables that the user names together, of one header, as one; None where one is named."""
+    """The tables that the user names together, of the same columns, as one; None where one is named."""
     parts = [tables[name] for name in context.overrides.train_table.split(AND) if name in tables]
-    name = AND.join(part.name for part in parts)
-    if len(parts) < 2 or name != context.overrides.train_table or len({part.header for part in parts}) > 1:
+    name, header = AND.join(part.name for part in parts), parts[0].header if parts else ()
+    if len(parts) < 2 or name != context.overrides.train_table:
         return None
-    cells = tuple(joined_texts(columns) for columns in zip(*(part.cells for part in parts), strict=True))
+    other = next((part for part in parts if sorted(part.header) != sorted(header)), None)
+    if other is not None:
+        raise context.stop(
+            f"{parts[0].name} has the columns {list(header)[:6]}, {other.name} {list(other.header)[:6]}; tables named "
+            "together must have the same: call them alike, or leave out those that the others lack"
+        )
+    ordered = (part.cells if part.header == header else map(part.column, header) for part in parts)
+    cells = tuple(joined_texts(columns) for columns in zip(*ordered, strict=True))
     context.tables[name] = replace(parts[0], name=name, cells=cells)
     return context.tables[name]
 
