@@ -134,6 +134,13 @@ def rows_of(labels):
     return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
 
 
+def numbered_alike(labels, asked, *, place="{}/{}.png"):
+    """A folder of 0.png, 1.png, … for each class."""
+    found = {place.format(label, n // len(labels)): IMAGE[n] for n, label in enumerate(cycle(labels))}
+    rest = {name: content for name, content in files(labels, asked).items() if name[:5] != "train"}
+    return found | rest
+
+
 def in_two_formats(*, lacking=0):
     """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
     found = {}
@@ -211,6 +218,12 @@ KINDS = {
     ),
     "some lists in brackets": Kind(files(["[scab, rust]", "rust", "scab"], ["[scab, rust]"]), ("rust", "scab"), ("[rust]",)),
     "lists in braces": Kind(files(["{scab,rust}", "{rust}", "{scab}"], ["{scab,rust}"]), ("scab", "rust"), ("[scab]",), says="lists are written otherwise than in the sample, {scab,rust} as [scab, rust]"),
+    # -- folders that are called as something else, and that the sample calls classes
+    "a class called mask, numbered as the others are": Kind(numbered_alike(("mask", "helmet"), ["helmet", "mask"]), ("mask", "helmet"), ("mask",)),
+    "two classes called labels and tags": Kind(numbered_alike(("labels", "tags"), ["labels", "tags"], place="train/{}/{}.png"), ("labels", "tags"), ("labels",)),
+    "a class called train beside others": Kind(numbered_alike(("train", "bus", "car"), ["bus", "train"]), ("train", "bus", "car"), ("train",)),
+    "a class called holdout beside others": Kind(numbered_alike(("holdout", "oak", "elm"), ["holdout", "oak"]), ("holdout", "oak", "elm"), ("holdout",)),
+    "classes called public and private": Kind(folders(("public", "private"), ["private", "public"]), ("public", "private"), ("public",)),
     # -- ids without a name, or in two columns with the class
     "a sample whose ids have no name": Kind(files(WORDS, [""], more={"sample_submission.csv": csv_bytes(("", "label"), [(name, "elm") for name in TEST])}), WORDS, ("oak",)),
     "two tables whose ids have no name": Kind(files(WORDS, [""], more={
