@@ -173,6 +173,8 @@ KINDS = {
     "names that share words": Kind(files(SHARED_WORDS, ["Tomato Healthy"]), SHARED_WORDS, (SHARED_WORDS[0],)),
     "lists with comma and blank": Kind(lists(TAGS, ", "), TAGS, ("scab",)),
     "lists with blanks": Kind(lists(TAGS, " "), TAGS, ("scab",)),
+    "lists with a bar between blanks": Kind(lists(TAGS, " | "), TAGS, ("scab",)),
+    "lists of a label a line": Kind(lists(TAGS, "\n"), TAGS, ("scab",)),
     "lists of names with blanks": Kind(lists(("leaf scab", "leaf rust", "mildew"), ", "), ("leaf scab", "leaf rust", "mildew"), ("leaf scab",)),
     "lists as Python writes them": Kind(lists(TAGS, "", style=repr), TAGS, ("['scab']",)),
     "lists as JSON has them": Kind(lists(TAGS, "", style=lambda found: str(found).replace("'", '"')), TAGS, ('["scab"]',)),
