@@ -88,6 +88,26 @@ def test_each_row_is_an_image(names, tmp_path):
     assert layout.target.classes == ("a", "b", "c") and any("36 images of 8x8" in note for note in layout.notes)
 
 
+BY_NAME = {
+    "as words are sorted": sorted(NAMES), "backwards": NAMES[::-1],
+    "column after column": [f"x{x}y{y}" for x in range(SIDE) for y in range(SIDE)],
+    "column after column, with words": [f"col_{x}_row_{y}" for x in range(SIDE) for y in range(SIDE)],
+    "row after row": [f"y{y}x{x}" for y in range(SIDE) for x in range(SIDE)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_pixels_stand_where_their_columns_names_say(name, tmp_path):
+    names = BY_NAME[name]
+    if name.startswith("column"):
+        flat = GREY.transpose(0, 2, 1).reshape(len(GREY), -1)
+    else:
+        flat = GREY.reshape(len(GREY), -1)[
+            :, [NAMES.index(name) for name in names] if names[0] in NAMES else slice(None)
+        ]
+    check(read(tmp_path, competition(flat, names)), GREY)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_rows_are_numbered_as_the_sample_numbers_them(first, tmp_path):
     layout = check(read(tmp_path, competition(first=first)), GREY)

@@ -27,6 +27,7 @@ CLEARLY = 1.25  # times as rough is one order of channels as the other
 TOPS = (1, 16, 64, 255)  # ranges that pixels come in: 0/1 or shares, 4 bits, 6 bits, 8 bits
 ID_WORDS = re.compile(r"(image_?)?(ids?|index|idx)", re.IGNORECASE)
 NUMBERS = re.compile(r"\s*\[?\s*-?[\d.]+(?:[eE][-+]?\d+)?(?:[\s,;]+-?[\d.]+(?:[eE][-+]?\d+)?)+\s*\]?\s*")
+COLUMN_BEFORE_ROW = re.compile(r"(.*[^a-z])?(c|col|column|x)[\W_]*\d+[\W_]*(r|row|y)[\W_]*\d+", re.IGNORECASE)
 NUMBER_AT_END = re.compile(r"(\d+)(?:\.[A-Za-z]+)?$")  # 7 of test_7.png
 SHAPE = re.compile(r"(?:3x)?(\d{1,4})x(\d{1,4})(?:x3)?")
 
@@ -72,7 +73,11 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
     cells: list[list[str]] = []
     values = _values(rows, len(header), start, stop, others, cells)
     columns = [Texts(column) for column in zip(*cells, strict=True)] if others else []
-    return PixelRows(name, Table(name, tuple(own), tuple(columns)), header[start:stop] if place is None else (), values)
+    names = header[start:stop] if place is None else ()
+    order = _order(names)
+    if order != sorted(order):
+        values, names = values[:, order], tuple(names[at] for at in order)
+    return PixelRows(name, Table(name, tuple(own), tuple(columns)), names, values)
 
 
 def _column_of_all(row: Sequence[str]) -> int | None:
@@ -90,6 +95,16 @@ def _block(header: Sequence[str]) -> tuple[int, int]:
     places = [at for at, kind in enumerate(kinds) if kind in alike]
     is_block = places and places == list(range(places[0], places[-1] + 1)) and len(alike) in (1, 3)
     return (places[0], places[-1] + 1) if is_block and len(places) >= MIN_PIXELS else (0, 0)
+
+
+def _order(names: Sequence[str]) -> list[int]:
+    """The places of the pixels' columns by their numbers: pixel2 before pixel10, y0x5 before y1x0, x5y0 before x0y1."""
+    numbers = [tuple(map(int, re.findall(r"\d+", name))) for name in names]
+    if len(set(map(len, numbers))) != 1 or len(set(numbers)) < len(names):
+        return list(range(len(names)))  # of R, G and B, say
+    if COLUMN_BEFORE_ROW.fullmatch(names[0].strip()):
+        numbers = [number[::-1] for number in numbers]
+    return sorted(range(len(names)), key=numbers.__getitem__)
 
 
 def _values(
