@@ -285,6 +285,9 @@ ARRAYS |= {
     ),
     "masks beside the images": ({"d.npz": saved(train_images=GREY[:NUM_TRAIN], train_labels=WORDS[:NUM_TRAIN], train_masks=GREY[:NUM_TRAIN] > 9, test_images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
     "labels of another kind, called less alike": ({"d.npz": saved(labels=np.roll(WORDS[:NUM_TRAIN], 1), train_labels=WORDS[:NUM_TRAIN], train_images=GREY[:NUM_TRAIN], test_images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "labels in a CSV without ids": ({name: content for name, content in of_files(GREY).items() if "y_" not in name} | {"y_train.csv": csv_bytes(("label",), [(word,) for word in WORDS[:NUM_TRAIN]])}, GREY),
+    "labels in a CSV beside an index": ({name: content for name, content in of_files(GREY).items() if "y_" not in name} | {"train_labels.csv": csv_bytes(("", "class"), enumerate(WORDS[:NUM_TRAIN]))}, GREY),
+    "rows of pixels, labels without ids": ({"X_train.csv": csv_bytes(NAMES, GREY[:NUM_TRAIN].reshape(NUM_TRAIN, -1).tolist()), "y_train.csv": csv_bytes(("label",), [(word,) for word in WORDS[:NUM_TRAIN]]), "X_test.csv": csv_bytes(NAMES, GREY[NUM_TRAIN:].reshape(NUM_TEST, -1).tolist())} | SAMPLE, GREY),
     "one archive without names": ({"d.npz": saved(arr_0=GREY[:NUM_TRAIN], arr_1=WORDS[:NUM_TRAIN], arr_2=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
 }  # fmt: skip
 

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN
 from pipeline.tables.pixel_rows import PixelRows, compact
-from pipeline.tables.table import Table
+from pipeline.tables.table import Table, without_index
 from pipeline.tables.words import ROLE_OF_WORD, SIDE_WORDS, words_of
 
 ARRAYS = (".npz", ".npy")
@@ -49,7 +50,7 @@ def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
     They do where no other images of their file (.npy: of their folder) have as many rows, or where both are called
     alike but for words such as `images` and `labels`. Masks beside images are none, nor are files of one image each.
     """
-    found = {key: images for key, array in arrays.items() if (images := _as_images(array)) is not None}
+    found = {key: read for key, array in arrays.items() if (read := _as_images(array)) is not None}
     files = Counter(array.shape for array in found.values())  # more than each has rows: a file is one image's channels
     found = {key: array for key, array in found.items() if files[array.shape] <= max(len(array), MAX_SMALL)}
     images = {key: array for key, array in found.items() if not SIDE_WORDS & set(words_of(key[1]))} or found
@@ -75,6 +76,22 @@ def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
         values = compact(array).reshape(len(array), -1)
         rows.append(PixelRows(names[key], table, (), values, sides=array.shape[1:]))
     return rows
+
+
+def with_labels(rows: PixelRows, tables: Mapping[str, Table]) -> PixelRows:
+    """With the labels of a table of as many rows and no ids that is called alike: `y_train.csv` of `X_train.npy`."""
+    if rows.rest.header:
+        return rows
+    found = [
+        labels
+        for table in tables.values()
+        if table.num_rows == len(rows.values)
+        and len((labels := without_index(table)).header) == 1
+        and LABEL_KEYS & set(words_of(table.stem))
+        and _place((table.name, "")) == _place((rows.name, ""))
+        and _are_of((table.name, table.stem), (rows.name, rows.rest.stem))
+    ]
+    return replace(rows, rest=replace(found[0], name=rows.name)) if len(found) == 1 else rows
 
 
 def _names_of(images: Collection[Named]) -> dict[Named, str]:
