@@ -204,6 +204,14 @@ def test_a_second_folder_of_images_is_asked_about_though_the_first_has_lost_some
         layout_of(write_zip(tmp_path / "raw.zip", files), {})
 
 
+@pytest.mark.parametrize("other", ["depth", "128", "backup"])
+def test_a_complete_folder_does_not_stand_in_for_one_called_train_that_lost_an_image(tmp_path, other):
+    files = PLAIN | {f"{other}/{name}.png": IMAGE for name in TRAIN}
+    files = {name: image for name, image in files.items() if name != f"train/{TRAIN[3]}.png"}
+    with pytest.raises(ValueError, match="2 places may hold the train images of train.csv; choose one:"):
+        layout_of(write_zip(tmp_path / "raw.zip", files), {})
+
+
 def test_labels_somewhere_in_file_names_are_offered_as_patterns_that_work(tmp_path):
     """Person, gender and race in the names of UTKFace; a class behind the number."""
     files = {f"train/{10 + n}_{n % 2}_{animals(n)[0]}.png": IMAGE for n in range(18)}
