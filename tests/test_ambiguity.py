@@ -139,10 +139,13 @@ def test_ids_that_end_in_cells_of_another_column_are_those_of_images_where_the_t
     assert list(layout.test_members) == [f"test/{name}.png" for name in TEST] and layout.target.columns == ("cancer",)
 
 
-@pytest.mark.parametrize("places", ["train/{}.png", "more/{}.png"])
-def test_train_tables_of_different_images_may_be_named_together(tmp_path, places):
+@pytest.mark.parametrize(
+    ("places", "header"), [("train/{}.png", ("id", "label")), ("more/{}.png", ("id", "label")), ("train/{}.png", ("label", "id"))]
+)  # fmt: skip
+def test_train_tables_of_different_images_may_be_named_together(tmp_path, places, header):
     more = {places.format(f"x{n}"): IMAGE for n in range(9)}
-    more["train_extra.csv"] = csv_bytes(("id", "label"), [(f"x{n}", *animals(n)) for n in range(9)])
+    rows = [{"id": f"x{n}", "label": animals(n)[0]} for n in range(9)]
+    more["train_extra.csv"] = csv_bytes(header, [[row[column] for column in header] for row in rows])
     path = write_zip(tmp_path / "raw.zip", PLAIN | more)
     with pytest.raises(ValueError, match=r"2 tables may be the train table; choose one:(?s:.*)# all 27 rows") as error:
         layout_of(path, {})
@@ -155,6 +158,23 @@ def test_train_tables_of_different_images_may_be_named_together(tmp_path, places
     assert set(layout.train_members) == {f"train/{name}.png" for name in TRAIN} | set(more) - {"train_extra.csv"}
     with pytest.raises(ValueError, match="is 'train.csv [+] typo.csv', which is not among the tables"):
         layout_of(path, {"train_table": "train.csv + typo.csv"})
+
+
+def test_tables_of_other_columns_cannot_be_named_together(tmp_path):
+    more = {"train_extra.csv": csv_bytes(("id", "label", "site"), [(f"x{n}", *animals(n), "here") for n in range(9)])}
+    said = r"train.csv has the columns \['id', 'label'\], train_extra.csv \['id', 'label', 'site'\]; tables named together must"
+    with pytest.raises(ValueError, match=said):
+        layout_of(write_zip(tmp_path / "raw.zip", PLAIN | more), {"train_table": "train.csv + train_extra.csv"})
+
+
+@pytest.mark.parametrize("cells", [("1", "0", "True", "False"), ("yes", "no", "Y")])
+def test_two_ways_to_write_yes_and_no_in_one_column_are_no_four_classes(tmp_path, cells):
+    rows = [(name, cells[n % len(cells)]) for n, name in enumerate(TRAIN)]
+    files = PLAIN | {"train.csv": csv_bytes(("id", "label"), rows)}
+    problems = Problems()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        read_layout(archive, problems, Overrides.among({"spelling": "{label}"}))
+    assert f"duplicate class spelling: {len(cells) - 2}" in problems.lines()[0]
 
 
 @pytest.mark.parametrize("num_lost", [1, 5])
@@ -180,6 +200,14 @@ def test_a_second_folder_of_images_is_asked_about_though_the_first_has_lost_some
     files = {name: image for name, image in files.items() if name not in [f"train/{n}.png" for n in TRAIN[:num_lost]]}
     assert len(files) == len(PLAIN) + len(TRAIN) - num_lost
     files = {name.replace("test/", "images/").replace("train/", "pictures/"): image for name, image in files.items()}
+    with pytest.raises(ValueError, match="2 places may hold the train images of train.csv; choose one:"):
+        layout_of(write_zip(tmp_path / "raw.zip", files), {})
+
+
+@pytest.mark.parametrize("other", ["depth", "128", "backup"])
+def test_a_complete_folder_does_not_stand_in_for_one_called_train_that_lost_an_image(tmp_path, other):
+    files = PLAIN | {f"{other}/{name}.png": IMAGE for name in TRAIN}
+    files = {name: image for name, image in files.items() if name != f"train/{TRAIN[3]}.png"}
     with pytest.raises(ValueError, match="2 places may hold the train images of train.csv; choose one:"):
         layout_of(write_zip(tmp_path / "raw.zip", files), {})
 

@@ -344,6 +344,9 @@ def test_a_group_lies_in_the_block_of_its_earliest_image_and_split_says_so():
         ["99-12-31", "00-01-01", "24-01-05 08:00", "68-12-31"],
         ["12/31/23", "01/15/24", "02/01/24"],
         ["2023:12:31 23:00:00", "2024:01:01 09:05:00", "2024:01:02 09:05:00"],
+        ["2023. 12. 31.", "2024. 1. 4.", "2024. 1. 15."],
+        ["4 May 2024", "9 Jun 2024", "01 Jul 2024"],
+        ["2023-12-31 ", " 2024-01-01", "2024-01-02"],
     ],
 )
 def test_moments_are_ordered_as_numbers_or_dates(cells):
@@ -355,6 +358,14 @@ def test_moments_are_ordered_as_numbers_or_dates(cells):
 def test_what_says_no_year_is_no_date(cells):
     """pandas takes T2 for two o'clock of today, and 1-10, a number within a session, for the tenth of January."""
     with pytest.raises(ValueError, match="2 of its 2 cells read neither as a number nor as a date"):
+        order_in_time(cells, "taken")
+
+
+@pytest.mark.parametrize("form", ["%H:%M %d/%m/%Y", "%d-%m/%Y", "%d'%m'%Y"])
+def test_what_may_be_one_of_two_dates_in_an_unknown_form_is_none(form):
+    """Left alone, pandas takes the first number for the month."""
+    cells = [cell for cell, day in zip(days(form), days("%d"), strict=True) if int(day) <= 12]
+    with pytest.raises(ValueError, match=f"of its {len(cells)} cells read neither as a number nor as a date"):
         order_in_time(cells, "taken")
 
 
@@ -385,7 +396,8 @@ def test_dates_of_one_order_are_read_with_and_without_separators(form):
     [
         ({"%d/%m/%Y": "dmy", "%m/%d/%Y": "mdy"}, 12), ({"%d%m%Y": "dmy", "%m%d%Y": "mdy"}, 12),
         ({"%y-%m-%d": "ymd", "%d-%m-%y": "dmy"}, 31), ({"%y%m%d": "ymd", "%d%m%y": "dmy"}, 31),
-        ({"%d.%m.%Y %H:%M": "dmy", "%m.%d.%Y %H:%M": "mdy"}, 12),
+        ({"%d.%m.%Y %H:%M": "dmy", "%m.%d.%Y %H:%M": "mdy"}, 12), ({"%d. %m. %Y": "dmy", "%m. %d. %Y": "mdy"}, 12),
+        ({"%d,%m,%Y": "dmy", "%m,%d,%Y": "mdy"}, 12), ({"%d:%m:%Y %H:%M": "dmy", "%m:%d:%Y %H:%M": "mdy"}, 12),
     ],
 )  # fmt: skip
 def test_dates_of_which_two_orders_fit_are_asked_about_and_each_line_settles_it(forms, keep):

@@ -134,6 +134,13 @@ def rows_of(labels):
     return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
 
 
+def numbered_alike(labels, asked, *, place="{}/{}.png"):
+    """A folder of 0.png, 1.png, … for each class."""
+    found = {place.format(label, n // len(labels)): IMAGE[n] for n, label in enumerate(cycle(labels))}
+    rest = {name: content for name, content in files(labels, asked).items() if name[:5] != "train"}
+    return found | rest
+
+
 def in_two_formats(*, lacking=0):
     """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
     found = {}
@@ -166,6 +173,8 @@ KINDS = {
     "names that share words": Kind(files(SHARED_WORDS, ["Tomato Healthy"]), SHARED_WORDS, (SHARED_WORDS[0],)),
     "lists with comma and blank": Kind(lists(TAGS, ", "), TAGS, ("scab",)),
     "lists with blanks": Kind(lists(TAGS, " "), TAGS, ("scab",)),
+    "lists with a bar between blanks": Kind(lists(TAGS, " | "), TAGS, ("scab",)),
+    "lists of a label a line": Kind(lists(TAGS, "\n"), TAGS, ("scab",)),
     "lists of names with blanks": Kind(lists(("leaf scab", "leaf rust", "mildew"), ", "), ("leaf scab", "leaf rust", "mildew"), ("leaf scab",)),
     "lists as Python writes them": Kind(lists(TAGS, "", style=repr), TAGS, ("['scab']",)),
     "lists as JSON has them": Kind(lists(TAGS, "", style=lambda found: str(found).replace("'", '"')), TAGS, ('["scab"]',)),
@@ -211,6 +220,12 @@ KINDS = {
     ),
     "some lists in brackets": Kind(files(["[scab, rust]", "rust", "scab"], ["[scab, rust]"]), ("rust", "scab"), ("[rust]",)),
     "lists in braces": Kind(files(["{scab,rust}", "{rust}", "{scab}"], ["{scab,rust}"]), ("scab", "rust"), ("[scab]",), says="lists are written otherwise than in the sample, {scab,rust} as [scab, rust]"),
+    # -- folders that are called as something else, and that the sample calls classes
+    "a class called mask, numbered as the others are": Kind(numbered_alike(("mask", "helmet"), ["helmet", "mask"]), ("mask", "helmet"), ("mask",)),
+    "two classes called labels and tags": Kind(numbered_alike(("labels", "tags"), ["labels", "tags"], place="train/{}/{}.png"), ("labels", "tags"), ("labels",)),
+    "a class called train beside others": Kind(numbered_alike(("train", "bus", "car"), ["bus", "train"]), ("train", "bus", "car"), ("train",)),
+    "a class called holdout beside others": Kind(numbered_alike(("holdout", "oak", "elm"), ["holdout", "oak"]), ("holdout", "oak", "elm"), ("holdout",)),
+    "classes called public and private": Kind(folders(("public", "private"), ["private", "public"]), ("public", "private"), ("public",)),
     # -- ids without a name, or in two columns with the class
     "a sample whose ids have no name": Kind(files(WORDS, [""], more={"sample_submission.csv": csv_bytes(("", "label"), [(name, "elm") for name in TEST])}), WORDS, ("oak",)),
     "two tables whose ids have no name": Kind(files(WORDS, [""], more={
@@ -245,6 +260,16 @@ KINDS = {
     "a pair without known order": Kind(files(("real", "fake"), ["0.5"], asked="score"), ("fake", "real"), ("1.0",), asks=("positive: fake", "positive: real")),
     "a column that speaks of something else": Kind(files(("0", "1"), ["0.5"], column="infected", asked="healthy"), ("0", "1"), ("1.0",), asks=("positive: '0'", "positive: '1'")),
     "a negation in the column": Kind(files(("benign", "malignant"), ["0.5"], asked="non_malignant"), ("benign", "malignant"), ("1.0",), asks=("positive: benign", "positive: malignant")),
+    "another word for the negative class in the column": Kind(files(("neg", "pos"), ["0.5"], asked="p_negative"), ("neg", "pos"), ("1.0",), asks=("positive: neg", "positive: pos")),
+    "another way to write the negative number in the column": Kind(files(("0.0", "1.0"), ["0.5"], asked="class_0"), ("0.0", "1.0"), ("1.0",), asks=("positive: '0.0'", "positive: '1.0'")),
+    "a sign in the column": Kind(files(("-1", "1"), ["0.5"], asked="p_-1"), ("-1", "1"), ("1.0",), asks=("positive: '-1'", "positive: '1'")),
+    "a score in the label's own column, whose name denies": Kind(files(("no", "yes"), ["0.5"], column="no_findings", asked="no_findings"), ("no", "yes"), ("0.0",)),
+    "a score in a column called mask, as a class is": Kind(files(("mask", "no_mask"), ["0.5"], asked="mask"), ("mask", "no_mask"), ("1.0",)),
+    "a column for each class, one called mask": Kind(files(("mask", "no_mask", "mask_below_nose"), [(0.3, 0.3, 0.4)], asked=("mask", "no_mask", "mask_below_nose")), ("mask", "no_mask", "mask_below_nose"), ("1.0", "0.0", "0.0")),
+    "columns for 0 and 1, and rows of -1": Kind(files(("0", "1", "-1"), [(0.5, 0.5)], asked=("0", "1")), ("0", "1"), ("1.0", "0.0"), stops="empty label: 8 (002 = '-1'", allow=("empty label",), num_train=16),
+    "rows of -1 beside whole numbers": Kind(files(("0", "1", "2", "-1"), ["0", "1"]), ("0", "1", "2", "-1"), ("0",), stops="empty label: 6 (003 = '-1'", allow=("label that may mean missing",)),
+    "rows of -1 that are left out": Kind(files(("1", "2", "3", "-1"), ["1", "2"]), ("1", "2", "3"), ("1",), stops="empty label: 6 (003 = '-1'", allow=("empty label",), num_train=18),
+    "a class -1 that the sample writes": Kind(files(("0", "1", "-1"), ["-1", "0"]), ("0", "1", "-1"), ("0",)),
     "a score with a decimal comma": Kind(files(("0", "1"), ["0,5"]), ("1", "0"), ("1,0",)),
     "words that YAML takes for true and false": Kind(files(("no", "yes"), ["0.5"], column="infected", asked="infected"), ("yes", "no"), ("1.0",)),
     # -- labels or probabilities

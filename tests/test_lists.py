@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.competition.lists import found_delimiter
+from pipeline.competition.lists import found_delimiter, split_list, written_list
 
 DOUBTFUL = {
     "each with each": "a-b b-c a-c",
@@ -46,3 +46,13 @@ def test_columns_of_the_sample_say_which_parts_are_labels():
     cells = ["a-b", "b-c", "a-c"]
     assert found_delimiter(cells, names=("a", "b", "c")) == "-"
     assert found_delimiter(cells, names=("a-b", "b-c", "a-c")) == ""
+
+
+@pytest.mark.parametrize("mark", ["|", ", ", " | ", " ; ", "\n", "\t", " "])
+def test_a_list_is_written_as_it_was_read(mark):
+    rows = [["scab"], ["rust"], ["scab", "rust"], ["rust", "mildew"], ["mildew"]]
+    cells = [mark.join(row) for row in rows]
+    found = found_delimiter(cells)
+    assert found is not None
+    assert [split_list(cell, found) for cell in cells] == rows
+    assert [written_list(row, found) for row in rows] == cells

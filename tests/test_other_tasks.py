@@ -76,6 +76,7 @@ REFUSED = {
     "masks beside": (both("train/images", "train/masks") | TEST, r"12 images, such as train/masks/00.png, are outlines by their folder's name"),
     "features in one file": ({"data.npz": saved(x_train=GREY[0], y_train=np.arange(8))} | SAMPLE, r"x_train of data.npz \(8, 8\) uint8, y_train of data.npz \(8,\) int64"),
     "features in a file": ({"X.npy": saved(GREY[0])} | SAMPLE, r"X.npy \(8, 8\) uint8"),
+    "an image in each file, its channels first": ({f"train/{n:02d}.npy": saved(np.stack([GREY[0]] * 3)) for n in range(12)} | SAMPLE, r"train/00.npy \(3, 8, 8\) uint8"),
     "arrays of objects": ({"X.npy": saved(np.array([{1: 2}], object))} | SAMPLE, r"X.npy \(1,\) objects"),
     "parquet": ({"data/train-00000-of-00001.parquet": b"PAR1"} | SAMPLE, r"train-00000-of-00001.parquet is .parquet, which is not read; save it as CSV .*images that are in it .*as a PNG each"),
     "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),

@@ -88,6 +88,26 @@ def test_each_row_is_an_image(names, tmp_path):
     assert layout.target.classes == ("a", "b", "c") and any("36 images of 8x8" in note for note in layout.notes)
 
 
+BY_NAME = {
+    "as words are sorted": sorted(NAMES), "backwards": NAMES[::-1],
+    "column after column": [f"x{x}y{y}" for x in range(SIDE) for y in range(SIDE)],
+    "column after column, with words": [f"col_{x}_row_{y}" for x in range(SIDE) for y in range(SIDE)],
+    "row after row": [f"y{y}x{x}" for y in range(SIDE) for x in range(SIDE)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_pixels_stand_where_their_columns_names_say(name, tmp_path):
+    names = BY_NAME[name]
+    if name.startswith("column"):
+        flat = GREY.transpose(0, 2, 1).reshape(len(GREY), -1)
+    else:
+        flat = GREY.reshape(len(GREY), -1)[
+            :, [NAMES.index(name) for name in names] if names[0] in NAMES else slice(None)
+        ]
+    check(read(tmp_path, competition(flat, names)), GREY)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_rows_are_numbered_as_the_sample_numbers_them(first, tmp_path):
     layout = check(read(tmp_path, competition(first=first)), GREY)
@@ -187,12 +207,21 @@ def test_other_ranges_become_0_to_255(change, back, tmp_path):
     check(read(tmp_path, competition(change(flat))), back(flat).astype(np.uint8).reshape(-1, SIDE, SIDE))
 
 
-@pytest.mark.parametrize("odd", [-1, 300, 0.5 - 3])
+@pytest.mark.parametrize("odd", [-1, 300, 0.5 - 3, np.nan])
 def test_a_range_that_says_nothing_stops(odd, tmp_path):
     flat = GREY.reshape(len(GREY), -1).astype(float)
     flat[3, 5] = odd
     with pytest.raises(ValueError, match=r"pixels go from .*must be 0 to 255"):
         read(tmp_path, competition(flat))
+
+
+@pytest.mark.parametrize("top", [1.02, 2, 16, 60])
+def test_fractions_beyond_1_that_do_not_fill_0_to_255_stop(top, tmp_path):
+    """Resizing leaves shares of 1.02: rounded as they are, all images would be black."""
+    shares = GREY / 255
+    shares[0, 0], shares[-1, 0] = 1, 1
+    with pytest.raises(ValueError, match=f"pixels go from .* to {top:g} with fractions; must be 0 to 255, or 0 to 1"):
+        read(tmp_path, of_files(shares * top))
 
 
 @pytest.mark.parametrize("broken", ["", "x", "1,2"])
@@ -247,10 +276,72 @@ ARRAYS = {
 }  # fmt: skip
 
 
+SHUFFLED = np.random.default_rng(5).permutation(NUM_TRAIN)
+BACK = np.random.default_rng(6).permutation(NUM_TEST)
+ARRAYS |= {
+    "ids that begin with words": (of_files(GREY, sample={"sample_submission.csv": csv_bytes(("id", "label"), [(f"test_{n}", "a") for n in range(NUM_TEST)])}), GREY),
+    "ids in an array of their own": (
+        of_files(GREY, sample=SAMPLE) | {"X_test.npy": saved(GREY[NUM_TRAIN:][BACK]), "test_ids.npy": saved(BACK)}, GREY,
+    ),
+    "masks beside the images": ({"d.npz": saved(train_images=GREY[:NUM_TRAIN], train_labels=WORDS[:NUM_TRAIN], train_masks=GREY[:NUM_TRAIN] > 9, test_images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "labels of another kind, called less alike": ({"d.npz": saved(labels=np.roll(WORDS[:NUM_TRAIN], 1), train_labels=WORDS[:NUM_TRAIN], train_images=GREY[:NUM_TRAIN], test_images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "labels in a CSV without ids": ({name: content for name, content in of_files(GREY).items() if "y_" not in name} | {"y_train.csv": csv_bytes(("label",), [(word,) for word in WORDS[:NUM_TRAIN]])}, GREY),
+    "labels in a CSV beside an index": ({name: content for name, content in of_files(GREY).items() if "y_" not in name} | {"train_labels.csv": csv_bytes(("", "class"), enumerate(WORDS[:NUM_TRAIN]))}, GREY),
+    "rows of pixels, labels without ids": ({"X_train.csv": csv_bytes(NAMES, GREY[:NUM_TRAIN].reshape(NUM_TRAIN, -1).tolist()), "y_train.csv": csv_bytes(("label",), [(word,) for word in WORDS[:NUM_TRAIN]]), "X_test.csv": csv_bytes(NAMES, GREY[NUM_TRAIN:].reshape(NUM_TEST, -1).tolist())} | SAMPLE, GREY),
+    "one archive without names": ({"d.npz": saved(arr_0=GREY[:NUM_TRAIN], arr_1=WORDS[:NUM_TRAIN], arr_2=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", ARRAYS)
 def test_arrays_of_images_are_read_with_their_labels(name, tmp_path):
     files, images = ARRAYS[name]
     check(read(tmp_path, files), images)
+
+
+def label_of_pixels(path, **wishes):
+    """The bytes of a training image's pixels -> its label."""
+    problems = Problems()
+    with open_archive(path) as archive:
+        layout = read_layout(archive, problems, Overrides(**wishes))
+        contents = [archive.read(name) for name in layout.train_members]
+    assert not problems.lines()
+    return {content[-SIDE * SIDE :]: label for content, label in zip(contents, layout.train_labels, strict=True)}
+
+
+@pytest.mark.parametrize("form", ["X_train_{}.npy", "d.npz/images_{}"])
+def test_batches_of_one_size_have_each_its_own_labels(form, tmp_path):
+    labels = WORDS[:NUM_TRAIN][SHUFFLED].reshape(3, -1)
+    parts = list(zip(GREY[:NUM_TRAIN].reshape(3, -1, SIDE, SIDE), labels, strict=True))
+    files = {f"X_train_{n}.npy": saved(images) for n, (images, _) in enumerate(parts)}
+    files |= {f"y_train_{n}.npy": saved(own) for n, (_, own) in enumerate(parts)} | {
+        "X_test.npy": saved(GREY[NUM_TRAIN:])
+    }
+    if "npz" in form:
+        arrays = {f"images_{n}": images for n, (images, _) in enumerate(parts)} | {"test": GREY[NUM_TRAIN:]}
+        files = {"d.npz": saved(**arrays, **{f"labels_{n}": own for n, (_, own) in enumerate(parts)})}
+    together = " + ".join(form.format(n) for n in range(3))
+    with open_archive(write_zip(tmp_path / "raw.zip", files | SAMPLE)) as archive:
+        with pytest.raises(ValueError, match="3 tables may be the train table; choose one") as error:
+            read_layout(archive, Problems())
+        assert f"competition.train_table: '{together}'" in str(error.value)
+    found = label_of_pixels(tmp_path / "raw.zip", train_table=together)
+    assert found == {image.tobytes(): label for image, label in zip(GREY, labels.reshape(-1), strict=False)}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_labels_in_a_shuffled_csv_are_those_of_the_rows_that_their_ids_count(first, tmp_path):
+    files = {name: content for name, content in of_files(GREY).items() if not name.startswith("y_")}
+    rows = [(n + first, WORDS[n]) for n in SHUFFLED]
+    found = label_of_pixels(write_zip(tmp_path / "raw.zip", files | {"train.csv": csv_bytes(("id", "label"), rows)}))
+    assert found == {image.tobytes(): label for image, label in zip(GREY[:NUM_TRAIN], WORDS, strict=False)}
+
+
+def test_two_arrays_of_labels_are_asked_about(tmp_path):
+    coarse = np.array(["x", "y"])[np.arange(NUM_TRAIN) % 2]
+    arrays = {"train_images": GREY[:NUM_TRAIN], "train_coarse_labels": coarse, "train_fine_labels": WORDS[:NUM_TRAIN]}
+    sample = {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "") for n in range(NUM_TEST)])}
+    with pytest.raises(ValueError, match="(?s)could be the label.*train_coarse_labels.*train_fine_labels"):
+        read(tmp_path, {"d.npz": saved(**arrays, test_images=GREY[NUM_TRAIN:])} | sample)
 
 
 def test_shares_beside_whole_values_are_refused(tmp_path):

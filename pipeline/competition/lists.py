@@ -1,8 +1,8 @@
 """Several labels in one cell: how they are told apart, read and written.
 
-A delimiter is a mark between labels (`,`, or `, ` where a blank always follows), or the name of a way to write lists
-with brackets: `python` (`['a', 'b']`), `json` (`["a", "b"]`), `brackets` (`[a, b]`, where `[a b]` is one label) or
-`spaced` (`[a b]` is two). '' means one label a cell.
+A delimiter is a mark between labels (`,`, or `, ` and ` | ` where blanks are always there), or the name of a way to
+write lists with brackets: `python` (`['a', 'b']`), `json` (`["a", "b"]`), `brackets` (`[a, b]`, where `[a b]` is one
+label) or `spaced` (`[a b]` is two). '' means one label a cell.
 """
 
 import ast
@@ -10,10 +10,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 
 from pipeline.competition.spelling import is_number, rules_for
 
-MARKS = (";", "|", ",", "\t", " ")  # a blank last: names have blanks too
+MARKS = (";", "|", ",", "\t", "\n", " ")  # a blank last: names have blanks too
 DOUBTFUL_MARKS = ("+", "&", "/", "-", "_")  # names have these too
 JOINING = ("+", "&", "/")  # of these, those that say `and`
 MIN_COMBINED = 3  # cells of several parts, before these may be labels that never stand alone
@@ -94,9 +95,12 @@ def holds_vectors(cells: Collection[str]) -> bool:
 
 
 def as_written(mark: str, cells: Iterable[str]) -> str:
-    """The mark, with the blank that follows it in all these cells."""
-    pieces = [piece for cell in cells for piece in cell.strip().split(mark)[1:]]
-    return f"{mark} " if mark.strip() and pieces and all(piece[:1] == " " for piece in pieces) else mark
+    """The mark, with the blanks that follow it, and stand before it too, in all these cells."""
+    parted = [cell.strip().split(mark) for cell in cells]
+    after, before = ([piece for found in parted for piece in found[part]] for part in (slice(1, None), slice(-1)))
+    if not mark.strip() or not after or not all(piece[:1] == " " for piece in after):
+        return mark
+    return f" {mark} " if all(piece[-1:] == " " for piece in before) else f"{mark} "
 
 
 def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), written: Collection[str] = ()) -> str | None:
@@ -126,7 +130,8 @@ def found_delimiter(cells: Iterable[str], *, names: Collection[str] = (), writte
             doubt |= is_list is None
     for mark in DOUBTFUL_MARKS if len(names) > 1 else ():
         parts = {label for cell in distinct for label in split_list(cell, mark)}
-        if parts != set(distinct) and rules_for(set(names), parts, every=True):
+        is_joined = all(map(str.strip, chain.from_iterable(cell.split(mark) for cell in distinct)))  # -1 is no list
+        if is_joined and parts != set(distinct) and rules_for(set(names), parts, every=True):
             return mark
     return None if doubt or any(may_be_joined(distinct, mark) for mark in DOUBTFUL_MARKS) else ""
 

@@ -182,7 +182,7 @@ def only_match(
         rank, best_rank = (preference(item.template, role)[0] for item in (match, best))
         found_by = match.num_found, best.num_found
         if match.column == best.column:
-            as_good = min(found_by) >= NEARLY * max(found_by) and rank == best_rank
+            as_good = min(found_by) >= NEARLY * max(found_by) and rank <= best_rank
         else:
             as_good = place(match) == place(best) or (rank < best_rank and not place(best)[0])
         if as_good and all(lead_apart(found[other], found[match]) for other in rivals):

@@ -1,7 +1,7 @@
 """Which column holds the label, what kind of target it is, and what each row's label is."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +12,8 @@ from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import folded, is_number, rules_for
 from pipeline.layout.context import Context
 from pipeline.layout.sample_submission import classes_named
-from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NO, NONE, YES, Table
+from pipeline.tables.image_paths import whole_number
+from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NO, NONE, YES, Table, first_counted
 from pipeline.tables.words import length_in, words_of
 
 EMPTY_LABELS = ("", "nan")
@@ -34,7 +35,8 @@ NUMBER_NAMES = {
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
-UNSURE = ("", "-1", "-1.0", "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
+MINUS_ONE = ("-1", "-1.0")
+UNSURE = ("", *MINUS_ONE, "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
 WITHOUT_LABEL = "image without label"
 WITHOUT_COLUMN = "class without column"
 NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
@@ -119,7 +121,8 @@ def _columns_for_names(
 ) -> list[tuple[str, ...]]:
     choices: list[tuple[str, ...]] = []
     for column in free:
-        if classes_named(names, sorted(_labels_in(table, column, names=names)), fewer=fewer):
+        labels = _labels_in(table, column, names=names)
+        if classes_named(names, sorted(labels - _empty_labels(labels, (), names)), fewer=fewer):
             choices.append((column,))
     indicators = [column for column in free if holds_ones(table.column(column))]
     if not choices and classes_named(names, indicators, fewer=fewer):
@@ -261,12 +264,17 @@ def empty_rows(context: Context, labels: Labels) -> np.ndarray:
         return np.zeros(len(labels.cells), dtype=bool)
     if labels.several:
         return labels.cells.where(label_cell([]))
-    return np.array([_is_empty(cell, allow, told_apart) for cell in labels.cells], dtype=bool)
+    empty = _empty_labels(labels.cells.distinct(), allow, told_apart)
+    return np.array([cell in empty for cell in labels.cells], dtype=bool)
 
 
-def _is_empty(cell: str, allow: Collection[str], told_apart: Collection[str]) -> bool:
-    text = cell.strip().lower()
-    return text == "" or (text in EMPTY_LABELS and MAY_MEAN_MISSING not in allow and cell not in told_apart)
+def _empty_labels(cells: Iterable[str], allow: Collection[str], told_apart: Collection[str]) -> set[str]:
+    """Those cells that stand for no label: blank, NaN, or -1 beside numbers that count from 0 or 1."""
+    text_of = {cell: cell.strip().lower() for cell in cells}
+    numbers = {whole_number(text) or text for text in text_of.values() if text not in (*EMPTY_LABELS, *MINUS_ONE)}
+    words = EMPTY_LABELS + (MINUS_ONE if len(numbers) > 1 and first_counted(numbers) is not None else ())
+    doubtful = set() if MAY_MEAN_MISSING in allow else {cell for cell, text in text_of.items() if text in words}
+    return {cell for cell, text in text_of.items() if not text} | (doubtful - set(told_apart))
 
 
 def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
@@ -302,10 +310,11 @@ def _ones(table: Table) -> Iterator[list[str]]:
 
 def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_apart: Collection[str]) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
-    problems, allow = context.problems, context.overrides.allow
+    problems = context.problems
+    empty = _empty_labels(labels.distinct(), context.overrides.allow, told_apart)
     for image_id, label in zip(ids, labels, strict=True):
         shown, text = f"{image_id} = {label!r}", label.strip().lower()
-        if _is_empty(label, allow, told_apart):
+        if label in empty:
             remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
             if text:
                 remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
@@ -317,9 +326,10 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
             problems.add(OUTER_SPACES, shown, remedy)
 
-    spellings: dict[str, set[str]] = {}
-    for label in labels.distinct():
-        spellings.setdefault(folded(label), set()).add(label)
+    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(cell.lower() in ONE for cell in labels.distinct())
+    spellings: dict[str | int, set[str]] = {}
+    for label in labels.distinct():  # True beside 1, as tables put together have them
+        spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):
             problems.add(

@@ -57,10 +57,11 @@ def class_folder_table(
     sample's cells `asked` name. A folder called alike in every class (`images`) is no level. Validation images in the
     same class folders are labelled too: a column `part` then says `train` or `valid`. Raises SeveralLevelsError.
     """
-    places = _labelled_places(index, root)
+    places = _labelled_places(index, root, {folded(cell) for cell in asked})
     parts = {folder: VALID if role == VALID else TRAIN for folder, (role, _) in places.items()}
     below = {folder: _below(folder, base, root) for folder, (_, base) in places.items()}
-    below = _without_sides(index, below, asked)
+    less = _without_sides(index, below, asked)
+    below = less if level is None or len(set(less.values())) >= MIN_CLASSES else below
     own = {folder: names for folder, names in below.items() if parts[folder] == TRAIN}
     lead = _num_shared(list(own.values()))
     below = {folder: names[lead:] for folder, names in below.items()}
@@ -101,13 +102,13 @@ def _without_sides(
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
     classes = denied({name for names in below.values() for name in names})
     sides = {folder for folder, names in below.items() if any(map(is_side_folder, set(names) - classes))}
-    if not sides or sides == set(below):
+    if not sides or sides == set(below) or not all(map(unnamed, sides)):
         return dict(below)
     stems: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     for path in index.paths:
         if _folder(path) in below:
             stems[_folder(path) in sides][stem_of(path)] += 1
-    told = len(named) > 1 and all(map(unnamed, sides))
+    told = len(named) > 1
     alike = all(0 < stems[False][stem] <= count for stem, count in stems[True].items())
     left = sides if told or alike else set()
     return {folder: names for folder, names in below.items() if folder not in left}
@@ -214,12 +215,15 @@ def _training_paths(index: ImageIndex, root: str) -> Texts:
     return Texts(path for path in index.paths if _folder(path) in folders)
 
 
-def _labelled_places(index: ImageIndex, root: str) -> dict[str, tuple[str | None, str]]:
+def _labelled_places(index: ImageIndex, root: str, named: Collection[str] = ()) -> dict[str, tuple[str | None, str]]:
     """`split_places` of the folders of images under `root` that may be labelled.
 
-    Where one is called train: those, and those for validation; else all that no word keeps for the test.
+    Where one is called train: those, and those for validation; else all that no word keeps for the test. named: what
+    the sample submission calls classes, `folded`: where `train` lies beside `bus` and `car`, that is a class.
     """
     places = split_places({_folder(path): None for path in index.paths})
+    are_classes = {folder for folder, (_, base) in places.items() if folder == base and folded(_name(folder)) in named}
+    places |= dict.fromkeys(are_classes, (None, ""))
     inside = {
         folder: place for folder, place in places.items() if root in (AUTO, "", folder) or folder.startswith(root + "/")
     }
@@ -261,6 +265,10 @@ def _place_of_asked(kept: Mapping[str, int], asked: Collection[str]) -> str:
 
 def _is_side(folder: str) -> bool:
     return any(map(is_side_folder, folder.split("/")))
+
+
+def _name(folder: str) -> str:
+    return folder.rpartition("/")[2]
 
 
 def _folder(path: str) -> str:

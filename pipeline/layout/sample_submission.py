@@ -143,7 +143,9 @@ def read_sample(
         id_column = joint.name
     given = {column for column in distinct if counts_rows(table.column(column))} if len(columns) > 2 else set()
     taken = {id_column, *given, *(joint.columns if joint else ())}
-    values = tuple(column for column in columns if column not in taken and not _parts(table, column))
+    rest = [column for column in columns if column not in taken]
+    values = tuple(column for column in rest if not _parts(table, column))  # classes may be public, private
+    values = values or tuple(column for column in rest if column.lower() != "usage")
     if not values:
         raise ValueError(
             f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "

@@ -36,6 +36,7 @@ KNOWN_PAIRS = (
     ("normal", "abnormal"), ("benign", "malignant"), ("absent", "present"), ("0.0", "1.0"),
     ("neg", "pos"), ("-", "+"), ("-1", "1"),
 )  # fmt: skip
+NEGATIVES = {negative for negative, _ in KNOWN_PAIRS if negative.isalnum()}  # neg of negative/positive, 0 of 0.0/1.0
 # words of a column's name that do not say which class it speaks of
 EMPTY_WORDS = (
     "prob", "probs", "probability", "p", "proba", "score", "scores", "pred", "preds", "prediction", "predictions",
@@ -552,19 +553,21 @@ def _positive(labels: Labels, column: str, override: str) -> str:
         if override not in labels.classes:
             raise ValueError(f"competition.positive is {override!r}; the classes are {list(labels.classes)}")
         return override
-    words = [word for word in words_of(column) if word not in EMPTY_WORDS or word in map(str.lower, labels.classes)]
+    lower = {label.lower(): label for label in labels.classes}
+    of_pair = next((lower[positive] for negative, positive in KNOWN_PAIRS if set(lower) == {negative, positive}), "")
+    words = [word for word in words_of(column) if word not in EMPTY_WORDS or word in lower]
+    own = {word for name in labels.columns for word in words_of(name)} - set(EMPTY_WORDS)
+    if of_pair and own == set(words):
+        return of_pair  # it is called as the label's column is, though that be no_findings
     lengths = {label: length_in(words, label) for label in labels.classes}
     named = [label for label, length in lengths.items() if length and length == max(lengths.values())]
     if len(named) == 1:
         beside = len(words) > lengths[named[0]] and any(word in NEGATIONS for word in words)
         return "" if beside and not set(words_of(named[0])) & set(NEGATIONS) else named[0]
-    own = {word for name in labels.columns for word in words_of(name)} - set(EMPTY_WORDS)
     if words and not named and own and not own & set(words):
         return ""  # the column speaks of something else than the label's: healthy, where the label says infected
-    if any(word in NEGATIONS for word in words):
-        return ""
-    lower = {label.lower(): label for label in labels.classes}
-    return next((lower[positive] for negative, positive in KNOWN_PAIRS if set(lower) == {negative, positive}), "")
+    denies = set(NEGATIONS) if named else {*NEGATIONS, *NEGATIVES}
+    return "" if denies & set(words) or "-1" in column else of_pair
 
 
 def _most(known: Known, separator: str) -> int:

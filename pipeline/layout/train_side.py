@@ -30,6 +30,7 @@ from pipeline.layout.context import (
 )
 from pipeline.layout.labels import (
     LABEL_NAMES,
+    MINUS_ONE,
     MISSING_WORDS,
     WITHOUT_COLUMN,
     Labels,
@@ -169,7 +170,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         usable = [table for table in usable if re.search(LABEL_STEM, table.stem)] or usable
     if len(usable) > 1:
         choices = [setting_line("train_table", table.name) for table in usable]
-        if len({table.header for table in usable}) == 1 and _speak_of_different_images(context, usable):
+        if len({tuple(sorted(table.header)) for table in usable}) == 1 and _speak_of_different_images(context, usable):
             rows = sum(table.num_rows for table in usable)
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
@@ -177,12 +178,19 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
 
 
 def _of_parts(context: Context, tables: Mapping[str, Table]) -> Table | None:
-    """The tables that the user names together, of one header, as one; None where one is named."""
+    """The tables that the user names together, of the same columns, as one; None where one is named."""
     parts = [tables[name] for name in context.overrides.train_table.split(AND) if name in tables]
-    name = AND.join(part.name for part in parts)
-    if len(parts) < 2 or name != context.overrides.train_table or len({part.header for part in parts}) > 1:
+    name, header = AND.join(part.name for part in parts), parts[0].header if parts else ()
+    if len(parts) < 2 or name != context.overrides.train_table:
         return None
-    cells = tuple(joined_texts(columns) for columns in zip(*(part.cells for part in parts), strict=True))
+    other = next((part for part in parts if sorted(part.header) != sorted(header)), None)
+    if other is not None:
+        raise context.stop(
+            f"{parts[0].name} has the columns {list(header)[:6]}, {other.name} {list(other.header)[:6]}; tables named "
+            "together must have the same: call them alike, or leave out those that the others lack"
+        )
+    ordered = (part.cells if part.header == header else map(part.column, header) for part in parts)
+    cells = tuple(joined_texts(columns) for columns in zip(*ordered, strict=True))
     context.tables[name] = replace(parts[0], name=name, cells=cells)
     return context.tables[name]
 
@@ -542,8 +550,9 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
     """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
-    otherwise = [column for column in asks_otherwise(context.asked()) if column not in table.header]
     known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
+    named = {*table.header, *context.asked()} & {*table.header, *known}  # one of the classes may be called mask
+    otherwise = [column for column in asks_otherwise(context.asked()) if column not in named]
     cells = context.sample_cells()
     written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
     if otherwise and not (cells and any(labels <= known for labels in written)):
@@ -617,7 +626,7 @@ def _tableless_side(context: Context) -> tuple[Side, Labels]:
     root = table.name
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in MISSING_WORDS}
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in (*MISSING_WORDS, *MINUS_ONE)}
     names = context.names_of_classes() | odd  # a folder called none is no missing label
     labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"

@@ -11,12 +11,14 @@ import numpy as np
 AUTO, NUMBER = "auto", "number"
 ORDERS = ("ymd", "dmy", "mdy")  # of year, month and day
 EXIF = "%Y:%m:%d %H:%M:%S"  # of which pandas, left alone, reads the time of day
-APART = re.compile(r"\s*(\d{1,4})([-/. _])(\d{1,2})\2(\d{1,4})(?!\d)(.*)", re.DOTALL)
+APART = re.compile(r"\s*(\d{1,4})(\s*[-/.,_:]\s*| )(\d{1,2})\2(\d{1,4})(?!\d)\.?(.*)", re.DOTALL)  # 2021. 3. 9.
 WITH_CLOCK = re.compile(r"\s*(\d{8})[ T_-]?(\d\d):?(\d\d)(?::?(\d\d))?\s*")
 WHOLE = re.compile(r"\s*(\d+)(?:\.0*)?\s*")  # as pandas may write whole numbers
 WIDTHS = (6, 8, 10, 12, 14)  # digits of dates without separators, with hour, minute and second
 YEAR_MONTH = re.compile(r"((?:19|20)\d\d)\.(\d{1,2})")  # 2021.9 comes before 2021.12, but not as a number
 CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d([.,]\d+)?)?\s*([ap]\.?m\.?)?\s*", re.IGNORECASE)  # pandas adds today's date
+YEAR_FIRST = re.compile(r"\d{4}")
+MAY = re.compile(r"\bmay\b", re.IGNORECASE)  # a short name and a long one
 YEARS = range(1900, 2101)
 SINCE_1970, UNITS_APART = 8, 3  # digits, less one, from which numbers may be seconds; digits that milliseconds add
 
@@ -27,6 +29,7 @@ def order_in_time(cells: Sequence[str], column: str, order: str = AUTO) -> np.nd
     order: how year, month and day follow each other (of `ORDERS`) in dates that are no ISO dates, or `NUMBER`. Raises
     ValueError for a cell that does not fit, and where several orders fit and tell images apart differently.
     """
+    cells = [cell.strip() for cell in cells]
     distinct = list(dict.fromkeys(cells))
     if order == AUTO:
         best = _only_way(distinct, column)
@@ -132,7 +135,7 @@ def _year_and_month(text: str, order: str) -> tuple[str, ...] | None:
 def _apart(cell: str, order: str) -> tuple[str, ...] | None:
     """The same of a date with separators."""
     match = APART.fullmatch(cell)
-    if match is None:
+    if match is None or (":" in match[2] and not any(len(part) == 4 for part in match.group(1, 4))):  # 10:20:30 is none
         return None
     part_of = dict(zip(order, match.group(1, 3, 4), strict=True))
     return part_of["y"], part_of["m"], part_of["d"], match[5]
@@ -189,13 +192,20 @@ def _dates(form: str | None) -> Callable[[Sequence[str]], list[Any]]:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # what cannot be read comes back as NaT, and is named above
-            found = pandas.to_datetime(pandas.Series(cells, dtype=object), format=form, errors="coerce", utc=True)
+            series = pandas.Series(cells, dtype=object)
+            series = series.sort_index(key=lambda rows: [bool(MAY.search(cells[row])) for row in rows], kind="stable")
+            found, other = (
+                pandas.to_datetime(series, format=form, errors="coerce", utc=True, dayfirst=day_first).sort_index()
+                for day_first in (False, True)
+            )
+        other = found.where([bool(YEAR_FIRST.match(cell)) for cell in cells], other)  # of 2021-03-09, too, pandas turns
         return [
-            # "now" and "may" are no dates, nor is what pandas gives the year 1, as it saw none in it, or today's date
+            # "now" and "may" are no dates, nor is what pandas gives the year 1, as it saw none in it, or today's date;
+            # what may be one of two dates is none
             moment
-            if moment is not pandas.NaT and re.search(r"\d", cell) and moment.year > 1 and not CLOCK.fullmatch(cell)
+            if moment == same and re.search(r"\d", cell) and moment.year > 1 and not CLOCK.fullmatch(cell)
             else None
-            for moment, cell in zip(found, cells, strict=True)
+            for moment, same, cell in zip(found, other, cells, strict=True)
         ]
 
     return read

@@ -7,7 +7,9 @@
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -15,12 +17,15 @@ import numpy as np
 from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN
 from pipeline.tables.pixel_rows import PixelRows, compact
-from pipeline.tables.table import Table
-from pipeline.tables.words import words_of
+from pipeline.tables.table import Table, without_index
+from pipeline.tables.words import ROLE_OF_WORD, SIDE_WORDS, words_of
 
 ARRAYS = (".npz", ".npy")
 IMAGE_KEYS = {"image", "images", "img", "imgs", "x", "pixels", "data", "arr"}
 LABEL_KEYS = {"label", "labels", "y", "target", "targets", "class", "classes"}
+ID_KEYS = {"id", "ids", "index", "idx"}
+ID_COLUMN = "id"
+MAX_SMALL = 4  # arrays of one shape, whatever that is
 MIN_SIDE = 7  # pixels
 CHANNELS = (1, 3)
 Named = tuple[str, str]  # (member, name of the array in it)
@@ -43,40 +48,79 @@ def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:
     """The arrays of images, each with the columns of those arrays that have as many rows and belong to it.
 
     They do where no other images of their file (.npy: of their folder) have as many rows, or where both are called
-    alike but for words such as `images` and `labels`.
+    alike but for words such as `images` and `labels`. Masks beside images are none, nor are files of one image each.
     """
-    images = {key: found for key, array in arrays.items() if (found := _as_images(array)) is not None}
+    found = {key: read for key, array in arrays.items() if (read := _as_images(array)) is not None}
+    files = Counter(array.shape for array in found.values())  # more than each has rows: a file is one image's channels
+    found = {key: array for key, array in found.items() if files[array.shape] <= max(len(array), MAX_SMALL)}
+    images = {key: array for key, array in found.items() if not SIDE_WORDS & set(words_of(key[1]))} or found
+    names = _names_of(images)
     rows = []
     for key, array in images.items():
         alike = [other for other in images if _place(other) == _place(key) and len(images[other]) == len(array)]
-        own = {
-            other: cells
+        own = [
+            other
             for other, cells in arrays.items()
-            if other not in images
+            if other not in found
             and _place(other) == _place(key)
             and cells.shape[:1] == array.shape[:1]
-            and (len(alike) == 1 or _rest(other) == _rest(key))
-        }
+            and (len(alike) == 1 or _are_of(other, key))
+        ]
+        labels = [other for other in own if (LABEL_KEYS | {"arr"}) & set(words_of(other[1]))]
+        labels = [other for other in labels if _are_of(other, key)] or labels
         columns: dict[str, Texts] = {}
-        for (_, called), cells in own.items():
-            is_label = bool((LABEL_KEYS | {"arr"}) & set(words_of(called)))
-            name = LABEL_COLUMN if is_label and LABEL_COLUMN not in columns else called
-            columns |= _columns(name, cells)
-        rest = _rest(key)
-        where = f"{key[0]}/{'_'.join(rest)}" if rest and key[0].lower().endswith(".npz") else key[0]
-        table = Table(where, tuple(columns), tuple(columns.values()))
+        for other in own:
+            name = LABEL_COLUMN if labels == [other] else ID_COLUMN if _says_id(other[1]) else other[1]
+            columns |= _columns(other[1] if name in columns else name, arrays[other])
+        table = Table(names[key], tuple(columns), tuple(columns.values()))
         values = compact(array).reshape(len(array), -1)
-        rows.append(PixelRows(where, table, (), values, sides=array.shape[1:]))
+        rows.append(PixelRows(names[key], table, (), values, sides=array.shape[1:]))
     return rows
+
+
+def with_labels(rows: PixelRows, tables: Mapping[str, Table]) -> PixelRows:
+    """With the labels of a table of as many rows and no ids that is called alike: `y_train.csv` of `X_train.npy`."""
+    if rows.rest.header:
+        return rows
+    found = [
+        labels
+        for table in tables.values()
+        if table.num_rows == len(rows.values)
+        and len((labels := without_index(table)).header) == 1
+        and LABEL_KEYS & set(words_of(table.stem))
+        and _place((table.name, "")) == _place((rows.name, ""))
+        and _are_of((table.name, table.stem), (rows.name, rows.rest.stem))
+    ]
+    return replace(rows, rest=replace(found[0], name=rows.name)) if len(found) == 1 else rows
+
+
+def _names_of(images: Collection[Named]) -> dict[Named, str]:
+    """What the table of each is called: `data.npz/train` of `train_images`, its whole name if two are."""
+    found = {key: "_".join(_rest(key, numbered=False)) if key[0].lower().endswith(".npz") else "" for key in images}
+    counts = Counter((key[0], rest) for key, rest in found.items())
+    called = {key: rest if counts[key[0], rest] == 1 else key[1] for key, rest in found.items()}
+    return {key: f"{key[0]}/{name}" if name else key[0] for key, name in called.items()}
 
 
 def _place(key: Named) -> str:
     return key[0] if key[0].lower().endswith(".npz") else key[0].rpartition("/")[0] + "/"
 
 
-def _rest(key: Named) -> tuple[str, ...]:
-    """The words of an array's name that do not say whether it holds images or labels: `train`."""
-    return tuple(word for word in words_of(key[1]) if word not in IMAGE_KEYS | LABEL_KEYS and not word.isdigit())
+def _are_of(other: Named, images: Named) -> bool:
+    """Whether both are called alike, `y_train_2` and `x_train_2`; `y_train` is of `x_train_28` and `x_train_64`."""
+    return sorted(_rest(other)) in (sorted(_rest(images)), sorted(_rest(images, numbered=False)))
+
+
+def _rest(key: Named, *, numbered: bool = True) -> list[str]:
+    """The words of an array's name that do not say whether it holds images or labels: `train`; its numbers too."""
+    words = (word for word in words_of(key[1]) if word not in IMAGE_KEYS | LABEL_KEYS)
+    return [word for word in words if numbered or not word.isdigit()]
+
+
+def _says_id(name: str) -> bool:
+    """Whether an array is called after ids alone: `test_ids`, `image_id`."""
+    words = set(words_of(name))
+    return bool(ID_KEYS & words) and words <= {*ID_KEYS, *IMAGE_KEYS, *ROLE_OF_WORD}
 
 
 def _as_images(array: np.ndarray) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from pipeline.archive.archive import Archive
 from pipeline.archive.formats import Container
 from pipeline.base.texts import Texts
 from pipeline.tables.delimited import LABEL_COLUMN, PATH_COLUMN, delimited_rows
-from pipeline.tables.table import AUTO, Table, counts_rows
+from pipeline.tables.table import AUTO, Table, first_counted
 
 MIN_PIXELS = 49  # 7 x 7: fewer columns of numbers are features
 PIECE = 256  # rows that are Python's strings at once
@@ -27,6 +27,8 @@ CLEARLY = 1.25  # times as rough is one order of channels as the other
 TOPS = (1, 16, 64, 255)  # ranges that pixels come in: 0/1 or shares, 4 bits, 6 bits, 8 bits
 ID_WORDS = re.compile(r"(image_?)?(ids?|index|idx)", re.IGNORECASE)
 NUMBERS = re.compile(r"\s*\[?\s*-?[\d.]+(?:[eE][-+]?\d+)?(?:[\s,;]+-?[\d.]+(?:[eE][-+]?\d+)?)+\s*\]?\s*")
+COLUMN_BEFORE_ROW = re.compile(r"(.*[^a-z])?(c|col|column|x)[\W_]*\d+[\W_]*(r|row|y)[\W_]*\d+", re.IGNORECASE)
+NUMBER_AT_END = re.compile(r"(\d+)(?:\.[A-Za-z]+)?$")  # 7 of test_7.png
 SHAPE = re.compile(r"(?:3x)?(\d{1,4})x(\d{1,4})(?:x3)?")
 
 
@@ -71,7 +73,11 @@ def _read(name: str, header: tuple[str, ...], rows: Iterator[list[str]]) -> Pixe
     cells: list[list[str]] = []
     values = _values(rows, len(header), start, stop, others, cells)
     columns = [Texts(column) for column in zip(*cells, strict=True)] if others else []
-    return PixelRows(name, Table(name, tuple(own), tuple(columns)), header[start:stop] if place is None else (), values)
+    names = header[start:stop] if place is None else ()
+    order = _order(names)
+    if order != sorted(order):
+        values, names = values[:, order], tuple(names[at] for at in order)
+    return PixelRows(name, Table(name, tuple(own), tuple(columns)), names, values)
 
 
 def _column_of_all(row: Sequence[str]) -> int | None:
@@ -89,6 +95,16 @@ def _block(header: Sequence[str]) -> tuple[int, int]:
     places = [at for at, kind in enumerate(kinds) if kind in alike]
     is_block = places and places == list(range(places[0], places[-1] + 1)) and len(alike) in (1, 3)
     return (places[0], places[-1] + 1) if is_block and len(places) >= MIN_PIXELS else (0, 0)
+
+
+def _order(names: Sequence[str]) -> list[int]:
+    """The places of the pixels' columns by their numbers: pixel2 before pixel10, y0x5 before y1x0, x5y0 before x0y1."""
+    numbers = [tuple(map(int, re.findall(r"\d+", name))) for name in names]
+    if len(set(map(len, numbers))) != 1 or len(set(numbers)) < len(names):
+        return list(range(len(names)))  # of R, G and B, say
+    if COLUMN_BEFORE_ROW.fullmatch(names[0].strip()):
+        numbers = [number[::-1] for number in numbers]
+    return sorted(range(len(names)), key=numbers.__getitem__)
 
 
 def _values(
@@ -111,7 +127,8 @@ def _values(
 
 def compact(values: np.ndarray) -> np.ndarray:
     """As uint8, or as float32 where a value is no whole number from 0 to 255."""
-    whole = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN stays in the float32
+        whole = values.astype(np.uint8)
     return whole if np.array_equal(whole, values) else values.astype(np.float32)
 
 
@@ -157,9 +174,9 @@ def add_images(
     the `tables` counts as many rows so. shape: HxW, HxWx3 (a pixel's three values side by side), 3xHxW (one colour
     after the other), or `auto`. Raises ValueError where sides, channels or range cannot be told.
     """
-    top = max(float(rows.values.max()) for rows in found)
-    low = min(float(rows.values.min()) for rows in found)
-    shares = [rows.name for rows in found if rows.values.dtype != np.uint8 and rows.values.max() <= 1 < top]
+    top = float(np.max([rows.values.max() for rows in found]))  # NaN where one is NaN
+    low = float(np.min([rows.values.min() for rows in found]))
+    shares = [rows.name for rows in found if rows.values.max() <= 1 < top]
     if shares:
         raise ValueError(f"pixels of {shares[0]} go from 0 to 1, those of others to {top:g}; write all in one range")
     factor = _factor(low, top, is_whole=all(rows.values.dtype == np.uint8 for rows in found))
@@ -183,10 +200,12 @@ def add_images(
 
 def _factor(low: float, top: float, *, is_whole: bool) -> float:
     """What pixels are multiplied by, to go from 0 to 255."""
-    if low < 0 or top > TOPS[-1] or not math.isfinite(top):
-        raise ValueError(f"pixels go from {low:g} to {top:g}; must be 0 to 255, or 0 to 1: write them so")
-    most = next(limit for limit in TOPS if top <= limit)
-    return 255 / most if most == 1 or is_whole else 1
+    most = next((limit for limit in TOPS if top <= limit), 0)
+    is_sized = most in (TOPS[0], TOPS[-1]) or (most and is_whole)  # 0 to 1.02, rounded, would be black
+    if low < 0 or not math.isfinite(top) or not is_sized:
+        fractions = " with fractions" if most else ""
+        raise ValueError(f"pixels go from {low:g} to {top:g}{fractions}; must be 0 to 255, or 0 to 1: write them so")
+    return 255 / most
 
 
 def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
@@ -195,8 +214,9 @@ def _names(rows: PixelRows, tables: Mapping[str, Table]) -> Sequence[str]:
             return cells
     count = len(rows.values)
     alike = [cells for table in tables.values() for cells in table.cells if table.num_rows == count]
-    firsts = {cells[0] for cells in alike if counts_rows(cells)}
-    start = 0 if firsts == {"0"} else 1  # an index column may stand beside the ids
+    numbers = ([NUMBER_AT_END.search(cell) for cell in cells] for cells in alike)
+    firsts = {first_counted([found[1] for found in some if found]) for some in numbers if all(some)}
+    start = 0 if firsts - {None} == {0} else 1  # an index column may stand beside the ids
     return [str(number) for number in range(start, start + count)]
 
 

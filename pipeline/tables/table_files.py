@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.texts import Texts, joined_texts
-from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays
+from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import image_names, suffix_of
@@ -135,7 +135,7 @@ def read_tables(
             pixel_rows.append(found)
         elif found is not None:
             tables[name] = found
-    pixel_rows += image_arrays(arrays)
+    pixel_rows = [with_labels(rows, tables) for rows in (*pixel_rows, *image_arrays(arrays))]
     if not pixel_rows:
         tables, notes = _lists_together(_together(tables, archive), index)
         return TableFiles(tables, unread, notes)
