@@ -465,6 +465,9 @@ KINDS = {
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
     ),
+    "rows flagged as validation": Kind(
+        files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
+    ),
     "test rows with a placeholder for the label in the one table": Kind(
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
     ),

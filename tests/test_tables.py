@@ -435,6 +435,7 @@ def test_a_column_parts_labelled_rows_from_those_to_predict(name, cells):
     [
         ("label", ("train car", "test tube")), ("train", ("1", "0")), ("test_result", ("1", "0")),
         ("Usage", ("Public", "Private")), ("label", ("latest", "oak")), ("kind", ("test", "oak")), ("split", ("a", "b")),
+        ("is_valid", ("True", "False")), ("val_set", ("0", "1")),
     ],
 )  # fmt: skip
 def test_a_column_of_other_things_parts_nothing(name, cells):
