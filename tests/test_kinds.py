@@ -465,6 +465,11 @@ KINDS = {
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
     ),
+    "unlabelled images in a folder called as a class is": Kind(
+        moved(folders(("00", "01", "02"), ["0"]), "train/", "train/labeled/")
+        | {f"train/unlabeled/00/x{n}.png": IMAGE[n] for n in range(4)} | {f"val/{n:02d}/v.png": IMAGE[n] for n in range(3)},
+        ("0", "1", "2"), ("0",), num_train=NUM_TRAIN + 3, says="3 labelled validation images are used for training too",
+    ),
     "rows flagged as validation": Kind(
         files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
     ),
