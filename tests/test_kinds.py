@@ -134,6 +134,12 @@ def rows_of(labels):
     return [(name, label) for name, found in zip(TRAIN, labels, strict=False) for label in found]
 
 
+def affirmed(*, denied=True):
+    """id, label, 1 or 0: two labels of each image; denied: those with 0 are the ones that it lacks."""
+    rows = [(name, TAGS[(n + k) % 3], int(k < 2)) for n, name in enumerate(TRAIN) for k in range(3 if n % 2 else 2)]
+    return rows if denied else [(name, TAGS[(n + k) % 3], k) for n, name in enumerate(TRAIN) for k in range(2)]
+
+
 def in_two_formats(*, lacking=0):
     """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
     found = {}
@@ -191,6 +197,14 @@ KINDS = {
     ),
     "labels joined by a hyphen, the sample names each": Kind(
         files(["elm-oak", "fir-oak", "elm-fir"], [(0.5, 0.5, 0.5)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0")
+    ),
+    "rows of labels that are there or not": Kind(
+        files(TAGS, ["scab rust"], more={"train.csv": csv_bytes(("id", "label", "Confidence"), affirmed())}), TAGS, ("scab",),
+        says="the rows of train.csv with 0 in 'Confidence' say that the image lacks the label: 12 are left out",
+    ),
+    "rows of labels with a flag that may deny them": Kind(
+        files(TAGS, ["scab rust"], more={"train.csv": csv_bytes(("id", "label", "verified"), affirmed(denied=False))}), TAGS, ("scab",),
+        stops="row that may lack its label: 24 (000 = 'scab'", allow=("row that may lack its label",),
     ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"

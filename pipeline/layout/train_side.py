@@ -65,8 +65,8 @@ from pipeline.tables.image_paths import (
     images_of,
     paths_of,
 )
-from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
+from pipeline.tables.table import AUTO, NO, NONE, YES, Table, id_table, joined, part_columns
+from pipeline.tables.words import TEST, TRAIN, VALID, split_roles, words_of
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -76,6 +76,8 @@ NAME_PARTS = (  # of a file's name: before the first mark, between the first two
 )  # fmt: skip
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 AND = " + "  # between tables that the user names together
+MAY_LACK = "row that may lack its label"
+PRESENT_WORDS = {"confidence", "present", "presence", "exists"}  # of a 0/1 column beside labels: whether they are there
 MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -436,6 +438,8 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
+    table = _affirmed(context, table, id_column, columns)
+    ids = table.column(id_column)
     said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
     first, kept = set(), []
     for row, cells in enumerate(table.rows()):
@@ -471,6 +475,46 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
     context.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
     return replace(merged, cells=tuple(columns_cells), delimiter=mark)
+
+
+def _affirmed(context: Context, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+    """The rows that say that an image has a label, where it has several and a 0/1 column says of which it has none.
+
+    By the column's name; by any other it is a problem. An image without any label keeps a row, whose label is empty.
+    """
+    ids, cells = table.column(id_column), dict(zip(table.header, table.cells, strict=True))
+    taken = {id_column, *columns} | _part_columns(context, table)
+    flags = [column for column in cells if column not in taken and _says_both(cells[column])]
+    if not flags or len(columns) > 1 or not _lists_asked(context, cells[columns[0]], ids):
+        return table
+    sure = [column for column in flags if PRESENT_WORDS & set(words_of(column))]
+    flag = (sure or flags)[0]
+    denied = np.array([cell.strip().lower() in NO for cell in cells[flag]])
+    if not sure:
+        for row in np.flatnonzero(denied).tolist():
+            context.problems.add(
+                MAY_LACK,
+                f"{ids[row]} = {cells[columns[0]][row]!r}",
+                f"{flag!r} of {table.name} is 0 there: if it says that the image lacks this label, take the row out; "
+                f"if it says something else: competition.allow: [{MAY_LACK}]",
+            )
+        return table
+    context.notes.append(
+        f"the rows of {table.name} with 0 in {flag!r} say that the image lacks the label: {denied.sum():,} are left out"
+    )
+    labelled = set(ids.take(~denied))
+    first_of = {row_id: row for row, row_id in reversed(list(enumerate(ids))) if row_id not in labelled}
+    kept = ~denied
+    kept[list(first_of.values())] = True
+    labels = ["" if row in set(first_of.values()) else label for row, label in enumerate(cells[columns[0]])]
+    cells[columns[0]] = Texts(labels)
+    return replace(table, cells=tuple(cells.values())).take(kept)
+
+
+def _says_both(cells: Texts) -> bool:
+    """Whether a column holds yes and no, and nothing else."""
+    said = {cell.strip().lower() for cell in cells.distinct()}
+    return said <= YES | NO and bool(said & YES) and bool(said & NO)
 
 
 def _lists_asked(context: Context, labels: Texts, ids: Texts) -> bool:
