@@ -80,6 +80,7 @@ def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) 
     assert context.sample is not None
     sample, ids = context.sample, context.sample_ids()
     checked_ids(context, sample.ids(), sample.table.name)
+    _refuse_several(context, sample, index)
     index = _of_learnt_formats(context, _asked_table(context, sample), index, learnt)
     table, match = _test_match(context, sample, index)
     column = sample.id_column
@@ -93,6 +94,30 @@ def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) 
             )
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
+
+
+def _refuse_several(context: Context, sample: Sample, index: ImageIndex) -> None:
+    """Raise where the test table has several rows for one id, and in them several images: views of a patient."""
+    table, ids = context.test_table, context.sample_ids()
+    column = column_holding(table, set(ids)) if table is not None else None
+    if table is None or column is None or context.overrides.test_images != AUTO or table.column(column).all_distinct():
+        return
+    matches = [match for match in find_matches(table, index, role=TEST) if match.column != column]
+    if not matches:
+        return
+    images_of_id: dict[str, set[int]] = {image_id: set() for image_id in ids}
+    for row_id, number in zip(table.column(column), images_of(matches[0].template, table, index), strict=True):
+        if number >= 0 and row_id in images_of_id:
+            images_of_id[row_id].add(int(number))
+    several = [image_id for image_id, numbers in images_of_id.items() if len(numbers) > 1]
+    if several:
+        shown = ", ".join(sorted(index.names[number] for number in images_of_id[several[0]])[:2])
+        raise context.stop(
+            f"{len(several):,} of the {len(ids):,} ids of {sample.table.name} have several images in {table.name} "
+            f"({several[0]}: {shown}, …): one answer for several images cannot be made here. Make a sample submission "
+            "with a row for each image, and of its answers one for each id yourself; or name one image for each:",
+            [setting_line("test_images", f"FOLDER/{{{column}}}.jpg")],
+        )
 
 
 def _of_learnt_formats(context: Context, table: Table, index: ImageIndex, learnt: Collection[str]) -> ImageIndex:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pipeline.competition.lists import (
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
+from pipeline.competition.spelling import is_number
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
     TRAIN_MISSING,
@@ -38,7 +39,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise, beside_line, pictures_and_targets
+from pipeline.layout.other_tasks import asks_otherwise, beside_line, naming_line, pictures_and_targets
 from pipeline.layout.path_labels import (
     FOLDER,
     LABEL_COLUMN,
@@ -602,6 +603,9 @@ def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, .
 def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueError:
     names = context.asked()
     taken = taken | (context.test_columns() - set(names))
+    several = _several_answers(context, table, names, taken)
+    if several:
+        return context.stop(several)
     known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
     if known:
         named = classes_named(names, table.column(known[0][0]).distinct(), fewer=True) or {}
@@ -620,6 +624,27 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
         "it:",
         [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
     )
+
+
+def _several_answers(context: Context, table: Table, names: Sequence[str], taken: Collection[str]) -> str:
+    """What speaks for several answers an image, where the sample's columns are no classes; '' for nothing."""
+    words = {cell for cell in context.sample_cells() if not is_number(cell)}
+    held = [column for column in table.header if column not in taken and words & set(table.column(column).distinct())]
+    named = [name for name in names if name in table.header]
+    if len(names) > 1 and held:
+        return (
+            f"the sample asks for {', '.join(map(repr, names[:5]))}, and writes labels of {held[0]!r} there "
+            f"({', '.join(sorted(words)[:3])}): several guesses, one a column, or several targets cannot be written "
+            "here"
+        )
+    if len(names) == 2 and len(named) == 1:
+        other = next(name for name in names if name not in named)
+        return (
+            f"the sample asks for {named[0]!r} and {other!r}: two answers an image, such as a label and its "
+            "probability, cannot be written here. Take one of the columns out of the sample, and put it back before "
+            "you upload"
+        )
+    return ""
 
 
 def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
@@ -708,8 +733,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     names = sorted(context.tables)
     closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
     may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
-    beside = beside_line(context.archive, context.index)
-    may_hold += f" {beside};" if beside else ""
+    flat = [
+        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
+    ]
+    hints = (beside_line(context.archive, context.index), naming_line(context.archive, context.index, flat))
+    may_hold += "".join(f" {hint};" for hint in (*hints, _of_groups(context)) if hint)
     sides = [name for name in context.index.names if beside_images(name)]
     if sides:
         may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
@@ -719,6 +747,27 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
     )
+
+
+def _of_groups(context: Context) -> str:
+    """Says that labels are of groups of images (sequences, patients), as a table has it; '' where none are."""
+    tables = [table for table in context.tables.values() if context.role_of_table(table) != TEST]
+    leading = [table for table in tables if _leads(context, table)]
+    for one, other in product(tables, leading):
+        for key in set(one.header) & set(other.header) - {""} if len(one.header) > 1 else ():
+            ids, cells = one.column(key), other.column(key)
+            if ids.all_distinct() and not cells.all_distinct() and set(cells.distinct()) <= set(ids):
+                return (
+                    f"{key!r} of {one.name}, where the labels are, stands in {other.name} for {len(cells):,} images "
+                    f"in {len(ids):,} rows: labels and answers are of several images each, which cannot be learnt "
+                    f"here; if each image has the label of its row, put it into a column of {other.name}"
+                )
+    return ""
+
+
+def _leads(context: Context, table: Table) -> bool:
+    matches = find_matches(table, context.index, role=TRAIN)
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
 
 
 def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
