@@ -484,6 +484,22 @@ KINDS = {
         | {f"train/unlabeled/00/x{n}.png": IMAGE[n] for n in range(4)} | {f"val/{n:02d}/v.png": IMAGE[n] for n in range(3)},
         ("0", "1", "2"), ("0",), num_train=NUM_TRAIN + 3, says="3 labelled validation images are used for training too",
     ),
+    "tables whose names begin with a letter and a point": Kind(
+        sampleless(renamed(files(WORDS, [""], more={"b. Testing Labels.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), {"train.csv": "a. Training Labels.csv"})),
+        WORDS, ("oak",), says="no sample submission",
+    ),
+    "a table of measurements beside each test image": Kind(
+        {name.replace("test/", f"test/{name[5:8]}/") if name.startswith("test/") else name: content for name, content in files(WORDS, ["oak"]).items()}
+        | {f"test/{name}/{name}.csv": csv_bytes(("time", "temperature"), [(f"2020-01-0{n}", 20 + n) for n in range(1, 9)]) for name in TEST},
+        WORDS, ("oak",),
+    ),
+    "rows of 0/1 columns that are all blank": Kind(
+        files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(n % 3 == k) if n < 20 else "" for k in range(3))) for n, name in enumerate(TRAIN)])}),
+        WORDS, ("1.0", "0.0", "0.0"), stops="empty label: 4 (020, 021, 022, …)", allow=("empty label",), num_train=20,
+    ),
+    "no sample: ids as the train table has them": Kind(
+        sampleless(files(WORDS, [""], rows=[(f"{name}.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])), WORDS, ("oak",), says="submission   id, label: one label",
+    ),
     "rows flagged as validation": Kind(
         files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
     ),

@@ -257,7 +257,9 @@ def as_several(labels: Labels) -> Labels:
 def empty_rows(context: Context, labels: Labels) -> np.ndarray:
     """(N,) bool: which rows have no label where each should have one."""
     allow, told_apart = context.overrides.allow, context.names_of_classes()
-    if len(labels.columns) > 1 or (labels.several and EMPTY not in allow):
+    if len(labels.columns) > 1:
+        return labels.cells.where("")
+    if labels.several and EMPTY not in allow:
         return np.zeros(len(labels.cells), dtype=bool)
     if labels.several:
         return labels.cells.where(label_cell([]))
@@ -280,7 +282,12 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
             "several targets an image, or numbers (regression), cannot be learnt here, nor ids of several columns read"
         )
-    for image_id, row in zip(ids, chosen.rows(), strict=True):
+    blank = [not is_zero and not any(cell.strip() for cell in row) for row in chosen.rows()]
+    for image_id, row, is_blank in zip(ids, chosen.rows(), blank, strict=True):
+        if is_blank:
+            remedy = f"label the row in {table.name}; to leave such rows out: competition.allow: [{EMPTY}]"
+            context.problems.add(EMPTY, image_id, remedy)
+            continue
         for column, cell in zip(columns, row, strict=True):
             if cell.strip().lower() not in ONE.keys() | is_zero:
                 context.problems.add(
@@ -289,9 +296,10 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
                     f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
                     f"competition.allow: [{NOT_ZERO_OR_ONE}]",
                 )
-    if all(len(labels) == 1 for labels in _ones(chosen)):
-        return Labels(columns, False, Texts(labels[0] for labels in _ones(chosen)), tuple(columns), "")
-    return Labels(columns, True, Texts(map(label_cell, _ones(chosen))), tuple(columns), "")
+    several = any(len(labels) != 1 for labels, is_blank in zip(_ones(chosen), blank, strict=True) if not is_blank)
+    cells = (label_cell(labels) if several else labels[0] if labels else "" for labels in _ones(chosen))
+    cells = ("" if is_blank else cell for cell, is_blank in zip(cells, blank, strict=True))
+    return Labels(columns, several, Texts(cells), tuple(columns), "")
 
 
 def _ones(table: Table) -> Iterator[list[str]]:

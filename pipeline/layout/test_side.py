@@ -54,6 +54,9 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         ids = set(context.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
+        leading = ((table, find_matches(table, context.index, role=TEST)[:1]) for table in named)  # not measurements
+        named = [table for table, found in leading if found and found[0].num_found >= MIN_SHARE * table.num_rows]
+    if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
         raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
     return named[0] if named else None

@@ -628,21 +628,23 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
 
 def _several_answers(context: Context, table: Table, names: Sequence[str], taken: Collection[str]) -> str:
     """What speaks for several answers an image, where the sample's columns are no classes; '' for nothing."""
-    words = {cell for cell in context.sample_cells() if not is_number(cell)}
-    held = [column for column in table.header if column not in taken and words & set(table.column(column).distinct())]
-    named = [name for name in names if name in table.header]
-    if len(names) > 1 and held:
+    if context.sample is None or context.long is not None or len(names) < 2:
+        return ""
+    known = {label for column in table.header if column not in taken for label in table.column(column).distinct()}
+    words = {
+        name: {cell for cell in context.sample.table.column(name).distinct() if not is_number(cell)} for name in names
+    }
+    told = [name for name in names if words[name] & known]
+    called = ", ".join(map(repr, names[:5]))
+    if told and all(words.values()):
         return (
-            f"the sample asks for {', '.join(map(repr, names[:5]))}, and writes labels of {held[0]!r} there "
-            f"({', '.join(sorted(words)[:3])}): several guesses, one a column, or several targets cannot be written "
-            "here"
+            f"the sample asks for {called}, and writes labels there ({', '.join(sorted(words[told[0]])[:3])}): several "
+            "guesses, one a column, or several targets cannot be written here"
         )
-    if len(names) == 2 and len(named) == 1:
-        other = next(name for name in names if name not in named)
+    if told or len(set(names) & set(table.header)) == 1:
         return (
-            f"the sample asks for {named[0]!r} and {other!r}: two answers an image, such as a label and its "
-            "probability, cannot be written here. Take one of the columns out of the sample, and put it back before "
-            "you upload"
+            f"the sample asks for {called}: several answers an image, such as a label and its probability, cannot be "
+            "written here. Take all columns but one out of the sample, and put them back before you upload"
         )
     return ""
 

@@ -51,7 +51,7 @@ class Table:
     @property
     def stem(self) -> str:
         """The file's name without folder and suffixes, lower case."""
-        return PurePosixPath(self.name).name.split(".")[0].lower()
+        return PurePosixPath(self.name).stem.lower()
 
     def column(self, name: str) -> Texts:
         """The cells of one column."""
