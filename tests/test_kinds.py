@@ -497,9 +497,6 @@ KINDS = {
         files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(n % 3 == k) if n < 20 else "" for k in range(3))) for n, name in enumerate(TRAIN)])}),
         WORDS, ("1.0", "0.0", "0.0"), stops="empty label: 4 (020, 021, 022, …)", allow=("empty label",), num_train=20,
     ),
-    "no sample: ids as the train table has them": Kind(
-        sampleless(files(WORDS, [""], rows=[(f"{name}.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])), WORDS, ("oak",), says="submission   id, label: one label",
-    ),
     "rows flagged as validation": Kind(
         files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
     ),
@@ -544,6 +541,24 @@ def ingested(raw, params):
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
+
+
+@pytest.mark.parametrize(("listed", "first"), [("{}", "900"), ("{}.png", "900.png"), ("train/{}.png", "test/900.png")])
+def test_without_sample_and_test_table_ids_are_those_that_the_train_table_would_have(tmp_path, params, listed, first):
+    rows = [(listed.format(name), label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]
+    found = sampleless(files(WORDS, [""])) | {"train.csv": csv_bytes(("file", "kind"), rows)}
+    write_settings(params, write_zip(tmp_path / "raw.zip", found), {})
+    layout, problems = ingested(tmp_path / "raw.zip", params)
+    assert (layout.submission.columns, layout.test_ids[0], problems) == (("file", "kind"), first, [])
+
+
+def test_without_sample_a_test_tables_ids_stand_in_the_column_of_the_train_tables(tmp_path, params):
+    rows = [(100 + n, f"{name}.png") for n, name in enumerate(TEST)]
+    found = sampleless(files(WORDS, [""], extra=(("place",), [(100 + n % 3,) for n in range(NUM_TRAIN)])))
+    found |= {"test.csv": csv_bytes(("place", "id"), rows)}
+    write_settings(params, write_zip(tmp_path / "raw.zip", found), {})
+    layout, _ = ingested(tmp_path / "raw.zip", params)
+    assert (layout.submission.columns[0], layout.test_ids[0]) == ("id", "900.png")
 
 
 def test_a_row_for_each_image_and_class_that_says_nothing_of_either_stops(tmp_path, params):

@@ -232,7 +232,8 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
         )
     match = only_match(context, matches, table, TEST, index=index)
     distinct = [column for column in table.header if table.column(column).all_distinct()]
-    column = distinct[0] if distinct else match.column
+    trained = context.settings["id_column"]  # a column of other things may have as many different cells
+    column = next((column for column in (trained, *distinct) if column in distinct), match.column)
     joint = None if distinct else joint_ids(table, index)
     if joint is not None:
         table, column = joint.added(table), joint.name
@@ -270,9 +271,19 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         context.notes.append(
             f"{len(found) - len(members):,} test images are there in a format of training images too: left aside"
         )
-    root = common_folder(members)
-    ids = Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
-    return Side(id_table("id", ids), "id", ids, members)
+    column, ids = _called_as_trained(context, members)
+    return Side(id_table(column, ids), column, ids, members)
+
+
+def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
+    """(id column, ids of these images) as the train table has them: whole file names or paths; else names alone."""
+    root, column = common_folder(members), str(context.settings["id_column"])
+    folder, _, last = str(context.settings["train_images"]).rpartition("/")
+    if context.settings["train_table"] == NONE or columns_of(last) != [column]:
+        return "id", Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
+    if last != f"{{{column}}}":
+        return column, Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
+    return column, Texts(name.removeprefix(root + "/") if folder else plain(name) for name in members)
 
 
 def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:
