@@ -48,6 +48,12 @@ AMBIGUOUS = {
         "unknown columns: no column of train.csv (id, name) could be the label that the sample submission calls 'answer'",
         ["label: name"],
     ),
+    "many numbers of which the sample writes none": (
+        {f"train/{n:03d}.png": IMAGE for n in range(60)} | {name: image for name, image in PLAIN.items() if name.startswith("test/")}
+        | {"train.csv": csv_bytes(("id", "wind"), [(f"{n:03d}", 30 + n % 20) for n in range(60)]), "sample_submission.csv": csv_bytes(("id", "wind"), [(name, 0) for name in TEST])},
+        "'wind' holds 20 whole numbers ('30', '31', '32', …), and the sample writes another ('0')",
+        ["target: single_label"],
+    ),
     "two folders that could be test": (
         PLAIN | {f"test_b/{name}.png": IMAGE for name in TEST},
         "2 places may hold the test images of the sample submission; choose one:",

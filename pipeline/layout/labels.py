@@ -31,6 +31,7 @@ MAX_GRADES = 12
 MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
     "age", "count", "counts", "yield", "price", "weight", "years", "months", "height", "mass", "temperature",
+    "speed", "depth", "distance", "angle", "area", "volume",
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
@@ -337,14 +338,18 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             )
 
 
-def no_classes(labels: Labels) -> str:
-    """What speaks against these labels being classes; '' for nothing."""
+def no_classes(labels: Labels, written: Collection[str]) -> str:
+    """What speaks against these labels being classes; '' for nothing. written: the sample's cells."""
     classes, num_images = labels.classes, len(labels.cells)
     shown = ", ".join(map(repr, classes[:3]))
     if num_images >= MIN_LABELS and len(classes) > num_images / 2:
         return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
     if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
         return f"numbers with fractions ({shown}, …)"
+    if len(classes) > MAX_GRADES and all(map(is_number, {*classes, *written})):
+        values = {float(cell) for cell in written}
+        if len(values) == 1 and not values & {float(label) for label in classes}:
+            return f"{len(classes):,} whole numbers ({shown}, …), and the sample writes another ({min(written)!r})"
     named = NUMBER_NAMES & {word for column in labels.columns for word in words_of(column)}
     if named and len(classes) > 2 and all(map(is_number, classes)):
         return f"numbers in a column called {min(named)} ({shown}, …)"

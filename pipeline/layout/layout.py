@@ -416,7 +416,7 @@ def _refuse_no_classes(context: Context, demands: Demands) -> None:
     stated = context.overrides.target != AUTO or context.overrides.label != AUTO
     if stated or not target.exclusive or len(labels.columns) > 1:
         return
-    cause = no_classes(labels)
+    cause = no_classes(labels, context.sample_cells())
     if cause:
         raise context.stop(
             f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts and outlines cannot be learnt here. If "
