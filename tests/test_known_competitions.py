@@ -150,6 +150,22 @@ def coco(which, images, annotations, categories):
     return content
 
 
+def entries(which, image_key, label_key, told):
+    """JSON of images with an address and a number alone, and of their labels; told: what an entry holds of them."""
+
+    def content(replica):
+        found = {
+            "images": [{"url": ["https://x/y.jpg"], image_key: fields["id"]} for fields in getattr(replica, which)]
+        }
+        if label_key:
+            found["annotations"] = [
+                {label_key: told(fields["labels"]), image_key: fields["id"]} for fields in getattr(replica, which)
+            ]
+        return json.dumps(found)
+
+    return content
+
+
 def _filled(templates, fields):
     return {key: template.format(**fields) for key, template in templates.items()}
 
@@ -391,6 +407,16 @@ KNOWN = {
               "iwildcam2020_test_information.json": coco("test", {"id": "{id}", "file_name": "{id}.jpg"}, None, {"id": "{code}", "name": "{label}"}),
               "iwildcam2020_megadetector_results.json": '{"images": [{"id": "x", "detections": []}], "info": {}}'},
         sample=("sample_submission.csv", "Id,Category", "{id},0"), ids=lambda number: hashed(number)[:8] + "-21bc-11ea",
+    ),
+    "imaterialist-challenge-fashion-2018": Known(
+        ("17", "62", "66", "137"), ("multi_label", "list", "micro_f1"), "train/{id}.jpg", "test/{id}.jpg",
+        more={"train.json": entries("train", "imageId", "labelId", list), "test.json": entries("test", "imageId", None, list)},
+        sample=("sample_submission.csv", "image_id,label_id", "{id},62 17 66"), ids=side("{}", "{}"), delimiter=" ", needs={"metric": "micro F1"},
+    ),
+    "imaterialist-challenge-furniture-2018": Known(
+        ("1", "2", "3", "4"), LABEL, "train/{id}.jpg", "test/{id}.jpg",
+        more={"train.json": entries("train", "image_id", "label_id", lambda labels: labels[0]), "test.json": entries("test", "image_id", None, str)},
+        sample=("sample_submission_randomlabel.csv", "id,predicted", "{id},1"), ids=side("{}", "{}"),
     ),
 }  # fmt: skip
 REFUSED = {

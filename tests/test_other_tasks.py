@@ -107,7 +107,6 @@ def tagged(n):
     return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": choice}]}
 
 
-PIXELS = " ".join("7" * 64)
 GREY = np.zeros((4, 8, 8), np.uint8)
 REFUSED = {
     "WebDataset, JSON": (shards(".json", lambda n: '{"label": "oak"}') | SAMPLE, r'24 .json files, called as images are .*"label": "oak".*write a CSV of paths'),
@@ -129,7 +128,7 @@ REFUSED = {
     "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),
     "CVAT": (of_tool("annotations.xml", "".join(f'<image name="{n:02d}.png"><tag label="oak"/></image>' for n in range(12))), "annotations.xml names images, in a form that is not read"),
     "Label Studio": (of_tool("project.json", json.dumps([tagged(n) for n in range(12)])), "project.json names images, in a form that is not read"),
-    "points in pixel rows": ({"training.csv": csv_bytes(("eye_x", "eye_y", "Image"), [(6 + n / 7, 3 + n / 9, PIXELS) for n in range(12)]), "test.csv": csv_bytes(("ImageId", "Image"), [(n, PIXELS) for n in range(6)]), "sample_submission.csv": csv_bytes(("RowId", "Location"), [(n, 0) for n in range(12)])}, "no column of training.csv"),
+    "labels that are all blank": (asking(("label",), ("oak",), [""]), "all 12 cells of 'label' in train.csv are empty"),
     "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),
 } | {
     f"{one} and {two}": (both(one, two) | TEST, "pictures and what is to be drawn of them")

@@ -399,6 +399,12 @@ def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
     filled = ~empty_rows(context, labels)
     if filled.all():
         return side, labels
+    if not filled.any():
+        raise context.stop(
+            f"all {len(filled):,} cells of {', '.join(map(repr, labels.columns[:3]))} in {side.table.name} are empty; "
+            "if the labels are elsewhere:",
+            ["label: COLUMN", "train_table: FILE"],
+        )
     context.left_out += side.members.take(~filled)
     return _with_rows(side, filled), labels.take(filled)
 
