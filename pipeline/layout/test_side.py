@@ -1,5 +1,6 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.tables.image_paths import (
     NEARLY,
     ImageIndex,
     Match,
+    beside_images,
     column_of,
     columns_of,
     find_matches,
@@ -36,6 +38,7 @@ from pipeline.tables.image_paths import (
 from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
 
+MAX_FOLDERS = 5  # that may hold test images, offered
 TOP = "."  # as competition.test_images: any folder
 
 
@@ -225,6 +228,13 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
         return _side_of_folders(context, index, learnt)
     index = _of_learnt_formats(context, table, index, learnt)
     matches = [_stated(override, table, index)] if override != AUTO else find_matches(table, index, role=TEST)
+    trained = find_matches(table, context.index, role=TEST) if not matches else []
+    if trained:
+        raise context.stop(
+            f"all {trained[0].num_found:,} images that {table.name} names are training images; if it does not say what "
+            "to predict:",
+            [setting_line("test_table", NONE)],
+        )
     if not matches:
         raise context.stop(
             f"no column of {table.name} leads to an image; write where they are:",
@@ -260,9 +270,15 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
+        lines = [
+            setting_line("test_images", folder, f"{count:,} images that no training row names")
+            for folder, count in unused.most_common(MAX_FOLDERS)
+            if folder
+        ]
         raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
-            ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
+            lines or ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
         )
     called = {name: without_suffix(plain(name).removeprefix(base)) for name, base in found.items()}
     known = {called[name] for name in found if format_of(name) in learnt}

@@ -585,9 +585,10 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         ones = [column for (column, *_) in choices if holds_ones(table.column(column))]
         several = f"label: [{', '.join(written(column) for column in ones)}]    # each is a class, 1 where it is there"
         lines = [several] if len(ones) > 2 and context.sample is None else []
+        last = [several] if len(ones) == 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
             lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
-        raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+        raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]
 
 
