@@ -242,8 +242,8 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
         )
     match = only_match(context, matches, table, TEST, index=index)
     distinct = [column for column in table.header if table.column(column).all_distinct()]
-    trained = context.settings["id_column"]  # a column of other things may have as many different cells
-    column = next((column for column in (trained, *distinct) if column in distinct), match.column)
+    own = str(context.settings["id_column"])  # a column of other things may have as many different cells
+    column = next((column for column in (own, *distinct) if column in distinct), match.column)
     joint = None if distinct else joint_ids(table, index)
     if joint is not None:
         table, column = joint.added(table), joint.name
