@@ -39,6 +39,7 @@ from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
 
 MAX_FOLDERS = 5  # that may hold test images, offered
+MAX_TABLES = 20  # in folders called test: of more, one of each header is looked at
 TOP = "."  # as competition.test_images: any folder
 
 
@@ -57,12 +58,19 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         ids = set(context.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
-        leading = ((table, find_matches(table, context.index, role=TEST)[:1]) for table in named)  # not measurements
-        named = [table for table, found in leading if found and found[0].num_found >= MIN_SHARE * table.num_rows]
+        key = "header" if len(named) > MAX_TABLES else "name"  # of many, one of each header: measurements beside images
+        told = {getattr(table, key): table for table in reversed(named)}
+        kept = {own for own, table in told.items() if _names_images(context, table)}
+        named = [table for table in named if getattr(table, key) in kept]
     if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
         raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
     return named[0] if named else None
+
+
+def _names_images(context: Context, table: Table) -> bool:
+    matches = find_matches(table, context.index, role=TEST)
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
 
 
 def testing_side(context: Context, used: np.ndarray) -> Side:
