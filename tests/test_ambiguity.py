@@ -48,6 +48,28 @@ AMBIGUOUS = {
         "unknown columns: no column of train.csv (id, name) could be the label that the sample submission calls 'answer'",
         ["label: name"],
     ),
+    "many numbers of which the sample writes none": (
+        {f"train/{n:03d}.png": IMAGE for n in range(60)} | {name: image for name, image in PLAIN.items() if name.startswith("test/")}
+        | {"train.csv": csv_bytes(("id", "wind"), [(f"{n:03d}", 30 + n % 20) for n in range(60)]), "sample_submission.csv": csv_bytes(("id", "wind"), [(name, 0) for name in TEST])},
+        "'wind' holds 20 whole numbers ('30', '31', '32', …), and the sample writes another ('0')",
+        ["target: single_label"],
+    ),
+    "two 0/1 columns and no sample": (
+        {name: content for name, content in competition(train=(("melanoma", "keratosis"), lambda n: (int(n % 3 == 0), int(n % 3 == 1)))).items() if "sample" not in name},
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: melanoma    # 2 values, such as 0, 1", "label: keratosis    # 2 values, such as 0, 1",
+         "label: [melanoma, keratosis]    # each is a class, 1 where it is there"],
+    ),
+    "images to predict in a folder of another name": (
+        {name.replace("test/", "Task3_Validation_Input/"): content for name, content in PLAIN.items() if "sample" not in name},
+        "no test images: no sample submission, no test table, and no image in a folder called test; name them",
+        ["test_images: Task3_Validation_Input    # 6 images that no training row names"],
+    ),
+    "a test table of training images": (
+        {name: content for name, content in PLAIN.items() if "sample" not in name} | {"eval_partition.csv": csv_bytes(("id", "partition"), [(name, n % 3) for n, name in enumerate(TRAIN)])},
+        "all 18 images that eval_partition.csv names are training images",
+        ["test_table: none"],
+    ),
     "two folders that could be test": (
         PLAIN | {f"test_b/{name}.png": IMAGE for name in TEST},
         "2 places may hold the test images of the sample submission; choose one:",

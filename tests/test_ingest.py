@@ -239,11 +239,19 @@ def test_one_id_in_both_tables_means_two_images(workplace):
 def test_unknown_columns_are_named(workplace):
     files = competition_files()
     lines = files["sample_submission.csv"].decode().splitlines()[1:]
-    files["sample_submission.csv"] = ("id,label,confidence\n" + "\n".join(f"{line},0.5" for line in lines)).encode()
+    more = "\n".join(f"{line.partition(',')[0]},0.5,0.5" for line in lines)
+    files["sample_submission.csv"] = f"id,answer,confidence\n{more}".encode()
     message = ingest_message(workplace, files)
     assert "unknown columns: no column of train.csv (id, label) could be the label" in message
-    assert "the sample submission calls 'label', 'confidence'" in message
+    assert "the sample submission calls 'answer', 'confidence'" in message
     assert "competition.label: COLUMN" in message
+    for header in ("label", "answer"):
+        files["sample_submission.csv"] = (
+            f"id,{header},confidence\n" + "\n".join(f"{line},0.5" for line in lines)
+        ).encode()
+        assert f"the sample asks for '{header}', 'confidence': several answers an image" in ingest_message(
+            workplace, files
+        )
 
 
 @pytest.mark.parametrize(

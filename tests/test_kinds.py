@@ -141,6 +141,12 @@ def numbered_alike(labels, asked, *, place="{}/{}.png"):
     return found | rest
 
 
+def affirmed(*, denied=True):
+    """id, label, 1 or 0: two labels of each image; denied: those with 0 are the ones that it lacks."""
+    rows = [(name, TAGS[(n + k) % 3], int(k < 2)) for n, name in enumerate(TRAIN) for k in range(3 if n % 2 else 2)]
+    return rows if denied else [(name, TAGS[(n + k) % 3], k) for n, name in enumerate(TRAIN) for k in range(2)]
+
+
 def in_two_formats(*, lacking=0):
     """Every image as PNG and as TIFF, in folders of their own; lacking: how many test images are not there as PNG."""
     found = {}
@@ -200,6 +206,14 @@ KINDS = {
     ),
     "labels joined by a hyphen, the sample names each": Kind(
         files(["elm-oak", "fir-oak", "elm-fir"], [(0.5, 0.5, 0.5)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0")
+    ),
+    "rows of labels that are there or not": Kind(
+        files(TAGS, ["scab rust"], more={"train.csv": csv_bytes(("id", "label", "Confidence"), affirmed())}), TAGS, ("scab",),
+        says="the rows of train.csv with 0 in 'Confidence' say that the image lacks the label: 12 are left out",
+    ),
+    "rows of labels with a flag that may deny them": Kind(
+        files(TAGS, ["scab rust"], more={"train.csv": csv_bytes(("id", "label", "verified"), affirmed(denied=False))}), TAGS, ("scab",),
+        stops="row that may lack its label: 24 (000 = 'scab'", allow=("row that may lack its label",),
     ),
     "a row for each label": Kind(
         files(TAGS, ["scab rust"], rows=rows_of([[TAGS[n % 3], *(["rust"] if n % 3 == 0 else [])] for n in range(NUM_TRAIN)])), TAGS, ("scab",), says="a row for each label"
@@ -490,6 +504,27 @@ KINDS = {
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
     ),
+    "unlabelled images in a folder called as a class is": Kind(
+        moved(folders(("00", "01", "02"), ["0"]), "train/", "train/labeled/")
+        | {f"train/unlabeled/00/x{n}.png": IMAGE[n] for n in range(4)} | {f"val/{n:02d}/v.png": IMAGE[n] for n in range(3)},
+        ("0", "1", "2"), ("0",), num_train=NUM_TRAIN + 3, says="3 labelled validation images are used for training too",
+    ),
+    "tables whose names begin with a letter and a point": Kind(
+        sampleless(renamed(files(WORDS, [""], more={"b. Testing Labels.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), {"train.csv": "a. Training Labels.csv"})),
+        WORDS, ("oak",), says="no sample submission",
+    ),
+    "a table of measurements beside each test image": Kind(
+        {name.replace("test/", f"test/{name[5:8]}/") if name.startswith("test/") else name: content for name, content in files(WORDS, ["oak"]).items()}
+        | {f"test/{name}/{name}.csv": csv_bytes(("time", "temperature"), [(f"2020-01-0{n}", 20 + n) for n in range(1, 9)]) for name in TEST},
+        WORDS, ("oak",),
+    ),
+    "rows of 0/1 columns that are all blank": Kind(
+        files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(n % 3 == k) if n < 20 else "" for k in range(3))) for n, name in enumerate(TRAIN)])}),
+        WORDS, ("1.0", "0.0", "0.0"), stops="empty label: 4 (020, 021, 022, …)", allow=("empty label",), num_train=20,
+    ),
+    "rows flagged as validation": Kind(
+        files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
+    ),
     "test rows with a placeholder for the label in the one table": Kind(
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
     ),
@@ -531,6 +566,24 @@ def ingested(raw, params):
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
+
+
+@pytest.mark.parametrize(("listed", "first"), [("{}", "900"), ("{}.png", "900.png"), ("train/{}.png", "test/900.png")])
+def test_without_sample_and_test_table_ids_are_those_that_the_train_table_would_have(tmp_path, params, listed, first):
+    rows = [(listed.format(name), label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]
+    found = sampleless(files(WORDS, [""])) | {"train.csv": csv_bytes(("file", "kind"), rows)}
+    write_settings(params, write_zip(tmp_path / "raw.zip", found), {})
+    layout, problems = ingested(tmp_path / "raw.zip", params)
+    assert (layout.submission.columns, layout.test_ids[0], problems) == (("file", "kind"), first, [])
+
+
+def test_without_sample_a_test_tables_ids_stand_in_the_column_of_the_train_tables(tmp_path, params):
+    rows = [(100 + n, f"{name}.png") for n, name in enumerate(TEST)]
+    found = sampleless(files(WORDS, [""], extra=(("place",), [(100 + n % 3,) for n in range(NUM_TRAIN)])))
+    found |= {"test.csv": csv_bytes(("place", "id"), rows)}
+    write_settings(params, write_zip(tmp_path / "raw.zip", found), {})
+    layout, _ = ingested(tmp_path / "raw.zip", params)
+    assert (layout.submission.columns[0], layout.test_ids[0]) == ("id", "900.png")
 
 
 def test_a_row_for_each_image_and_class_that_says_nothing_of_either_stops(tmp_path, params):

@@ -150,6 +150,22 @@ def coco(which, images, annotations, categories):
     return content
 
 
+def entries(which, image_key, label_key, told):
+    """JSON of images with an address and a number alone, and of their labels; told: what an entry holds of them."""
+
+    def content(replica):
+        found = {
+            "images": [{"url": ["https://x/y.jpg"], image_key: fields["id"]} for fields in getattr(replica, which)]
+        }
+        if label_key:
+            found["annotations"] = [
+                {label_key: told(fields["labels"]), image_key: fields["id"]} for fields in getattr(replica, which)
+            ]
+        return json.dumps(found)
+
+    return content
+
+
 def _filled(templates, fields):
     return {key: template.format(**fields) for key, template in templates.items()}
 
@@ -392,6 +408,41 @@ KNOWN = {
               "iwildcam2020_megadetector_results.json": '{"images": [{"id": "x", "detections": []}], "info": {}}'},
         sample=("sample_submission.csv", "Id,Category", "{id},0"), ids=lambda number: hashed(number)[:8] + "-21bc-11ea",
     ),
+    "iwheat (Zindi, ICLR 2020)": Known(
+        ("leaf_rust", "stem_rust", "healthy_wheat"), ("single_label", "columns", "log_loss"), "train/{label}/{id}.jpg", "test/{id}.jpg",
+        sample=("sample_submission.csv", "ID,{classes}", "{id},0,0,0"), ids=lambda number: hashed(number)[:6].upper(), read_id="{label}/{id}.jpg",
+    ),
+    "kenyan sign language (Zindi)": Known(
+        ("Church", "Enough/Satisfied", "Friend", "Love"), ("single_label", "columns", "log_loss"), "Images/{id}.jpg", "Images/{id}.jpg",
+        {"Train.csv": ("img_IDs,Label", "{id},{label}")}, {"Test.csv": ("img_IDs", "{id}")}, ("SampleSubmission.csv", "img_IDs,{classes}", "{id},0,0,0,0"),
+        ids=lambda number: f"ImageID_{hashed(number)[:8].upper()}",
+    ),
+    "fine-grained-food (iFood 2019, FGVC6)": Known(
+        ("0", "1", "2", "3"), ("single_label", "ranked", "map@3"), "train_set/{id}", "test_set/{id}", {"train_labels.csv": ("img_name,label", "{id},{label}")},
+        sample=("sample_submission.csv", "img_name,label", "{id},0 1 2"), ids=side("train_{:06d}.jpg", "test_{:06d}.jpg"),
+        more={"class_list.txt": "0 macaron\n1 beignet\n2 cruller\n3 cockle_food\n"},
+    ),
+    "crop disease (Dacon 235870)": Known(
+        ("1_00_0", "2_00_0", "2_a5_2", "3_a9_1"), LABEL, "train/{id}/{id}.jpg", "test/{id}/{id}.jpg", {"train.csv": ("image,label", "{id},{label}")},
+        sample=("sample_submission.csv", "image,label", "{id},1_00_0"), ids=lambda number: str(10027 + 4 * number),
+        more={f"{place}/{10027 + 4 * number}/{10027 + 4 * number}.csv": "측정시각,내부 온도 1 평균\n2019-09-01 00:00:00,23.4\n"
+              for place, numbers in (("train", range(NUM_TRAIN)), ("test", range(NUM_TRAIN, NUM_TRAIN + NUM_TEST))) for number in numbers},
+    ),
+    "inclusive-images-challenge": Known(
+        ("/m/0sgh53y", "/m/0g4cd0", "/m/01g317", "/m/04hgtk"), ("multi_label", "list", "samples_f1"), "train/{id}.jpg", "stage_1_test_images/{id}.jpg",
+        {"train_human_labels.csv": ("ImageID,Source,LabelName,Confidence", "{id},verification,{each},{has}.0")},
+        sample=("stage_1_sample_submission.csv", "image_id,labels", "{id},/m/0sgh53y /m/0g4cd0"), delimiter=" ",
+    ),
+    "imaterialist-challenge-fashion-2018": Known(
+        ("17", "62", "66", "137"), ("multi_label", "list", "micro_f1"), "train/{id}.jpg", "test/{id}.jpg",
+        more={"train.json": entries("train", "imageId", "labelId", list), "test.json": entries("test", "imageId", None, list)},
+        sample=("sample_submission.csv", "image_id,label_id", "{id},62 17 66"), ids=side("{}", "{}"), delimiter=" ", needs={"metric": "micro F1"},
+    ),
+    "imaterialist-challenge-furniture-2018": Known(
+        ("1", "2", "3", "4"), LABEL, "train/{id}.jpg", "test/{id}.jpg",
+        more={"train.json": entries("train", "image_id", "label_id", lambda labels: labels[0]), "test.json": entries("test", "image_id", None, str)},
+        sample=("sample_submission_randomlabel.csv", "id,predicted", "{id},1"), ids=side("{}", "{}"),
+    ),
 }  # fmt: skip
 REFUSED = {
     "bengaliai-cv19": (Known(
@@ -414,6 +465,18 @@ REFUSED = {
         ("Class1.1", "Class1.2", "Class1.3"), LABEL, "images_training/{id}.jpg", "images_test/{id}.jpg", {"training_solutions.csv": ("GalaxyID,{classes}", "{id},0.38{n},0.6,0.01")},
         sample=("all_zeros_benchmark.csv", "GalaxyID,{classes}", "{id},0,0,0"), ids=lambda number: str(100008 + number),
     ), ("hold '0.01', '0.380',", "numbers (regression)")),
+    "wind-dependent-variables (DrivenData)": (Known(
+        tuple(map(str, range(30, 45))), LABEL, "train/{id}.jpg", "test/{id}.jpg", {"training_set_labels.csv": ("image_id,wind_speed", "{id},{label}")},
+        sample=("submission_format.csv", "image_id,wind_speed", "{id},0"), ids=side("abs_{:03d}", "acd_{:03d}"),
+    ), ("'wind_speed' holds 15 whole numbers", "competition.target: single_label")),
+    "turtle-recall (Zindi)": (Known(
+        ("t_id_d6aY", "t_id_8b8s", "t_id_Dh7g"), LABEL, "images/{id}.JPG", "images/{id}.JPG", {"train.csv": ("image_id,image_location,turtle_id", "{id},left,{label}")}, {"test.csv": ("image_id,image_location", "{id},top")},
+        ("sample_submission.csv", "image_id,prediction1,prediction2", "{id},t_id_d6aY,new_turtle"), lambda number: "ID_" + hashed(number)[:8].upper(),
+    ), ("asks for 'prediction1', 'prediction2', and writes labels there", "several guesses")),
+    "hateful-memes (DrivenData)": (Known(
+        ("0", "1"), LABEL, "img/{id}.png", "img/{id}.png", {"train.csv": ("id,img,label", "{id},img/{id}.png,{label}")}, {"test.csv": ("id,img", "{id},img/{id}.png")},
+        ("submission_format.csv", "id,proba,label", "{id},0.5,0"), lambda number: str(42953 + 7 * number),
+    ), ("asks for 'proba', 'label': several answers an image",)),
 }  # fmt: skip
 
 

@@ -63,6 +63,50 @@ def both(one, two):
     return pictures(f"{one}/{{}}.png") | pictures(f"{two}/{{}}.png", 12, 30)
 
 
+def views(header=("id", "patient", "label")):
+    """Tables of images, two of each patient, with an answer for each patient asked for."""
+    train = [(f"{n:02d}", f"P{n // 2}", LABELS[n // 2 % 3]) for n in range(12)]
+    return (
+        pictures("train/{}.png")
+        | pictures("test/9{}.png", 6, 60)
+        | {
+            "train.csv": csv_bytes(header, train),
+            "test.csv": csv_bytes(header[:2], [(f"9{n:02d}", f"Q{n // 2}") for n in range(6)]),
+            "sample_submission.csv": csv_bytes(header[1:], [(f"Q{n}", "oak") for n in range(3)]),
+        }
+    )
+
+
+def sequences():
+    """The same with the labels in a table of the patients alone."""
+    rows = [(f"P{n}", LABELS[n % 3]) for n in range(6)]
+    found = views() | {"train_labels.csv": csv_bytes(("patient", "label"), rows)}
+    return found | {"train.csv": csv_bytes(("id", "patient"), [(f"{n:02d}", f"P{n // 2}") for n in range(12)])}
+
+
+def asking(columns, row, labels=LABELS):
+    """A table of labels, and a sample that asks for these columns."""
+    rows = [(f"{n:02d}", labels[n % len(labels)]) for n in range(12)]
+    return (
+        pictures("train/{}.png")
+        | pictures("test/9{}.png", 6, 60)
+        | {
+            "train.csv": csv_bytes(("id", "label"), rows),
+            "sample_submission.csv": csv_bytes(("id", *columns), [(f"9{n:02d}", *row) for n in range(6)]),
+        }
+    )
+
+
+def of_tool(name, content):
+    """Images and what a tool for labelling says of them; the test images apart."""
+    return pictures("train/{}.png") | TEST | SAMPLE | {name: content.encode()}
+
+
+def tagged(n):
+    choice = [{"type": "choices", "value": {"choices": [LABELS[n % 3]]}}]
+    return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": choice}]}
+
+
 GREY = np.zeros((4, 8, 8), np.uint8)
 REFUSED = {
     "WebDataset, JSON": (shards(".json", lambda n: '{"label": "oak"}') | SAMPLE, r'24 .json files, called as images are .*"label": "oak".*write a CSV of paths'),
@@ -79,6 +123,13 @@ REFUSED = {
     "an image in each file, its channels first": ({f"train/{n:02d}.npy": saved(np.stack([GREY[0]] * 3)) for n in range(12)} | SAMPLE, r"train/00.npy \(3, 8, 8\) uint8"),
     "arrays of objects": ({"X.npy": saved(np.array([{1: 2}], object))} | SAMPLE, r"X.npy \(1,\) objects"),
     "parquet": ({"data/train-00000-of-00001.parquet": b"PAR1"} | SAMPLE, r"train-00000-of-00001.parquet is .parquet, which is not read; save it as CSV .*images that are in it .*as a PNG each"),
+    "an answer for several images": (views(), r"3 of the 3 ids of sample_submission.csv have several images in test.csv \(Q0: test/900.png, test/901.png, …\): one answer for several images"),
+    "labels of several images each": (sequences(), r"'patient' of train_labels.csv, where the labels are, stands in train.csv for 12 images in 6 rows: .*several images"),
+    "several guesses, a column each": (asking(("first", "second"), ("oak", "yew")), "asks for 'first', 'second', and writes labels there .*several guesses"),
+    "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),
+    "CVAT": (of_tool("annotations.xml", "".join(f'<image name="{n:02d}.png"><tag label="oak"/></image>' for n in range(12))), "annotations.xml names images, in a form that is not read"),
+    "Label Studio": (of_tool("project.json", json.dumps([tagged(n) for n in range(12)])), "project.json names images, in a form that is not read"),
+    "labels that are all blank": (asking(("label",), ("oak",), [""]), "all 12 cells of 'label' in train.csv are empty"),
     "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),
 } | {
     f"{one} and {two}": (both(one, two) | TEST, "pictures and what is to be drawn of them")
@@ -96,6 +147,12 @@ def test_it_is_refused_by_what_it_is(tmp_path, name):
     files, said = REFUSED[name]
     with pytest.raises(ValueError, match=f"(?s){said}"):
         layout_of(tmp_path, files)
+
+
+def test_several_guesses_are_refused_with_the_label_named_too(tmp_path):
+    files = asking(("first", "second"), ("oak", "yew"))
+    with pytest.raises(ValueError, match="several guesses|ranked guesses"):
+        layout_of(tmp_path, files, label="label")
 
 
 def test_class_numbers_of_webdataset_are_labels(tmp_path):

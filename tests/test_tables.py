@@ -324,6 +324,21 @@ def test_a_number_behind_the_label_is_a_column_of_its_own(tmp_path):
     assert list(layout.train_labels) == [str(n % 3) for n in range(len(PAIRS))]
 
 
+def test_of_lines_of_more_words_each_is_a_column(tmp_path):
+    """`patient path label source` a line, as collections of X-rays have it; test images listed alike."""
+    files = {own: content for own, content in PLAIN_FILES.items() if not own.endswith(".csv")}
+    kinds = [("oak", "elm", "fir")[n % 3] for n in range(len(PAIRS))]
+    rows = zip(PAIRS, kinds, strict=True)
+    train = "".join(f"{n // 3} {own}.png {kind} {'ab'[n % 2]}\n" for n, ((own, _), kind) in enumerate(rows))
+    test = [own.partition("/")[2] for own in files if own.startswith("test/")]
+    files |= {"train.txt": train.encode(), "test.txt": "".join(f"7 {name} ? a\n" for name in test).encode()}
+    with pytest.raises(ValueError, match=r"(?s)columns of train.txt could be the label.*label: column_3"):
+        layout_of(tmp_path, files)
+    layout = layout_of(tmp_path, files, label="column_3")
+    assert [own.partition("/")[2] for own in layout.train_members] == [f"{own}.png" for own, _ in PAIRS]
+    assert list(layout.train_labels) == kinds and list(layout.test_ids) == test
+
+
 @pytest.mark.parametrize("name", OTHER_TABLES)
 def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"} | {
@@ -339,7 +354,8 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     ("name", "text"),
     [
         ("classes.txt", "0 bird\n1 cat\n2 dog\n"), ("README.txt", "Images of birds.\nSee train.csv, and test.\n"),
-        ("boxes.txt", "train/000.png 0 0 9 9\ntrain/001.png 0 0 9 9\n"), ("notes.txt", ""), ("one.txt", "000.png\n"),
+        ("boxes.txt", "train/000.png 0 0 9 9\ntrain/001.png 0 0 9 9\n"),
+        ("train_boxes.txt", "train/000.png 1 0 0 9 9\ntrain/001.png 2 0 0 9 9\n"), ("notes.txt", ""), ("one.txt", "000.png\n"),
         ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
         ("parts.json", '{"train": ["000.png", "001.png"], "test": ["900.png", "901.png"]}'),
         ("config.json", '{"a": [1, 2], "b": ["x", "y"]}'),
@@ -435,6 +451,7 @@ def test_a_column_parts_labelled_rows_from_those_to_predict(name, cells):
     [
         ("label", ("train car", "test tube")), ("train", ("1", "0")), ("test_result", ("1", "0")),
         ("Usage", ("Public", "Private")), ("label", ("latest", "oak")), ("kind", ("test", "oak")), ("split", ("a", "b")),
+        ("is_valid", ("True", "False")), ("val_set", ("0", "1")),
     ],
 )  # fmt: skip
 def test_a_column_of_other_things_parts_nothing(name, cells):

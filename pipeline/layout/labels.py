@@ -32,6 +32,7 @@ MAX_GRADES = 12
 MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
     "age", "count", "counts", "yield", "price", "weight", "years", "months", "height", "mass", "temperature",
+    "speed", "depth", "distance", "angle", "area", "volume",
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
 ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
@@ -260,7 +261,9 @@ def as_several(labels: Labels) -> Labels:
 def empty_rows(context: Context, labels: Labels) -> np.ndarray:
     """(N,) bool: which rows have no label where each should have one."""
     allow, told_apart = context.overrides.allow, context.names_of_classes()
-    if len(labels.columns) > 1 or (labels.several and EMPTY not in allow):
+    if len(labels.columns) > 1:
+        return labels.cells.where("")
+    if labels.several and EMPTY not in allow:
         return np.zeros(len(labels.cells), dtype=bool)
     if labels.several:
         return labels.cells.where(label_cell([]))
@@ -288,7 +291,12 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
             f"{table.name}: the columns {list(columns)[:5]} hold {', '.join(map(repr, strange[:4]))}, not 0 and 1: "
             "several targets an image, or numbers (regression), cannot be learnt here, nor ids of several columns read"
         )
-    for image_id, row in zip(ids, chosen.rows(), strict=True):
+    blank = [not is_zero and not any(cell.strip() for cell in row) for row in chosen.rows()]
+    for image_id, row, is_blank in zip(ids, chosen.rows(), blank, strict=True):
+        if is_blank:
+            remedy = f"label the row in {table.name}; to leave such rows out: competition.allow: [{EMPTY}]"
+            context.problems.add(EMPTY, image_id, remedy)
+            continue
         for column, cell in zip(columns, row, strict=True):
             if cell.strip().lower() not in ONE.keys() | is_zero:
                 context.problems.add(
@@ -297,9 +305,10 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
                     f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
                     f"competition.allow: [{NOT_ZERO_OR_ONE}]",
                 )
-    if all(len(labels) == 1 for labels in _ones(chosen)):
-        return Labels(columns, False, Texts(labels[0] for labels in _ones(chosen)), tuple(columns), "")
-    return Labels(columns, True, Texts(map(label_cell, _ones(chosen))), tuple(columns), "")
+    several = any(len(labels) != 1 for labels, is_blank in zip(_ones(chosen), blank, strict=True) if not is_blank)
+    cells = (label_cell(labels) if several else labels[0] if labels else "" for labels in _ones(chosen))
+    cells = ("" if is_blank else cell for cell, is_blank in zip(cells, blank, strict=True))
+    return Labels(columns, several, Texts(cells), tuple(columns), "")
 
 
 def _ones(table: Table) -> Iterator[list[str]]:
@@ -339,14 +348,18 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             )
 
 
-def no_classes(labels: Labels) -> str:
-    """What speaks against these labels being classes; '' for nothing."""
+def no_classes(labels: Labels, written: Collection[str]) -> str:
+    """What speaks against these labels being classes; '' for nothing. written: the sample's cells."""
     classes, num_images = labels.classes, len(labels.cells)
     shown = ", ".join(map(repr, classes[:3]))
     if num_images >= MIN_LABELS and len(classes) > num_images / 2:
         return f"{len(classes):,} different labels for {num_images:,} images ({shown}, …)"
     if len(classes) > 2 and any(is_number(label) and not float(label).is_integer() for label in classes):
         return f"numbers with fractions ({shown}, …)"
+    if len(classes) > MAX_GRADES and all(map(is_number, {*classes, *written})):
+        values = {float(cell) for cell in written}
+        if len(values) == 1 and not values & {float(label) for label in classes}:
+            return f"{len(classes):,} whole numbers ({shown}, …), and the sample writes another ({min(written)!r})"
     named = NUMBER_NAMES & {word for column in labels.columns for word in words_of(column)}
     if named and len(classes) > 2 and all(map(is_number, classes)):
         return f"numbers in a column called {min(named)} ({shown}, …)"

@@ -36,7 +36,7 @@ from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
-from pipeline.layout.train_side import training_side
+from pipeline.layout.train_side import MAY_LACK, training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
@@ -59,7 +59,7 @@ UNDECODED = "undecoded image"
 MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
     "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row",
+    TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row", MAY_LACK,
     WITHOUT_COLUMN, UNDECODED,
     "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,
 )  # fmt: skip
@@ -416,7 +416,7 @@ def _refuse_no_classes(context: Context, demands: Demands) -> None:
     stated = context.overrides.target != AUTO or context.overrides.label != AUTO
     if stated or not target.exclusive or len(labels.columns) > 1:
         return
-    cause = no_classes(labels)
+    cause = no_classes(labels, context.sample_cells())
     if cause:
         raise context.stop(
             f"{labels.columns[0]!r} holds {cause}: numbers (regression), texts and outlines cannot be learnt here. If "
@@ -476,9 +476,8 @@ def _stale_lines(known: Known) -> str:
 
 def _sampleless_columns(context: Context, labels: Labels, test: Side) -> tuple[str, str]:
     """(id, label) as the organiser's own tables call them; a submission is called so most likely."""
-    named = context.test_table is not None and test.table.name == context.test_table.name
     own = len(labels.columns) == 1 and context.settings["train_table"] != NONE
-    return test.id_column if named else "id", labels.columns[0] if own else "label"
+    return test.id_column, labels.columns[0] if own else "label"
 
 
 def _sample_bytes(

@@ -22,6 +22,8 @@ from pipeline.tables.words import NEUTRAL, SIDE_WORDS, denied, words_of
 
 CLASS_SUFFIX = ".cls"
 BESIDE = (CLASS_SUFFIX, ".txt", ".xml", ".json")  # suffixes of files that speak of the image of their name
+NAMING = (".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
+NAMED = re.compile(r"""[^\s"'<>=,;:|()\[\]{}]+\.(?:jpe?g|png|tiff?|bmp|webp|gif|ppm)\b""", re.IGNORECASE)
 NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
 MAX_BYTES, MAX_ARRAY_BYTES = 1 << 20, 1 << 28
 MIN_SHARE = 0.5  # of the files looked at
@@ -59,6 +61,19 @@ def beside_line(archive: Archive, index: ImageIndex) -> str:
         if len(named) > 1 and len(named) >= MIN_SHARE * len(looked):
             what = _held_by(suffix, [archive.read(name) for name in named[:NUM_READ]])
             return f"{len(names):,} {suffix} files, called as images are (such as {named[0]}), hold {what}"
+    return ""
+
+
+def naming_line(archive: Archive, index: ImageIndex, tables: Collection[str]) -> str:
+    """Which file names images and is no table, as tools for labelling write it; '' for none. tables: what is one."""
+    for name in archive.names:
+        if suffix_of(name).lower() not in NAMING or name in tables:
+            continue
+        words = NAMED.findall(archive.head(name, MAX_BYTES).decode("utf-8", "replace"))
+        named = list(islice(dict.fromkeys(stem_of(plain(word)) for word in words), NUM_LOOKED_AT))
+        known = [stem for stem in named if index.exact(stem)]
+        if len(known) > 1 and len(known) >= MIN_SHARE * len(named):
+            return f"{name} names images, in a form that is not read here; {IN_A_TABLE}"
     return ""
 
 

@@ -64,7 +64,8 @@ def class_folder_table(
     below = less if level is None or len(set(less.values())) >= MIN_CLASSES else below
     own = {folder: names for folder, names in below.items() if parts[folder] == TRAIN}
     lead = _num_shared(list(own.values()))
-    below = {folder: names[lead:] for folder, names in below.items()}
+    shared = next(iter(own.values()), ())[:lead]
+    below = {folder: names[lead:] if names[:lead] == shared else names for folder, names in below.items()}
     found = _level([below[folder] for folder in own], level, asked)
     if found is None:
         return None
@@ -90,15 +91,17 @@ def class_folder_table(
 def _without_sides(
     index: ImageIndex, below: Mapping[str, tuple[str, ...]], asked: Collection[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Less folders called `unlabeled` and the like beside the classes, unless the sample names them; and less `masks`
-    and the like where the sample names the classes without them or their files are called as those of the classes,
-    one for each; `mask` beside `no_mask` is a class."""
+    """Less folders called `unlabeled` and the like beside the classes, unless the sample names them, or a class that
+    is in them alone; and less `masks` and the like where the sample names the classes without them or their files are
+    called as those of the classes, one for each; `mask` beside `no_mask` is a class."""
     named = {folded(cell) for cell in asked}
 
     def unnamed(folder: str) -> bool:
         return not any(folded(name) in named for name in below[folder])
 
-    over = {folder for folder in below if any(map(is_left_over, below[folder])) and unnamed(folder)}
+    over = {folder for folder in below if any(map(is_left_over, below[folder]))}
+    sure = {folded(name) for folder, names in below.items() if folder not in over for name in names}
+    over = {folder for folder in over if all(folded(name) not in named - sure for name in below[folder])}
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
     classes = denied({name for names in below.values() for name in names})
     sides = {folder for folder, names in below.items() if any(map(is_side_folder, set(names) - classes))}

@@ -103,7 +103,7 @@ def sample_like(name: str) -> bool:
 
 
 def _named(name: str, level: str) -> bool:
-    stem = unicodedata.normalize("NFC", PurePosixPath(name).name.split(".")[0].lower())
+    stem = unicodedata.normalize("NFC", PurePosixPath(name).stem.lower())
     letters = re.sub(r"[\W_]", "", stem)
     return re.search(level, letters) is not None and "train" not in letters
 

@@ -539,7 +539,10 @@ def _refuse_unfit(known: Known) -> None:
         )
     if form == "label" and labels.several:
         raise ValueError("competition.submission is label, but an image may have several labels; use list")
-    are_labels = len(cells) > 1 and cells <= set(labels.classes) and not cells <= {"0", "1", "0.0", "1.0"}
+    own = cells & set(labels.classes)
+    are_labels = len(cells) > 1 and (
+        (own == cells and not cells <= {"0", "1", "0.0", "1.0"}) or not all(map(is_number, own))
+    )
     if form == "columns" and are_labels:
         raise ValueError(
             f"the sample's columns hold labels ({_shown(cells)}), not a number for each class: a "

@@ -1,5 +1,6 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.tables.image_paths import (
     NEARLY,
     ImageIndex,
     Match,
+    beside_images,
     column_of,
     columns_of,
     find_matches,
@@ -36,6 +38,8 @@ from pipeline.tables.image_paths import (
 from pipeline.tables.table import AUTO, NONE, Table, id_table
 from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
 
+MAX_FOLDERS = 5  # that may hold test images, offered
+MAX_TABLES = 20  # in folders called test: of more, one of each header is looked at
 TOP = "."  # as competition.test_images: any folder
 
 
@@ -54,9 +58,19 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         ids = set(context.sample_ids())
         named = [table for table in named if column_holding(table, ids)] or named
     if len(named) > 1:
+        key = "header" if len(named) > MAX_TABLES else "name"  # of many, one of each header: measurements beside images
+        told = {getattr(table, key): table for table in reversed(named)}
+        kept = {own for own, table in told.items() if _names_images(context, table)}
+        named = [table for table in named if getattr(table, key) in kept]
+    if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
         raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
     return named[0] if named else None
+
+
+def _names_images(context: Context, table: Table) -> bool:
+    matches = find_matches(table, context.index, role=TEST)
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
 
 
 def testing_side(context: Context, used: np.ndarray) -> Side:
@@ -80,6 +94,7 @@ def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) 
     assert context.sample is not None
     sample, ids = context.sample, context.sample_ids()
     checked_ids(context, sample.ids(), sample.table.name)
+    _refuse_several(context, sample, index)
     index = _of_learnt_formats(context, _asked_table(context, sample), index, learnt)
     table, match = _test_match(context, sample, index)
     column = sample.id_column
@@ -93,6 +108,30 @@ def _sampled_side(context: Context, index: ImageIndex, learnt: Collection[str]) 
             )
     context.notes.append(f"test images: {len(ids):,} ids of {sample.table.name}, images {match.template}")
     return members_of(context, Side(table, column, ids), match.template, TEST, index)
+
+
+def _refuse_several(context: Context, sample: Sample, index: ImageIndex) -> None:
+    """Raise where the test table has several rows for one id, and in them several images: views of a patient."""
+    table, ids = context.test_table, context.sample_ids()
+    column = column_holding(table, set(ids)) if table is not None else None
+    if table is None or column is None or context.overrides.test_images != AUTO or table.column(column).all_distinct():
+        return
+    matches = [match for match in find_matches(table, index, role=TEST) if match.column != column]
+    if not matches:
+        return
+    images_of_id: dict[str, set[int]] = {image_id: set() for image_id in ids}
+    for row_id, number in zip(table.column(column), images_of(matches[0].template, table, index), strict=True):
+        if number >= 0 and row_id in images_of_id:
+            images_of_id[row_id].add(int(number))
+    several = [image_id for image_id, numbers in images_of_id.items() if len(numbers) > 1]
+    if several:
+        shown = ", ".join(sorted(index.names[number] for number in images_of_id[several[0]])[:2])
+        raise context.stop(
+            f"{len(several):,} of the {len(ids):,} ids of {sample.table.name} have several images in {table.name} "
+            f"({several[0]}: {shown}, …): one answer for several images cannot be made here. Make a sample submission "
+            "with a row for each image, and of its answers one for each id yourself; or name one image for each:",
+            [setting_line("test_images", f"FOLDER/{{{column}}}.jpg")],
+        )
 
 
 def _of_learnt_formats(context: Context, table: Table, index: ImageIndex, learnt: Collection[str]) -> ImageIndex:
@@ -197,6 +236,13 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
         return _side_of_folders(context, index, learnt)
     index = _of_learnt_formats(context, table, index, learnt)
     matches = [_stated(override, table, index)] if override != AUTO else find_matches(table, index, role=TEST)
+    trained = find_matches(table, context.index, role=TEST) if not matches else []
+    if trained:
+        raise context.stop(
+            f"all {trained[0].num_found:,} images that {table.name} names are training images; if it does not say what "
+            "to predict:",
+            [setting_line("test_table", NONE)],
+        )
     if not matches:
         raise context.stop(
             f"no column of {table.name} leads to an image; write where they are:",
@@ -204,7 +250,8 @@ def _sampleless_side(context: Context, index: ImageIndex, learnt: Collection[str
         )
     match = only_match(context, matches, table, TEST, index=index)
     distinct = [column for column in table.header if table.column(column).all_distinct()]
-    column = distinct[0] if distinct else match.column
+    own = str(context.settings["id_column"])  # a column of other things may have as many different cells
+    column = next((column for column in (own, *distinct) if column in distinct), match.column)
     joint = None if distinct else joint_ids(table, index)
     if joint is not None:
         table, column = joint.added(table), joint.name
@@ -231,9 +278,15 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
+        lines = [
+            setting_line("test_images", folder, f"{count:,} images that no training row names")
+            for folder, count in unused.most_common(MAX_FOLDERS)
+            if folder
+        ]
         raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
-            ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
+            lines or ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
         )
     called = {name: without_suffix(plain(name).removeprefix(base)) for name, base in found.items()}
     known = {called[name] for name in found if format_of(name) in learnt}
@@ -242,9 +295,19 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         context.notes.append(
             f"{len(found) - len(members):,} test images are there in a format of training images too: left aside"
         )
-    root = common_folder(members)
-    ids = Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
-    return Side(id_table("id", ids), "id", ids, members)
+    column, ids = _called_as_trained(context, members)
+    return Side(id_table(column, ids), column, ids, members)
+
+
+def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
+    """(id column, ids of these images) as the train table has them: whole file names or paths; else names alone."""
+    root, column = common_folder(members), str(context.settings["id_column"])
+    folder, _, last = str(context.settings["train_images"]).rpartition("/")
+    if context.settings["train_table"] == NONE or columns_of(last) != [column]:
+        return "id", Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
+    if last != f"{{{column}}}":
+        return column, Texts(without_suffix(name.removeprefix(root + "/")) for name in members)
+    return column, Texts(name.removeprefix(root + "/") if folder else plain(name) for name in members)
 
 
 def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pipeline.competition.lists import (
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
+from pipeline.competition.spelling import is_number
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import (
     TRAIN_MISSING,
@@ -39,7 +40,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise, beside_line, pictures_and_targets
+from pipeline.layout.other_tasks import asks_otherwise, beside_line, naming_line, pictures_and_targets
 from pipeline.layout.path_labels import (
     FOLDER,
     LABEL_COLUMN,
@@ -66,8 +67,8 @@ from pipeline.tables.image_paths import (
     images_of,
     paths_of,
 )
-from pipeline.tables.table import AUTO, NONE, Table, id_table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
+from pipeline.tables.table import AUTO, NO, NONE, YES, Table, id_table, joined, part_columns
+from pipeline.tables.words import TEST, TRAIN, VALID, split_roles, words_of
 
 MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
@@ -77,6 +78,8 @@ NAME_PARTS = (  # of a file's name: before the first mark, between the first two
 )  # fmt: skip
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 AND = " + "  # between tables that the user names together
+MAY_LACK = "row that may lack its label"
+PRESENT_WORDS = {"confidence", "present", "presence", "exists"}  # of a 0/1 column beside labels: whether they are there
 MIN_GRID = 3  # columns of a row for each image and class
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -404,6 +407,12 @@ def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
     filled = ~empty_rows(context, labels)
     if filled.all():
         return side, labels
+    if not filled.any():
+        raise context.stop(
+            f"all {len(filled):,} cells of {', '.join(map(repr, labels.columns[:3]))} in {side.table.name} are empty; "
+            "if the labels are elsewhere:",
+            ["label: COLUMN", "train_table: FILE"],
+        )
     context.left_out += side.members.take(~filled)
     return _with_rows(side, filled), labels.take(filled)
 
@@ -444,6 +453,8 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
+    table = _affirmed(context, table, id_column, columns)
+    ids = table.column(id_column)
     said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
     first, kept = set(), []
     for row, cells in enumerate(table.rows()):
@@ -479,6 +490,46 @@ def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[
     columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
     context.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
     return replace(merged, cells=tuple(columns_cells), delimiter=mark)
+
+
+def _affirmed(context: Context, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
+    """The rows that say that an image has a label, where it has several and a 0/1 column says of which it has none.
+
+    By the column's name; by any other it is a problem. An image without any label keeps a row, whose label is empty.
+    """
+    ids, cells = table.column(id_column), dict(zip(table.header, table.cells, strict=True))
+    taken = {id_column, *columns} | _part_columns(context, table)
+    flags = [column for column in cells if column not in taken and _says_both(cells[column])]
+    if not flags or len(columns) > 1 or not _lists_asked(context, cells[columns[0]], ids):
+        return table
+    sure = [column for column in flags if PRESENT_WORDS & set(words_of(column))]
+    flag = (sure or flags)[0]
+    denied = np.array([cell.strip().lower() in NO for cell in cells[flag]])
+    if not sure:
+        for row in np.flatnonzero(denied).tolist():
+            context.problems.add(
+                MAY_LACK,
+                f"{ids[row]} = {cells[columns[0]][row]!r}",
+                f"{flag!r} of {table.name} is 0 there: if it says that the image lacks this label, take the row out; "
+                f"if it says something else: competition.allow: [{MAY_LACK}]",
+            )
+        return table
+    context.notes.append(
+        f"the rows of {table.name} with 0 in {flag!r} say that the image lacks the label: {denied.sum():,} are left out"
+    )
+    labelled = set(ids.take(~denied))
+    first_of = {row_id: row for row, row_id in reversed(list(enumerate(ids))) if row_id not in labelled}
+    kept = ~denied
+    kept[list(first_of.values())] = True
+    labels = ["" if row in set(first_of.values()) else label for row, label in enumerate(cells[columns[0]])]
+    cells[columns[0]] = Texts(labels)
+    return replace(table, cells=tuple(cells.values())).take(kept)
+
+
+def _says_both(cells: Texts) -> bool:
+    """Whether a column holds yes and no, and nothing else."""
+    said = {cell.strip().lower() for cell in cells.distinct()}
+    return said <= YES | NO and bool(said & YES) and bool(said & NO)
 
 
 def _lists_asked(context: Context, labels: Texts, ids: Texts) -> bool:
@@ -542,9 +593,10 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         ones = [column for (column, *_) in choices if holds_ones(table.column(column))]
         several = f"label: [{', '.join(written(column) for column in ones)}]    # each is a class, 1 where it is there"
         lines = [several] if len(ones) > 2 and context.sample is None else []
+        last = [several] if len(ones) == 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
             lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
-        raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines)
+        raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]
 
 
@@ -567,6 +619,9 @@ def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, .
 def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueError:
     names = context.asked()
     taken = taken | (context.test_columns() - set(names))
+    several = _several_answers(context, table, names, taken)
+    if several:
+        return context.stop(several)
     known = label_choices(table, names=names, cells=(), taken=taken, fewer=True) if len(names) > 1 else []
     if known:
         named = classes_named(names, table.column(known[0][0]).distinct(), fewer=True) or {}
@@ -585,6 +640,29 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
         "it:",
         [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
     )
+
+
+def _several_answers(context: Context, table: Table, names: Sequence[str], taken: Collection[str]) -> str:
+    """What speaks for several answers an image, where the sample's columns are no classes; '' for nothing."""
+    if context.sample is None or context.long is not None or len(names) < 2:
+        return ""
+    known = {label for column in table.header if column not in taken for label in table.column(column).distinct()}
+    words = {
+        name: {cell for cell in context.sample.table.column(name).distinct() if not is_number(cell)} for name in names
+    }
+    told = [name for name in names if words[name] & known]
+    called = ", ".join(map(repr, names[:5]))
+    if told and all(words.values()):
+        return (
+            f"the sample asks for {called}, and writes labels there ({', '.join(sorted(words[told[0]])[:3])}): several "
+            "guesses, one a column, or several targets cannot be written here"
+        )
+    if told or len(set(names) & set(table.header)) == 1:
+        return (
+            f"the sample asks for {called}: several answers an image, such as a label and its probability, cannot be "
+            "written here. Take all columns but one out of the sample, and put them back before you upload"
+        )
+    return ""
 
 
 def _with_numbered_twins(table: Table, choices: list[tuple[str, ...]], taken: Collection[str]) -> list[tuple[str, ...]]:
@@ -673,8 +751,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     names = sorted(context.tables)
     closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
     may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
-    beside = beside_line(context.archive, context.index)
-    may_hold += f" {beside};" if beside else ""
+    flat = [
+        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
+    ]
+    hints = (beside_line(context.archive, context.index), naming_line(context.archive, context.index, flat))
+    may_hold += "".join(f" {hint};" for hint in (*hints, _of_groups(context)) if hint)
     sides = [name for name in context.index.names if beside_images(name)]
     if sides:
         may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
@@ -684,6 +765,27 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
     )
+
+
+def _of_groups(context: Context) -> str:
+    """Says that labels are of groups of images (sequences, patients), as a table has it; '' where none are."""
+    tables = [table for table in context.tables.values() if context.role_of_table(table) != TEST]
+    leading = [table for table in tables if _leads(context, table)]
+    for one, other in product(tables, leading):
+        for key in set(one.header) & set(other.header) - {""} if len(one.header) > 1 else ():
+            ids, cells = one.column(key), other.column(key)
+            if ids.all_distinct() and not cells.all_distinct() and set(cells.distinct()) <= set(ids):
+                return (
+                    f"{key!r} of {one.name}, where the labels are, stands in {other.name} for {len(cells):,} images "
+                    f"in {len(ids):,} rows: labels and answers are of several images each, which cannot be learnt "
+                    f"here; if each image has the label of its row, put it into a column of {other.name}"
+                )
+    return ""
+
+
+def _leads(context: Context, table: Table) -> bool:
+    matches = find_matches(table, context.index, role=TRAIN)
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
 
 
 def _likely_patterns(index: ImageIndex, root: str) -> list[str]:

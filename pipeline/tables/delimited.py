@@ -20,6 +20,7 @@ UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose name
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
+MAX_WORDS = 8  # of a line of columns
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 HASH = re.compile(r"(?=[A-Za-z]*\d)[0-9A-Za-z]{8,}")  # a word of an id that nobody thought up: no column is called so
 PATH_AND_LABEL = re.compile(
@@ -337,10 +338,9 @@ def _names_for(header: Sequence[str]) -> list[str]:
 
 
 def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | None:
-    """The table in a .txt file: one with a header, or a list of images, `path`, `path label` or `path label n` a line.
+    """The table in a .txt file: one with a header, or a list of images; else None.
 
-    Else None.
-
+    A line of the list is `path`, `path label`, `path label n`, or of more words, one of which is the path.
     is_image: whether a cell leads to an image.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -372,7 +372,21 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
         if not is_image(rows[0][0]):
             return Table.of_rows(name, rows[0], rows[1:])
         return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN, f"column_{NUM_WITH_MORE}"), rows)
-    return None
+    return _columns(name, rows, is_image)
+
+
+def _columns(name: str, rows: Sequence[list[str]], is_image: Callable[[str], bool]) -> Table | None:
+    """Lines of as many words each, one of them an image's: a column for each word; None for boxes and texts."""
+    width = len(rows[0])
+    if not NUM_WITH_MORE <= width <= MAX_WORDS or any(len(row) != width for row in rows):
+        return None
+    some = rows[:NUM_LOOKED_AT]
+    places = sorted(range(width), key=lambda place: "." not in some[0][place])  # 7.png before 7
+    place = next((place for place in places if all(is_image(row[place]) for row in some)), None)
+    if place is None or any(BOX.fullmatch(" ".join(row[:place] + row[place + 1 :])) for row in some):
+        return None
+    header = [f"column_{at + 1}" if at != place else PATH_COLUMN for at in range(width)]
+    return Table.of_rows(name, header, rows)
 
 
 def _pairs(

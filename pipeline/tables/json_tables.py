@@ -13,6 +13,7 @@ from pipeline.tables.words import role_of
 
 SEVERAL_DELIMITER = "|"  # between the labels of one image
 PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
+ID_KEYS, LABEL_KEYS = ("id", "image_id", "imageId"), ("category_id", "label_id", "labelId")
 NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
 
 
@@ -29,7 +30,7 @@ def read_json_table(name: str, text: str, is_image: Callable[[str], bool], *, ma
         found = _json_lines(text)
         if found is None:
             raise ValueError(f"is not readable JSON ({error}); download it again") from error
-    if isinstance(found, dict) and _is_coco(found):
+    if isinstance(found, dict) and _is_coco(found, is_image):
         try:
             return _coco_table(name, found)
         except (KeyError, TypeError, AttributeError) as error:
@@ -117,29 +118,44 @@ def _is_flat(value: Any) -> bool:
     return not isinstance(value, dict)
 
 
-def _is_coco(found: Mapping[str, Any]) -> bool:
+def _is_coco(found: Mapping[str, Any], is_image: Callable[[str], bool]) -> bool:
+    """Whether there are `images` with names, or with ids that lead to images."""
     images = found.get("images")
-    is_list = isinstance(images, list) and bool(images)
-    return is_list and all(isinstance(image, dict) and "file_name" in image for image in images or [])
+    if not isinstance(images, list) or not images or not all(isinstance(image, dict) for image in images):
+        return False
+    id_key = _key_in(images[0], ID_KEYS)
+    return all("file_name" in image for image in images) or (
+        all(id_key in image for image in images) and _are_images((image[id_key] for image in images), is_image)
+    )
+
+
+def _key_in(entry: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The first of these keys that the entry has; the first of all where it has none."""
+    return next((key for key in keys if key in entry), keys[0])
 
 
 def _coco_table(name: str, found: dict[str, Any]) -> Table:
     """A row for each of the `images`, its categories joined."""
     images = found["images"]
-    id_key = "id" if "id" in images[0] else "image_id"
+    id_key = _key_in(images[0], ID_KEYS)
+    named = ["file_name"] if "file_name" in images[0] else []
     fields = [
         field
         for field in images[0]
-        if field not in (id_key, "file_name") and all(not isinstance(image.get(field), dict | list) for image in images)
+        if field not in (id_key, "file_name", "url")
+        and all(not isinstance(image.get(field), dict | list) for image in images)
     ]
-    header = ["image_id", "file_name", *fields]
+    header = ["image_id", *named, *fields]
     rows = [
-        [str(image[id_key]), str(image["file_name"]), *(_text(image.get(field)) for field in fields)]
+        [str(image[id_key]), *(str(image[key]) for key in named), *(_text(image.get(field)) for field in fields)]
         for image in images
     ]
     ids_of: dict[Any, set[Any]] = {}
     for annotation in found.get("annotations") or []:
-        ids_of.setdefault(annotation["image_id"], set()).add(annotation["category_id"])
+        said = annotation[_key_in(annotation, LABEL_KEYS)]
+        ids_of.setdefault(annotation[_key_in(annotation, ID_KEYS[1:])], set()).update(
+            said if isinstance(said, list) else [said]
+        )
     if ids_of:
         name_of = _category_names(found.get("categories") or [])
         header += [CATEGORY_ID, CATEGORY] if name_of else [CATEGORY_ID]

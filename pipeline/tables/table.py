@@ -51,7 +51,7 @@ class Table:
     @property
     def stem(self) -> str:
         """The file's name without folder and suffixes, lower case."""
-        return PurePosixPath(self.name).name.split(".")[0].lower()
+        return PurePosixPath(self.name).stem.lower()
 
     def column(self, name: str) -> Texts:
         """The cells of one column."""
@@ -149,20 +149,27 @@ def part_columns(table: Table) -> set[str]:
     for name, cells in zip(table.header, table.cells, strict=True):
         distinct = [cell.strip() for cell in cells.distinct()]
         if len(distinct) <= MAX_PARTS and (
-            _labelled_cells(name, distinct) or (any(distinct) and all(is_all_role(cell) for cell in distinct if cell))
+            _is_flag(name, distinct)
+            or _labelled_cells(name, distinct)
+            or (any(distinct) and all(is_all_role(cell) for cell in distinct if cell))
         ):
             found.add(name)
     return found
 
 
+def _is_flag(name: str, cells: Sequence[str]) -> bool:
+    """Whether a column says yes or no of one part: `is_train`, `is_valid`."""
+    has_role = role_of(name) is not None and bool(FLAG_WORDS & set(words_of(name)))
+    return has_role and {cell.lower() for cell in cells} <= YES | NO
+
+
 def _labelled_cells(name: str, cells: Sequence[str]) -> set[str]:
     """Which of a column's distinct cells mark rows with labels; empty where the column parts no rows."""
-    words = set(words_of(name))
     role = role_of(name)
-    if role and words & FLAG_WORDS and {cell.lower() for cell in cells} <= YES | NO:
-        meant = NO if role == TEST else YES
+    if _is_flag(name, cells):
+        meant = YES if role == TRAIN else NO if role == TEST else ()  # what is not for validation is for training
         return {cell for cell in cells if cell.lower() in meant}
-    is_named = bool(words & PART_NAME_WORDS)
+    is_named = bool(PART_NAME_WORDS & set(words_of(name)))
     roles = {cell: role_of(cell) if is_named or is_all_role(cell) else None for cell in cells}
     if TEST not in roles.values() or not (is_named or all(roles[cell] for cell in cells if cell)):
         return set()

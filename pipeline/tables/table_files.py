@@ -309,4 +309,4 @@ def _paths_of(cell: str, index: ImageIndex) -> list[str]:
 
 
 def _stem(name: str) -> str:
-    return PurePosixPath(name).name.split(".")[0]
+    return PurePosixPath(name).stem
