@@ -1,0 +1,61 @@
+"""DVC's reading and writing of YAML with equal results, but nothing parsed or written twice in a process.
+
+After each stage DVC parses the whole dvc.lock, with the places of its comments, and writes all of it: for two folds
+0.4 s, where a stage of 30 images works for tenths. Here a text that this process has read or written is not parsed
+again, and of dvc.lock the entries that are as they were are not written again. test_dvc_params.py compares both with
+DVC's own.
+"""
+
+import copy
+import functools
+import io
+from collections.abc import Mapping
+
+
+def install():
+    """Have DVC read and write so from here on, in this process and its forks. A function that undoes it."""
+    import dvc.utils.serialize._yaml as _yaml
+    import dvc.utils.strictyaml as strictyaml
+
+    parse, dump, known, entries = _yaml.parse_yaml, _yaml._dump, {}, {}
+
+    def quick_parse(text, path, typ="safe"):
+        if typ != "safe" and "#" in text:  # it may have comments, which are to be kept
+            return parse(text, path, typ)
+        if text not in known:
+            known[text] = parse(text, path)
+        return copy.deepcopy(known[text])
+
+    def dumped(data):
+        stream = io.StringIO()
+        dump(data, stream)
+        return stream.getvalue()
+
+    def entry(name, value):
+        key = name, repr(value)
+        if key not in entries:
+            entries[key] = dumped({"stages": {name: value}}).removeprefix("stages:\n")
+        return entries[key]
+
+    def quick_dump(data, stream):
+        if type(data) is not dict or list(data) != ["schema", "stages"] or not data["stages"]:
+            return dump(data, stream)
+        text = dumped({"schema": data["schema"]}) + "stages:\n"
+        text += "".join(entry(name, value) for name, value in data["stages"].items())
+        known[text] = _plain(data)
+        stream.write(text)
+
+    def put(parse, dump):
+        # params.yaml is read through the one, dvc.yaml and dvc.lock through the other
+        _yaml.parse_yaml = strictyaml.parse_yaml = parse
+        _yaml._dump = dump
+
+    put(quick_parse, quick_dump)
+    return functools.partial(put, parse, dump)
+
+
+def _plain(value):
+    """Mappings of DVC's own kinds as they are read."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
