@@ -133,6 +133,7 @@ def test_a_member_that_guesses_gets_no_weight_and_the_mean_is_left(metric):
     assert found["gain_over_mean"] > found["gain_over_mean_standard_error"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_of_equally_good_members_the_plain_mean_is_kept_when_the_gain_is_within_its_error(metric):
     """How often by luck: the gain of weights over the mean is about 0, so few of 6 exceed one standard error."""
@@ -559,6 +560,7 @@ def save_weights(folder):
     (folder / "config.json").write_text(json.dumps({"architecture": FROZEN["name"], "pretrained_cfg": constants}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wider", "how"), [(WIDE, "rank"), (WIDE, "weights"), (FROZEN, "mean")], indirect=["wider"])
 def test_the_bundle_of_a_blend_makes_the_submission_again_from_the_members_own_images(wider, how, capsys):
     place, other = wider
@@ -579,6 +581,7 @@ def test_the_bundle_of_a_blend_makes_the_submission_again_from_the_members_own_i
     assert "identical: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_another_run_has_been_made_since_is_not_bundled(wider):
     place, other = wider
     command.main(["blend", "add", "wide", str(other.root), "--anyway"])
