@@ -156,6 +156,14 @@ def workplace(tmp_path):
     return place
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without evaluate's pictures, of which no failure reaches a submission: they take more than a second of CPU time."""
+    from pipeline.stages import evaluate
+
+    monkeypatch.setattr(evaluate, "drawn", lambda name, draw: b"")
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A workplace in which every stage has run; for reading, not for changing."""

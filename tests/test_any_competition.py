@@ -6,13 +6,10 @@ from conftest import ROOT, Workplace, write_zip
 from made_up import CELLS, LAYOUTS, graded, make
 
 from pipeline import __main__ as command
-from pipeline.stages import evaluate
 
 
 @pytest.fixture
-def quick(tmp_path, monkeypatch):
-    """Without pictures, of which no failure reaches a submission: they would take a third of the time."""
-    monkeypatch.setattr(evaluate, "drawn", lambda name, draw: b"")
+def quick(tmp_path, undrawn):
     place = Workplace(tmp_path)
     place.params["train"] |= {"epochs": 8, "batch_size": 8, "valid_every": 8}
     place.params["compute"]["precision"] = "fp32"

@@ -259,7 +259,7 @@ def test_the_verdict_is_about_each_member_alone_so_that_two_leaks_are_both_named
 
 
 @pytest.fixture
-def place(finished, tmp_path, monkeypatch):
+def place(finished, tmp_path, monkeypatch, undrawn):
     """A finished workplace, another run of the same folds in `other`, and `blend` without DVC."""
     root = tmp_path / "here"
     shutil.copytree(finished.root, root)
@@ -523,7 +523,7 @@ FROZEN = {"name": "test_resnet", "weights": "given", "frozen": True}
 
 
 @pytest.fixture
-def wider(request, finished, tmp_path, monkeypatch):
+def wider(request, finished, tmp_path, monkeypatch, undrawn):
     """A finished workplace, and beside it, in `wider`, a run of another network on images of another format."""
     roots = {name: tmp_path / name for name in ("here", "wider")}
     places = {}

@@ -190,7 +190,7 @@ def project(tmp_path_factory):
         return call(stage, *args, **kwargs)
 
     patch.setattr(run, "cmd_run", noted)
-    undo = quick_yaml.install()
+    undo = quick_yaml.install(tmp_path_factory.mktemp("yaml"))
     project.set()
     assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit", "report"} <= project.repro()
     project.first, project.first_keys = project.files(), project.keys()

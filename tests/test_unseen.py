@@ -12,6 +12,8 @@ from pipeline import __main__ as command
 from pipeline.base.files import read_json
 from pipeline.competition.schema import read_schema, target_array
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MISSING_KIND = "test image missing"
 TEST_KINDS = ["unreadable test image", MISSING_KIND]
 CORRUPT, MISSING = "te.048", "te.050"

@@ -86,7 +86,7 @@ def _serve(address):
 
     for name in PRELOAD:
         importlib.import_module(name)
-    install()
+    install(Path(address).parent)
     gc.collect()
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)
