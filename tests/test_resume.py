@@ -41,7 +41,7 @@ RECIPES = {
 NUM_STEPS = {name: 6 if "timm" in name else 12 for name in RECIPES}
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=["sgd", *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPES if name != "sgd")])
 def ready(request, tmp_path, monkeypatch):
     """A workplace in which train is next, with the bytes of a fold that was not cut short, saving at every step.
 
