@@ -100,7 +100,7 @@ def test_the_bundle_of_a_tuned_network_makes_the_submission_again(tuned):
 
 def test_the_documents_commands_from_a_file_to_a_verified_bundle(tmp_path):
     """docs/weights.md, "Offline, from start to end", word by word, with a small competition as competition.zip."""
-    project = Project(tmp_path, num_folds=2)
+    project = Project(tmp_path)
     (tmp_path / "raw.zip").rename(tmp_path / "competition.zip")
     commands = re.search(r"```sh\n(.*?)```", (ROOT / "docs/weights.md").read_text(), re.DOTALL)[1]
     done = subprocess.run(
