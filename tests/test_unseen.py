@@ -101,6 +101,7 @@ def test_a_test_image_that_nobody_sees_gets_the_training_prior(workplace, capsys
     command.main(["verify"])
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_the_unseen_too(workplace, capsys, monkeypatch):
     files = competition_files()
     files["test/903.png"] = files["test/903.png"][:80]
