@@ -24,6 +24,18 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ("bird", "a cat", "dog, large")
 
+# files that take a minute or more: one that began last would leave the other cores idle
+LONGEST = (
+    "test_kill.py", "test_dvc_params.py", "test_experiments.py", "test_dvc_stages.py", "test_fold_pool.py",
+    "test_engines.py", "test_blend.py", "test_any_competition.py", "test_dvc_weights.py", "test_dvc.py",
+    "test_two_at_once.py", "test_kernel_formats.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest files, else in order: `--dist loadfile --no-loadscope-reorder` deals files as they come."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 def image_of(class_index, number, size=12):
     """One colour channel bright, the others noise: (size, size, 3) uint8."""
@@ -157,6 +169,14 @@ def workplace(tmp_path):
     place = Workplace(tmp_path)
     write_zip(place.raw, competition_files())
     return place
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Without evaluate's pictures, of which no failure reaches a submission: they take more than a second of CPU time."""
+    from pipeline.stages import evaluate
+
+    monkeypatch.setattr(evaluate, "drawn", lambda name, draw: b"")
 
 
 @pytest.fixture(scope="session")

@@ -133,6 +133,7 @@ def test_a_member_that_guesses_gets_no_weight_and_the_mean_is_left(metric):
     assert found["gain_over_mean"] > found["gain_over_mean_standard_error"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_of_equally_good_members_the_plain_mean_is_kept_when_the_gain_is_within_its_error(metric):
     """How often by luck: the gain of weights over the mean is about 0, so few of 6 exceed one standard error."""
@@ -258,7 +259,7 @@ def test_the_verdict_is_about_each_member_alone_so_that_two_leaks_are_both_named
 
 
 @pytest.fixture
-def place(finished, tmp_path, monkeypatch):
+def place(finished, tmp_path, monkeypatch, undrawn):
     """A finished workplace, another run of the same folds in `other`, and `blend` without DVC."""
     root = tmp_path / "here"
     shutil.copytree(finished.root, root)
@@ -522,7 +523,7 @@ FROZEN = {"name": "test_resnet", "weights": "given", "frozen": True}
 
 
 @pytest.fixture
-def wider(request, finished, tmp_path, monkeypatch):
+def wider(request, finished, tmp_path, monkeypatch, undrawn):
     """A finished workplace, and beside it, in `wider`, a run of another network on images of another format."""
     roots = {name: tmp_path / name for name in ("here", "wider")}
     places = {}
@@ -547,6 +548,7 @@ def wider(request, finished, tmp_path, monkeypatch):
     return places["here"], other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("wider", "how"), [(WIDE, "rank"), (WIDE, "weights"), (FROZEN, "mean")], indirect=["wider"])
 def test_the_bundle_of_a_blend_makes_the_submission_again_from_the_members_own_images(wider, how, capsys):
     place, other = wider
@@ -567,6 +569,7 @@ def test_the_bundle_of_a_blend_makes_the_submission_again_from_the_members_own_i
     assert "identical: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_another_run_has_been_made_since_is_not_bundled(wider):
     place, other = wider
     command.main(["blend", "add", "wide", str(other.root), "--anyway"])

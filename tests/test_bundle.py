@@ -66,6 +66,7 @@ FORMS = {  # of one sample that ingest accepts
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMS)
 def test_a_sample_of_any_form_that_ingest_accepts_is_read(finished, bundle, tmp_path, name):
     sample = tmp_path / name
@@ -74,6 +75,7 @@ def test_a_sample_of_any_form_that_ingest_accepts_is_read(finished, bundle, tmp_
     assert made == finished.path("submissions/submission.csv").read_text()
 
 
+@pytest.mark.slow
 def test_verify_feeds_the_organisers_own_sample(finished, bundle, tmp_path, capsys):
     files = competition_files()
     name = "sample_submission.tsv"
@@ -86,6 +88,7 @@ def test_verify_feeds_the_organisers_own_sample(finished, bundle, tmp_path, caps
     assert f"sample: {name} of {raw}\nidentical: " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_verify_names_the_first_differing_row_and_a_file_that_is_not_the_manifests(finished, bundle, tmp_path):
     place = shutil.copytree(finished.root, tmp_path / "place")
     csv = place / "submissions/submission.csv"
@@ -124,6 +127,7 @@ def predicted(bundle, folder, images, sample, *, fails=False):
     return done.stderr if fails else (folder / "submission.csv").read_text()
 
 
+@pytest.mark.slow
 def test_hidden_test_images_of_other_ids_in_a_plain_folder_are_predicted_by_id(finished, bundle, tmp_path):
     expected = dict(
         line.split(",", 1) for line in finished.path("submissions/submission.csv").read_text().splitlines()[1:]
@@ -156,6 +160,7 @@ def test_an_image_that_ingest_did_not_see_is_predicted_where_a_rerun_has_it(fini
             assert found == ["test/900.png", second, ""]
 
 
+@pytest.mark.slow
 def test_an_id_without_image_and_a_broken_image_stop_it_by_name(finished, bundle, tmp_path):
     files = {name: content for name, content in competition_files().items() if name.startswith("test/")}
     sample = finished.path("data/competition/sample_submission.csv")

@@ -6,6 +6,7 @@ new value; and going back restores the old files without running anything.
 
 import copy
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -19,7 +20,7 @@ from project import Project
 
 from pipeline.base.params import SECTIONS
 from pipeline.base.yamls import read_yaml
-from tests import warm
+from tests import quick_yaml, warm
 
 pytestmark = pytest.mark.slow
 
@@ -128,11 +129,13 @@ class Watched(Project):
 
     def keys(self):
         """Stage -> (its parameters are as they were when it last ran, its key in the run-cache)."""
+        import dvc.output
         from dvc.dependency import ParamsDependency
         from dvc.stage.cache import _can_hash, _get_stage_hash
 
         found = {}
-        with chdir(self.root):
+        with chdir(self.root), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dvc.output, "build", built_once(dvc.output.build))
             for stage in self.repo().index.stages:
                 stale = any(dep.status() for dep in stage.deps if isinstance(dep, ParamsDependency))
                 stage.save_deps()
@@ -155,25 +158,22 @@ class Watched(Project):
         return json.loads((self.root / name).read_text())
 
 
-def parsed_once(parse):
-    """DVC's parser of YAML, which of a text that it has read gives a copy: it reads params.yaml 80 times for `keys`."""
+def built_once(build):
+    """DVC's hashing of a file or folder, which gives what it found the first time: stages name the same ones again."""
     known = {}
 
-    def parsed(text, path, typ="safe"):
-        if typ != "safe":
-            return parse(text, path, typ)
-        if text not in known:
-            known[text] = parse(text, path, typ)
-        return copy.deepcopy(known[text])
+    def built(odb, path, fs, name, **options):
+        key = path, name, options.get("dry_run")
+        if key not in known:
+            known[key] = build(odb, path, fs, name, **options)
+        return known[key]
 
-    return parsed
+    return built
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     import dvc.stage.run as run
-    import dvc.utils.serialize._yaml as _yaml
-    import dvc.utils.strictyaml as strictyaml
     from dvc.env import DVC_SITE_CACHE_DIR
 
     patch = pytest.MonkeyPatch()
@@ -190,13 +190,12 @@ def project(tmp_path_factory):
         return call(stage, *args, **kwargs)
 
     patch.setattr(run, "cmd_run", noted)
-    once = parsed_once(_yaml.parse_yaml)
-    for place in (_yaml, strictyaml):  # params.yaml is read through the one, dvc.yaml and dvc.lock through the other
-        patch.setattr(place, "parse_yaml", once)
+    undo = quick_yaml.install(tmp_path_factory.mktemp("yaml"))
     project.set()
     assert {"ingest", "split", *TRAINED, *INFERRED, "evaluate", "submit", "report"} <= project.repro()
     project.first, project.first_keys = project.files(), project.keys()
     yield project
+    undo()
     patch.undo()
 
 
@@ -213,6 +212,18 @@ def back(project):
     receipts = {"submissions/receipt.json"}
     assert {name for name in project.first | now if project.first.get(name) != now.get(name)} <= receipts
     assert project.keys() == project.first_keys
+
+
+def test_dvc_lock_is_what_dvc_writes_and_is_read_as_dvc_reads_it(project):
+    """Through all of quick_yaml.py, which wrote it stage by stage."""
+    from dvc.utils.serialize import _yaml
+
+    path = project.root / "dvc.lock"
+    text, stream = path.read_text(), io.StringIO()
+    yaml = _yaml._get_yaml()
+    yaml.dump(yaml.load(text), stream)
+    assert stream.getvalue() == text
+    assert _yaml.parse_yaml(text, path) == type(yaml)(typ="safe").load(text)
 
 
 @pytest.mark.parametrize("section", OTHER)

@@ -245,6 +245,7 @@ print(open("/proc/self/smaps").read())
     assert not has_huge_pages or "hg" in flags.split(), "madvise(MADV_HUGEPAGE) marks the area so"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc's allocator")
 @pytest.mark.parametrize("stage", ["teach", "train", "infer"])
 def test_a_stage_with_a_model_starts_again_with_the_allocators_setting_and_its_import_does_not(stage, monkeypatch):

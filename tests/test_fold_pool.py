@@ -104,7 +104,7 @@ def project(tmp_path_factory):
 
 @pytest.mark.slow
 def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
-    twin = Project(tmp_path, num_folds=2, warm=False)
+    twin = Project(tmp_path, num_folds=2)
     shutil.copy2(project.root / "raw.zip", twin.root / "raw.zip")  # a zip holds its date
     twin.dvc("repro", "split", "train", "infer")
     assert lock_of(project) == lock_of(twin)

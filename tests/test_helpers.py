@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from conftest import ROOT
+from conftest import LONGEST, ROOT
 
 FILES = sorted((ROOT / "tests").rglob("*.py")) + sorted((ROOT / "benchmarks").rglob("*.py"))
 
@@ -17,3 +17,7 @@ def test_no_file_imports_a_test_file(path):
         elif isinstance(node, ast.ImportFrom):
             imported |= {f"{node.module}.{alias.name}" for alias in node.names}
     assert not [name for name in imported if any(part.startswith("test_") for part in name.split("."))]
+
+
+def test_the_files_that_begin_first_are_there():
+    assert not set(LONGEST) - {path.name for path in FILES}

@@ -137,6 +137,7 @@ def test_no_path_literals_in_code(module):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", LOADED_HEAVY)
 def test_a_stage_that_runs_loads_exactly_the_heavy_packages_it_uses(stage, finished, tmp_path):
     """The whole stage in a fresh interpreter: imports inside functions count when they happen."""

@@ -155,6 +155,7 @@ def rows_of(path):
     return {line.split(",")[0]: np.array(line.split(",")[1:], float) for line in path.read_text().splitlines()[1:]}
 
 
+@pytest.mark.slow
 def test_with_time_enough_the_file_is_the_same(place, unpacked, tmp_path):
     said = predict(
         unpacked,
@@ -168,6 +169,7 @@ def test_with_time_enough_the_file_is_the_same(place, unpacked, tmp_path):
     assert (tmp_path / "a.csv").read_bytes() == place.path("submissions/submission.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_without_time_every_row_is_the_prior_and_it_is_said(unpacked, many, tmp_path):
     said = predict(unpacked, *many, tmp_path / "a.csv", "--time-limit", 0)
     assert "warning: time is over: 1,500 of 1,500 images get the training images' shares" in said
@@ -176,6 +178,7 @@ def test_without_time_every_row_is_the_prior_and_it_is_said(unpacked, many, tmp_
     assert all(np.allclose(row, prior / prior.sum(), atol=1e-6) for row in rows_of(tmp_path / "a.csv").values())
 
 
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_leaves_a_valid_file(unpacked, many, tmp_path):
     """SIGTERM in the middle: rows that were reached are predicted, the others have the prior."""
     out = tmp_path / "a.csv"
@@ -203,6 +206,7 @@ def test_a_run_that_is_told_to_end_leaves_a_valid_file(unpacked, many, tmp_path)
     assert len(rows) == 1500 and np.ptp(rows[reached:], axis=0).max() == 0 and np.ptp(rows[:reached], axis=0).max() > 0
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_or_is_missing_gets_the_prior_where_asked(place, unpacked, many, tmp_path):
     images = tmp_path / "images"
     shutil.copytree(many[0], images)
@@ -218,6 +222,7 @@ def test_an_image_that_cannot_be_read_or_is_missing_gets_the_prior_where_asked(p
     assert np.array_equal(spoilt["h0003"], spoilt["h0007"])
 
 
+@pytest.mark.slow
 def test_without_simplejpeg_pillow_decodes_and_says_so(unpacked, many, tmp_path):
     images = tmp_path / "images"
     images.mkdir()

@@ -45,6 +45,7 @@ def test_the_account_says_what_was_understood(raw, params, capsys):
     assert params.read_text() == before, "without --write nothing is written"
 
 
+@pytest.mark.slow
 def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys, monkeypatch):
     inspect(raw, params, "--recipe", probe=())
     assert "measuring" not in capsys.readouterr().out, "far within the budget"

@@ -58,6 +58,7 @@ def hidden(folder):
     (folder / "sample_submission.csv").write_bytes(csv_bytes(("id", "label"), rows))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unpacked", [False, True])
 def test_hidden_test_images_that_are_more_and_partly_broken_give_a_valid_file(here, finished, tmp_path, unpacked):
     kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
@@ -88,6 +89,7 @@ def brackets(folder):
     (folder / "sample_submission.csv").rename(folder / "sample[v2].csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [packed_sample, another_stages_sample, brackets])
 def test_the_sample_is_found_where_it_lies(here, tmp_path, change):
     kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
@@ -110,6 +112,7 @@ def test_archives_inside_the_competitions_are_laid_out_as_they_are(tmp_path):
     assert found == files | {"test.zip": inner}
 
 
+@pytest.mark.slow
 def test_a_submission_that_is_not_the_bundles_is_named_with_its_row(here, tmp_path):
     kernel = Kernel(user="somebody", competition="birds", name="birds-foldboard", gpu=False, time_limit_s=3600)
     write_kernel(here / "submissions/bundle.zip", tmp_path, kernel, "sample_submission.csv")

@@ -58,6 +58,7 @@ def test_everything_is_sent_run_checked_submitted_and_written_down(project):
     assert world.submissions[0]["description"] == f"wider net [{entry.submission}]"
 
 
+@pytest.mark.slow
 def test_the_log_is_shown_as_it_comes_and_once_though_its_line_breaks(project):
     project.world.stream = ["loading\n", "half\nway\n", "written\n"]
     project.world.breaks = 2
@@ -74,6 +75,7 @@ def test_the_log_is_shown_as_it_comes_and_once_though_its_line_breaks(project):
     assert project.world.calls.count("LogStream") == 3
 
 
+@pytest.mark.slow
 def test_where_only_notebooks_are_taken_one_is_sent_unasked_and_said_before(project):
     project.world.facts["isKernelsSubmissionsOnly"] = True
     said = []
@@ -96,6 +98,7 @@ def test_where_a_csv_is_refused_for_a_notebook_one_is_sent(project):
     assert statuses == ["failed", "complete"] and len(project.world.submissions) == 1
 
 
+@pytest.mark.slow
 def test_a_csv_made_elsewhere_is_not_answered_with_the_notebook_of_this_run(project):
     project.world.facts["isKernelsSubmissionsOnly"] = True
     rows = (project.root / "submissions/submission.csv").read_text().splitlines()
@@ -121,6 +124,7 @@ def test_another_model_with_the_same_public_answers_is_another_submission(projec
     assert (first.reference, second.reference) == ("41000001", "41000002")
 
 
+@pytest.mark.slow
 def test_another_models_unfinished_submission_is_not_taken_for_this_ones(project):
     """As after a kill in the last step, then a new model that answers the public images alike."""
     ledger, content = project.ledger, (project.root / "submissions/submission.csv").read_bytes()
@@ -138,6 +142,7 @@ def test_another_models_unfinished_submission_is_not_taken_for_this_ones(project
     assert [entry.reference for entry in ledger.submissions()] == ["41000001", "41000002"]
 
 
+@pytest.mark.slow
 def test_a_data_set_that_everybody_sees_is_not_written_to(project):
     project.world.dataset_versions.append(["mine"])
     project.world.is_private = False
@@ -148,6 +153,7 @@ def test_a_data_set_that_everybody_sees_is_not_written_to(project):
     assert code == 0 and len(project.world.dataset_versions) == 2
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_arrive_is_no_data_set(project):
     project.world.trouble["PUT"] = (503, b"", {})
     code, out = send(project, "--deadline", "1")
@@ -155,6 +161,7 @@ def test_a_file_that_does_not_arrive_is_no_data_set(project):
     assert not project.world.dataset_versions and not project.world.submissions
 
 
+@pytest.mark.slow
 def test_what_another_user_sends_is_nothing_to_us(project, tmp_path):
     """The client keeps its notes below TMPDIR, which there is one of, and which another user's may lie in."""
     (tmp_path / "shared").mkdir()
@@ -163,6 +170,7 @@ def test_what_another_user_sends_is_nothing_to_us(project, tmp_path):
     assert code == 0 and len(project.world.dataset_versions) == 1, out
 
 
+@pytest.mark.slow
 def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):
     code, out = send(project, "--gpu")
     assert code == 0 and "quota        GPU 12.5 of 30.0 hours used this week, anew 2026-12-05 00:00" in out, out
@@ -170,6 +178,7 @@ def test_gpu_time_is_said_before_anything_is_sent_and_none_left_stops(project):
     assert out.index("quota  ") < out.index("data set  ") and project.world.kernels[0]["enableGpu"]
 
 
+@pytest.mark.slow
 def test_a_speed_that_the_kernel_measured_is_judged_before_it_is_submitted(project):
     project.world.log = "speed        2.5 images/s by 2 folds, 4 by one, on cuda (measured on 120)\n"
     code, out = send(project, "--probe", "--expect", "100000")
@@ -189,6 +198,7 @@ SPEED = {
 NOISE = {"stream_name": "stderr", "time": 1, "data": "UserWarning: something\n"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["array", "lines", "array cut off", "text"])
 def test_a_speed_is_found_in_a_log_of_any_form(project, form):
     lines = [json.dumps(NOISE), json.dumps(SPEED)]
@@ -201,6 +211,7 @@ def test_a_speed_is_found_in_a_log_of_any_form(project, form):
     assert not project.world.submissions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("log", ["", "5", "[null, 5]"])
 def test_a_log_without_the_speed_that_was_asked_for_is_said(project, log):
     project.world.log = log
@@ -217,12 +228,14 @@ def test_what_a_failed_runs_log_happens_to_say_is_not_taken_for_a_quota():
     assert failure("error", "", [words, full]).endswith("run `dvc repro`, and send again")
 
 
+@pytest.mark.slow
 def test_a_quota_that_kaggle_does_not_tell_stops_nothing(project):
     project.world.trouble["GetAcceleratorQuotaStatistics"] = (404, {"code": 404, "message": "no such call"}, {})
     code, out = send(project, "--gpu")
     assert code == 0 and "quota        not known: Kaggle refused (404)" in out, out
 
 
+@pytest.mark.slow
 def test_a_kernel_that_was_deleted_is_pushed_anew(project):
     gone = (404, {"code": 404, "message": "Not found"}, {})
     project.world.trouble["CreateCodeSubmission"] = gone
@@ -238,6 +251,7 @@ def test_a_kernel_that_was_deleted_is_pushed_anew(project):
     assert code == 0 and len(project.world.kernels) == 2, out
 
 
+@pytest.mark.slow
 def test_an_unfinished_submission_of_a_clock_ahead_is_not_waited_for_longer(project):
     project.world.trouble["CreateCodeSubmission"] = (None, b"", {})
     assert send(project)[0] == 2
@@ -256,6 +270,7 @@ def test_what_fits_with_fewer_folds_is_a_warning():
     assert said.startswith("warning: 1,000 images by 5 folds take about 16.7 of the 10 minutes")
 
 
+@pytest.mark.slow
 def test_the_speed_is_measured_here_before_anything_is_sent(project):
     code, out = send(project, "--measure", "3", "--expect", "1000000000")
     assert code == 2 and re.search(r"speed +[\d.]+ images/s by 2 folds, [\d.]+ by one, on cpu .* here", out), out
@@ -263,6 +278,7 @@ def test_the_speed_is_measured_here_before_anything_is_sent(project):
     assert "StartBlobUpload" not in project.world.calls
 
 
+@pytest.mark.slow
 def test_of_two_at_once_one_sends(project):
     project.world.runs = [{"status": "RUNNING"}]
     first = project.start("upload", "-m", "wider net", "--notebook", *SHORT)
@@ -276,12 +292,14 @@ def test_of_two_at_once_one_sends(project):
     assert code == 0 and len(project.world.kernels) == len(project.world.submissions) == 1, out
 
 
+@pytest.mark.slow
 def test_the_same_submission_is_not_sent_twice(project):
     send(project)
     code, out = send(project)
     assert code == 2 and "was sent at" in out and len(project.world.submissions) == 1
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_sent_again(project):
     project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
     code, out = send(project)
@@ -293,6 +311,7 @@ def test_what_is_there_is_not_sent_again(project):
     assert len(project.world.kernels) == 2, "what failed is pushed once more"
 
 
+@pytest.mark.slow
 def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
     project.world.runs = [
         {"status": "ERROR", "failureMessage": "of before"},
@@ -303,6 +322,7 @@ def test_the_end_of_an_older_version_is_not_taken_for_this_ones(project):
     assert code == 0 and "of before" not in out, out
 
 
+@pytest.mark.slow
 def test_the_output_of_a_version_that_was_pushed_by_hand_since_is_not_taken_for_this_ones(project):
     """The site tells of the newest version's run alone."""
     project.world.before["GetKernelSessionStatus"] = lambda: (
@@ -316,6 +336,7 @@ def test_the_output_of_a_version_that_was_pushed_by_hand_since_is_not_taken_for_
     assert code == 0 and "kernel       somebody/birds-foldboard version 3" in out, out
 
 
+@pytest.mark.slow
 def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(project):
     """Somebody sent another version since: a kernel reads the newest, so ours is sent once more."""
     project.world.runs = [{"status": "RUNNING"}, {"status": "ERROR", "failureMessage": "boom"}]
@@ -327,6 +348,7 @@ def test_a_version_of_the_data_set_that_is_not_ours_is_not_taken_for_ours(projec
     assert len(project.world.kernels) == 2
 
 
+@pytest.mark.slow
 def test_another_version_that_is_ready_is_not_waited_for_as_the_new_one(project):
     """After a second bundle was sent, the older version stays current for a while."""
     project.world.dataset_versions.append(["older"])
@@ -335,6 +357,7 @@ def test_another_version_that_is_ready_is_not_waited_for_as_the_new_one(project)
     assert code == 0 and "version 2 is ready" in out, out
 
 
+@pytest.mark.slow
 def test_too_many_requests_are_waited_out(project):
     busy = (429, {"code": 429, "message": "slow down"}, {})
     project.world.trouble["GetKernelSessionStatus"] = busy
@@ -347,6 +370,7 @@ def test_too_many_requests_are_waited_out(project):
     assert code == 0 and "waiting      " in out, out
 
 
+@pytest.mark.slow
 def test_a_data_set_that_cannot_be_asked_about_is_not_taken_for_none(project):
     project.world.dataset_versions.append(["older"])
     project.world.trouble["GetDatasetStatus"] = (401, {"code": 401, "message": "no"}, {})
@@ -354,6 +378,7 @@ def test_a_data_set_that_cannot_be_asked_about_is_not_taken_for_none(project):
     assert code == 2 and "CreateDataset" not in project.world.calls
 
 
+@pytest.mark.slow
 def test_no_clear_answer_to_the_submission_is_not_followed_by_another(project):
     project.world.trouble["CreateCodeSubmission"] = (502, b"", {})
     code, out = send(project)
@@ -388,6 +413,7 @@ FAILURES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILURES)
 def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
     change, said = FAILURES[name]
@@ -401,6 +427,7 @@ def test_each_failure_is_one_sentence_that_says_what_to_do(project, name):
     assert name == "quota used up" or not any(words in last for words in of_a_file), "it is about a notebook"
 
 
+@pytest.mark.slow
 def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project):
     header, *rows = project.world.output["submission.csv"].decode().splitlines()
     other = [f"{row.split(',')[0]},{'bird' if 'bird' not in row else 'a cat'}" for row in rows]
@@ -412,6 +439,7 @@ def test_answers_that_differ_in_many_rows_are_not_submitted_unless_asked(project
     assert code == 0 and len(project.world.submissions) == 1
 
 
+@pytest.mark.slow
 def test_an_output_that_differs_is_said_and_submitted(project):
     rows = project.world.output["submission.csv"].decode().splitlines()
     other = "bird" if rows[1].split(",", 1)[1] != "bird" else "a cat"
@@ -422,6 +450,7 @@ def test_an_output_that_differs_is_said_and_submitted(project):
     assert code == 0 and "not as made here: row 1" in out
 
 
+@pytest.mark.slow
 def test_a_data_set_that_is_still_processed_is_waited_for(project):
     project.world.dataset_statuses = ["BLOBS_RECEIVED", "BLOBS_DECOMPRESSED", "READY"]
     code, out = send(project)

@@ -41,7 +41,7 @@ RECIPES = {
 NUM_STEPS = {name: 6 if "timm" in name else 12 for name in RECIPES}
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture(params=["sgd", *(pytest.param(name, marks=pytest.mark.slow) for name in RECIPES if name != "sgd")])
 def ready(request, tmp_path, monkeypatch):
     """A workplace in which train is next, with the bytes of a fold that was not cut short, saving at every step.
 
@@ -73,6 +73,7 @@ def test_a_fold_cut_short_at_any_step_ends_with_the_same_bytes(ready, monkeypatc
         assert states(ready) == [], "removed on success"
 
 
+@pytest.mark.slow
 def test_a_fold_cut_short_in_any_of_its_networks_goes_on_in_that_one(tmp_path, monkeypatch, capsys):
     train = {"seeds": 3, "optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror"}
     place = made_ready(tmp_path, {"train": train, "augment": {"mixup": 0.4}})
@@ -157,6 +158,7 @@ def test_cut_short_again_and_again(plain, monkeypatch):
     assert outputs(plain) == plain.whole
 
 
+@pytest.mark.slow
 def test_as_many_threads_as_before(plain, monkeypatch):
     threads = torch.get_num_threads()
     plain.params["train"]["epochs"] = 2

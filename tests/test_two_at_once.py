@@ -15,7 +15,7 @@ BUSY = r"Unable to acquire lock|is busy, it is being blocked by"  # DVC's words;
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    return Checkout(tmp_path_factory.mktemp("two_at_once"), {"train": {"epochs": 40}})
+    return Checkout(tmp_path_factory.mktemp("two_at_once"), {"train": {"epochs": 40}}, timed=False)
 
 
 def wait_for_training(checkout, run):

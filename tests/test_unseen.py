@@ -12,6 +12,8 @@ from pipeline import __main__ as command
 from pipeline.base.files import read_json
 from pipeline.competition.schema import read_schema, target_array
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 MISSING_KIND = "test image missing"
 TEST_KINDS = ["unreadable test image", MISSING_KIND]
 CORRUPT, MISSING = "te.048", "te.050"
@@ -99,6 +101,7 @@ def test_a_test_image_that_nobody_sees_gets_the_training_prior(workplace, capsys
     command.main(["verify"])
 
 
+@pytest.mark.slow
 def test_a_bundle_predicts_the_unseen_too(workplace, capsys, monkeypatch):
     files = competition_files()
     files["test/903.png"] = files["test/903.png"][:80]

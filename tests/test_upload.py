@@ -142,6 +142,7 @@ REFUSALS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", REFUSALS)
 def test_each_failure_is_one_sentence_that_says_what_to_do(project, case):
     call, answer, facts, message = REFUSALS[case]

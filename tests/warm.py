@@ -82,8 +82,11 @@ def environment(given):
 
 
 def _serve(address):
+    from quick_yaml import install  # beside this script
+
     for name in PRELOAD:
         importlib.import_module(name)
+    install(Path(address).parent)
     gc.collect()
     gc.freeze()
     listener = socket.socket(socket.AF_UNIX)

@@ -212,10 +212,11 @@ def kill_stages(recipe, args, deadline):
 
 def kill_commands(recipe, args, deadline):
     """Kill `folds` and `dvc repro`, and print how it went."""
-    if "weights" in recipe.get("model", {}):  # the checkout has none
+    # the checkout has no weights
+    recipes = [other for other in RECIPES.values() if "weights" not in other.get("model", {})][: args.checkouts]
+    if recipe not in recipes:
         return
-    number = sum("weights" not in other.get("model", {}) for other in RECIPES.values())
-    each = {"folds": args.folds_times // number, "dvc": args.dvc_times // number}
+    each = {"folds": args.folds_times // len(recipes), "dvc": args.dvc_times // len(recipes)}
     wanted = {kind: times for kind, times in each.items() if times}
     if not wanted:
         return
@@ -234,6 +235,7 @@ def main():
     parser.add_argument("--times", type=int, default=80, help="kills of single stages in all; default: %(default)s")
     parser.add_argument("--folds-times", type=int, default=20, help="kills in `folds`; default: %(default)s")
     parser.add_argument("--dvc-times", type=int, default=20, help="kills of `dvc repro`; default: %(default)s")
+    parser.add_argument("--checkouts", type=int, default=len(RECIPES), help="of how many recipes; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after so long")
     args = parser.parse_args()

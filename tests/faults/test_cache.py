@@ -2,11 +2,12 @@
 
 import os
 import subprocess
-import sys
 
 import pytest
 from damage import drop_a_line, flip
 from refusals import copy_of, refusal
+
+from tests import warm
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +22,7 @@ BLOBS = [
 
 def dvc(folder, *words):
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
+        [warm.python(), "-m", "dvc", *words],
         cwd=folder,
         env=os.environ | {"DVC_NO_ANALYTICS": "1"},
         capture_output=True,

@@ -30,7 +30,7 @@ def plain(seed=0, **changes):
     return lay_out(PLAIN | changes, random.Random(seed), seed)
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
+@pytest.mark.parametrize("first", [0, *(pytest.param(first, marks=pytest.mark.slow) for first in (50, 100, 150))])
 def test_nothing_is_wrong_in_silence(first):
     failures = [
         "\n".join(shown(compose(seed), verdict))
