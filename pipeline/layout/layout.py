@@ -21,6 +21,7 @@ from pipeline.competition.schema import CSV, Make, SubmissionFormat, Target, cla
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TEST_MISSING, TRAIN_MISSING, Context, Overrides, Side
 from pipeline.layout.joint_ids import joint_ids, with_joint_ids
+from pipeline.layout.label_rows import MAY_LACK
 from pipeline.layout.labels import (
     EMPTY,
     NOT_ZERO_OR_ONE,
@@ -36,7 +37,7 @@ from pipeline.layout.path_labels import common_folder
 from pipeline.layout.sample_submission import LongIds, Sample, find_sample, long_ids, read_sample, sample_like, with_ids
 from pipeline.layout.submission_format import Demands, Known, submission_demands
 from pipeline.layout.test_side import find_test_table, testing_side
-from pipeline.layout.train_side import MAY_LACK, training_side
+from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make

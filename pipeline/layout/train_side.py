@@ -3,11 +3,10 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations, product
 
 import numpy as np
 
-from pipeline.base.texts import Texts, joined_texts, rows_of_equals
+from pipeline.base.texts import Texts, joined_texts
 from pipeline.competition.lists import (
     BRACKETS,
     DOUBTFUL_MARKS,
@@ -20,19 +19,10 @@ from pipeline.competition.lists import (
 from pipeline.competition.problems import setting_line, written
 from pipeline.competition.spelling import is_number
 from pipeline.layout.class_mappings import class_mappings
-from pipeline.layout.context import (
-    TRAIN_MISSING,
-    Context,
-    Side,
-    checked_ids,
-    members_of,
-    named_table,
-    only_match,
-)
+from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
+from pipeline.layout.label_rows import pivoted, rows_merged
 from pipeline.layout.labels import (
     LABEL_NAMES,
-    MINUS_ONE,
-    MISSING_WORDS,
     WITHOUT_COLUMN,
     Labels,
     empty_rows,
@@ -40,48 +30,18 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise, beside_line, naming_line, pictures_and_targets
-from pipeline.layout.path_labels import (
-    FOLDER,
-    LABEL_COLUMN,
-    PART_COLUMN,
-    PATH_COLUMN,
-    SeveralLevelsError,
-    class_folder_table,
-    file_name_table,
-    folder_level,
-    without_asked,
-)
-from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
-from pipeline.layout.test_side import asked_images
+from pipeline.layout.other_tasks import asks_otherwise
+from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
+from pipeline.layout.sample_submission import classes_named
+from pipeline.layout.tableless import NAMED_LABEL, tableless_side
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_names import counted_line, undecoded_files
-from pipeline.tables.image_paths import (
-    MISSING,
-    ImageIndex,
-    Match,
-    beside_images,
-    column_of,
-    columns_of,
-    find_matches,
-    images_of,
-    paths_of,
-)
-from pipeline.tables.table import AUTO, NO, NONE, YES, Table, id_table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, split_roles, words_of
+from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
+from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
 
-MANY_REPEATED = 0.25  # of the ids: more than slips of an annotator
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
-NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
-    r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
-)  # fmt: skip
-MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 AND = " + "  # between tables that the user names together
-MAY_LACK = "row that may lack its label"
-PRESENT_WORDS = {"confidence", "present", "presence", "exists"}  # of a 0/1 column beside labels: whether they are there
-MIN_GRID = 3  # columns of a row for each image and class
-NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
 def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, Labels]:
@@ -92,13 +52,13 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     others = {name: table for name, table in tables.items() if table is not context.test_table}
     table = _train_table(context, others)
     if table is None:
-        return _tableless_side(context)
-    table = _with_validation(context, _pivoted(context, table), others)
+        return tableless_side(context)
+    table = _with_validation(context, pivoted(context, table), others)
     table, match = _train_match(context, table)
     id_column = _id_column(context, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
     columns = _label_columns(context, table, {id_column, match.column}, columns_of(match.template))
-    table = _rows_merged(context, table, id_column, columns)
+    table = rows_merged(context, table, id_column, columns, _part_columns(context, table))
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
     _refuse_class_list(context, table, labels)
@@ -164,7 +124,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         return None
     asked = set(context.asked())
     for fits in (
-        lambda table: bool(asked) and asked <= set(_pivoted(context, table).header),
+        lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
         lambda table: context.role_of_table(table) == TRAIN,
     ):
         if len(usable) > 1:
@@ -223,7 +183,7 @@ def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | Non
 
 
 def _is_train_table(context: Context, table: Table) -> bool:
-    table = _pivoted(context, table)
+    table = pivoted(context, table)
     matches = find_matches(table, context.index, role="train")
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
@@ -268,74 +228,6 @@ def _part_columns(context: Context, table: Table) -> set[str]:
     """Columns that say of which part a row is, in the organiser's table or added to it: no labels."""
     own = context.tables[table.name]
     return part_columns(own) | ({PART_COLUMN} - set(own.header))
-
-
-# -- long rows
-
-
-def _pivoted(context: Context, table: Table) -> Table:
-    """A train table with a row for each image and class, as one row an image with a 0/1 column for each class."""
-    asked = set(context.long.suffixes) if context.long is not None else set()
-    for column in table.header if asked and len(table.header) > 1 else ():
-        apart = long_ids(Texts(dict.fromkeys(table.column(column))))
-        if apart is not None and set(apart.suffixes) == asked:
-            whole = find_matches(id_table(column, table.column(column)), context.index, role=TRAIN)
-            if not whole or whole[0].num_found < MIN_SHARE * table.num_rows:  # else P01_0 is an image of its own
-                return _wide(context, table, column, apart)
-    return _of_grid(context, table)
-
-
-def _wide(context: Context, table: Table, column: str, apart: LongIds) -> Table:
-    rest = [other for other in table.header if other != column]
-    values = [other for other in rest if all(cell in ("0", "1", "0.0", "1.0") for cell in table.column(other))]
-    if len(values) != 1:
-        raise context.stop(
-            f"{table.name} has long ids in {column!r}; {len(values)} of its columns {rest} hold 0 and 1, must be 1: "
-            "several targets an image, or numbers other than 0 and 1, cannot be learnt here"
-        )
-    cell_of: dict[str, str] = {}
-    for row_id, cell in zip(table.column(column), table.column(values[0]), strict=True):
-        if cell_of.setdefault(row_id, cell) != cell:
-            context.problems.add("two labels for one id", row_id, f"keep one row of {row_id} in {table.name}")
-    rows = (
-        (prefix, *(cell_of[f"{prefix}{apart.separator}{suffix}"] for suffix in apart.suffixes))
-        for prefix in apart.prefixes
-    )
-    return Table.of_rows(table.name, (column, *apart.suffixes), rows)
-
-
-def _of_grid(context: Context, table: Table) -> Table:
-    """The same for `id, class, 0 or 1`: every image with every class that the sample submission names."""
-    if len(table.header) < MIN_GRID:
-        return table
-    distinct = {column: table.column(column).distinct() for column in table.header if column}
-    ones = [column for column, cells in distinct.items() if len(cells) > 1 and holds_ones(cells)]
-    for key, of_class in permutations(distinct, 2) if ones else ():
-        ids, classes = distinct[key], distinct[of_class]
-        if min(len(ids), len(classes)) < 2 or len(ids) * len(classes) != table.num_rows:
-            continue
-        for value in ones:
-            if value in (key, of_class) or not _names_all(context, set(classes)):
-                continue
-            pairs = zip(table.column(key), table.column(of_class), strict=True)
-            cell_of = dict(zip(pairs, table.column(value), strict=True))
-            matches = find_matches(id_table(key, ids), context.index, role=TRAIN)
-            if len(cell_of) == table.num_rows and matches and matches[0].num_found >= MIN_SHARE * len(ids):
-                note = f"{table.name} has a row for each image and class, and {value!r} says 0 or 1"
-                context.notes += [note] if note not in context.notes else []
-                rows = ((row_id, *(cell_of[row_id, label] for label in classes)) for row_id in ids)
-                return Table.of_rows(table.name, (key, *classes), rows)
-    return table
-
-
-def _names_all(context: Context, classes: set[str]) -> bool:
-    """Whether the sample submission has a column for each of these, or writes some of them."""
-    asked, cells = context.asked(), context.sample_cells()
-    if len(asked) > 1:
-        return classes_named(asked, sorted(classes)) is not None
-    return any(
-        cells and {part for cell in cells for part in split_list(cell, mark)} <= classes for mark in ("", *MARKS)
-    )
 
 
 # -- columns
@@ -446,109 +338,6 @@ def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:
 def _with_rows(side: Side, rows: np.ndarray) -> Side:
     """The side less all but these rows, (N,) bool."""
     return replace(side, table=side.table.take(rows), ids=side.ids.take(rows), members=side.members.take(rows))
-
-
-def _rows_merged(context: Context, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
-    """The table with one row for each id: rows of one id and label once, a row for each label as a list of them."""
-    ids = table.column(id_column)
-    if ids.all_distinct():
-        return table
-    table = _affirmed(context, table, id_column, columns)
-    ids = table.column(id_column)
-    said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
-    first, kept = set(), []
-    for row, cells in enumerate(table.rows()):
-        own = tuple(cells[place] for place in said)
-        if own not in first:
-            first.add(own)
-            kept.append(row)
-        else:
-            context.problems.add(
-                "repeated row",
-                f"{ids[row]} in {table.name}",
-                "keep one of the rows, or have it done: competition.allow: [repeated row]",
-            )
-    table = table.take(np.array(kept))
-    ids = table.column(id_column)
-    if ids.all_distinct() or len(columns) > 1 or not _lists_asked(context, table.column(columns[0]), ids):
-        return table
-    at = table.header.index(columns[0])
-    labels_of: dict[str, tuple[int, list[str]]] = {}
-    for row, (row_id, label) in enumerate(zip(table.column(id_column), table.cells[at], strict=True)):
-        labels_of.setdefault(row_id, (row, []))[1].append(label)
-    known = set(table.cells[at].distinct())
-    if len(known) > 1 and all(known == set(labels) for _, labels in labels_of.values()):
-        raise context.stop(
-            f"{table.name} has a row for each image and each of the {len(known)} labels in {columns[0]!r}, so that "
-            "every image would have all of them; make it a row an image, with a 0/1 column for each class"
-        )
-    override = context.overrides.delimiter
-    free = [mark for mark in MARKS if not any(mark in label for label in table.cells[at].distinct())]
-    mark = override if override not in (AUTO, NONE, *BRACKETS) else free[0] if free else MARKS[0]
-    merged = table.take(np.array([row for row, _ in labels_of.values()]))
-    joined_cells = Texts(mark.join(dict.fromkeys(labels)) for _, labels in labels_of.values())
-    columns_cells = [joined_cells if place == at else own for place, own in enumerate(merged.cells)]
-    context.notes.append(f"{table.name} has a row for each label of an image: {len(labels_of):,} images")
-    return replace(merged, cells=tuple(columns_cells), delimiter=mark)
-
-
-def _affirmed(context: Context, table: Table, id_column: str, columns: tuple[str, ...]) -> Table:
-    """The rows that say that an image has a label, where it has several and a 0/1 column says of which it has none.
-
-    By the column's name; by any other it is a problem. An image without any label keeps a row, whose label is empty.
-    """
-    ids, cells = table.column(id_column), dict(zip(table.header, table.cells, strict=True))
-    taken = {id_column, *columns} | _part_columns(context, table)
-    flags = [column for column in cells if column not in taken and _says_both(cells[column])]
-    if not flags or len(columns) > 1 or not _lists_asked(context, cells[columns[0]], ids):
-        return table
-    sure = [column for column in flags if PRESENT_WORDS & set(words_of(column))]
-    flag = (sure or flags)[0]
-    denied = np.array([cell.strip().lower() in NO for cell in cells[flag]])
-    if not sure:
-        for row in np.flatnonzero(denied).tolist():
-            context.problems.add(
-                MAY_LACK,
-                f"{ids[row]} = {cells[columns[0]][row]!r}",
-                f"{flag!r} of {table.name} is 0 there: if it says that the image lacks this label, take the row out; "
-                f"if it says something else: competition.allow: [{MAY_LACK}]",
-            )
-        return table
-    context.notes.append(
-        f"the rows of {table.name} with 0 in {flag!r} say that the image lacks the label: {denied.sum():,} are left out"
-    )
-    labelled = set(ids.take(~denied))
-    first_of = {row_id: row for row, row_id in reversed(list(enumerate(ids))) if row_id not in labelled}
-    kept = ~denied
-    kept[list(first_of.values())] = True
-    labels = ["" if row in set(first_of.values()) else label for row, label in enumerate(cells[columns[0]])]
-    cells[columns[0]] = Texts(labels)
-    return replace(table, cells=tuple(cells.values())).take(kept)
-
-
-def _says_both(cells: Texts) -> bool:
-    """Whether a column holds yes and no, and nothing else."""
-    said = {cell.strip().lower() for cell in cells.distinct()}
-    return said <= YES | NO and bool(said & YES) and bool(said & NO)
-
-
-def _lists_asked(context: Context, labels: Texts, ids: Texts) -> bool:
-    """Whether several rows of one id mean several labels.
-
-    The user says so; or many images have several rows, and the sample writes lists of labels or asks for a number for
-    each class.
-    """
-    if context.overrides.target != AUTO:
-        return context.overrides.target == "multi_label"
-    if len(rows_of_equals(ids)) < MANY_REPEATED * len(ids.distinct()):
-        return False
-    if len(context.asked()) > 1:
-        return True
-    known = set(labels.distinct())
-    lists = [cell for cell in context.sample_cells() if cell not in known]
-    style = bracket_style(lists, known)
-    marks = (style,) if style else tuple(mark for mark in MARKS if any(mark in cell for cell in lists))
-    return any(all(set(split_list(cell, mark)) <= known for cell in lists) for mark in marks)
 
 
 def _id_column(context: Context, table: Table, match: Match) -> str:
@@ -693,109 +482,3 @@ def _choices_by_mapping(context: Context, table: Table, taken: Collection[str]) 
             if any(classes_named(names, list(way.values())) for few in ways for way in few):
                 found.append((column,))
     return found
-
-
-# -- without a table
-
-
-def _tableless_side(context: Context) -> tuple[Side, Labels]:
-    """Labels from class folders, else from file names."""
-    table, source = _labels_of_names(context)
-    root = table.name
-    paths = table.column(PATH_COLUMN)
-    ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
-    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in (*MISSING_WORDS, *MINUS_ONE)}
-    names = context.names_of_classes() | odd  # a folder called none is no missing label
-    labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
-    named = "file names" if folder_level(source) is None else f"class folders ({source})"
-    if PART_COLUMN in table.header:
-        held = int(table.column(PART_COLUMN).where(VALID).sum())
-        context.notes.append(
-            f"{held:,} labelled validation images are used for training too; split.fold_column: part keeps them apart"
-        )
-    context.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
-    context.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
-    context.settings |= {"id_column": AUTO, "delimiter": NONE}
-    return Side(table, PATH_COLUMN, ids, paths), labels
-
-
-def _labels_of_names(context: Context) -> tuple[Table, str]:
-    """(table of paths and labels, what `competition.label` says of it)."""
-    label, root = context.overrides.label, context.overrides.train_images
-    pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
-    index, level = without_asked(context.index, asked_images(context)), folder_level(label)
-    index = index.without(index.used_by(context.twins))
-    if pattern == AUTO:
-        columns = context.asked()
-        asked = context.sample.cells() if context.sample and len(columns) == 1 else set(columns)
-        try:
-            found = class_folder_table(index, root, level=level, asked=asked)
-        except SeveralLevelsError as error:
-            raise context.stop(
-                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
-            ) from error
-        if found is not None:
-            paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
-            if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
-                raise context.stop(
-                    f"the folders {', '.join(sorted(set(labels))[:3])} hold images of the same {len(paths) // 2:,} "
-                    "names: pictures and what is to be drawn of them (segmentation), which cannot be learnt here. If "
-                    "the folders are classes:",
-                    [setting_line("label", found[1])],
-                )
-            return found
-    if level is None:
-        table = file_name_table(index, pattern, root)
-        if table is not None:
-            return table, pattern
-    names = sorted(context.tables)
-    closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
-    may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
-    flat = [
-        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
-    ]
-    hints = (beside_line(context.archive, context.index), naming_line(context.archive, context.index, flat))
-    may_hold += "".join(f" {hint};" for hint in (*hints, _of_groups(context)) if hint)
-    sides = [name for name in context.index.names if beside_images(name)]
-    if sides:
-        may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
-    raise context.stop(
-        f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
-        f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
-        f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
-        ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
-    )
-
-
-def _of_groups(context: Context) -> str:
-    """Says that labels are of groups of images (sequences, patients), as a table has it; '' where none are."""
-    tables = [table for table in context.tables.values() if context.role_of_table(table) != TEST]
-    leading = [table for table in tables if _leads(context, table)]
-    for one, other in product(tables, leading):
-        for key in set(one.header) & set(other.header) - {""} if len(one.header) > 1 else ():
-            ids, cells = one.column(key), other.column(key)
-            if ids.all_distinct() and not cells.all_distinct() and set(cells.distinct()) <= set(ids):
-                return (
-                    f"{key!r} of {one.name}, where the labels are, stands in {other.name} for {len(cells):,} images "
-                    f"in {len(ids):,} rows: labels and answers are of several images each, which cannot be learnt "
-                    f"here; if each image has the label of its row, put it into a column of {other.name}"
-                )
-    return ""
-
-
-def _leads(context: Context, table: Table) -> bool:
-    matches = find_matches(table, context.index, role=TRAIN)
-    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
-
-
-def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
-    """Lines for patterns by which a part of every file's name is a label that comes again; else one as an example."""
-    lines = []
-    whole = file_name_table(index, "(?P<label>.*)", root)
-    for pattern in NAME_PARTS if whole is not None else ():
-        table = file_name_table(index, pattern, root)
-        if whole is not None and table is not None and table.num_rows == whole.num_rows:
-            labels = table.column(LABEL_COLUMN).distinct()
-            if 1 < len(labels) <= MAX_PART * table.num_rows:
-                lines.append(setting_line("label", pattern, f"{len(labels)} labels: {', '.join(labels[:3])}"))
-    return lines or ["label: '^(?P<label>[a-z]+)_'"]

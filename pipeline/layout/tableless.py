@@ -1,0 +1,134 @@
+"""The training side of a competition whose labels are in no table: class folders, or file names."""
+
+from itertools import product
+
+from pipeline.base.texts import Texts
+from pipeline.competition.problems import setting_line
+from pipeline.layout.context import Context, Side
+from pipeline.layout.labels import MINUS_ONE, MISSING_WORDS, Labels, read_labels
+from pipeline.layout.other_tasks import beside_line, naming_line, pictures_and_targets
+from pipeline.layout.path_labels import (
+    LABEL_COLUMN,
+    PART_COLUMN,
+    PATH_COLUMN,
+    SeveralLevelsError,
+    class_folder_table,
+    file_name_table,
+    folder_level,
+    without_asked,
+)
+from pipeline.layout.test_side import asked_images
+from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.image_names import counted_line, undecoded_files
+from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches
+from pipeline.tables.table import AUTO, NONE, Table
+from pipeline.tables.words import TEST, TRAIN, VALID
+
+NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
+    r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
+)  # fmt: skip
+MAX_PART = 0.5  # of the names, distinct labels: more are no classes
+NAMED_LABEL = "(?P<label>"  # in a pattern for file names
+
+
+def tableless_side(context: Context) -> tuple[Side, Labels]:
+    """Labels from class folders, else from file names."""
+    table, source = _labels_of_names(context)
+    root = table.name
+    paths = table.column(PATH_COLUMN)
+    ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
+    odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in (*MISSING_WORDS, *MINUS_ONE)}
+    names = context.names_of_classes() | odd  # a folder called none is no missing label
+    labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
+    named = "file names" if folder_level(source) is None else f"class folders ({source})"
+    if PART_COLUMN in table.header:
+        held = int(table.column(PART_COLUMN).where(VALID).sum())
+        context.notes.append(
+            f"{held:,} labelled validation images are used for training too; split.fold_column: part keeps them apart"
+        )
+    context.notes.append(f"labels: from {named} under {root or 'the top folder'}, {len(ids):,} images")
+    context.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
+    context.settings |= {"id_column": AUTO, "delimiter": NONE}
+    return Side(table, PATH_COLUMN, ids, paths), labels
+
+
+def _labels_of_names(context: Context) -> tuple[Table, str]:
+    """(table of paths and labels, what `competition.label` says of it)."""
+    label, root = context.overrides.label, context.overrides.train_images
+    pattern = label if isinstance(label, str) and NAMED_LABEL in label else AUTO
+    index, level = without_asked(context.index, asked_images(context)), folder_level(label)
+    index = index.without(index.used_by(context.twins))
+    if pattern == AUTO:
+        columns = context.asked()
+        asked = context.sample.cells() if context.sample and len(columns) == 1 else set(columns)
+        try:
+            found = class_folder_table(index, root, level=level, asked=asked)
+        except SeveralLevelsError as error:
+            raise context.stop(
+                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            ) from error
+        if found is not None:
+            paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
+            if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
+                raise context.stop(
+                    f"the folders {', '.join(sorted(set(labels))[:3])} hold images of the same {len(paths) // 2:,} "
+                    "names: pictures and what is to be drawn of them (segmentation), which cannot be learnt here. If "
+                    "the folders are classes:",
+                    [setting_line("label", found[1])],
+                )
+            return found
+    if level is None:
+        table = file_name_table(index, pattern, root)
+        if table is not None:
+            return table, pattern
+    names = sorted(context.tables)
+    closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
+    may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
+    flat = [
+        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
+    ]
+    hints = (beside_line(context.archive, context.index), naming_line(context.archive, context.index, flat))
+    may_hold += "".join(f" {hint};" for hint in (*hints, _of_groups(context)) if hint)
+    sides = [name for name in context.index.names if beside_images(name)]
+    if sides:
+        may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
+    raise context.stop(
+        f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
+        f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
+        f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
+        ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
+    )
+
+
+def _of_groups(context: Context) -> str:
+    """Says that labels are of groups of images (sequences, patients), as a table has it; '' where none are."""
+    tables = [table for table in context.tables.values() if context.role_of_table(table) != TEST]
+    leading = [table for table in tables if _leads(context, table)]
+    for one, other in product(tables, leading):
+        for key in set(one.header) & set(other.header) - {""} if len(one.header) > 1 else ():
+            ids, cells = one.column(key), other.column(key)
+            if ids.all_distinct() and not cells.all_distinct() and set(cells.distinct()) <= set(ids):
+                return (
+                    f"{key!r} of {one.name}, where the labels are, stands in {other.name} for {len(cells):,} images "
+                    f"in {len(ids):,} rows: labels and answers are of several images each, which cannot be learnt "
+                    f"here; if each image has the label of its row, put it into a column of {other.name}"
+                )
+    return ""
+
+
+def _leads(context: Context, table: Table) -> bool:
+    matches = find_matches(table, context.index, role=TRAIN)
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
+
+
+def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
+    """Lines for patterns by which a part of every file's name is a label that comes again; else one as an example."""
+    lines = []
+    whole = file_name_table(index, "(?P<label>.*)", root)
+    for pattern in NAME_PARTS if whole is not None else ():
+        table = file_name_table(index, pattern, root)
+        if whole is not None and table is not None and table.num_rows == whole.num_rows:
+            labels = table.column(LABEL_COLUMN).distinct()
+            if 1 < len(labels) <= MAX_PART * table.num_rows:
+                lines.append(setting_line("label", pattern, f"{len(labels)} labels: {', '.join(labels[:3])}"))
+    return lines or ["label: '^(?P<label>[a-z]+)_'"]
