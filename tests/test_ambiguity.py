@@ -80,6 +80,11 @@ AMBIGUOUS = {
         "2 places may hold the train images of train.csv; choose one:",
         ["train_images: 'train/{id}.png'", "train_images: 'train_b/{id}.png'"],
     ),
+    "a folder whose name speaks of training, and of something else": (
+        {name.replace("train/", "images/"): content for name, content in PLAIN.items()} | {f"train_depth/{name}.png": IMAGE for name in TRAIN},
+        "2 places may hold the train images of train.csv; choose one:",
+        ["train_images: 'images/{id}.png'", "train_images: 'train_depth/{id}.png'"],
+    ),
     "two sample submissions": (
         PLAIN | {"sample_submission_stage2.csv": PLAIN["sample_submission.csv"]},
         "2 files may be the sample submission; choose one:",

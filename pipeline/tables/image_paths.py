@@ -24,7 +24,7 @@ from pipeline.base.lookup import Lookup
 from pipeline.base.texts import Texts
 from pipeline.tables.image_names import IMAGE_SUFFIXES, stem_of, without_suffix
 from pipeline.tables.table import Table
-from pipeline.tables.words import SIDE_WORDS, is_side_folder, role_of_folders, words_of
+from pipeline.tables.words import SIDE_WORDS, is_all_role, is_side_folder, role_of_folders, words_of
 
 MISSING, SEVERAL = -1, -2  # instead of an image's number
 NUM_LOOKED_AT = 40  # rows, spread over the table, from which templates are made
@@ -394,11 +394,16 @@ def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
 
 
 def preference(template: str, role: str) -> tuple[int, int, int, str]:
-    """Sorting key among templates that find as many images: the role's name, a literal suffix, few other columns."""
+    """Sorting key among templates that find as many images: the role's name, a literal suffix, few other columns.
+
+    `train_depth` is of the training images, but speaks of something else too, and is no better than `images`.
+    """
     other = "test" if role == "train" else "train"
-    found = role_of_folders(folder_of(template))
-    wrong = beside_images(folder_of(template) + "/") or found == other
-    return (2 * wrong - (found == role), template.endswith(".*"), len(columns_of(template)), template)
+    folder = folder_of(template)
+    found = role_of_folders(folder)
+    wrong = beside_images(folder + "/") or found == other
+    right = found == role and any(map(is_all_role, folder.split("/")))
+    return (2 * wrong - right, template.endswith(".*"), len(columns_of(template)), template)
 
 
 def _templates(
