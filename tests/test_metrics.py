@@ -226,12 +226,12 @@ def test_data_that_a_users_metric_names_or_lists_are_its_files_too(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     Path("costs").mkdir()
-    for name in ("costs/of.csv", "weights_1.npy", "unnamed.csv"):
+    for name in ("costs/of.csv", "costs_of.csv", "weights_1.npy", "unnamed.csv"):
         Path(name).write_text("1\n")
-    code = 'def score(*given): return float(open("costs/of.csv").read())\n'
+    code = 'def score(*given): return float(open("costs/of.csv").read()) + float(open("costs_of.csv").read())\n'
     Path("costly_metric.py").write_text(f"{code}score.files = [f'weights_{{n}}.npy' for n in (1,)]\n")
     found = metric_sources("costly_metric:score")
-    assert set(found) == {"costly_metric.py", "costs_of.csv", "weights_1.npy"}
+    assert set(found) == {"costly_metric.py", "costs%2Fof.csv", "costs_of.csv", "weights_1.npy"}
     assert all(path.is_file() for path in found.values())
     Path("weights_1.npy").unlink()
     with pytest.raises(ValueError, match="score.files names 'weights_1.npy', which is no file in"):

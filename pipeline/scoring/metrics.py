@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
@@ -126,7 +127,7 @@ def metric_sources(name: str) -> dict[str, Path]:
         raise ValueError(f"metric {name!r}: {function_name}.files names {lacking[0]!r}, which is no file in {here}")
     texts = [path.read_text(encoding="utf-8", errors="replace") for path in found.values()]
     quoted = {text for source in texts for text in QUOTED.findall(source) if (here / text).is_file()}
-    return found | {text.replace("/", "_"): here / text for text in sorted({*listed, *quoted})}
+    return found | {quote(text, safe=""): here / text for text in sorted({*listed, *quoted})}  # one for a/b and a_b
 
 
 def score(
