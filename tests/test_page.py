@@ -18,6 +18,7 @@ from pipeline.panels import classes
 from pipeline.panels.reliability import reliability
 from pipeline.panels.report import run_page
 from pipeline.panels.run import Sources, read_run
+from pipeline.scoring.decision import Decision
 from pipeline.submission.answers import answers_of, predicted_counts
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & </script>")
@@ -270,6 +271,14 @@ def test_classes_with_thresholds_of_their_own_show_each(tmp_path, browser):
         true = np.array([label in json.loads(cell) for cell in labels])
         value = f1_score(true, probs[:, at].astype(np.float64) >= thresholds[at])
         assert f"{label}: {thresholds[at]:.5g} chosen, F1 {value:.3f}" in tips
+
+
+def test_what_classes_are_multiplied_by_stands_beside_them(tmp_path):
+    place = made(tmp_path, KINDS["single_label"], num_train=60)
+    run = read_run(Sources(**{key: place.path(path) for key, path in vars(REPORTED).items()}))
+    assert not classes.by_class(run)["mark"]
+    found = classes.by_class(dataclasses.replace(run, decision=Decision(factors=(0.5, 1.0, 2.0))))
+    assert found["mark"] == "factor" and [row["mark"] for row in found["rows"]] == [0.5, 1.0, 2.0]
 
 
 def test_ranks_are_no_probabilities(tmp_path):

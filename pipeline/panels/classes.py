@@ -62,6 +62,7 @@ def by_class(run: Run) -> dict[str, Any]:
     held_by = run.found.dealt.held_by
     missing = sum((~true[held_by == fold].any(axis=0)).astype(int) for fold in run.folds)
     thresholds = run.decision.thresholds if target.kind == "multi_label" else ()
+    marks = thresholds or run.decision.factors
     rows = []
     for at, label in enumerate(target.classes):
         n, called, right = int(support[at]), int(predicted[at]), int(hits[at])
@@ -70,10 +71,10 @@ def by_class(run: Run) -> dict[str, Any]:
                 "label": label, "images": n, "predicted": called,
                 "precision": _with_interval(right, called), "recall": _with_interval(right, n),
                 "f1": _f1_with_interval(right, called + n - right), "missing": int(np.asarray(missing)[at]),
-                "threshold": thresholds[at] if thresholds else None,
+                "mark": marks[at] if marks else None,
             }
         )  # fmt: skip
-    return {"rows": rows, "folds": len(run.folds), "thresholds": bool(thresholds)}
+    return {"rows": rows, "folds": len(run.folds), "mark": "threshold" if thresholds else "factor" if marks else ""}
 
 
 def wilson(right: int, of: int) -> tuple[float, float]:
