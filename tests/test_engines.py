@@ -45,7 +45,7 @@ def in_ranks(tmp_path_factory):
     return Competition(tmp_path_factory.mktemp("ranks") / "project", epochs=40, ranks=2)
 
 
-@pytest.mark.parametrize("engine", ["folder", "ray", "slurm --slurm-options cluster=local"])
+@pytest.mark.parametrize("engine", ["ray", "slurm --slurm-options cluster=local"])
 def test_ranks_on_a_node_leave_the_bytes_of_ranks_here_though_one_is_killed(in_ranks, tmp_path, engine):
     in_ranks.forget("train@0")
     address = [] if engine == "ray" else ["--address", str(tmp_path)]
