@@ -22,6 +22,8 @@ from pipeline.scoring.decision import Decision
 from pipeline.submission.answers import answers_of, predicted_counts
 
 HOSTILE = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7 * 7 }} & </script>")
+pytestmark = pytest.mark.slow  # in a browser, most of them
+
 KINDS = {
     "single_label": ("red fox", "수달", "بومة"),
     "binary": ("0", "1"),

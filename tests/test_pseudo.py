@@ -162,6 +162,7 @@ def test_a_file_of_other_images_or_damaged_names_the_stage_that_makes_it(place):
 # -- interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["teach", "train"])
 def test_a_killed_teacher_or_student_goes_on_with_the_same_bytes(place, monkeypatch, capsys, killed):
     monkeypatch.setattr(resume, "MIN_INTERVAL_S", 0.0)
@@ -186,6 +187,7 @@ def test_a_killed_teacher_or_student_goes_on_with_the_same_bytes(place, monkeypa
 # -- the leak
 
 
+@pytest.mark.slow
 def test_labels_of_held_out_images_do_not_come_back_through_copies_among_the_test_images(tmp_path):
     """Noise with random labels, and the test images are the training images again: nothing can be learnt but by heart.
 

@@ -127,6 +127,7 @@ def train_some(joined):
     return {name: trained(joined, RECIPES[name]) for name in [*RECIPES][:2]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "work"), [(2, train_all), (4, train_some)])
 def test_curves_and_held_out_rows_are_those_of_one_process_to_rounding(number, work, tmp_path):
     alone, ranks = work(None), together(number, work, tmp_path)

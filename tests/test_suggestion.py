@@ -136,6 +136,7 @@ def test_what_was_measured_replaces_what_was_thought():
     assert seconds > images / slow(slow_recipe["images"]["side"], slow_recipe["model"]["width"])
 
 
+@pytest.mark.slow
 def test_the_probe_counts_images_that_were_trained_on():
     """Twice the side is at least 1.5 times the work; both figures are of this machine."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -35,6 +35,7 @@ def test_every_odd_text_comes_back_from_every_reader(text):
 COMMENTS = [line.rpartition("# ")[2] for line in SHIPPED.splitlines() if "# " in line]
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(TEXTS, TEXTS, st.lists(TEXTS, min_size=1, max_size=4))
 @example("No", "yes", ["on", "No"])
