@@ -217,7 +217,8 @@ def run_stale(parts: Sequence[Part], context: Any, wanted: Wanted, logs: Path) -
             for fold in folds:
                 fold.threads = wanted.threads or max(1, cores // width)
             plan = None if folds[0].of else _plan(folds)
-            screen = _screen(folds, None if plan is None else wanted.since + plan.budget_s)
+            deadline = None if plan is None else wanted.since + plan.budget_s
+            screen = _screen(folds, deadline, "features" if parts[0].features else "folds")
             if context is not None:
                 engine: Engine = LocalEngine(context, None if room else cpu_slots())
             else:
@@ -248,9 +249,8 @@ def num_ranks(params: Path = places.PARAMS) -> int:
     return 1 if frozen else load_section(params, "compute", ComputeParams).ranks
 
 
-def _screen(folds: Sequence[Fold], deadline: float | None) -> Screen:
+def _screen(folds: Sequence[Fold], deadline: float | None, title: str) -> Screen:
     """What shows how far they are; deadline: as TimeLeft's."""
-    first = [folds[0].stages[0]]
     epochs, growing = dict.fromkeys((fold.title for fold in folds), 0), False
     for fold in filter(_is_trained, folds):
         params = _params_of(fold)
@@ -259,7 +259,7 @@ def _screen(folds: Sequence[Fold], deadline: float | None) -> Screen:
         taught = load_section(params, "pseudo", PseudoParams).confidence > 0
         epochs[fold.title] = 0 if frozen else recipe.epochs * recipe.seeds
         growing = growing or taught or recipe.start_side > 0
-    return Screen(epochs, growing=growing, deadline=deadline, title="features" if of_features(first) else "folds")
+    return Screen(epochs, growing=growing, deadline=deadline, title=title)
 
 
 def _leased(

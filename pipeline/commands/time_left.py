@@ -84,9 +84,9 @@ class TimeLeft:
 
         deadline: when, by the clock of `now`, the budget will be used up; None: there is none.
         """
-        left = self.seconds(now)
         if not any(self._epochs.values()):
             return ""
+        left = self.seconds(now)
         if left is None:
             return "no epoch has ended yet"
         if left < 1:

@@ -162,10 +162,9 @@ def _affirmed(
     )
     labelled = set(ids.take(~denied))
     first_of = {row_id: row for row, row_id in reversed(list(enumerate(ids))) if row_id not in labelled}
-    kept = ~denied
-    kept[list(first_of.values())] = True
-    labels = ["" if row in set(first_of.values()) else label for row, label in enumerate(cells[columns[0]])]
-    cells[columns[0]] = Texts(labels)
+    kept, bare = ~denied, set(first_of.values())
+    kept[list(bare)] = True
+    cells[columns[0]] = Texts("" if row in bare else label for row, label in enumerate(cells[columns[0]]))
     return replace(table, cells=tuple(cells.values())).take(kept)
 
 

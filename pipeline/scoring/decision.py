@@ -286,12 +286,17 @@ def _each_class_value(truth: np.ndarray, decided: np.ndarray, metric: Metric) ->
         there = called + positives > 0
         weights = positives[there] if metric.at_beta_1 == "weighted_f1" else None
         return float(np.average(_f(hits[there], called[there], positives[there], metric.beta), weights=weights))
-    num_rows, by_chance = float(len(truth)), float((called * positives).sum())
-    gained = num_rows * hits.sum() - by_chance
-    spread = num_rows**2 - by_chance
-    if metric.name == "matthews_corrcoef":
-        spread = float(np.sqrt((num_rows**2 - (called**2).sum()) * (num_rows**2 - (positives**2).sum())))
-    return float(gained / spread) if spread else 0.0
+    return float(_agreement(metric.name, hits, called, positives))
+
+
+def _agreement(name: str, hits: np.ndarray, called: np.ndarray, positives: np.ndarray) -> np.ndarray:
+    """(...,): Matthews' coefficient, or a kappa without weights, of counts (..., C); 0 where undefined."""
+    num_rows = positives.sum(axis=-1).astype(np.float64)
+    by_chance = (called * positives).sum(axis=-1)
+    gained, spread = num_rows * hits.sum(axis=-1) - by_chance, num_rows**2 - by_chance
+    if name == "matthews_corrcoef":
+        spread = np.sqrt((num_rows**2 - (called**2).sum(axis=-1)) * (num_rows**2 - (positives**2).sum(axis=-1)))
+    return np.divide(gained, spread, out=np.zeros_like(gained), where=spread > 0)
 
 
 def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, beta: float) -> float:
@@ -330,12 +335,9 @@ def _binary_values(hits: np.ndarray, name: str, beta: float) -> np.ndarray:
     rejected = negatives - (called - hits)
     if name == "balanced_accuracy":
         return np.asarray((hits / positives + rejected / negatives) / 2)
-    if name == "matthews_corrcoef" or name in KAPPAS:
-        products = hits * rejected - (called - hits) * (positives - hits)
-        if name in KAPPAS:  # of two classes the same, whatever the weights
-            return np.asarray(2 * products / (called * negatives + (num_images - called) * positives))
-        spread = np.sqrt(called * (num_images - called) * positives * negatives)
-        return np.divide(products, spread, out=np.zeros_like(products), where=spread > 0)
+    if name == "matthews_corrcoef" or name in KAPPAS:  # kappas of two classes are the same, whatever the weights
+        both = (hits, rejected), (called, num_images - called), (positives, negatives)
+        return _agreement(name, *(np.stack(np.broadcast_arrays(*pair), axis=-1) for pair in both))
     f = _f(hits, called, positives, beta)
     if name == "binary_f1":
         return f

@@ -396,7 +396,7 @@ def _f(truth: np.ndarray, answers: Answers, target: Target, *, average: str, bet
     if not target.exclusive and len(target.classes) == 1:
         if average == "samples":
             return float((truth & predicted).mean())
-        return float(_fbeta(truth[:, 0], predicted[:, 0], beta, average="binary"))
+        return _fbeta(truth[:, 0], predicted[:, 0], beta, average="binary")
     if not target.exclusive:  # scikit-learn looks for the distinct values of every cell, unless told they are sparse
         from scipy.sparse import csr_array
 
@@ -418,7 +418,7 @@ def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> fl
 
 
 def _hamming_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
-    return float((truth != _labels(answers, target)).mean())
+    return 1 - _element_accuracy(truth, answers, target)
 
 
 def _matthews(truth: np.ndarray, answers: Answers, target: Target) -> float:
