@@ -5,7 +5,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pipeline.training.augment import Augmentation, alternating, cut_out, draw_boxes, scale_up, shift_and_flip
+from pipeline.training.augment import (
+    Augmentation,
+    alternating,
+    cut_out,
+    dihedral,
+    draw_boxes,
+    scale_up,
+    shift_and_flip,
+)
 
 
 @pytest.fixture
@@ -88,17 +96,37 @@ def test_alternating_flips_turn_every_image_every_epoch():
     orders = [np.random.default_rng(epoch).permutation(1000) for epoch in (1, 2, 3)]
     key = {"seed": 0, "fold": 1}
     mirrored = [alternating(order, **key, epoch=epoch)[np.argsort(order)] for epoch, order in enumerate(orders, 1)]
-    assert np.array_equal(mirrored[0], ~mirrored[1])
+    assert np.array_equal(mirrored[0], 1 - mirrored[1])
     assert np.array_equal(mirrored[0], mirrored[2])
     assert 450 < mirrored[0].sum() < 550
     assert not np.array_equal(mirrored[0], alternating(np.arange(1000), seed=0, fold=2, epoch=1))
 
 
-def test_images_are_mirrored_by_their_position_in_the_epoch(images):
-    mirrored = np.arange(200) % 3 == 0
-    got = Augmentation(mirrored=mirrored)(images, chunk=1, first=100)
-    for image, mirror, out in zip(images, mirrored[100:160], got, strict=True):
-        assert torch.equal(out, image.flip(1) if mirror else image)
+def test_every_image_is_seen_all_eight_ways_in_any_eight_epochs():
+    """Whatever the order of an epoch; in every other epoch mirrored, and an eighth of all each way in each."""
+    orders = [np.random.default_rng(epoch).permutation(1000) for epoch in range(20)]
+    turned = np.stack([dihedral(order, seed=0, fold=1, epoch=at)[np.argsort(order)] for at, order in enumerate(orders)])
+    for start in range(12):
+        assert (np.sort(turned[start : start + 8], axis=0) == np.arange(8)[:, None]).all()
+    assert (turned[:-1] % 2 != turned[1:] % 2).all()
+    assert all(np.bincount(epoch, minlength=8).min() > 90 for epoch in turned)
+    assert len({tuple(column) for column in turned[:8].T}) == 32, "they follow each other in many orders"
+    assert not np.array_equal(turned[1], dihedral(np.arange(1000), seed=0, fold=2, epoch=1))
+
+
+def test_images_are_turned_by_their_position_in_the_epoch(images):
+    """All symmetries of the square, as numpy's own mirrors and turns make them; after the crop."""
+    turned = (np.arange(200) % 9 % 8).astype(np.uint8)
+    for padding in (0, 2):
+        straight = Augmentation(crop_padding=padding)(images, chunk=1)
+        got = Augmentation(crop_padding=padding, turned=turned)(images, chunk=1, first=100)
+        for image, how, out in zip(straight.numpy(), turned[100:160], got.numpy(), strict=True):
+            image = image[:, ::-1] if how & 1 else image
+            image = image[::-1] if how & 2 else image
+            assert np.array_equal(out, image.transpose(1, 0, 2) if how & 4 else image)
+    seen = {np.rot90(image, turns).tobytes() for image in (images[0].numpy(), images[0].numpy()[::-1]) for turns in range(4)}
+    same = images[:1].expand(8, -1, -1, -1).contiguous()
+    assert {out.numpy().tobytes() for out in Augmentation(turned=np.arange(8, dtype=np.uint8))(same, 0)} == seen
 
 
 def test_everything_off_changes_nothing(images):

@@ -62,7 +62,7 @@ def test_every_params_file_that_ships_is_valid_and_complete(path):
             "randaugment",
             "augment.policy is 'randaugment'; allowed: none, autoaugment, trivialaugment",
         ),
-        ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true, false, alternating"),
+        ("augment", "flip", "yes please", "augment.flip is 'yes please'; allowed: true, false, alternating, dihedral"),
         ("images", "side", "big", "images.side is 'big'; allowed: auto, or 8 to 4096 pixels"),
         ("images", "side", 4, "images.side is 4; allowed: an integer from 8 to 4096 or a string"),
         ("split", "small_classes", "skip", "split.small_classes is 'skip'; allowed: stop, allow"),

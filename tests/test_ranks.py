@@ -211,7 +211,7 @@ def epoch_batches(joined, recipe):
     [
         {"augment": {"policy": "autoaugment", "crop_padding": 2, "flip": True, "cutout": 3}},
         {"augment": {"policy": "trivialaugment", "crop_fill": "reflect", "crop_padding": 1, "flip": "alternating"}},
-        {"augment": {"crop_scale": 0.4, "flip": "alternating"}, "skip": 1},
+        {"augment": {"crop_scale": 0.4, "flip": "dihedral"}, "skip": 1},
         {"augment": {"mixup": 0.4, "flip": True}, "skip": 2},
         {"augment": {"cutmix": 1.0, "cutout": 4}, "train": {"sampling": "balanced"}, "epoch": 3},
         {"augment": {"mixup": 0.2, "cutmix": 1.0, "flip": "alternating"}, "train": {"start_side": 8}, "skip": 1},

@@ -30,7 +30,10 @@ RECIPES = {
         "augment": {"flip": "alternating", "cutout": 3},
     },
     "lookahead": {"train": {"optimizer": "lookahead_sgd", "bias_lr": 8.0}},
-    "focal, weighed and sampled": {"train": {"loss": "focal", "class_weights": "balanced", "sampling": "sqrt"}},
+    "focal, weighed and sampled, turned": {
+        "train": {"loss": "focal", "class_weights": "balanced", "sampling": "sqrt", "tta": "dihedral"},
+        "augment": {"flip": "dihedral"},
+    },
     "float16": {"compute": {"precision": "fp16"}, "train": {"ema_decay": 0.9, "clip_norm": 1.0}},
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": ["drop_rate=0.4", "drop_path_rate=0.2"]},

@@ -21,7 +21,7 @@ RECIPES = {
     "as shipped": {},
     "averaged, mixed, sampled, three views": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "tta": "mirror", "sampling": "sqrt"},
-        "augment": {"mixup": 0.4, "cutout": 3, "flip": "alternating"},
+        "augment": {"mixup": 0.4, "cutout": 3, "flip": "dihedral"},
     },
     "whitened airbench by muon": {
         "model": {"name": "airbench", "whitening": True, "activation": "gelu", "init": "dirac", "norm_scale": "fixed"},

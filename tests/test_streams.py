@@ -34,5 +34,5 @@ def test_every_use_in_the_code_has_its_own_name_and_no_stream_has_another_source
                 assert isinstance(node.args[0], ast.Constant), f"{name}: a use's name must stand in the code"
                 uses.append(node.args[0].value)
     assert sorted(uses) == [
-        "alternating flip", "augmentation", "epoch", "first weights", "mixing", "order", "rank", "sampling",
+        "alternating flip", "augmentation", "dihedral flip", "epoch", "first weights", "mixing", "order", "rank", "sampling",
     ]  # fmt: skip

@@ -23,7 +23,7 @@ from pipeline.base.yamls import read_yaml
 
 SAME = "same"
 MEMBER_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"  # of a blend: a folder's name
-ALTERNATING = "alternating"
+ALTERNATING, DIHEDRAL = "alternating", "dihedral"  # of augment.flip
 OWN_NETWORKS = ("resnet9", "airbench")  # they need torch alone
 NOT_OPTIONS = ("num_classes", "in_chans", "features_only", "pretrained", "checkpoint_path")  # of timm.create_model
 # DVC leaves keys called `size` and `nfiles` out of its run-cache key
@@ -223,7 +223,8 @@ class AugmentParams:
     # least share of the area in a random crop that is scaled to side S, its sides in a ratio of up to 4:3 (Szegedy
     # 2015; torchvision's and timm's RandomResizedCrop): things are seen at many sizes; 0 = off
     crop_scale: float = between(0.0, 1.0, default=0.0)
-    # mirror left-right: true, half of the time; `alternating`, each image in every other epoch (Jordan 2024)
+    # mirror left-right: true, half of the time; `alternating`, each image in every other epoch (Jordan 2024).
+    # `dihedral`: upside down and by quarter turns too, all eight ways in any eight epochs, for images that have no top
     flip: bool | str
     cutout: int = between(0, 4096)  # side of a blanked square in pixels; 0 = off
     policy: str = one_of("none", "autoaugment", "trivialaugment")  # drawn for each image; AutoAugment's is CIFAR-10's
@@ -233,8 +234,8 @@ class AugmentParams:
     cutmix: float = between(0.0, 100.0, default=0.0)  # the same (Yun 2019); with both on, one of them for each batch
 
     def __post_init__(self) -> None:
-        if isinstance(self.flip, str) and self.flip != ALTERNATING:
-            raise ValueError(f"augment.flip is {self.flip!r}; allowed: true, false, {ALTERNATING}")
+        if isinstance(self.flip, str) and self.flip not in {ALTERNATING, DIHEDRAL}:
+            raise ValueError(f"augment.flip is {self.flip!r}; allowed: true, false, {ALTERNATING}, {DIHEDRAL}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +256,9 @@ class TrainParams:
     label_smoothing: float = between(0.0, 0.9)  # in training only
     ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
     # views of an image whose mean probability is predicted, held out and test alike: `mirror` adds the mirror image,
-    # `mirror_shift` also both moved by a pixel up and left, and down and right (2 and 6 passes)
-    tta: str = one_of("none", "mirror", "mirror_shift")
+    # `mirror_shift` also both moved by a pixel up and left, and down and right (2 and 6 passes); `dihedral`: the image
+    # turned by quarters, and the mirror images of these (8)
+    tta: str = one_of("none", "mirror", "mirror_shift", "dihedral")
     valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
     # longer gradients are scaled down to this L2 norm, and the history has the norms as they were; 0 = off
     clip_norm: float = between(0.0, 1e6, default=0.0)

@@ -31,7 +31,7 @@ class ModelCard:
     mean: tuple[float, ...]  # per channel, 0-to-1 scale
     std: tuple[float, ...]
     prior: tuple[float, ...]  # share of its training images that have each class: the answer where no image is seen
-    tta: str  # views of an image whose mean probability is the prediction: none, mirror or mirror_shift
+    tta: str  # views of an image whose mean probability is the prediction, as train.tta names them
     params: dict[str, Any]  # the sections it was trained with, the fold's overrides applied
     data_fingerprint: str  # sha256 over schema, tables and folds
     code_fingerprint: str  # sha256 over the modules that took part

@@ -200,7 +200,8 @@ class TestTimeAveraged(nn.Module):
     """Test-time augmentation: the mean of an image's probabilities over some views of it.
 
     tta `mirror`: the image and its left-right mirror image. `mirror_shift`: these, and both moved by one pixel up and
-    left, and down and right (edges reflected); the unmoved count for half (airbench94, Jordan 2024).
+    left, and down and right (edges reflected); the unmoved count for half (airbench94, Jordan 2024). `dihedral`: both,
+    turned by quarters.
     """
 
     __test__ = False  # not a test, whatever pytest takes its name for
@@ -216,6 +217,9 @@ class TestTimeAveraged(nn.Module):
         mirrored = self._both(images)
         if self.tta == "mirror":
             return self.objective.mean(mirrored)
+        if self.tta == "dihedral":
+            turned = images.transpose(2, 3)  # rows become columns; with flips of each, all symmetries of the square
+            return self.objective.mean(torch.cat([mirrored, *map(self._both, (images.flip(2), turned, turned.flip(2)))]))
         moved = [self._both(_moved(images, by)) for by in (1, -1)]
         return self.objective.mean(torch.cat([mirrored, mirrored, *moved]))
 

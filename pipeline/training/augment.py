@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pipeline.base.params import ALTERNATING, DIHEDRAL
 from pipeline.loop import streams
 from pipeline.loop.device import to_device
 from pipeline.training import autoaugment
 
+LEFT_RIGHT, UPSIDE_DOWN, TRANSPOSED = np.array([1, 2, 4], dtype=np.uint8)  # of an image, added up
 MOST_RATIO = 4 / 3  # of a crop's sides, either way: Szegedy et al. 2015, and torchvision's and timm's
 
 
@@ -27,7 +29,8 @@ class Augmentation:
     crop_scale: least share of the area in a random crop that is scaled to the old size, 0 = off. crop_padding: pixels
     added on each side before a random crop of the old size, 0 = off; crop_fill: `reflect`
     (the image goes on as in a mirror, edge pixel not repeated) or `zeros`. flip: left-right, half of the time.
-    mirrored: (images of the epoch,) bool, in their order: which are mirrored; instead of `flip`, which draws it.
+    turned: (images of the epoch,) uint8, in their order: how each is mirrored and turned, as `shift_and_flip` takes
+    it; instead of `flip`, which draws it.
     cutout: side in pixels of the square filled with `fill`, its centre anywhere in the image (DeVries and Taylor
     2017), 0 = off. policy: `none`, `autoaugment` or `trivialaugment`.
     """
@@ -39,7 +42,7 @@ class Augmentation:
         crop_padding: int = 0,
         crop_fill: str = "reflect",
         flip: bool = False,
-        mirrored: np.ndarray | None = None,
+        turned: np.ndarray | None = None,
         cutout: int = 0,
         policy: str = "none",
         fill: tuple[int, ...] = (0, 0, 0),
@@ -49,7 +52,7 @@ class Augmentation:
         self.crop_padding = crop_padding
         self.crop_fill = crop_fill
         self.flip = flip
-        self.mirrored = mirrored
+        self.turned = turned
         self.cutout = cutout
         self.policy = policy
         self.fill = fill
@@ -72,29 +75,29 @@ class Augmentation:
             images = autoaugment.apply_policy(images, self.policy, draws.policy)
         if draws.boxes is not None:
             images = scale_up(images, draws.boxes)
-        if draws.offsets is not None and draws.mirrored is not None:
-            mirrored = draws.mirrored
-            if self.mirrored is not None:
+        if draws.offsets is not None and draws.turned is not None:
+            turned = draws.turned
+            if self.turned is not None:
                 positions = np.arange(len(images)) if kept is None else kept
-                mirrored = self.mirrored[first + positions]
-            images = shift_and_flip(images, draws.offsets, mirrored, fill=self.crop_fill)
+                turned = self.turned[first + positions]
+            images = shift_and_flip(images, draws.offsets, turned, fill=self.crop_fill)
         if draws.centres is not None:
             images = cut_out(images, draws.centres, self.cutout, self.fill)
         return images
 
     def _drawn(self, chunk: int, num_images: int, size: int) -> "_Draws":
         draws = streams.draws("augmentation", *self.key, chunk)
-        policy = boxes = offsets = mirrored = centres = None
+        policy = boxes = offsets = turned = centres = None
         if self.policy != "none":
             policy = autoaugment.draw_policy(self.policy, num_images, draws)
         if self.crop_scale:
             boxes = draw_boxes(num_images, self.crop_scale, draws)
-        if self.crop_padding or self.flip or self.mirrored is not None:
+        if self.crop_padding or self.flip or self.turned is not None:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
-            mirrored = draws.random(num_images) < 0.5 if self.flip else np.zeros(num_images, dtype=bool)
+            turned = (draws.random(num_images) < 0.5) * LEFT_RIGHT if self.flip else np.zeros(num_images, dtype=np.uint8)
         if self.cutout:
             centres = draws.integers(0, size, size=(num_images, 2))
-        return _Draws(policy, boxes, offsets, mirrored, centres)
+        return _Draws(policy, boxes, offsets, turned, centres)
 
 
 class _Draws(NamedTuple):
@@ -103,7 +106,7 @@ class _Draws(NamedTuple):
     policy: np.ndarray | None
     boxes: np.ndarray | None
     offsets: np.ndarray | None
-    mirrored: np.ndarray | None
+    turned: np.ndarray | None
     centres: np.ndarray | None
 
 
@@ -116,13 +119,27 @@ def _joined(parts: Sequence[np.ndarray | None], kept: np.ndarray | None) -> np.n
 
 
 def alternating(order: np.ndarray, *, seed: int, fold: int, epoch: int) -> np.ndarray:
-    """(n,) bool, in this order: which images are mirrored in this epoch: half of them, the others in the next.
+    """(n,) uint8, in this order: LEFT_RIGHT for images mirrored in this epoch: half of them, the others in the next.
 
     order: (n,) a permutation of range(n). Every image is seen as it is and mirrored in turn (Jordan 2024), where
     chance would show a quarter of them the same way three times running.
     """
     at_first = streams.draws("alternating flip", seed, fold).random(len(order)) < 0.5
-    return at_first[order] ^ bool(epoch % 2)
+    return (at_first[order] ^ bool(epoch % 2)) * LEFT_RIGHT
+
+
+def dihedral(order: np.ndarray, *, seed: int, fold: int, epoch: int) -> np.ndarray:
+    """(n,) uint8, in this order: the symmetry of the square that each image is seen by in this epoch, 0 to 7.
+
+    Every image is seen by all of them in any eight epochs, in an order of its own, mirrored in every other epoch as
+    with `alternating`.
+    """
+    draws = streams.draws("dihedral flip", seed, fold)
+    first, step = draws.integers(0, 8, len(order)), 2 * draws.integers(0, 4, len(order)) + 1
+    return ((first + step * epoch)[order] % 8).astype(np.uint8)
+
+
+TURNED_BY = {ALTERNATING: alternating, DIHEDRAL: dihedral}
 
 
 def draw_boxes(num_images: int, least: float, draws: np.random.Generator) -> np.ndarray:
@@ -152,23 +169,29 @@ def scale_up(images: Tensor, boxes: np.ndarray) -> Tensor:
     return found.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def shift_and_flip(images: Tensor, offsets: np.ndarray, mirrored: np.ndarray, *, fill: str) -> Tensor:
-    """Crop each padded image at its own place, and mirror it where asked, in one gather.
+def shift_and_flip(images: Tensor, offsets: np.ndarray, turned: np.ndarray, *, fill: str) -> Tensor:
+    """Crop each padded image at its own place, then mirror and turn it as asked, in one gather.
 
-    images (n, S, S, 3) uint8; offsets (n, 2) int, (row, column) of the crop relative to the image; mirrored (n,)
-    bool, left-right after the crop; fill `reflect` or `zeros` for what lies outside.
+    images (n, S, S, 3) uint8; offsets (n, 2) int, (row, column) of the crop relative to the image; turned (n,) uint8,
+    the sum of what is done to it: LEFT_RIGHT, UPSIDE_DOWN, then TRANSPOSED (rows become columns): together the eight
+    symmetries of the square; fill `reflect` or `zeros` for what lies outside.
     """
     size = images.shape[1]
     moves = to_device(offsets, images.device)
-    turned = to_device(mirrored, images.device)
     steps = torch.arange(size, device=images.device)
-    rows = moves[:, :1] + steps
-    columns = moves[:, 1:] + torch.where(turned[:, None], steps.flip(0), steps)
+
+    def along(axis: int, flip: int) -> Tensor:
+        flipped = to_device(turned & flip > 0, images.device)
+        return moves[:, axis, None] + torch.where(flipped[:, None], steps.flip(0), steps)
+
+    rows, columns = along(0, UPSIDE_DOWN), along(1, LEFT_RIGHT)
     index = _first_pixels(images) + (_reflected(rows, size) * size)[:, :, None] + _reflected(columns, size)[:, None]
     pixels = images.reshape(-1, 3)
     if fill == "zeros":
         pixels = torch.cat([pixels, pixels.new_zeros(1, 3)])  # the last is the black that lies outside
         index = torch.where(_inside(rows, size)[:, :, None] & _inside(columns, size)[:, None], index, len(pixels) - 1)
+    if (transposed := turned & TRANSPOSED > 0).any():
+        index = torch.where(to_device(transposed, images.device)[:, None, None], index.transpose(1, 2), index)
     return pixels.index_select(0, index.flatten()).view_as(images)
 
 

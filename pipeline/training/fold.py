@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.base.params import ALTERNATING, AugmentParams, TrainParams
+from pipeline.base.params import AugmentParams, TrainParams
 from pipeline.loop.batches import Batches, epoch_order
 from pipeline.loop.device import Compute, set_cudnn_benchmark
 from pipeline.loop.engine import BatchSource, Mode, Stepper, run_model
@@ -22,7 +22,7 @@ from pipeline.loop.scaling import LossScaler
 from pipeline.loop.streams import seed_torch
 from pipeline.models.checkpoint import on_device
 from pipeline.models.networks import Ensemble, Normalised, OnFeatures, compile_forward, predictor
-from pipeline.training.augment import Augmentation, alternating
+from pipeline.training.augment import TURNED_BY, Augmentation
 from pipeline.training.balance import class_weights, drawn_order, expected_draws
 from pipeline.training.mixing import Mixed, Mixing
 from pipeline.training.optimisation import AveragedWeights, create_optimizer, fill_momentum, one_cycle
@@ -230,12 +230,13 @@ def _train_batches(
     key = (train.seed, int(data.fold), state.epoch)
     order = _epoch_order(data, train, state.epoch)
     rows = data.train_rows[order]
+    turned = None
+    if isinstance(augment.flip, str):
+        turned = TURNED_BY[augment.flip](order, seed=key[0], fold=key[1], epoch=key[2])
     transform = Augmentation(
         crop_scale=augment.crop_scale, crop_padding=augment.crop_padding, crop_fill=augment.crop_fill,
-        flip=augment.flip is True,
-        mirrored=alternating(order, seed=key[0], fold=key[1], epoch=key[2]) if augment.flip == ALTERNATING else None,
-        cutout=augment.cutout, policy=augment.policy, fill=tuple(round(255 * channel) for channel in model.mean),
-        key=key,
+        flip=augment.flip is True, turned=turned, cutout=augment.cutout, policy=augment.policy,
+        fill=tuple(round(255 * channel) for channel in model.mean), key=key,
     )  # fmt: skip
     mixing = Mixing(mixup=augment.mixup, cutmix=augment.cutmix, num_classes=data.num_classes, key=key)
     batches = Batches(

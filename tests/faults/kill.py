@@ -31,7 +31,7 @@ RECIPES = {
     "sgd": {"augment": {"flip": True, "cutout": 3}},
     "adamw, average, policy, mixup, two networks": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0, "seeds": 2},
-        "augment": {"policy": "trivialaugment", "flip": True, "mixup": 0.2},
+        "augment": {"policy": "trivialaugment", "flip": "dihedral", "mixup": 0.2},
     },
     "weights, head first, rates by layer": {
         "model": {"name": "test_resnet", "weights": "given", "head_first": True},
