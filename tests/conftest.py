@@ -80,7 +80,6 @@ def write_zip(path, files):
     return path
 
 
-@functools.cache
 def save_weights(folder, name):
     """Weights of timm's network, drawn at random, in a new folder of timm's layout."""
     import timm
@@ -95,6 +94,7 @@ def save_weights(folder, name):
     return folder
 
 
+@functools.cache
 def shipped(name):
     """The content of a YAML file in the root, read once: it takes 10 ms, and stages are called a thousand times."""
     return yaml.safe_load((ROOT / name).read_text())

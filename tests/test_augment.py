@@ -124,7 +124,9 @@ def test_images_are_turned_by_their_position_in_the_epoch(images):
             image = image[:, ::-1] if how & 1 else image
             image = image[::-1] if how & 2 else image
             assert np.array_equal(out, image.transpose(1, 0, 2) if how & 4 else image)
-    seen = {np.rot90(image, turns).tobytes() for image in (images[0].numpy(), images[0].numpy()[::-1]) for turns in range(4)}
+    seen = {
+        np.rot90(image, turns).tobytes() for image in (images[0].numpy(), images[0].numpy()[::-1]) for turns in range(4)
+    }
     same = images[:1].expand(8, -1, -1, -1).contiguous()
     assert {out.numpy().tobytes() for out in Augmentation(turned=np.arange(8, dtype=np.uint8))(same, 0)} == seen
 

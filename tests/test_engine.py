@@ -187,7 +187,9 @@ def test_each_way_of_averaging_views_is_the_mean_of_their_probabilities(store, m
     all_views = run_model(predictor(model, CrossEntropy(), "mirror_shift"), batches(store, 20), Mode.VALID, device=CPU)
     assert np.abs(all_views.probs - (both.probs + sum(moved) / 4) / 2).max() < 1e-6
     turns = [torch.from_numpy(np.rot90(store.numpy(), by, (1, 2)).copy()) for by in range(4)]
-    turned = [run_model(model, batches(view, 20), Mode.VALID, device=CPU).probs for x in turns for view in (x, x.flip(2))]
+    turned = [
+        run_model(model, batches(view, 20), Mode.VALID, device=CPU).probs for x in turns for view in (x, x.flip(2))
+    ]
     all_ways = run_model(predictor(model, CrossEntropy(), "dihedral"), batches(store, 20), Mode.VALID, device=CPU)
     assert np.abs(all_ways.probs - sum(turned) / 8).max() < 1e-6
     assert predictor(model, CrossEntropy(), "none") is model

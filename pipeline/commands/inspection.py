@@ -1,12 +1,15 @@
 """What the organiser gave, in words, and as settings for params.yaml; `ingest` reads it with the same code."""
 
+import contextlib
 import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import console
@@ -35,14 +38,20 @@ from pipeline.commands.suggestion import (
 )
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
 from pipeline.competition.problems import Problems
-from pipeline.images.decode import shown_kind
+from pipeline.competition.schema import LabelSets
+from pipeline.images.decode import decode_image, shown_kind
 from pipeline.images.store_writer import AUTO_MAX
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.models.weights_card import HUB, NONE
 from pipeline.scoring.metrics import metric_named
 
+if TYPE_CHECKING:
+    from pipeline.commands.symmetry import Symmetry
+
 NUM_LOOKED_AT = 200  # images whose headers are read, spread over all
+NUM_TURNED = (200, 400)  # labelled images, spread over all, that show whether they have a top: at least, at most
+TURNED_SIDE = 32  # pixels
 NUM_CLASSES_SHOWN = 12
 MAX_PROBES = 4  # settings timed until the one suggested is among them
 SURELY = 0.1  # of the budget: what is thought to take less is not measured
@@ -83,11 +92,15 @@ def inspect_competition(
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
         kinds = _looked_at(archive, layout)
-        lines = [*_files(archive), *_images(layout, kinds), *_target(layout), *_submission(layout)]
+        symmetry = _symmetry(archive, layout)
+        lines = [*_files(archive), *_images(layout, kinds), *_turned(symmetry)]
+        lines += [*_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
     seeds = load_section(params, "train", TrainParams).seeds if "train" in load_params(params) else 1
     given = _weights(params, weights)
     facts = _facts(layout, kinds, num_folds=num_folds, seeds=seeds, budget=budget, weights=given)
+    if symmetry is not None:
+        facts = replace(facts, any_way_up=symmetry.any_way_up, one_handed=symmetry.one_handed)
     speed = Speed(gpu=facts.gpu)
     if measure:
         _measure(facts, speed, params, layout)
@@ -141,6 +154,30 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
     """(width, height, format, mode) of images spread over training and test."""
     members = thinned([layout.train_members, layout.test_members], NUM_LOOKED_AT)
     return [kind for kind in (shown_kind(archive.read(member)) for member in members if member) if kind is not None]
+
+
+def _symmetry(archive: Archive, layout: Layout) -> "Symmetry | None":
+    """How well labelled images are told from the same ones turned; None of too few to say."""
+    fewest, most = NUM_TURNED
+    step = max(1, len(layout.train_members) // most)
+    images, cells = [], []
+    rows = list(zip(layout.train_members[::step], layout.train_labels[::step], strict=True))[:most]
+    if len(rows) < fewest:
+        return None
+    with console.progress_bar("turned", total=len(rows), unit=" images", leave=False) as bar:
+        for member, cell in rows:
+            with contextlib.suppress(OSError, ValueError):  # the audit reports it
+                images.append(decode_image(archive.read(member), TURNED_SIDE, "crop").pixels)
+                cells.append(cell)
+            bar.update()
+    if len(images) < fewest:
+        return None
+    from sklearn.preprocessing import MultiLabelBinarizer  # takes a second to import
+
+    from pipeline.commands.symmetry import symmetry_of
+
+    labels = MultiLabelBinarizer().fit_transform(LabelSets(cells, several=not layout.target.exclusive))
+    return symmetry_of(np.stack(images), labels)
 
 
 def _weights(params: Path, named: str | None) -> Weights | None:
@@ -263,6 +300,15 @@ def _images(layout: Layout, kinds: Sequence[tuple[int, int, str, str]]) -> list[
         f"             of {len(kinds)} looked at: {shown}{more}; {formats}",
         *(f"             {note}" for note in layout.notes),
     ]
+
+
+def _turned(symmetry: "Symmetry | None") -> list[str]:
+    if symmetry is None or not (symmetry.any_way_up or symmetry.one_handed):
+        return []
+    what = "they come any way up" if symmetry.any_way_up else "their mirror images are of another kind"
+    told = f"{symmetry.upside_down:.0%} are told from themselves upside down, {symmetry.turned:.0%} turned by a quarter"
+    told += f", {symmetry.mirrored:.0%} mirrored (50% by chance)"
+    return [f"             {what}: of {symmetry.num_images} labelled ones {told}"]
 
 
 def _target(layout: Layout) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.base.params import ALTERNATING, DIHEDRAL
+
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 DEFAULT_BUDGET, NIGHT = "10m", "8h"
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -19,7 +21,11 @@ PAIR_MS, CHANNEL_MS, IMAGE_MS = 2.1e-4, 0.0136, 0.1
 CORES = 2
 GPU_FACTOR = 60.0  # what one H100 is taken for before the probe
 FOLD_S = 6.0  # of a fold: its two processes' start
-VIEWS, WEIGHTS_VIEWS = 6, 2  # of an image when predicting; by a network with pretrained weights
+VIEWS, ALL_VIEWS, WEIGHTS_VIEWS = (
+    6,
+    8,
+    2,
+)  # of an image when predicting; of one that may come any way up; with pretrained weights
 SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = (96, 64, 48, 32, 24, 16)
@@ -118,6 +124,8 @@ class Facts:
     seeds: int = 1  # networks that a fold trains
     num_test: int = 0  # images to predict
     imbalance: float = 1.0  # images of the largest class for one of the smallest
+    any_way_up: bool = False  # turned by quarters or mirrored, images look like others
+    one_handed: bool = False  # mirrored, they look like no others
     gpu: bool = False
     weights: Weights | None = None
     budget_s: float = 600.0  # for all folds together
@@ -159,7 +167,7 @@ def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[st
     if epochs * facts.num_train * (facts.num_folds - 1) < TUNED_STEPS * batch_size * facts.num_folds:
         epochs, size = 0, None
     size = size or largest
-    flip = not _one_sided(facts.classes)
+    flip, _ = _turning(facts)
     unsmoothed = facts.several or facts.metric == "log_loss"
     sections: dict[str, dict[str, Any]] = {
         "images": {"side": size},
@@ -168,7 +176,7 @@ def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[st
             **OWN_LAYERS_OFF,
         },
         "augment": {
-            "crop_padding": size // 16, "crop_fill": "reflect", "flip": "alternating" if flip else False, "cutout": 0,
+            "crop_padding": size // 16, "crop_fill": "reflect", "flip": flip, "cutout": 0,
             "policy": "none",
         },
         "train": {
@@ -224,7 +232,7 @@ def _seconds(facts: Facts, images_per_second: float, epochs: int) -> float:
     Held-out images are predicted by each of a fold's networks alone, and if there are several by all together.
     """
     trained = facts.num_train * (facts.num_folds - 1) * epochs
-    views = VIEWS if facts.weights is None else WEIGHTS_VIEWS
+    views = WEIGHTS_VIEWS if facts.weights is not None else ALL_VIEWS if facts.any_way_up else VIEWS
     predicted = views * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
     return facts.seeds * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
 
@@ -235,7 +243,7 @@ def has_gpu() -> bool:
 
 
 def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dict[str, Any]]:
-    flip = not _one_sided(facts.classes)
+    flip, views = _turning(facts)
     uneven = not facts.several and facts.metric in EACH_CLASS_METRICS and facts.imbalance >= MIN_IMBALANCE
     unsmoothed = facts.several or facts.metric == "log_loss"
     steps_for = facts.num_train * (facts.num_folds - 1) // facts.num_folds
@@ -249,7 +257,7 @@ def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dic
                 1, size // 16
             ),  # 32 px, 16 epochs: 4 and a cutout of 12 gave 0.8925, 2 and 8 in 12 0.8968
             "crop_fill": "reflect" if size >= 24 else "zeros",
-            "flip": "alternating" if flip else False,
+            "flip": flip,
             "cutout": size // 4 if epochs > UNCUT_EPOCHS and size >= 32 else 0,
             "policy": "none",
         },
@@ -259,11 +267,18 @@ def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dic
             **STEPS,
             "weight_decay": decay if epochs >= ENOUGH_EPOCHS else STEPS["weight_decay"],
             "label_smoothing": 0.0 if unsmoothed else 0.2,
-            "tta": "mirror_shift" if flip else "none",
+            "tta": views,
             "valid_every": epochs,
             "sampling": "balanced" if uneven else "none",
         },
     }
+
+
+def _turning(facts: Facts) -> tuple[str | bool, str]:
+    """(augment.flip, train.tta) of a network of ours."""
+    if facts.one_handed or _one_sided(facts.classes):
+        return False, "none"
+    return (DIHEDRAL, DIHEDRAL) if facts.any_way_up else (ALTERNATING, "mirror_shift")
 
 
 def _one_sided(classes: Sequence[str]) -> bool:

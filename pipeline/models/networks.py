@@ -219,7 +219,9 @@ class TestTimeAveraged(nn.Module):
             return self.objective.mean(mirrored)
         if self.tta == "dihedral":
             turned = images.transpose(2, 3)  # rows become columns; with flips of each, all symmetries of the square
-            return self.objective.mean(torch.cat([mirrored, *map(self._both, (images.flip(2), turned, turned.flip(2)))]))
+            return self.objective.mean(
+                torch.cat([mirrored, *map(self._both, (images.flip(2), turned, turned.flip(2)))])
+            )
         moved = [self._both(_moved(images, by)) for by in (1, -1)]
         return self.objective.mean(torch.cat([mirrored, mirrored, *moved]))
 

@@ -94,7 +94,9 @@ class Augmentation:
             boxes = draw_boxes(num_images, self.crop_scale, draws)
         if self.crop_padding or self.flip or self.turned is not None:
             offsets = draws.integers(-self.crop_padding, self.crop_padding + 1, size=(num_images, 2))
-            turned = (draws.random(num_images) < 0.5) * LEFT_RIGHT if self.flip else np.zeros(num_images, dtype=np.uint8)
+            turned = (
+                (draws.random(num_images) < 0.5) * LEFT_RIGHT if self.flip else np.zeros(num_images, dtype=np.uint8)
+            )
         if self.cutout:
             centres = draws.integers(0, size, size=(num_images, 2))
         return _Draws(policy, boxes, offsets, turned, centres)

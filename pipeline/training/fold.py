@@ -96,7 +96,8 @@ def train_networks(
                 checkpoints=checkpoints, network=1 + number, peers=peers,
             )
         )  # fmt: skip
-        gc.collect()  # what a GPU holds of it hangs in cycles, at least where weights are averaged
+        if compute.device.type != "cpu":  # what a GPU holds of it hangs in cycles, at least where weights are averaged
+            gc.collect()
     if train.seeds == 1:
         return parts[0]
     objective = objective_of(data, train)
