@@ -186,6 +186,8 @@ def test_each_way_of_averaging_views_is_the_mean_of_their_probabilities(store, m
     moved = [run_model(model, batches(v, 20), Mode.VALID, device=CPU).probs for x in views for v in (x, x.flip(2))]
     all_views = run_model(predictor(model, CrossEntropy(), "mirror_shift"), batches(store, 20), Mode.VALID, device=CPU)
     assert np.abs(all_views.probs - (both.probs + sum(moved) / 4) / 2).max() < 1e-6
+    three = run_model(predictor(model, CrossEntropy(), "shift"), batches(store, 20), Mode.VALID, device=CPU)
+    assert np.abs(three.probs - (2 * straight.probs + moved[0] + moved[2]) / 4).max() < 1e-6
     turns = [torch.from_numpy(np.rot90(store.numpy(), by, (1, 2)).copy()) for by in range(4)]
     turned = [
         run_model(model, batches(view, 20), Mode.VALID, device=CPU).probs for x in turns for view in (x, x.flip(2))

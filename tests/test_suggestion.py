@@ -171,7 +171,7 @@ def test_weights_decay_more_in_trainings_longer_than_those_where_it_gained_nothi
 def test_what_mirroring_would_turn_into_another_class_is_not_mirrored():
     for classes in (tuple("0123456789"), ("a", "b", "c"), ("turn left", "turn_right")):
         recipe, _ = suggested(classes=classes)
-        assert not recipe["augment"]["flip"] and recipe["train"]["tta"] == "none"
+        assert not recipe["augment"]["flip"] and recipe["train"]["tta"] == "shift"
     assert suggested(classes=("0", "1", "2"))[0]["augment"]["flip"], "codes, not digits"
 
 

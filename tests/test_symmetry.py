@@ -79,13 +79,13 @@ def competition(folder, images, classes=("moss", "sand")):
     ("any_way_up", "from_left", "classes", "suggested", "said"),
     [
         (True, 0, ("moss", "sand"), ("dihedral", "dihedral"), "they come any way up: of 240 labelled ones"),
-        (True, 120, ("left shoe", "right shoe"), (False, "none"), "they come any way up: of 240 labelled ones"),
+        (True, 120, ("left shoe", "right shoe"), (False, "shift"), "they come any way up: of 240 labelled ones"),
         (False, 0, ("moss", "sand"), ("alternating", "mirror_shift"), None),
         (
             False,
             120,
             ("moss", "sand"),
-            (False, "none"),
+            (False, "shift"),
             "their mirror images are of another kind: of 240 labelled ones",
         ),
     ],

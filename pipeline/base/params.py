@@ -256,9 +256,9 @@ class TrainParams:
     label_smoothing: float = between(0.0, 0.9)  # in training only
     ema_decay: float = between(0.0, 0.99999)  # of the averaged weights that are kept; 0 = off
     # views of an image whose mean probability is predicted, held out and test alike: `mirror` adds the mirror image,
-    # `mirror_shift` also both moved by a pixel up and left, and down and right (2 and 6 passes); `dihedral`: the image
-    # turned by quarters, and the mirror images of these (8)
-    tta: str = one_of("none", "mirror", "mirror_shift", "dihedral")
+    # `mirror_shift` also both moved by a pixel up and left, and down and right (2 and 6 passes), `shift` this without
+    # mirror images (3); `dihedral`: the image turned by quarters, and the mirror images of these (8)
+    tta: str = one_of("none", "mirror", "shift", "mirror_shift", "dihedral")
     valid_every: int = between(1, 100_000)  # epochs between looks at the held-out images; the last is always one
     # longer gradients are scaled down to this L2 norm, and the history has the norms as they were; 0 = off
     clip_norm: float = between(0.0, 1e6, default=0.0)

@@ -21,11 +21,8 @@ PAIR_MS, CHANNEL_MS, IMAGE_MS = 2.1e-4, 0.0136, 0.1
 CORES = 2
 GPU_FACTOR = 60.0  # what one H100 is taken for before the probe
 FOLD_S = 6.0  # of a fold: its two processes' start
-VIEWS, ALL_VIEWS, WEIGHTS_VIEWS = (
-    6,
-    8,
-    2,
-)  # of an image when predicting; of one that may come any way up; with pretrained weights
+VIEWS = {"shift": 3, "mirror_shift": 6, "dihedral": 8}  # of an image when predicting
+WEIGHTS_VIEWS = 2  # by a network with pretrained weights
 SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = (96, 64, 48, 32, 24, 16)
@@ -232,7 +229,7 @@ def _seconds(facts: Facts, images_per_second: float, epochs: int) -> float:
     Held-out images are predicted by each of a fold's networks alone, and if there are several by all together.
     """
     trained = facts.num_train * (facts.num_folds - 1) * epochs
-    views = WEIGHTS_VIEWS if facts.weights is not None else ALL_VIEWS if facts.any_way_up else VIEWS
+    views = VIEWS[_turning(facts)[1]] if facts.weights is None else WEIGHTS_VIEWS
     predicted = views * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
     return facts.seeds * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
 
@@ -277,7 +274,7 @@ def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dic
 def _turning(facts: Facts) -> tuple[str | bool, str]:
     """(augment.flip, train.tta) of a network of ours."""
     if facts.one_handed or _one_sided(facts.classes):
-        return False, "none"
+        return False, "shift"
     return (DIHEDRAL, DIHEDRAL) if facts.any_way_up else (ALTERNATING, "mirror_shift")
 
 

@@ -200,8 +200,8 @@ class TestTimeAveraged(nn.Module):
     """Test-time augmentation: the mean of an image's probabilities over some views of it.
 
     tta `mirror`: the image and its left-right mirror image. `mirror_shift`: these, and both moved by one pixel up and
-    left, and down and right (edges reflected); the unmoved count for half (airbench94, Jordan 2024). `dihedral`: both,
-    turned by quarters.
+    left, and down and right (edges reflected); the unmoved count for half (airbench94, Jordan 2024). `shift`: the same
+    without mirror images. `dihedral`: `mirror`, turned by quarters.
     """
 
     __test__ = False  # not a test, whatever pytest takes its name for
@@ -214,20 +214,21 @@ class TestTimeAveraged(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, num_outputs) float32, whose probabilities are the mean."""
-        mirrored = self._both(images)
+        straight = self._seen(images)
         if self.tta == "mirror":
-            return self.objective.mean(mirrored)
+            return self.objective.mean(straight)
         if self.tta == "dihedral":
             turned = images.transpose(2, 3)  # rows become columns; with flips of each, all symmetries of the square
             return self.objective.mean(
-                torch.cat([mirrored, *map(self._both, (images.flip(2), turned, turned.flip(2)))])
+                torch.cat([straight, *map(self._seen, (images.flip(2), turned, turned.flip(2)))])
             )
-        moved = [self._both(_moved(images, by)) for by in (1, -1)]
-        return self.objective.mean(torch.cat([mirrored, mirrored, *moved]))
+        moved = [self._seen(_moved(images, by)) for by in (1, -1)]
+        return self.objective.mean(torch.cat([straight, straight, *moved]))
 
-    def _both(self, images: Tensor) -> Tensor:
-        """(2, B, num_outputs)."""
-        return torch.stack([self.network(view).float() for view in (images, images.flip(3))])
+    def _seen(self, images: Tensor) -> Tensor:
+        """(1 or 2, B, num_outputs): as they are, and mirrored."""
+        views = (images,) if self.tta == "shift" else (images, images.flip(3))
+        return torch.stack([self.network(view).float() for view in views])
 
 
 def _moved(images: Tensor, by: int) -> Tensor:
