@@ -20,10 +20,10 @@ from pipeline.audit.findings import (
     format_findings,
     joined,
     leaked,
-    mirror_findings,
     name_findings,
     same_bytes,
     search_findings,
+    turned_findings,
 )
 from pipeline.audit.page import Gallery, Picture, audit_page
 from pipeline.competition.class_findings import Finding, class_findings
@@ -80,10 +80,13 @@ def test_copies_are_told_by_what_they_spoil():
     assert copy_findings([], [], train_ids=[], test_ids=[], labels=[]) == []
 
 
-def test_mirror_images_are_named():
-    found = mirror_findings([[(0, 1), (1, 0)]], train_ids=["a", "b"], test_ids=["x"])
-    assert brief(found) == [("mirror images of one another", "warn", 1, ("b = x",))]
-    assert mirror_findings([], train_ids=[], test_ids=[]) == []
+def test_turned_and_mirrored_copies_are_named_and_so_is_what_becomes_of_them():
+    ids = {"train_ids": ["a", "b"], "test_ids": ["x"]}
+    for kept, said in ((True, "split keeps those in train in one fold; "), (False, "no folds can hold apart")):
+        found = turned_findings([[(0, 1), (1, 0)]], kept=kept, **ids)
+        assert brief(found) == [("copies that are turned or mirrored", "warn", 1, ("b = x",))]
+        assert said in found[0].remedy
+    assert turned_findings([], kept=True, **ids) == []
 
 
 def test_groups_that_share_an_image_are_joined():

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from pipeline.audit.duplicates import mirrored_copies, near_copies, search_copies
+from pipeline.audit.duplicates import near_copies, search_copies, turned_copies
 
 
 def picture(*seed, size=32, scales=(3, 6, 12, 24)):
@@ -209,11 +209,26 @@ def test_images_that_are_not_compared_are_counted():
     assert search_copies([small[:1], small]).plain == [(0, 0), (1, 0), (1, 1)]
 
 
-def test_mirror_images_are_told_apart_from_copies():
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_turned_and_mirrored_copies_are_told_apart_from_copies(turns, mirrored):
+    """Whichever of the two comes first, by all symmetries but the one that is none."""
     store = np.stack([picture(number) for number in range(20)])
-    store[13] = jpeg(store[4][:, ::-1], 80)
-    assert near_copies([store]) == []
-    assert mirrored_copies([store[:10], store[10:]]) == [[(0, 4), (1, 3)]]
+    for original, copy in ((4, 13), (17, 6)):
+        store[copy] = jpeg(np.rot90(store[original][:, ::-1] if mirrored else store[original], turns), 80)
+    groups, pairs = near_copies([store]), turned_copies([store[:10], store[10:]])
+    if turns or mirrored:
+        assert (groups, pairs) == ([], [[(0, 4), (1, 3)], [(0, 6), (1, 7)]])
+    else:
+        assert (groups, pairs) == ([[(0, 4), (0, 13)], [(0, 6), (0, 17)]], [])
+    assert turned_copies([store[:10], store[10:]], known=18) == []
+    assert turned_copies([store[:10], store[10:]], known=14) == pairs[1:]
+
+
+def test_a_thing_that_is_its_own_mirror_image_is_one_pair_with_its_copy():
+    half = picture(1)[:, :16]
+    whole = np.concatenate([half, half[:, ::-1]], axis=1)
+    assert turned_copies([np.stack([whole, picture(2), jpeg(whole, 80)])]) == [[(0, 0), (0, 2)]]
 
 
 def test_stores_that_cannot_be_compared():
@@ -221,7 +236,7 @@ def test_stores_that_cannot_be_compared():
     with pytest.raises(ValueError, match=r"stores of 2 sizes \[16, 32\] px cannot be compared"):
         near_copies([small, large])
     assert near_copies([]) == near_copies([small[:0]]) == near_copies([small[:1], small[:0]]) == []
-    assert mirrored_copies([small[:0]]) == []
+    assert turned_copies([small[:0]]) == []
 
 
 def contrasted(pixels, factor):

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import competition_files, encoded, image_of, write_zip
+from made_images import smooth
 from PIL import Image
 
 from pipeline.competition.schema import (
@@ -333,6 +334,32 @@ def test_duplicates_within_train_and_across_are_noted(workplace, capsys):
     assert set(train.image_ids.take(train.groups.where("000"))) == {"000", "001", "003"}
     assert set(train.groups) == {"", "000"}
     assert b"test images also in train" in workplace.path("data/report/audit.html").read_bytes()
+
+
+def test_turned_and_mirrored_copies_share_a_fold_and_are_said_but_dispute_no_label(workplace):
+    """What flips and turns in training would show the network of a held-out image; test images change no group."""
+    files = competition_files()
+    for number in range(30):
+        files[f"train/{number:03d}.png"] = encoded(np.asarray(smooth(40, 40, seed=number)))
+    for copy, turned in (("004", lambda pixels: pixels[:, ::-1]), ("008", np.rot90)):  # of other classes than 000
+        files[f"train/{copy}.png"] = encoded(np.ascontiguousarray(turned(np.asarray(smooth(40, 40, seed=0)))))
+    files["test/900.png"] = encoded(np.ascontiguousarray(np.asarray(smooth(40, 40, seed=1))[::-1]))
+    write_zip(workplace.raw, files)
+    workplace.run_data()
+    found = {
+        finding["kind"]: (finding["count"], finding["first"])
+        for finding in json.loads(workplace.path("data/report/audit.json").read_text())["findings"]
+    }
+    assert found["copies that are turned or mirrored"] == (4, ["000 = 004", "000 = 008", "004 = 008"])
+    assert b"900: test" in workplace.path("data/report/audit.html").read_bytes()
+    assert not [kind for kind in found if "with other labels" in kind or "also in train" in kind]
+    train, _, _ = read_train_table(workplace.path(TRAIN), workplace.path("data/groups.csv"))
+    assert {*zip(train.image_ids, train.groups, strict=True)} >= {
+        ("000", "000"),
+        ("004", "000"),
+        ("008", "000"),
+        ("001", ""),
+    }
 
 
 @pytest.mark.parametrize("fit", ["squash", "crop", "pad"])

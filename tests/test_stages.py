@@ -4,7 +4,10 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -245,3 +248,11 @@ def test_a_train_table_of_a_former_version_is_refused_by_name(copied):
     for stage in ("split", "train", "evaluate"):
         with pytest.raises(ValueError, match=r"train.csv has the columns .*must be .*; run `dvc repro -f ingest`"):
             copied.run(stage, key="0")
+
+
+def test_a_python_without_the_packages_is_told_where_they_are():
+    """Whoever forgot to activate the environment; -S leaves installed packages out."""
+    words = [sys.executable, "-S", "-m", "pipeline", "inspect", "raw.zip"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert re.fullmatch(r"error: .*python\S* has no package \w+; type `source \.venv/bin/activate`.*\n", done.stderr)

@@ -179,14 +179,17 @@ def search_findings(
     ]
 
 
-def mirror_findings(
-    pairs: Sequence[Sequence[Place]], *, train_ids: Sequence[str], test_ids: Sequence[str]
+def turned_findings(
+    pairs: Sequence[Sequence[Place]], *, kept: bool, train_ids: Sequence[str], test_ids: Sequence[str]
 ) -> list[Finding]:
-    """Images that mirror one another; no reason to group them by itself, as of symmetric things two may be alike."""
+    """Images that are others mirrored or turned. kept: whether those in train share a fold."""
     ids = (train_ids, test_ids)
     offenders = [" = ".join(ids[part][row] for part, row in pair) for pair in pairs]
-    remedy = "look at the audit page; where left and right are classes, check the labels and keep augment.flip off"
-    return [finding("mirror images of one another", "warn", offenders, remedy)] if offenders else []
+    series = "they hang together as more than half of all images, which no folds can hold apart: name what belongs "
+    series += "together by split.group, or the score flatters"
+    remedy = "split keeps those in train in one fold" if kept else series
+    remedy += "; look at the audit page: where left and right are classes, check the labels and keep augment.flip off"
+    return [finding("copies that are turned or mirrored", "warn", offenders, remedy)] if offenders else []
 
 
 def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[Finding]:

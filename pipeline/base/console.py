@@ -72,10 +72,21 @@ def own_environment(**more: str) -> dict[str, str]:
 def run(main: Callable[[Sequence[str] | None], None]) -> None:
     """Call `main(None)`. ValueError and OSError are the user's world: their message, and exit code 2.
 
-    A KeyboardInterrupt may say how things stand. Anything else is a bug of ours and keeps its traceback.
+    So is a package that is not there. A KeyboardInterrupt may say how things stand. Anything else is a bug of ours and
+    keeps its traceback.
     """
     try:
         main(None)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package == __name__.partition(".")[0]:
+            raise
+        told = (
+            f"{sys.executable} has no package {package}; type `source .venv/bin/activate` where the Makefile is (after "
+        )
+        told += "`make setup`, which makes it), or use a Python in which requirements.txt is installed"
+        print(f"error: {told}", file=sys.stderr, flush=True)
+        raise SystemExit(USER_ERROR) from None
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None

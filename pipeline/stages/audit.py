@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.audit import findings as audit
-from pipeline.audit.duplicates import Search, mirrored_copies, search_copies
+from pipeline.audit.duplicates import CROWD, Search, search_copies, turned_copies
 from pipeline.audit.findings import Place
 from pipeline.audit.page import Gallery, Picture, audit_page, first_groups
 from pipeline.base import allocator, console
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     copies = _copies(train, test, labels, near=competition.near_copies == "group")
     findings += copies.findings
-    group_of = _group_of(copies.in_train, train_ids)
+    group_of = _group_of(copies.in_folds, train_ids)
     seen = enumerate(train.is_seen.tolist())
     groups = ((train_ids[row], group_of.get(row, ""), "" if is_seen else "yes") for row, is_seen in seen)
     write_table(args.groups, GROUPS_COLUMNS, groups)
@@ -184,8 +184,9 @@ class _Copies:
     """Copies of images, byte-identical or near."""
 
     in_train: list[list[Place]]  # found among the training images alone: what no test image changes
+    in_folds: list[list[Place]]  # the same with those that are turned or mirrored: what shares a fold
     groups: list[list[Place]]  # found among all images
-    mirrored: list[list[Place]]
+    turned: list[list[Place]]  # pairs
     findings: list[Finding]
 
 
@@ -199,13 +200,17 @@ def _copies(train: Part, test: Part, labels: Texts, *, near: bool) -> _Copies:
     with_test = search_copies(stores, known=len(train.store)).groups if near else []
     groups = audit.joined(in_train, audit.same_bytes([train.sha256, test.sha256]), _of_seen(with_test, seen))
     allocator.return_freed_memory()
-    mirrored = _of_seen(mirrored_copies(stores), seen) if near else []
+    turned = _of_seen(turned_copies(stores[:1]), seen) if near else []
+    in_folds = audit.joined(in_train, turned)
+    kept = max(map(len, in_folds), default=0) <= max(CROWD, len(train.store) // 2)  # else a series, which no fold holds
+    in_folds = in_folds if kept else in_train
+    turned += _of_seen(turned_copies(stores, known=len(train.store)), seen) if near else []
     findings = [
         *audit.copy_findings(in_train, audit.leaked(groups), **ids, labels=labels),
         *audit.search_findings(alone.series, alone.cut, _seen_places(alone.plain, seen), **ids),
-        *audit.mirror_findings(mirrored, **ids),
+        *audit.turned_findings(turned, kept=kept, **ids),
     ]
-    return _Copies(in_train, groups, mirrored, findings)
+    return _Copies(in_train, in_folds, groups, turned, findings)
 
 
 def _of_seen(groups: list[list[Place]], seen: tuple[np.ndarray, np.ndarray]) -> list[list[Place]]:
@@ -265,7 +270,7 @@ def _places(target: Target, cells: Texts, copies: _Copies, train: Part, test: Pa
         _Places("Copies with other labels", "", audit.conflicting(copies.in_train, cells)),
         _Places("Test images also in train", "", audit.leaked(copies.groups)),
         _Places("Copies", "byte-identical or nearly; those in train share a fold", copies.groups),
-        _Places("Mirror images of one another", "", copies.mirrored),
+        _Places("Copies that are turned or mirrored", "", copies.turned),
         _Places("Extreme aspect ratios", "", [[place] for place in extreme]),
         _Places("One image of each class", "", by_class, most=NUM_CLASSES_PICTURED),
     ]
