@@ -48,6 +48,7 @@ class Carried:
 
 def test_inputs_go_out_once_and_lines_states_and_outputs_come_home(home, tmp_path):
     first = Carried(home, tmp_path / "cache")
+    (home / "data/scratch/0-f-1-000000004-b.pt.99999999.part").touch()  # of an errand that was killed
     assert first.run() == 0
     assert (home / "data/out").read_bytes() == b"out"
     assert (home / "log").read_text().splitlines() == ["from 0-f-1-000000003-a.pt", "10000000 3 None"]

@@ -100,15 +100,17 @@ class Errand:
             time.sleep(POLL_S)
         if answer["code"] == 0:
             self._bring_outputs(answer["outputs"])
-            for name in self.states():
-                (self._root / job.scratch / name).unlink(missing_ok=True)
+            for path in self._of_fold("*"):  # and what killed errands had half brought
+                path.unlink(missing_ok=True)
         return int(answer["code"])
 
     def states(self) -> list[str]:
         """The fold's states at home, none where the stage saves none."""
-        if not self._job.scratch:
-            return []
-        return [path.name for path in (self._root / self._job.scratch).glob(f"{self._job.fold}-*.pt")]
+        return [path.name for path in self._of_fold("*.pt")]
+
+    def _of_fold(self, names: str) -> list[Path]:
+        scratch = self._job.scratch
+        return list((self._root / scratch).glob(f"{self._job.fold}-{names}")) if scratch else []
 
     def _put(self, digest: str, path: Path, held: int) -> bool:
         """Send the file but for the first `held` bytes, which are there: False if it has to be sent again."""
