@@ -184,7 +184,7 @@ def test_rare_classes_are_drawn_more_often_only_where_the_metric_asks_for_each_c
     def sampling(**changes):
         return suggested(**changes)[0]["train"]["sampling"]
 
-    for metric in ("macro_f1", "balanced_accuracy"):
+    for metric in ("macro_f1", "macro_f0.5", "balanced_accuracy"):
         assert sampling(metric=metric, imbalance=10.0) == sampling(metric=metric, imbalance=300.0) == "balanced"
         assert sampling(metric=metric, imbalance=9.0) == sampling(metric=metric) == "none"
         assert sampling(metric=metric, imbalance=50.0, several=True) == "none"

@@ -63,7 +63,7 @@ OWN_LAYERS_OFF = {"whitening": False, "activation": "relu", "init": "default", "
 # 0.971, 0.677 with weights `sqrt`. Below 10, and for other metrics and targets, nothing is suggested: not measured, or
 # measured in too short a training to tell (docs/recipes.md)
 MIN_IMBALANCE = 10.0
-EACH_CLASS_METRICS = ("macro_f1", "balanced_accuracy")
+EACH_CLASS_METRICS = ("macro_f", "balanced_accuracy")  # how they begin: of any beta
 # what params.yaml ships with, for the demo's 8-pixel digits; to be replaced for any other competition
 DEMO_RECIPE: dict[str, dict[str, Any]] = {
     "images": {"side": "auto"},
@@ -241,7 +241,7 @@ def has_gpu() -> bool:
 
 def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dict[str, Any]]:
     flip, views = _turning(facts)
-    uneven = not facts.several and facts.metric in EACH_CLASS_METRICS and facts.imbalance >= MIN_IMBALANCE
+    uneven = not facts.several and facts.metric.startswith(EACH_CLASS_METRICS) and facts.imbalance >= MIN_IMBALANCE
     unsmoothed = facts.several or facts.metric == "log_loss"
     steps_for = facts.num_train * (facts.num_folds - 1) // facts.num_folds
     decay = LONG_DECAY_SEVERAL if facts.several else LONG_DECAY
