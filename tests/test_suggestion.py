@@ -10,6 +10,7 @@ from pipeline.commands.suggestion import (
     ENOUGH_EPOCHS,
     LONG_DECAY,
     LONG_DECAY_SEVERAL,
+    MAX_EPOCHS,
     MIN_EPOCHS,
     SIDES,
     TUNED_STEPS,
@@ -75,14 +76,18 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
     assert small["images"]["side"] > large["images"]["side"]
 
 
-def test_networks_of_a_fold_share_its_budget():
-    one, _ = suggested(num_train=20_000, side=32)
-    three, seconds = suggested(num_train=20_000, side=32, seeds=3)
-    assert seconds <= 600
-    assert (
-        2 * three["train"]["epochs"] * three["model"]["width"] ** 2
-        < one["train"]["epochs"] * one["model"]["width"] ** 2
-    )
+def test_what_a_budget_leaves_over_goes_to_more_networks_and_only_that():
+    """Five at most; one where the network could still be larger or trained for longer."""
+    for num_train, budget, seeds in ((244, "10m", 1), (244, "1h", 2), (244, "overnight", 5), (20_000, "overnight", 1)):
+        recipe, seconds = suggested(num_train=num_train, side=300, budget_s=budget_seconds(budget))
+        assert recipe["train"]["seeds"] == seeds
+        assert seconds <= budget_seconds(budget)
+        if seeds > 1:
+            assert (recipe["images"]["side"], recipe["model"]["width"]) == (SIDES[0], WIDTHS[0])
+            assert recipe["train"]["epochs"] == MAX_EPOCHS
+    slow = Speed(gpu=False)
+    slow.learn(128, 96, 1.0)
+    assert suggested(slow, num_train=244, side=300, budget_s=budget_seconds("overnight"))[0]["train"]["seeds"] == 1
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

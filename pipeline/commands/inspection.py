@@ -19,7 +19,6 @@ from pipeline.base.params import (
     CompetitionParams,
     ModelParams,
     SplitParams,
-    TrainParams,
     load_params,
     load_section,
 )
@@ -96,9 +95,8 @@ def inspect_competition(
         lines = [*_files(archive), *_images(layout, kinds), *_turned(symmetry)]
         lines += [*_target(layout), *_submission(layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
-    seeds = load_section(params, "train", TrainParams).seeds if "train" in load_params(params) else 1
     given = _weights(params, weights)
-    facts = _facts(layout, kinds, num_folds=num_folds, seeds=seeds, budget=budget, weights=given)
+    facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
     if symmetry is not None:
         facts = replace(facts, any_way_up=symmetry.any_way_up, one_handed=symmetry.one_handed)
     speed = Speed(gpu=facts.gpu)
@@ -207,7 +205,6 @@ def _facts(
     kinds: Sequence[tuple[int, int, str, str]],
     *,
     num_folds: int,
-    seeds: int,
     budget: str,
     weights: Weights | None,
 ) -> Facts:
@@ -219,7 +216,6 @@ def _facts(
         metric=layout.metric,
         several=not layout.target.exclusive,
         num_folds=num_folds,
-        seeds=seeds,
         num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
         gpu=has_gpu(),

@@ -28,6 +28,9 @@ ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
 WIDTHS = (96, 64, 48, 32, 24, 16)
 MIN_EPOCHS, ENOUGH_EPOCHS, MAX_EPOCHS = 6, 16, 50
 ENOUGH_IMAGES, MAX_IMAGES = 300_000, 1_000_000  # seen in all epochs, before the network is made wider, and at most
+# networks a fold, where the budget would be left over: three gained as much as three times the epochs or the width's
+# square of one (docs/recipes.md)
+MAX_NETWORKS = 5
 BATCH_SIZES = (512, 256, 128, 64, 32)
 ENOUGH_STEPS = 40  # an epoch, for the largest of these batches that leaves so many
 # no square is blanked in trainings of up to so many epochs. Accuracy without it (width 16, three seeds): 1,000 images
@@ -118,7 +121,6 @@ class Facts:
     metric: str
     several: bool  # more than one label an image
     num_folds: int
-    seeds: int = 1  # networks that a fold trains
     num_test: int = 0  # images to predict
     imbalance: float = 1.0  # images of the largest class for one of the smallest
     any_way_up: bool = False  # turned by quarters or mirrored, images look like others
@@ -145,8 +147,12 @@ def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, An
         return _from_weights(facts, facts.weights, speed)
     size, width = _affordable(facts, speed)
     epochs = min(max(_epochs_within(facts, speed, size, width), MIN_EPOCHS), _most_epochs(facts))
-    sections = _sections(facts, size, width, epochs)
-    return sections, _seconds(facts, speed(size, width), epochs)
+    rate, networks = speed(size, width), 1
+    if (size, width, epochs) == (_sides(facts)[0], WIDTHS[0], _most_epochs(facts)):  # nothing left but more of them
+        while networks < MAX_NETWORKS and _seconds(facts, rate, epochs, networks + 1) <= facts.budget_s:
+            networks += 1
+    sections = _sections(facts, size, width, epochs, networks)
+    return sections, _seconds(facts, rate, epochs, networks)
 
 
 def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[str, dict[str, Any]], float]:
@@ -177,7 +183,7 @@ def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[st
             "policy": "none",
         },
         "train": {
-            "epochs": epochs or 1, "batch_size": batch_size, **TUNING,
+            "seeds": 1, "epochs": epochs or 1, "batch_size": batch_size, **TUNING,
             "label_smoothing": 0.0 if unsmoothed else 0.1, "tta": "mirror" if flip else "none",
             "valid_every": epochs or 1,
         },
@@ -194,9 +200,8 @@ def _embedding_s(facts: Facts, speed: Speed, size: int) -> float:
 
 def _affordable(facts: Facts, speed: Speed) -> tuple[int, int]:
     """(side, width) of the largest choice that leaves enough epochs; images of ENOUGH_SIDE come before width."""
-    sides = [min(facts.side, SIDES[0]), *(smaller for smaller in SIDES if smaller < facts.side)]
     choices = sorted(
-        ((size, width) for width in WIDTHS for size in sides),
+        ((size, width) for width in WIDTHS for size in _sides(facts)),
         key=lambda choice: (choice[0] >= min(facts.side, ENOUGH_SIDE), choice[1], choice[0]),
         reverse=True,
     )
@@ -205,6 +210,11 @@ def _affordable(facts: Facts, speed: Speed) -> tuple[int, int]:
         if _epochs_within(facts, speed, size, width) >= (MIN_EPOCHS if plain else _enough_epochs(facts)):
             return size, width
     return choices[-1]
+
+
+def _sides(facts: Facts) -> list[int]:
+    """In pixels, the largest first."""
+    return [min(facts.side, SIDES[0]), *(smaller for smaller in SIDES if smaller < facts.side)]
 
 
 def _enough_epochs(facts: Facts) -> int:
@@ -223,15 +233,15 @@ def _epochs_within(facts: Facts, speed: Speed, size: int, width: int) -> int:
     return max(0, int((facts.budget_s - _seconds(facts, rate, 0)) / one))
 
 
-def _seconds(facts: Facts, images_per_second: float, epochs: int) -> float:
+def _seconds(facts: Facts, images_per_second: float, epochs: int, networks: int = 1) -> float:
     """All folds' training, predicting (a third of training, for each view) and starting.
 
     Held-out images are predicted by each of a fold's networks alone, and if there are several by all together.
     """
     trained = facts.num_train * (facts.num_folds - 1) * epochs
     views = VIEWS[_turning(facts)[1]] if facts.weights is None else WEIGHTS_VIEWS
-    predicted = views * (facts.num_train * (2 if facts.seeds > 1 else 1) + facts.num_test * facts.num_folds)
-    return facts.seeds * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
+    predicted = views * (facts.num_train * (2 if networks > 1 else 1) + facts.num_test * facts.num_folds)
+    return networks * (trained + predicted / 3) / images_per_second + FOLD_S * facts.num_folds
 
 
 def has_gpu() -> bool:
@@ -239,7 +249,7 @@ def has_gpu() -> bool:
     return NVIDIA_DRIVER.exists()
 
 
-def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dict[str, Any]]:
+def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -> dict[str, dict[str, Any]]:
     flip, views = _turning(facts)
     uneven = not facts.several and facts.metric.startswith(EACH_CLASS_METRICS) and facts.imbalance >= MIN_IMBALANCE
     unsmoothed = facts.several or facts.metric == "log_loss"
@@ -259,6 +269,7 @@ def _sections(facts: Facts, size: int, width: int, epochs: int) -> dict[str, dic
             "policy": "none",
         },
         "train": {
+            "seeds": networks,
             "epochs": epochs,
             "batch_size": batch_size,
             **STEPS,
