@@ -96,7 +96,7 @@ AMBIGUOUS = {
         ["train_table: train.csv", "train_table: train_cleaned.csv"],
     ),
     "two test tables": (
-        PLAIN | {name: csv_bytes(("id", "site"), [(row, "x") for row in TEST]) for name in ("test.csv", "test_b.csv")},
+        {name: content for name, content in PLAIN.items() if "sample" not in name} | {name: csv_bytes(("id", "site"), [(called.format(row), "x") for row in TEST]) for name, called in (("test.csv", "{}"), ("test_b.csv", "{}.png"))},
         "2 tables may be the test table; choose one:",
         ["test_table: test.csv", "test_table: test_b.csv"],
     ),
@@ -115,6 +115,22 @@ AMBIGUOUS = {
         competition(train=(("label",), lambda n: (n % 9,)), sample=("label", "4.5")),
         "the sample writes '4.5' in 'label', a number where one of 9 labels, such as '0', was expected: regression",
         ["submission: label"],
+    ),
+    "a train table of outlines, and another table with something else of each image": (
+        competition(train=(("outline",), lambda n: (f"{n} 7 {n + 40} 9",)), sample=("answer", ""), more={"people.csv": csv_bytes(("file", "sex"), [(f"{name}.png", "fm"[n % 2]) for n, name in enumerate(TRAIN)])}),
+        "train.csv names images and has no column that could be the label (id, outline); people.csv may have one",
+        ["train_table: people.csv", "label: outline"],
+    ),
+    "ids that are folders of several images": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train/")} | {f"train/{name}/{view}/1.png": IMAGE for name in TRAIN for view in "ab"},
+        "'id' of train.csv names 18 folders of several images, a row each (000: 2, such as train/000/a/1.png): one label for several images cannot",
+        ["train_images: 'train/{id}/a/1.png'"],
+    ),
+    "a train table with a row for each folder": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train")} | {f"train/p{name}/{view}_a.png": IMAGE for name in TRAIN for view in ("cat", "dog", "owl")}
+        | {"train.csv": csv_bytes(("id", "kind", "path"), [(name, *animals(n), f"p{name}") for n, name in enumerate(TRAIN)])},
+        "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a series), of which id, kind, path speak, or classes",
+        ["train_images: 'train/{path}/cat_a.png'", r"label: '^(?P<label>[^_\- ]+)[_\- ]'    # 3 labels: cat, dog, owl", "label: folder"],
     ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
@@ -142,6 +158,25 @@ def test_two_readings_stop_and_each_line_of_the_message_settles_it(tmp_path, nam
         wish = yaml.safe_load(line)
         key, value = next(iter(wish.items()))
         assert layout_of(path, wish).settings[key] == value
+
+
+def test_labels_in_file_names_do_not_pass_over_a_table_of_as_many_rows(tmp_path):
+    """Suite, sample and code of a character stand in the names, and in a table beside them that says which it is."""
+    rows = [(suite, number, code, "零一二"[code]) for suite in (1, 2, 5) for number in (1, 10) for code in range(3)]
+    files = {"data/input_{}_{}_{}.png".format(*row): IMAGE for row in rows} | {"test/input_9_1_1.png": IMAGE}
+    path = write_zip(
+        tmp_path / "raw.zip", files | {"list.csv": csv_bytes(("suite", "sample", "code", "character"), rows)}
+    )
+    with pytest.raises(ValueError) as error:
+        layout_of(path, {})
+    assert "list.csv has 18 rows for 18 images" in str(error.value) and "competition.train_table: none" in str(
+        error.value
+    )
+    settings = {"label": "character", "train_images": "data/input_{suite}_{sample}_{code}.png"}
+    assert list(layout_of(path, settings).train_labels) == [row[-1] for row in rows]
+    with pytest.raises(ValueError, match="3 columns of list.csv could be the label"):
+        layout_of(path, settings | {"label": "auto"})
+    assert layout_of(path, {"train_table": "none"}).target.classes[:2] == ("input_1_1", "input_1_10")
 
 
 def test_a_submission_of_an_answer_a_line_is_no_sample_that_may_be_passed_over(tmp_path):

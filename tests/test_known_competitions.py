@@ -562,6 +562,7 @@ FORMS = {
     "UTF-16": (tables_as(lambda content: content.decode().encode("utf-16")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
     "suffix in capitals": (plain(train="train/{}.JPG", test="test/{}.JPG"), "train/{id}.JPG", "test/{id}.JPG", "single_label", "label"),
     "suffix in capitals, listed small": (plain(train="train/{}.JPG", listed="{}.jpg"), "train/{id:stem}.JPG", "test/{id}.png", "single_label", "label"),
+    "names that hold more than is listed": (plain(train="train/{}_small.png", listed="{}.jpg"), "train/{id:stem}_small.png", "test/{id}.png", "single_label", "label"),
     "another suffix listed": (plain(listed="{}.tif"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
     "paths of another machine": (plain(listed="/kaggle/input/comp/train/{}.png"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
     "paths of Windows": (plain(listed="train\\{}.png"), "{id}", "test/{id}.png", "single_label", "label"),

@@ -33,11 +33,19 @@ from pipeline.layout.labels import (
 from pipeline.layout.other_tasks import asks_otherwise
 from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
 from pipeline.layout.sample_submission import classes_named
-from pipeline.layout.tableless import NAMED_LABEL, tableless_side
+from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.image_paths import (
+    MISSING,
+    Match,
+    column_of,
+    columns_of,
+    find_matches,
+    images_of,
+    paths_of,
+)
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
+from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, split_roles
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
@@ -120,8 +128,10 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if context.overrides.train_table != AUTO:
         return _of_parts(context, tables) or named_table(context, tables, "train_table")
     usable = [table for table in tables.values() if _is_train_table(context, table)]
+    usable = _with_named_label(context, tables, usable)
     if usable and _say_less_than_folders(context, usable):
         return None
+    _refuse_to_pass_over(context, tables, usable)
     asked = set(context.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
@@ -138,6 +148,34 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _with_named_label(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
+    """The tables of images with the columns that the user names as the label, where no usable one has them."""
+    label = context.overrides.label
+    named = {label} if isinstance(label, str) else set(label)
+    if label == AUTO or any(named <= set(table.header) for table in usable):
+        return usable
+    having = [table for table in tables.values() if named <= set(table.header)]
+    return [table for table in having if leads_to_images(context, table)] or usable
+
+
+def _refuse_to_pass_over(context: Context, tables: Mapping[str, Table], usable: Sequence[Table]) -> None:
+    """Raise where no table with labels is called as training data is, and one without, and with more than ids, is."""
+    if not usable or context.overrides.label != AUTO or any(context.role_of_table(table) == TRAIN for table in usable):
+        return
+    known = {column for table in usable for column in table.header} | context.test_columns()
+    for table in tables.values():
+        matches = find_matches(table, context.index, role=TRAIN) if is_all_role(table.stem) else []
+        own = [column for column in table.header if column and column not in known]
+        if context.role_of_table(table) == TRAIN and matches and set(own) - {matches[0].column}:
+            lines = [setting_line("train_table", other.name) for other in usable]
+            raise context.stop(
+                f"{table.name} names images and has no column that could be the label ({', '.join(own[:4])}); "
+                f"{', '.join(other.name for other in usable[:3])} may have one. Texts, numbers and outlines cannot be "
+                "learnt here; if the labels are elsewhere, say where:",
+                [*lines, *(setting_line("label", column) for column in own if column != matches[0].column)],
+            )
 
 
 def _of_parts(context: Context, tables: Mapping[str, Table]) -> Table | None:
@@ -171,20 +209,33 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
     if not held and (not cells or any(told)):
         return False
-    found = class_folder_table(context.index, level=folder_level(FOLDER))
-    labels = set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+    labels = _names_of_class_folders(context)
     return bool(labels) and (held or cells <= labels)
 
 
+def _names_of_class_folders(context: Context) -> set[str]:
+    """The labels that the folders next to the images would give; nothing where these are no classes."""
+    found = class_folder_table(context.index, level=folder_level(FOLDER))
+    return set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+
+
 def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
-    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
+    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it.
+
+    One that says more of each class folder is none.
+    """
     named = [table for table in tables.values() if context.role_of_table(table) == TRAIN or "label" in table.stem]
-    return named[0] if len(named) == 1 and len(named[0].header) > 1 else None
+    if len(named) != 1 or len(named[0].header) < 2:
+        return None
+    folders = _names_of_class_folders(context)
+    told = ({cell.strip() for cell in cells} for cells in named[0].cells if cells.all_distinct())
+    of_classes = folders and any(folders <= names for names in told)
+    return None if of_classes else named[0]
 
 
 def _is_train_table(context: Context, table: Table) -> bool:
     table = pivoted(context, table)
-    matches = find_matches(table, context.index, role="train")
+    matches = _matches(context, table)
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
     if _is_of_test_images(context, table, matches[0].template):
@@ -233,6 +284,16 @@ def _part_columns(context: Context, table: Table) -> set[str]:
 # -- columns
 
 
+def _matches(context: Context, table: Table) -> list[Match]:
+    """The templates that may lead to training images, best first: what the user says, where the table can follow it."""
+    stated = context.overrides.train_images
+    columns = columns_of(stated)
+    if not columns or not set(columns) <= set(table.header):
+        return find_matches(table, context.index, role=TRAIN)
+    found = images_of(stated, table, context.index)
+    return [Match(stated, column_of(stated), int((found != MISSING).sum()))]
+
+
 def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     """The template of the training images, and the table, with their paths where the cells that name them repeat."""
     override = context.overrides.train_images
@@ -241,6 +302,7 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
         return _with_paths(table, Match(override, column_of(override), int((found != MISSING).sum())))
     matches = find_matches(table, context.index, role=TRAIN)
     if not matches:
+        _refuse_folders(context, table)
         raise context.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
             f"{', '.join(context.index.names[:3])}; write where they are:",
@@ -248,6 +310,16 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
         )
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
+
+
+def _refuse_folders(context: Context, table: Table) -> None:
+    """Raise where the cells of a column name folders that hold several images each: slices, frames, views."""
+    found = folders_of_several(context, table)
+    if found is not None:
+        raise context.stop(
+            f"{found.said}: one label for several images cannot be learnt here. If one image of each will do:",
+            found.lines or [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}/FILE.jpg")],
+        )
 
 
 def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:

@@ -457,6 +457,8 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         held = [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
         alike = len({LAST_MARK.split(cell)[0] for cell in cells if cell}) == 1  # test_1, test_2, …
         parts = ["folders", *(["tail"] if alike else [])]
+        if not any(paths for _, paths, _ in held) and len(stems) == len(cells):  # 7.jpg of 7_small.jpg
+            held = [(stem, index.holding(stem), field) for stem, _, field in stems[:NUM_SCANNED]]
         return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
     return []
 

@@ -14,7 +14,7 @@ from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
-from pipeline.tables.image_names import image_names, suffix_of
+from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
 from pipeline.tables.json_tables import read_json_table
 from pipeline.tables.pixel_rows import PixelRows, add_images, read_pixels
@@ -144,7 +144,10 @@ def read_tables(
 
 
 def _leads_to_image(cell: str, index: ImageIndex) -> bool:
-    return bool(cell) and (index.tail(cell) != MISSING or bool(index.exact(cell)))
+    """Whether a cell is an image's path or name, or a whole file name that one's name holds: `7.jpg`, `7_small.jpg`."""
+    if not cell or index.tail(cell) != MISSING or index.exact(cell):
+        return bool(cell)
+    return suffix_of(cell).lower() in IMAGE_SUFFIXES and bool(index.holding(stem_of(cell)))
 
 
 def _read(
