@@ -121,6 +121,11 @@ AMBIGUOUS = {
         "train.csv names images and has no column that could be the label (id, outline); people.csv may have one",
         ["train_table: people.csv", "label: outline"],
     ),
+    "a row for each box": (
+        PLAIN | {"train.csv": csv_bytes(("id", "label", "xmin", "ymax"), [(name, *animals(n + box), box, n) for n, name in enumerate(TRAIN) for box in range(1 + n % 3)])},
+        "train.csv has 36 rows for 18 images, with boxes or outlines (xmin): detection and segmentation cannot be learnt here",
+        ["target: multi_label"],
+    ),
     "ids that are folders of several images": (
         {name: content for name, content in PLAIN.items() if not name.startswith("train/")} | {f"train/{name}/{view}/1.png": IMAGE for name in TRAIN for view in "ab"},
         "'id' of train.csv names 18 folders of several images, a row each (000: 2, such as train/000/a/1.png): one label for several images cannot",
@@ -177,6 +182,17 @@ def test_labels_in_file_names_do_not_pass_over_a_table_of_as_many_rows(tmp_path)
     with pytest.raises(ValueError, match="3 columns of list.csv could be the label"):
         layout_of(path, settings | {"label": "auto"})
     assert layout_of(path, {"train_table": "none"}).target.classes[:2] == ("input_1_1", "input_1_10")
+
+
+def test_an_error_says_which_table_was_left_aside(tmp_path):
+    """As Google's AutoML has them: parts, addresses and labels without a header."""
+    files = {f"{label}/{n}.png": IMAGE for label in ("oak", "elm") for n in range(6)}
+    rows = [("TEST" if name[4] == "5" else "TRAIN", f"gs://bucket/{name}", name[:3]) for name in files]
+    path = write_zip(tmp_path / "raw.zip", files | {"all.csv": csv_bytes(*rows[:1], rows[1:])})
+    with pytest.raises(ValueError, match=r"(?s)no test images.*\nall.csv is left aside: it has no header"):
+        layout_of(path, {})
+    layout = layout_of(path, {"header": ["part", "path", "label"]})
+    assert list(layout.test_members) == ["oak/5.png", "elm/5.png"] and len(layout.train_ids) == 10
 
 
 def test_a_submission_of_an_answer_a_line_is_no_sample_that_may_be_passed_over(tmp_path):

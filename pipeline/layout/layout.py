@@ -158,6 +158,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         index,
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
+        unread=found.left_aside(),
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))

@@ -44,17 +44,23 @@ class TableFiles:
     unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
     notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
-    def warnings(self) -> list[str]:
-        """Lines about what is left aside, and about lines of tables that are no rows."""
-        shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
+    def left_aside(self) -> list[str]:
+        """Lines about what is left aside, and why."""
+        shown = [
+            f"{name} is left aside: it {reason.splitlines()[0].rstrip(':')}" for name, reason in self.unread.items()
+        ]
         more = len(shown) - MAX_SHOWN
         last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        return shown[:MAX_SHOWN] + last
+
+    def warnings(self) -> list[str]:
+        """Lines about what is left aside, and about lines of tables that are no rows."""
         skipped = [
             f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
             for table in self.tables.values()
             if table.skipped
         ]
-        return shown[:MAX_SHOWN] + last + skipped[:MAX_SHOWN]
+        return self.left_aside() + skipped[:MAX_SHOWN]
 
     def needed(
         self,
