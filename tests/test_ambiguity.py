@@ -184,6 +184,20 @@ def test_labels_in_file_names_do_not_pass_over_a_table_of_as_many_rows(tmp_path)
     assert layout_of(path, {"train_table": "none"}).target.classes[:2] == ("input_1_1", "input_1_10")
 
 
+def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path):
+    """A list of boxes has findings too, of a few of the images (chest X-rays of NIH)."""
+    boxes = csv_bytes(("id", "finding", "x"), [(name, ("lump", "spot")[n % 2], n) for n, name in enumerate(TRAIN)])
+    rows = [(name, *animals(n), n // 3) for n, name in enumerate(TRAIN)]
+    files = {name: content for name, content in PLAIN.items() if not name.endswith(".csv")}
+    path = write_zip(
+        tmp_path / "raw.zip",
+        files | {"boxes.csv": boxes, "entries.csv": csv_bytes(("id", "findings", "patient"), rows)},
+    )
+    with pytest.raises(ValueError, match="2 tables may be the train table"):
+        layout_of(path, {})
+    assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
+
+
 def test_an_error_says_which_table_was_left_aside(tmp_path):
     """As Google's AutoML has them: parts, addresses and labels without a header."""
     files = {f"{label}/{n}.png": IMAGE for label in ("oak", "elm") for n in range(6)}

@@ -527,6 +527,10 @@ KINDS = {
                 | {"tree_labels.csv": csv_bytes(("Label  ", "Latin name"), [(f"{label}  ", f"{label}us") for label in WORDS])}),
         WORDS, ("oak",), num_train=27, says="3 labelled validation images are used for training too",
     ),
+    "validation images whose ids begin anew": Kind(
+        files(WORDS, ["oak"], more={f"val/{name}.png": IMAGE[0] for name in TRAIN[:6]} | {"val.csv": csv_bytes(("id", "label"), zip(TRAIN[:6], cycle(WORDS), strict=False))}),
+        WORDS, ("oak",), num_train=30, says="6 labelled validation images of val.csv are used for training too",
+    ),
     "a sample in the folder of the test images": Kind(
         moved(files(WORDS, ["oak"]), "sample_submission.csv", "test/info.csv"), WORDS, ("oak",), says="test/info.csv is taken for the sample submission",
     ),

@@ -61,11 +61,11 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _train_table(context, others)
     if table is None:
         return tableless_side(context)
-    table = _with_validation(context, pivoted(context, table), others)
+    table, named = _with_validation(context, pivoted(context, table), others)
     table, match = _train_match(context, table)
     id_column = _id_column(context, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
-    columns = _label_columns(context, table, {id_column, match.column}, columns_of(match.template))
+    columns = _label_columns(context, table, {id_column, match.column, *named}, columns_of(match.template))
     table = rows_merged(context, table, id_column, columns, _part_columns(context, table))
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
@@ -97,8 +97,9 @@ def _refuse_class_list(context: Context, table: Table, labels: Labels) -> None:
         )
 
 
-def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> Table:
-    """The train table and, below it, the one of labelled validation images, told apart by a column `part`.
+def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> tuple[Table, set[str]]:
+    """(the train table and, below it, the one of labelled validation images, told apart by a column `part`; columns of
+    ids that begin anew in each).
 
     Only where it has the same columns and all rows lead to images; else the table alone.
     """
@@ -106,18 +107,37 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
         other for other in others.values() if context.role_of_table(other) == VALID and other.header == table.header
     ]
     if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
-        return table
+        return table, set()
     parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
     cells = [joined_texts(pair) for pair in zip(table.cells, held[0].cells, strict=True)]
-    whole = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts))
+    whole, named = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts)), set[str]()
     matches = find_matches(whole, context.index, role=TRAIN)
-    if not matches or matches[0].num_found < whole.num_rows:
-        return table
+    if not matches or matches[0].num_found < whole.num_rows or not whole.column(matches[0].column).all_distinct():
+        paths, named = _paths_in_parts(context, {TRAIN: table, VALID: held[0]})
+        if not paths or PATH_COLUMN in table.header:
+            return table, set()
+        whole = replace(whole, header=(*whole.header, PATH_COLUMN), cells=(*whole.cells, paths))
     context.notes.append(
         f"{held[0].num_rows:,} labelled validation images of {held[0].name} are used for training too; "
         f"split.fold_column: {PART_COLUMN} keeps them apart"
     )
-    return whole
+    return whole, named
+
+
+def _paths_in_parts(context: Context, parts: Mapping[str, Table]) -> tuple[Texts, set[str]]:
+    """(the image of each row, of tables whose ids begin anew in each; columns of these ids); nothing where they do not
+    lead to images of their own.
+
+    parts: role -> the table of that part.
+    """
+    best = [find_matches(table, context.index, role=role)[:1] for role, table in parts.items()]
+    pairs = [(match, table) for found, table in zip(best, parts.values(), strict=True) for match in found]
+    numbers = np.concatenate(
+        [np.empty(0, int), *(images_of(match.template, table, context.index) for match, table in pairs)]
+    )
+    if len(pairs) < len(parts) or (numbers < 0).any() or len(np.unique(numbers)) < len(numbers):
+        return Texts(), set()
+    return context.index.paths.take(numbers), {match.column for match, _ in pairs}
 
 
 def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
@@ -154,8 +174,9 @@ def _with_named_label(context: Context, tables: Mapping[str, Table], usable: lis
     """The tables of images with the columns that the user names as the label, where no usable one has them."""
     label = context.overrides.label
     named = {label} if isinstance(label, str) else set(label)
-    if label == AUTO or any(named <= set(table.header) for table in usable):
-        return usable
+    own = [table for table in usable if named <= set(table.header)]
+    if label == AUTO or own:
+        return own or usable
     having = [table for table in tables.values() if named <= set(table.header)]
     return [table for table in having if leads_to_images(context, table)] or usable
 
@@ -308,6 +329,9 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
+    by_path = next((match for match in matches if match.column == PATH_COLUMN), None)
+    if by_path is not None and PATH_COLUMN not in context.tables[table.name].header:  # `_with_validation` gave it
+        return table, by_path
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
@@ -418,6 +442,12 @@ def _id_column(context: Context, table: Table, match: Match) -> str:
         if override not in table.header:
             raise context.stop(f"competition.id_column is {override!r}; {table.name} has {list(table.header)}")
         return override
+    if (
+        PATH_COLUMN in table.header
+        and match.column == PATH_COLUMN
+        and PATH_COLUMN not in context.tables[table.name].header
+    ):
+        return PATH_COLUMN
     if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
         return PATH_COLUMN
     if context.sample is not None and context.sample.id_column in table.header:
