@@ -43,6 +43,16 @@ AMBIGUOUS = {
         "2 columns of train.csv could be the label; choose one:",
         ["label: species    # 3 values, such as cat, dog, owl", "label: coat    # 2 values, such as long, short"],
     ),
+    "a column called as class folders are in params.yaml": (
+        competition(train=(("species", "folder"), lambda n: (*animals(n), ("a", "b")[n % 2])), sample=("answer", "")),
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: species    # 3 values, such as cat, dog, owl", "label: [folder]    # 2 values, such as a, b"],
+    ),
+    "rows without label, and no test images": (
+        {name.replace("test/", "more/"): content for name, content in competition(train=(("label",), lambda n: ("" if n < 4 else animals(n)[0],))).items() if "sample" not in name},
+        "no test images: no sample submission, no test table, and no image in a folder called test; name them",
+        ["test_images: more    # 6 images that no training row names"],
+    ),
     "a sample with an unknown column": (
         competition(train=(("name",), lambda n: (f"{animals(n)[0]} {n // 2}",)), sample=("answer", "")),
         "unknown columns: no column of train.csv (id, name) could be the label that the sample submission calls 'answer'",

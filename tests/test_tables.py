@@ -353,6 +353,18 @@ def test_a_few_whole_numbers_that_come_back_are_columns_and_no_box(tmp_path):
         assert "train.txt" not in read_tables(archive).tables
 
 
+def test_of_two_validation_lists_the_one_called_as_the_train_list_is_joins_it(tmp_path):
+    """As FGVC's aircraft have them: by family and by variant."""
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    for kind, labels in (("family", ("a", "b")), ("variant", ("oak", "elm", "fir"))):
+        rows = [f"{own} {labels[n % len(labels)]}\n" for n, (own, _) in enumerate(PAIRS)]
+        files |= {
+            f"{kind}_{part}.txt": "".join(some).encode() for part, some in (("train", rows[:20]), ("val", rows[20:]))
+        }
+    layout = layout_of(tmp_path, files, train_table="variant_train.txt")
+    assert len(layout.train_ids) == 30 and layout.target.classes == ("elm", "fir", "oak")
+
+
 def test_two_lists_of_the_same_test_images_are_one(tmp_path):
     files = {own: content for own, content in PLAIN_FILES.items() if "sample" not in own}
     test = [own.partition("/")[2] for own in files if own.startswith("test/")]

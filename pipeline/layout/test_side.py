@@ -294,6 +294,7 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        index = index.without(index.used_by(context.left_out))
         unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
         lines = [
             setting_line("test_images", folder, f"{count:,} images that no training row names")

@@ -45,7 +45,7 @@ from pipeline.tables.image_paths import (
     paths_of,
 )
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, split_roles
+from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, rest_of, split_roles
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
@@ -76,7 +76,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     context.settings |= {
         "train_table": table.name,
         "id_column": id_column,
-        "label": columns[0] if len(columns) == 1 else list(columns),
+        "label": columns[0] if len(columns) == 1 and folder_level(columns[0]) is None else list(columns),
         "delimiter": labels.delimiter or NONE,
     }
     context.notes.append(
@@ -106,6 +106,8 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
     held = [
         other for other in others.values() if context.role_of_table(other) == VALID and other.header == table.header
     ]
+    if len(held) > 1:  # images_family_val.txt and images_variant_val.txt
+        held = [other for other in held if rest_of(other.stem) == rest_of(table.stem)]
     if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
         return table, set()
     parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
@@ -486,7 +488,11 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         lines = [several] if len(ones) > 2 and context.sample is None else []
         last = [several] if len(ones) == 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
-            lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
+            line = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
+            is_word = (
+                folder_level(column) is not None
+            )  # `label: folder` means class folders, whatever a column is called
+            lines.append(line.replace(column, f"[{column}]", 1) if is_word else line)
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]
 
