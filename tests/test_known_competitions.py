@@ -563,7 +563,7 @@ FORMS = {
     "suffix in capitals": (plain(train="train/{}.JPG", test="test/{}.JPG"), "train/{id}.JPG", "test/{id}.JPG", "single_label", "label"),
     "suffix in capitals, listed small": (plain(train="train/{}.JPG", listed="{}.jpg"), "train/{id:stem}.JPG", "test/{id}.png", "single_label", "label"),
     "folders that the column called label names": (
-        {name.replace("train/", f"train/{label}/"): image for (name, image), label in zip(plain().items(), ("cat", "dog", "owl") * 6, strict=False)} | {name: content for name, content in plain().items() if not name.startswith("train/")},
+        {name.replace("train/", f"train/{label}/"): image for (name, image), label in zip(plain(labels=("cat", "dog")).items(), ("cat", "dog") * 9, strict=False)} | {name: content for name, content in plain(labels=("cat", "dog")).items() if not name.startswith("train/")},
         "train/{label}/{id}.png", "test/{id}.png", "single_label", "label",
     ),
     "names that hold more than is listed": (plain(train="train/{}_small.png", listed="{}.jpg"), "train/{id:stem}_small.png", "test/{id}.png", "single_label", "label"),
