@@ -131,6 +131,23 @@ AMBIGUOUS = {
         "train.csv names images and has no column that could be the label (id, outline); people.csv may have one",
         ["train_table: people.csv", "label: outline"],
     ),
+    "a table of studies, each a folder of series": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train")} | {f"train/{name}/{7000 + n}/{slice_}.png": IMAGE for n, name in enumerate(TRAIN) for slice_ in range(2)}
+        | {"train.csv": csv_bytes(("id", "kind"), [(name, *animals(n)) for n, name in enumerate(TRAIN)]), "train_series.csv": csv_bytes(("id", "series", "plane"), [(name, 7000 + n, "sagittal") for n, name in enumerate(TRAIN)])},
+        "'id' of train.csv names 18 folders of several images, a row each (000: 2, such as train/000/7000/0.png): groups of images (of a person, a study), or",
+        ["label: folder 1    # 18 classes: 000, 001, 002, …", "label: folder 2    # 18 classes: 7000, 7001, 7002, …", "label: folders    # 18 classes: 000/7000, 001/7001, 002/7002, …"],
+    ),
+    "ids that are the numbers in the names of test images": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("test/")} | {f"test/t_{n:06d}.png": IMAGE for n in range(1, 7)}
+        | {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "cat") for n in range(1, 7)])},
+        "no id of sample_submission.csv (1, 2, 3, …) leads to an image that is not a training image; 6 others are such as test/t_000001.png",
+        ["test_images: 'test/t_{id:06d}.png'"],
+    ),
+    "a column called category beside one of class names": (
+        {name: content for name, content in competition(train=(("class_name", "category"), lambda n: (*animals(n), "AB"[n % 2]))).items() if "sample" not in name},
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: class_name    # 3 values, such as cat, dog, owl", "label: category    # 2 values, such as A, B"],
+    ),
     "a row for each box": (
         PLAIN | {"train.csv": csv_bytes(("id", "label", "xmin", "ymax"), [(name, *animals(n + box), box, n) for n, name in enumerate(TRAIN) for box in range(1 + n % 3)])},
         "train.csv has 36 rows for 18 images, with boxes or outlines (xmin): detection and segmentation cannot be learnt here",
@@ -144,7 +161,7 @@ AMBIGUOUS = {
     "a train table with a row for each folder": (
         {name: content for name, content in PLAIN.items() if not name.startswith("train")} | {f"train/p{name}/{view}_a.png": IMAGE for name in TRAIN for view in ("cat", "dog", "owl")}
         | {"train.csv": csv_bytes(("id", "kind", "path"), [(name, *animals(n), f"p{name}") for n, name in enumerate(TRAIN)])},
-        "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a series), of which id, kind, path speak, or classes",
+        "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a study), or classes",
         ["train_images: 'train/{path}/cat_a.png'", r"label: '^(?P<label>[^_\- ]+)[_\- ]'    # 3 labels: cat, dog, owl", "label: folder"],
     ),
     "a label with something beside it": (

@@ -29,6 +29,10 @@ from pipeline.tables.words import TEST, TRAIN, VALID, role_of
 NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
     r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
 )  # fmt: skip
+OF_GROUPS = (
+    "groups of images (of a person, a study), or classes. One label for several images cannot be learnt here. If one "
+    "image of each will do, labels are in the names of files, or folders are classes:"
+)
 AN_EXAMPLE = "label: '^(?P<label>[a-z]+)_'"
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
@@ -67,9 +71,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise context.stop(
-                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
-            ) from error
+            lines = [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            groups = _groups(context)
+            if groups is not None:
+                raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *lines]) from error
+            raise context.stop(str(error), lines) from error
         if found is not None:
             paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
             if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
@@ -79,7 +85,7 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
                     "the folders are classes:",
                     [setting_line("label", found[1])],
                 )
-            if AUTO == label == context.overrides.train_table:
+            if label == AUTO:
                 _refuse_groups(context, found[0], found[1], _likely_patterns(index, root))
             return found
     if level is None:
@@ -136,18 +142,18 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
     return None
 
 
+def _groups(context: Context) -> Folders | None:
+    """The folders of several images that the train table has a row for; None for none."""
+    tables = [table for table in context.tables.values() if role_of(table.stem) == TRAIN and len(table.header) > 1]
+    found = (folders_of_several(context, table) for table in tables if context.overrides.train_table == AUTO)
+    return next((folders for folders in found if folders is not None), None)
+
+
 def _refuse_groups(context: Context, folders: Table, source: str, patterns: Sequence[str]) -> None:
     """Raise where the train table has a row for each class folder: folders of a person's images, with what they are."""
-    labels = set(folders.column(LABEL_COLUMN).distinct())
-    for table in context.tables.values():
-        found = folders_of_several(context, table) if role_of(table.stem) == TRAIN and len(table.header) > 1 else None
-        if found is not None and labels <= found.names:
-            raise context.stop(
-                f"{found.said}: groups of images (of a person, a series), of which {', '.join(table.header[:8])} "
-                "speak, or classes. One label for several images cannot be learnt here. If one image of each will do, "
-                "labels are in the names of files, or the folders are classes:",
-                [*found.lines, *patterns, setting_line("label", source)],
-            )
+    groups = _groups(context)
+    if groups is not None and set(folders.column(LABEL_COLUMN).distinct()) <= groups.names:
+        raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *patterns, setting_line("label", source)])
 
 
 def _refuse_to_pass_over(context: Context, named: Table) -> None:

@@ -1,5 +1,6 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -212,12 +213,27 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
         raise context.stop(
             f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
             f"image; {_others(index)}; write where they are:",
-            [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
+            [setting_line("test_images", _by_number(own, index) or f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
     if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
         _refuse_numbers(context, asked, matches, sample.id_column, index)
     return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
+
+
+def _by_number(ids: Table, index: ImageIndex) -> str:
+    """The template by which ids are the numbers at the end of images' names: 7 of test_0007.jpg; '' for none."""
+    (column,) = ids.header
+    like: dict[tuple[int, int], str] = {}
+    for name in index.names:
+        number = re.search(r"(\d+)\.\w+$", name)
+        if number is not None:
+            like.setdefault(number.span(1), name)
+    for (start, end), name in like.items():
+        template = f"{name[:start]}{{{column}:0{end - start}d}}{name[end:]}"
+        if (images_of(template, ids, index) >= 0).all():
+            return template
+    return ""
 
 
 def _others(index: ImageIndex) -> str:
