@@ -157,8 +157,8 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
 
     Of columns that say the same, the first is enough.
     """
-    if {CATEGORY_ID, CATEGORY} <= set(columns):
-        columns = [CATEGORY_ID, CATEGORY]
+    if CATEGORY_ID in columns:  # a category alone may be of photographs, or of anything
+        columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
     if len(columns) > 1 and not _says_nothing(cells):
         for by_rule in (False, True):
             fitting = [column for column in columns if _writes(table, column, cells, by_rule=by_rule)]
