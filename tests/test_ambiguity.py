@@ -344,9 +344,10 @@ def test_labels_somewhere_in_file_names_are_offered_as_patterns_that_work(tmp_pa
     assert list(found[1].train_labels) == [name.split("_")[2].removesuffix(".png") for name in found[1].train_members]
 
 
-def test_columns_that_count_from_elsewhere_are_asked_about_with_a_line_that_leads_on(tmp_path):
-    files = competition(train=(("label",), lambda n: (n % 3 + 1,)))
-    files["sample_submission.csv"] = csv_bytes(("id", "c0", "c1", "c2"), [(name, 0.3, 0.3, 0.4) for name in TEST])
+@pytest.mark.parametrize(("names", "labels"), [(("c0", "c1", "c2"), (1, 2, 3)), (("p0", "p1", "p2"), ("A", "B", "C"))])
+def test_columns_that_count_the_classes_are_asked_about_with_lines_that_lead_on(tmp_path, names, labels):
+    files = competition(train=(("density",), lambda n: (labels[n % 3],)))
+    files["sample_submission.csv"] = csv_bytes(("id", *names), [(name, 0.3, 0.3, 0.4) for name in TEST])
     path, settings = write_zip(tmp_path / "raw.zip", files), {}
     for key in ("label", "spelling"):
         with pytest.raises(ValueError) as error:

@@ -530,12 +530,13 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
             [setting_line("label", known[0][0], "each of them has a column, called otherwise")] * bool(strange)
             + [f"allow: [{WITHOUT_COLUMN}]    # the others are never written"],
         )
-    free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    free = [column for column in table.header if column and column not in taken]
+    free = [column for column in free if len(names) < 2 or 1 < len(table.column(column).distinct()) <= len(names)]
     called = f" that the sample submission calls {', '.join(map(repr, names[:5]))}" if names else ""
     return context.stop(
         f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label{called}; name "
         "it:",
-        [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
+        [setting_line("label", column) for column in free[:8] if names] or ["label: COLUMN"],
     )
 
 
