@@ -43,6 +43,16 @@ AMBIGUOUS = {
         "2 columns of train.csv could be the label; choose one:",
         ["label: species    # 3 values, such as cat, dog, owl", "label: coat    # 2 values, such as long, short"],
     ),
+    "a column called as class folders are in params.yaml": (
+        competition(train=(("species", "folder"), lambda n: (*animals(n), ("a", "b")[n % 2])), sample=("answer", "")),
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: species    # 3 values, such as cat, dog, owl", "label: [folder]    # 2 values, such as a, b"],
+    ),
+    "rows without label, and no test images": (
+        {name.replace("test/", "more/"): content for name, content in competition(train=(("label",), lambda n: ("" if n < 4 else animals(n)[0],))).items() if "sample" not in name},
+        "no test images: no sample submission, no test table, and no image in a folder called test; name them",
+        ["test_images: more    # 6 images that no training row names"],
+    ),
     "a sample with an unknown column": (
         competition(train=(("name",), lambda n: (f"{animals(n)[0]} {n // 2}",)), sample=("answer", "")),
         "unknown columns: no column of train.csv (id, name) could be the label that the sample submission calls 'answer'",
@@ -96,7 +106,7 @@ AMBIGUOUS = {
         ["train_table: train.csv", "train_table: train_cleaned.csv"],
     ),
     "two test tables": (
-        PLAIN | {name: csv_bytes(("id", "site"), [(row, "x") for row in TEST]) for name in ("test.csv", "test_b.csv")},
+        {name: content for name, content in PLAIN.items() if "sample" not in name} | {name: csv_bytes(("id", "site"), [(called.format(row), "x") for row in TEST]) for name, called in (("test.csv", "{}"), ("test_b.csv", "{}.png"))},
         "2 tables may be the test table; choose one:",
         ["test_table: test.csv", "test_table: test_b.csv"],
     ),
@@ -115,6 +125,44 @@ AMBIGUOUS = {
         competition(train=(("label",), lambda n: (n % 9,)), sample=("label", "4.5")),
         "the sample writes '4.5' in 'label', a number where one of 9 labels, such as '0', was expected: regression",
         ["submission: label"],
+    ),
+    "a train table of outlines, and another table with something else of each image": (
+        competition(train=(("outline",), lambda n: (f"{n} 7 {n + 40} 9",)), sample=("answer", ""), more={"people.csv": csv_bytes(("file", "sex"), [(f"{name}.png", "fm"[n % 2]) for n, name in enumerate(TRAIN)])}),
+        "train.csv names images and has no column that could be the label (id, outline); people.csv may have one",
+        ["train_table: people.csv", "label: outline"],
+    ),
+    "a table of studies, each a folder of series": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train")} | {f"train/{name}/{7000 + n}/{slice_}.png": IMAGE for n, name in enumerate(TRAIN) for slice_ in range(2)}
+        | {"train.csv": csv_bytes(("id", "kind"), [(name, *animals(n)) for n, name in enumerate(TRAIN)]), "train_series.csv": csv_bytes(("id", "series", "plane"), [(name, 7000 + n, "sagittal") for n, name in enumerate(TRAIN)])},
+        "'id' of train.csv names 18 folders of several images, a row each (000: 2, such as train/000/7000/0.png): groups of images (of a person, a study), or",
+        ["label: folder 1    # 18 classes: 000, 001, 002, …", "label: folder 2    # 18 classes: 7000, 7001, 7002, …", "label: folders    # 18 classes: 000/7000, 001/7001, 002/7002, …"],
+    ),
+    "ids that are the numbers in the names of test images": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("test/")} | {f"test/t_{n:06d}.png": IMAGE for n in range(1, 7)}
+        | {"sample_submission.csv": csv_bytes(("id", "label"), [(n, "cat") for n in range(1, 7)])},
+        "no id of sample_submission.csv (1, 2, 3, …) leads to an image that is not a training image; 6 others are such as test/t_000001.png",
+        ["test_images: 'test/t_{id:06d}.png'"],
+    ),
+    "a column called category beside one of class names": (
+        {name: content for name, content in competition(train=(("class_name", "category"), lambda n: (*animals(n), "AB"[n % 2]))).items() if "sample" not in name},
+        "2 columns of train.csv could be the label; choose one:",
+        ["label: class_name    # 3 values, such as cat, dog, owl", "label: category    # 2 values, such as A, B"],
+    ),
+    "a row for each box": (
+        PLAIN | {"train.csv": csv_bytes(("id", "label", "xmin", "ymax"), [(name, *animals(n + box), box, n) for n, name in enumerate(TRAIN) for box in range(1 + n % 3)])},
+        "train.csv has 36 rows for 18 images, with boxes or outlines (xmin): detection and segmentation cannot be learnt here",
+        ["target: multi_label"],
+    ),
+    "ids that are folders of several images": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train/")} | {f"train/{name}/{view}/1.png": IMAGE for name in TRAIN for view in "ab"},
+        "'id' of train.csv names 18 folders of several images, a row each (000: 2, such as train/000/a/1.png): one label for several images cannot",
+        ["train_images: 'train/{id}/a/1.png'"],
+    ),
+    "a train table with a row for each folder": (
+        {name: content for name, content in PLAIN.items() if not name.startswith("train")} | {f"train/p{name}/{view}_a.png": IMAGE for name in TRAIN for view in ("cat", "dog", "owl")}
+        | {"train.csv": csv_bytes(("id", "kind", "path"), [(name, *animals(n), f"p{name}") for n, name in enumerate(TRAIN)])},
+        "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a study), or classes",
+        ["train_images: 'train/{path}/cat_a.png'", r"label: '^(?P<label>[^_\- ]+)[_\- ]'    # 3 labels: cat, dog, owl", "label: folder"],
     ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
@@ -142,6 +190,50 @@ def test_two_readings_stop_and_each_line_of_the_message_settles_it(tmp_path, nam
         wish = yaml.safe_load(line)
         key, value = next(iter(wish.items()))
         assert layout_of(path, wish).settings[key] == value
+
+
+def test_labels_in_file_names_do_not_pass_over_a_table_of_as_many_rows(tmp_path):
+    """Suite, sample and code of a character stand in the names, and in a table beside them that says which it is."""
+    rows = [(suite, number, code, "零一二"[code]) for suite in (1, 2, 5) for number in (1, 10) for code in range(3)]
+    files = {"data/input_{}_{}_{}.png".format(*row): IMAGE for row in rows} | {"test/input_9_1_1.png": IMAGE}
+    path = write_zip(
+        tmp_path / "raw.zip", files | {"list.csv": csv_bytes(("suite", "sample", "code", "character"), rows)}
+    )
+    with pytest.raises(ValueError) as error:
+        layout_of(path, {})
+    assert "list.csv has 18 rows for 18 images" in str(error.value) and "competition.train_table: none" in str(
+        error.value
+    )
+    settings = {"label": "character", "train_images": "data/input_{suite}_{sample}_{code}.png"}
+    assert list(layout_of(path, settings).train_labels) == [row[-1] for row in rows]
+    with pytest.raises(ValueError, match="3 columns of list.csv could be the label"):
+        layout_of(path, settings | {"label": "auto"})
+    assert layout_of(path, {"train_table": "none"}).target.classes[:2] == ("input_1_1", "input_1_10")
+
+
+def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path):
+    """A list of boxes has findings too, of a few of the images (chest X-rays of NIH)."""
+    boxes = csv_bytes(("id", "finding", "x"), [(name, ("lump", "spot")[n % 2], n) for n, name in enumerate(TRAIN)])
+    rows = [(name, *animals(n), n // 3) for n, name in enumerate(TRAIN)]
+    files = {name: content for name, content in PLAIN.items() if not name.endswith(".csv")}
+    path = write_zip(
+        tmp_path / "raw.zip",
+        files | {"boxes.csv": boxes, "entries.csv": csv_bytes(("id", "findings", "patient"), rows)},
+    )
+    with pytest.raises(ValueError, match="2 tables may be the train table"):
+        layout_of(path, {})
+    assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
+
+
+def test_an_error_says_which_table_was_left_aside(tmp_path):
+    """As Google's AutoML has them: parts, addresses and labels without a header."""
+    files = {f"{label}/{n}.png": IMAGE for label in ("oak", "elm") for n in range(6)}
+    rows = [("TEST" if name[4] == "5" else "TRAIN", f"gs://bucket/{name}", name[:3]) for name in files]
+    path = write_zip(tmp_path / "raw.zip", files | {"all.csv": csv_bytes(*rows[:1], rows[1:])})
+    with pytest.raises(ValueError, match=r"(?s)no test images.*\nall.csv is left aside: it has no header"):
+        layout_of(path, {})
+    layout = layout_of(path, {"header": ["part", "path", "label"]})
+    assert list(layout.test_members) == ["oak/5.png", "elm/5.png"] and len(layout.train_ids) == 10
 
 
 def test_a_submission_of_an_answer_a_line_is_no_sample_that_may_be_passed_over(tmp_path):
@@ -252,9 +344,10 @@ def test_labels_somewhere_in_file_names_are_offered_as_patterns_that_work(tmp_pa
     assert list(found[1].train_labels) == [name.split("_")[2].removesuffix(".png") for name in found[1].train_members]
 
 
-def test_columns_that_count_from_elsewhere_are_asked_about_with_a_line_that_leads_on(tmp_path):
-    files = competition(train=(("label",), lambda n: (n % 3 + 1,)))
-    files["sample_submission.csv"] = csv_bytes(("id", "c0", "c1", "c2"), [(name, 0.3, 0.3, 0.4) for name in TEST])
+@pytest.mark.parametrize(("names", "labels"), [(("c0", "c1", "c2"), (1, 2, 3)), (("p0", "p1", "p2"), ("A", "B", "C"))])
+def test_columns_that_count_the_classes_are_asked_about_with_lines_that_lead_on(tmp_path, names, labels):
+    files = competition(train=(("density",), lambda n: (labels[n % 3],)))
+    files["sample_submission.csv"] = csv_bytes(("id", *names), [(name, 0.3, 0.3, 0.4) for name in TEST])
     path, settings = write_zip(tmp_path / "raw.zip", files), {}
     for key in ("label", "spelling"):
         with pytest.raises(ValueError) as error:

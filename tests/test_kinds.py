@@ -522,6 +522,23 @@ KINDS = {
         files(WORDS, [(0.3, 0.3, 0.4)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(n % 3 == k) if n < 20 else "" for k in range(3))) for n, name in enumerate(TRAIN)])}),
         WORDS, ("1.0", "0.0", "0.0"), stops="empty label: 4 (020, 021, 022, …)", allow=("empty label",), num_train=20,
     ),
+    "folders in folders of the same name, and a table of what the classes are": Kind(
+        folders(WORDS, ["oak"], place="training/training/{label}/{}.png", more={f"validation/validation/{label}/v{label}.png": IMAGE[0] for label in WORDS}
+                | {"tree_labels.csv": csv_bytes(("Label  ", "Latin name"), [(f"{label}  ", f"{label}us") for label in WORDS])}),
+        WORDS, ("oak",), num_train=27, says="3 labelled validation images are used for training too",
+    ),
+    "validation images whose ids begin anew": Kind(
+        files(WORDS, ["oak"], more={f"val/{name}.png": IMAGE[0] for name in TRAIN[:6]} | {"val.csv": csv_bytes(("id", "label"), zip(TRAIN[:6], cycle(WORDS), strict=False))}),
+        WORDS, ("oak",), num_train=30, says="6 labelled validation images of val.csv are used for training too",
+    ),
+    "a sample in the folder of the test images": Kind(
+        moved(files(WORDS, ["oak"]), "sample_submission.csv", "test/info.csv"), WORDS, ("oak",), says="test/info.csv is taken for the sample submission",
+    ),
+    "one list of all images, whose names hold more": Kind(
+        {f"all/{name}_small.png": image for name, image in zip([*TRAIN, *TEST], IMAGE, strict=True)}
+        | {"list.txt": "".join(f"{name}.jpg {WORDS[n % 3]}\n" for n, name in enumerate([*TRAIN, *TEST])).encode(), "sample_submission.csv": csv_bytes(("name", "label"), [(f"{name}.jpg", "oak") for name in TEST])},
+        WORDS, ("oak",),
+    ),
     "rows flagged as validation": Kind(
         files(WORDS, ["oak"], extra=(("is_valid",), [(str(n >= 18),) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
     ),
@@ -566,6 +583,15 @@ def ingested(raw, params):
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
     return layout, problems.lines(competition.allow)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"), [("Retinopathy grade", "ordinal"), ("kl_grade", "ordinal"), ("level of wear", "single_label")]
+)
+def test_a_column_whose_last_word_speaks_of_grades_holds_them(tmp_path, params, column, kind):
+    found = sampleless(files(("0", "1", "2", "3"), [""], column=column))
+    write_settings(params, write_zip(tmp_path / "raw.zip", found), {})
+    assert ingested(tmp_path / "raw.zip", params)[0].target.kind == kind
 
 
 @pytest.mark.parametrize(("listed", "first"), [("{}", "900"), ("{}.png", "900.png"), ("train/{}.png", "test/900.png")])

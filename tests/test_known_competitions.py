@@ -443,6 +443,16 @@ KNOWN = {
         more={"train.json": entries("train", "image_id", "label_id", lambda labels: labels[0]), "test.json": entries("test", "image_id", None, str)},
         sample=("sample_submission_randomlabel.csv", "id,predicted", "{id},1"), ids=side("{}", "{}"),
     ),
+    "tissuenet (DrivenData)": Known(
+        ("0", "1", "2", "3"), ("single_label", "columns", "log_loss"), "train/{id}", "test/{id}",
+        {"train_labels.csv": ("filename,{classes}", "{id},{columns}"), "train_metadata.csv": ("filename,doi,resolution", "{id},a{chain},0.25")},
+        sample=("submission_format.csv", "filename,{classes}", "{id},0,0,0,1"), ids=lambda number: hashed(number)[:8] + ".png",
+    ),
+    "potholes (Zindi)": Known(
+        ("0", "1"), ("binary", "score", "log_loss"), "all_data/all_data/{id}.JPG", "all_data/all_data/{id}.JPG",
+        {"train_ids_labels.csv": ("Image_ID,Label", "{id},{label}")}, {"test_ids_only.csv": ("Image_ID", "{id}")},
+        ("sample_submission.csv", "Image_ID,Label", "{id},0"), lambda number: hashed(number)[:15].upper(), needs={"metric": "log_loss"}, stops=("How is it scored?",),
+    ),
 }  # fmt: skip
 REFUSED = {
     "bengaliai-cv19": (Known(
@@ -477,6 +487,17 @@ REFUSED = {
         ("0", "1"), LABEL, "img/{id}.png", "img/{id}.png", {"train.csv": ("id,img,label", "{id},img/{id}.png,{label}")}, {"test.csv": ("id,img", "{id},img/{id}.png")},
         ("submission_format.csv", "id,proba,label", "{id},0.5,0"), lambda number: str(42953 + 7 * number),
     ), ("asks for 'proba', 'label': several answers an image",)),
+    "csiro-biomass": (Known(
+        tuple(map(str, range(20, 38))), LABEL, "train/{id}.jpg", "test/{id}.jpg",
+        {"train.csv": ("sample_id,image_path,State,target_name,target", "{id}__Dry_Green_g,train/{id}.jpg,Tas,Dry_Green_g,16.2{n}\n{id}__GDM_g,train/{id}.jpg,Tas,GDM_g,3.5{n}")},
+        {"test.csv": ("sample_id,image_path,target_name", "{id}__Dry_Green_g,test/{id}.jpg,Dry_Green_g\n{id}__GDM_g,test/{id}.jpg,GDM_g")},
+        ("sample_submission.csv", "sample_id,target", "{id}__Dry_Green_g,0.0\n{id}__GDM_g,0.0"), side("ID1011485{:03d}", "ID1001187{:03d}"),
+    ), ("train.csv has long ids in 'sample_id'; 0 of its columns", "numbers other than 0 and 1")),
+    "hubmap-kidney-segmentation": (Known(
+        ("Female", "Male"), LABEL, "train/{id}.tiff", "test/{id}.tiff",
+        {"train.csv": ("id,encoding", "{id},2960{n} 4 2961{n} 6"), "HuBMAP-20-dataset_information.csv": ("image_file,width_pixels,sex", "{id}.tiff,4378{n},{label}")},
+        sample=("sample_submission.csv", "id,predicted", "{id},"),
+    ), ("train.csv names images and has no column that could be the label (id, encoding)", "competition.train_table: HuBMAP-20-dataset_information.csv")),
 }  # fmt: skip
 
 
@@ -562,6 +583,11 @@ FORMS = {
     "UTF-16": (tables_as(lambda content: content.decode().encode("utf-16")), "train/{id}.png", "test/{id}.png", "single_label", "label"),
     "suffix in capitals": (plain(train="train/{}.JPG", test="test/{}.JPG"), "train/{id}.JPG", "test/{id}.JPG", "single_label", "label"),
     "suffix in capitals, listed small": (plain(train="train/{}.JPG", listed="{}.jpg"), "train/{id:stem}.JPG", "test/{id}.png", "single_label", "label"),
+    "folders that the column called label names": (
+        {name.replace("train/", f"train/{label}/"): image for (name, image), label in zip(plain(labels=("cat", "dog")).items(), ("cat", "dog") * 9, strict=False)} | {name: content for name, content in plain(labels=("cat", "dog")).items() if not name.startswith("train/")},
+        "train/{label}/{id}.png", "test/{id}.png", "single_label", "label",
+    ),
+    "names that hold more than is listed": (plain(train="train/{}_small.png", listed="{}.jpg"), "train/{id:stem}_small.png", "test/{id}.png", "single_label", "label"),
     "another suffix listed": (plain(listed="{}.tif"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
     "paths of another machine": (plain(listed="/kaggle/input/comp/train/{}.png"), "train/{id:stem}.png", "test/{id}.png", "single_label", "label"),
     "paths of Windows": (plain(listed="train\\{}.png"), "{id}", "test/{id}.png", "single_label", "label"),

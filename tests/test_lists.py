@@ -13,6 +13,7 @@ DOUBTFUL = {
     "and": "oil&salt oil&fat salt&fat",
     "underscores": "cat_dog dog_owl cat_owl",
     "codes": "1-2 2-3 1-3",
+    "numbers, one of which never stands alone": "0 1 2 5 7 1/6 2/5 5/7",
     "words that also stand alone": "up left up-left down down-left",
 }
 NAMES = {

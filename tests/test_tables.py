@@ -270,6 +270,8 @@ OTHER_TABLES = {
     "train.txt": "".join(f"train/{image_id}.png {label}\n" for image_id, label in PAIRS),
     "train_list.txt": "".join(f"{image_id}.png\t{label}\n" for image_id, label in PAIRS),
     "labels.txt": "".join(f'{image_id}.png,"{label}"\n' for image_id, label in PAIRS),
+    "counted.txt": f"{len(PAIRS)}\npath    label\n" + "".join(f"{image_id}.png    {own}\n" for image_id, own in PAIRS),
+    "noted.txt": "#path label\n#classes: three birds\n" + "".join(f"{image_id}.png {own}\n" for image_id, own in PAIRS),
     "train.lst": "path label\n" + "".join(f"{image_id}.png {label}\n" for image_id, label in PAIRS),
     "train/metadata.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
     "train/lines.json": "".join(json.dumps(record) + "\n" for record in RECORDS),
@@ -337,6 +339,43 @@ def test_of_lines_of_more_words_each_is_a_column(tmp_path):
     layout = layout_of(tmp_path, files, label="column_3")
     assert [own.partition("/")[2] for own in layout.train_members] == [f"{own}.png" for own, _ in PAIRS]
     assert list(layout.train_labels) == kinds and list(layout.test_ids) == test
+
+
+def test_a_few_whole_numbers_that_come_back_are_columns_and_no_box(tmp_path):
+    """As the list of Oxford's pets has them: number of the class, of the species, of the breed."""
+    files = {own: content for own, content in PLAIN_FILES.items() if not own.endswith(".csv")}
+    files["train.txt"] = "".join(f"{own} {n % 3} {n % 2} {n % 5}\n" for n, (own, _) in enumerate(PAIRS)).encode()
+    with pytest.raises(ValueError, match=r"(?s)3 columns of train.txt could be the label.*label: column_4"):
+        layout_of(tmp_path, files)
+    assert list(layout_of(tmp_path, files, label="column_4").train_labels) == [str(n % 5) for n in range(len(PAIRS))]
+    files["train.txt"] = "".join(f"{own} {n} {2 * n + 1} {n}\n" for n, (own, _) in enumerate(PAIRS)).encode()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:  # points
+        assert "train.txt" not in read_tables(archive).tables
+
+
+def test_of_two_validation_lists_the_one_called_as_the_train_list_is_joins_it(tmp_path):
+    """As FGVC's aircraft have them: by family and by variant."""
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    for kind, labels in (("family", ("a", "b")), ("variant", ("oak", "elm", "fir"))):
+        rows = [f"{own} {labels[n % len(labels)]}\n" for n, (own, _) in enumerate(PAIRS)]
+        files |= {
+            f"{kind}_{part}.txt": "".join(some).encode() for part, some in (("train", rows[:20]), ("val", rows[20:]))
+        }
+    layout = layout_of(tmp_path, files, train_table="variant_train.txt")
+    assert len(layout.train_ids) == 30 and layout.target.classes == ("elm", "fir", "oak")
+
+
+def test_two_lists_of_the_same_test_images_are_one(tmp_path):
+    files = {own: content for own, content in PLAIN_FILES.items() if "sample" not in own}
+    test = [own.partition("/")[2] for own in files if own.startswith("test/")]
+    files |= {
+        "test.txt": "".join(f"{name}\n" for name in test).encode(),
+        "test.json": json.dumps([{"file_name": name, "by": "me"} for name in test]).encode(),
+    }
+    assert list(layout_of(tmp_path, files).test_ids) == test
+    files["test.txt"] = b"\n".join(name.encode() for name in test[:-1])
+    with pytest.raises(ValueError, match="2 tables may be the test table"):
+        layout_of(tmp_path, files)
 
 
 @pytest.mark.parametrize("name", OTHER_TABLES)

@@ -150,9 +150,13 @@ def may_be_joined(distinct: Sequence[str], mark: str) -> bool:
 
 
 def _are_joined(distinct: Sequence[str], mark: str) -> bool:
-    """Whether several cells are others joined: `rust`, `scab`, `spot`, `rust+scab`, `scab+spot`."""
-    longer = [cell.split(mark) for cell in distinct if mark in cell]
-    return len(longer) > 1 and all({part.strip() for part in found} <= set(distinct) for found in longer)
+    """Whether several cells are others joined: `rust`, `scab`, `spot`, `rust+scab`, `scab+spot`; a few parts may not
+    stand alone."""
+    longer = [{part.strip() for part in cell.split(mark)} for cell in distinct if mark in cell]
+    parts = set[str]().union(*longer)
+    return sum(found <= set(distinct) for found in longer) > 1 and (
+        len(parts & set(distinct)) >= SEEN_AGAIN * len(parts)
+    )
 
 
 def _are_combined(distinct: Sequence[str], mark: str) -> bool:

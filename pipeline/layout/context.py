@@ -72,13 +72,15 @@ class Context:
     long: LongIds | None = None  # the sample's ids taken apart, where they name image and class
     test_table: Table | None = None
     settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
+    unread: list[str] = field(default_factory=list)  # lines about tables that could not be read
     left_out: list[str] = field(default_factory=list)  # images of rows that are not used
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def stop(self, what: str, choices: Sequence[str] = ()) -> ValueError:
-        """An error about this competition; choices: lines for params.yaml, one of which settles it."""
-        return question(f"{self.archive.path}: {what}", choices)
+        """An error about this competition, and tables left aside; choices: for params.yaml, one of which settles it."""
+        error = question(f"{self.archive.path}: {what}", choices)
+        return ValueError("\n".join([str(error), *self.unread]))
 
     def asked(self) -> tuple[str, ...]:
         """What the sample submission calls the values it asks for: columns, or the classes of its long ids."""

@@ -10,6 +10,7 @@ from pipeline.base.texts import Texts, rows_of_equals
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, split_list
 from pipeline.layout.context import Context
 from pipeline.layout.labels import holds_ones
+from pipeline.layout.other_tasks import asks_otherwise
 from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import find_matches
@@ -94,6 +95,14 @@ def rows_merged(
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
+    boxes = asks_otherwise(table.header)
+    if boxes and context.overrides.target == AUTO and not _lists_asked(context, table.column(columns[0]), ids):
+        raise context.stop(
+            f"{table.name} has {table.num_rows:,} rows for {len(ids.distinct()):,} images, with boxes or outlines "
+            f"({', '.join(boxes[:4])}): detection and segmentation cannot be learnt here. If all classes of an image "
+            "are asked for:",
+            ["target: multi_label"],
+        )
     table = _affirmed(context, table, id_column, columns, parts)
     ids = table.column(id_column)
     said = [table.header.index(column) for column in dict.fromkeys((id_column, *columns))]
@@ -103,7 +112,7 @@ def rows_merged(
         if own not in first:
             first.add(own)
             kept.append(row)
-        else:
+        elif not boxes:  # else another box of the same class
             context.problems.add(
                 "repeated row",
                 f"{ids[row]} in {table.name}",

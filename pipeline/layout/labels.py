@@ -25,9 +25,7 @@ LABEL_NAMES = (
     "category_id", "class_id", "label_name", "tags", "y",
 )  # fmt: skip
 NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
-ORDINAL_NAMES = {
-    "diagnosis", "grade", "level", "severity", "isup_grade", "rating", "stage", "dr_grade", "kl_grade", "score",
-}  # fmt: skip
+ORDINAL_NAMES = {"diagnosis", "grade", "level", "severity", "rating", "stage", "score"}  # the last word of a column's
 MAX_GRADES = 12
 MIN_LABELS = 8  # images, before the number of different labels says anything
 NUMBER_NAMES = {
@@ -159,7 +157,7 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
 
     Of columns that say the same, the first is enough.
     """
-    if {CATEGORY_ID, CATEGORY} & set(columns):
+    if CATEGORY_ID in columns:  # a category alone may be of photographs, or of anything
         columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
     if len(columns) > 1 and not _says_nothing(cells):
         for by_rule in (False, True):
@@ -371,8 +369,8 @@ def looks_ordinal(labels: Labels, asked: Sequence[str]) -> bool:
 
     asked: what the sample submission calls its value columns; that name counts too.
     """
-    names = {name.lower() for name in (*labels.columns, *asked)}
-    if labels.several or len(labels.columns) != 1 or not names & ORDINAL_NAMES:
+    last = {words_of(name)[-1] for name in (*labels.columns, *asked) if words_of(name)}
+    if labels.several or len(labels.columns) != 1 or not last & ORDINAL_NAMES:
         return False
     if (
         not all(label.isdecimal() and len(label) < 18 for label in labels.classes)

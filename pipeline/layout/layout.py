@@ -158,6 +158,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         index,
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
+        unread=found.left_aside(),
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
@@ -289,15 +290,16 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
 def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | None:
     """(train rows, test rows) of one table for both: the rows of the sample's ids.
 
-    Only where these are the same images: each id is the name of one image, or a column has one cell that no other
-    row has (the label's, blank where it is to be predicted). Ids of training images may be called alike. A table that
-    is called test speaks of test images alone.
+    Only where these are the same images: each id is the name of one image, or of none and each row leads to its own; or
+    a column has one cell that no other row has (the label's, blank where it is to be predicted). Ids of training images
+    may be called alike. A table that is called test speaks of test images alone.
     """
     is_test = role_of(table.stem) == TEST or table.name == context.overrides.test_table != context.overrides.train_table
     asked = None if is_test or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
     if asked is None:
         return None
-    are_names = all(_num_called(context.index, cell) == 1 for cell in thinned([context.sample_ids()], NUM_IDS))
+    called = {_num_called(context.index, cell) for cell in thinned([context.sample_ids()], NUM_IDS)}
+    are_names = called == {1} or (called == {0} and _all_lead(context, table.take(asked)))
     if are_names and not _are_for_training(context, table.take(asked)):
         return table.take(~asked), table.take(asked)
     for cells in table.cells:
@@ -338,6 +340,12 @@ def _rows_asked(ids: Texts, table: Table) -> np.ndarray | None:
             if asked.sum() == len(wanted) == len(wanted.intersection(keys)):
                 return asked
     return None
+
+
+def _all_lead(context: Context, rows: Table) -> bool:
+    """Whether each row leads to an image of its own."""
+    matches = find_matches(rows, context.index, role=TEST)
+    return bool(matches) and matches[0].num_found == rows.num_rows
 
 
 def _are_for_training(context: Context, rows: Table) -> bool:

@@ -64,8 +64,10 @@ def class_folder_table(
     below = less if level is None or len(set(less.values())) >= MIN_CLASSES else below
     own = {folder: names for folder, names in below.items() if parts[folder] == TRAIN}
     lead = _num_shared(list(own.values()))
-    shared = next(iter(own.values()), ())[:lead]
-    below = {folder: names[lead:] if names[:lead] == shared else names for folder, names in below.items()}
+    for part in (TRAIN, VALID):  # train/train/cat beside val/val/cat
+        leads = {names[:lead] for folder, names in below.items() if parts[folder] == part}
+        if len(leads) == 1:
+            below |= {folder: names[lead:] for folder, names in below.items() if parts[folder] == part}
     found = _level([below[folder] for folder in own], level, asked)
     if found is None:
         return None

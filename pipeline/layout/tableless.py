@@ -1,5 +1,7 @@
 """The training side of a competition whose labels are in no table: class folders, or file names."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from pipeline.base.texts import Texts
@@ -20,13 +22,18 @@ from pipeline.layout.path_labels import (
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_names import counted_line, undecoded_files
-from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches
+from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, meant
 from pipeline.tables.table import AUTO, NONE, Table
-from pipeline.tables.words import TEST, TRAIN, VALID
+from pipeline.tables.words import TEST, TRAIN, VALID, role_of
 
 NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
     r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
 )  # fmt: skip
+OF_GROUPS = (
+    "groups of images (of a person, a study), or classes. One label for several images cannot be learnt here. If one "
+    "image of each will do, labels are in the names of files, or folders are classes:"
+)
+AN_EXAMPLE = "label: '^(?P<label>[a-z]+)_'"
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -64,9 +71,11 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         try:
             found = class_folder_table(index, root, level=level, asked=asked)
         except SeveralLevelsError as error:
-            raise context.stop(
-                str(error), [setting_line("label", *choice.split("    # ")) for choice in error.choices]
-            ) from error
+            lines = [setting_line("label", *choice.split("    # ")) for choice in error.choices]
+            groups = _groups(context)
+            if groups is not None:
+                raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *lines]) from error
+            raise context.stop(str(error), lines) from error
         if found is not None:
             paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
             if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
@@ -76,10 +85,14 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
                     "the folders are classes:",
                     [setting_line("label", found[1])],
                 )
+            if label == AUTO:
+                _refuse_groups(context, found[0], found[1], _likely_patterns(index, root))
             return found
     if level is None:
         table = file_name_table(index, pattern, root)
         if table is not None:
+            if AUTO == label == context.overrides.train_table:
+                _refuse_to_pass_over(context, table)
             return table, pattern
     names = sorted(context.tables)
     closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
@@ -96,14 +109,83 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"no labels found: its {len(names)} tables are {names[:5]}, none leads to images and has a label column; "
         f"no class folders and no labels in file names among {len(context.index.names):,} images such as "
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
-        ["train_table: FILE", "label: COLUMN", "label: folder", *_likely_patterns(index, root)],
+        ["train_table: FILE", "label: COLUMN", "label: folder", *(_likely_patterns(index, root) or [AN_EXAMPLE])],
     )
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Folders of several images each that a table has a row for."""
+
+    names: set[str]
+    said: str
+    lines: list[str]  # for params.yaml: one image of each
+
+
+def folders_of_several(context: Context, table: Table) -> Folders | None:
+    """The folders of several images that a column's cells name, one each; None for none."""
+    held: dict[str, list[str]] = {}
+    for path in context.index.paths:
+        for part in dict.fromkeys(path.split("/")[:-1]):
+            held.setdefault(part, []).append(path)
+    for column, cells in zip(table.header, table.cells, strict=True):
+        names = [cell for cell in map(meant, cells) if len(held.get(cell, ())) > 1]
+        if column and len(names) > MIN_SHARE * len(cells) and cells.all_distinct():
+            first = held[names[0]][0]
+            said = (
+                f"{column!r} of {table.name} names {len(names):,} folders of several images, a row each "
+                f"({names[0]}: {len(held[names[0]]):,}, such as {first})"
+            )
+            template = f"/{first}".replace(f"/{names[0]}/", f"/{{{column}}}/", 1)[1:]
+            leads = (images_of(template, table, context.index) >= 0).mean() >= MIN_SHARE
+            return Folders(set(names), said, [setting_line("train_images", template)] if leads else [])
+    return None
+
+
+def _groups(context: Context) -> Folders | None:
+    """The folders of several images that the train table has a row for; None for none."""
+    tables = [table for table in context.tables.values() if role_of(table.stem) == TRAIN and len(table.header) > 1]
+    found = (folders_of_several(context, table) for table in tables if context.overrides.train_table == AUTO)
+    return next((folders for folders in found if folders is not None), None)
+
+
+def _refuse_groups(context: Context, folders: Table, source: str, patterns: Sequence[str]) -> None:
+    """Raise where the train table has a row for each class folder: folders of a person's images, with what they are."""
+    groups = _groups(context)
+    if groups is not None and set(folders.column(LABEL_COLUMN).distinct()) <= groups.names:
+        raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *patterns, setting_line("label", source)])
+
+
+def _refuse_to_pass_over(context: Context, named: Table) -> None:
+    """Raise where a table speaks of as many things as images have labels in their names, and leads to none of them.
+
+    Several of its columns may together be in a file's name: `1,10,3` of `input_1_10_3.jpg`.
+    """
+    for table in context.tables.values():
+        sampled = context.sample is not None and table.name == context.sample.table.name
+        apart = sampled or context.role_of_table(table) == TEST or leads_to_images(context, table)
+        if (
+            apart
+            or len(table.header) < 2
+            or not MIN_SHARE * named.num_rows <= table.num_rows <= named.num_rows / MIN_SHARE
+        ):
+            continue
+        labels = named.column(LABEL_COLUMN).distinct()
+        raise context.stop(
+            f"the images' names may hold labels ({', '.join(labels[:3])}); {table.name} has {table.num_rows:,} rows "
+            f"for {named.num_rows:,} images, such as {named.column(PATH_COLUMN)[0]}, and no column that leads to them "
+            f"({', '.join(table.header[:8])}). If it holds the labels, write how its columns make a path; choose one:",
+            [
+                setting_line("train_images", f"FOLDER/{{{table.header[0]}}}_{{{table.header[1]}}}.jpg"),
+                setting_line("train_table", NONE, f"{len(labels):,} labels, from the names: {', '.join(labels[:3])}"),
+            ],
+        )
 
 
 def _of_groups(context: Context) -> str:
     """Says that labels are of groups of images (sequences, patients), as a table has it; '' where none are."""
     tables = [table for table in context.tables.values() if context.role_of_table(table) != TEST]
-    leading = [table for table in tables if _leads(context, table)]
+    leading = [table for table in tables if leads_to_images(context, table)]
     for one, other in product(tables, leading):
         for key in set(one.header) & set(other.header) - {""} if len(one.header) > 1 else ():
             ids, cells = one.column(key), other.column(key)
@@ -116,13 +198,14 @@ def _of_groups(context: Context) -> str:
     return ""
 
 
-def _leads(context: Context, table: Table) -> bool:
+def leads_to_images(context: Context, table: Table) -> bool:
+    """Whether a column leads to images in most rows."""
     matches = find_matches(table, context.index, role=TRAIN)
     return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
 
 
 def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
-    """Lines for patterns by which a part of every file's name is a label that comes again; else one as an example."""
+    """Lines for patterns by which a part of every file's name is a label that comes again."""
     lines = []
     whole = file_name_table(index, "(?P<label>.*)", root)
     for pattern in NAME_PARTS if whole is not None else ():
@@ -131,4 +214,4 @@ def _likely_patterns(index: ImageIndex, root: str) -> list[str]:
             labels = table.column(LABEL_COLUMN).distinct()
             if 1 < len(labels) <= MAX_PART * table.num_rows:
                 lines.append(setting_line("label", pattern, f"{len(labels)} labels: {', '.join(labels[:3])}"))
-    return lines or ["label: '^(?P<label>[a-z]+)_'"]
+    return lines

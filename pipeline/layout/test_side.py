@@ -1,5 +1,6 @@
 """The test side of a competition: which images are to be predicted, and under which ids."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
@@ -62,6 +63,8 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
         told = {getattr(table, key): table for table in reversed(named)}
         kept = {own for own, table in told.items() if _names_images(context, table)}
         named = [table for table in named if getattr(table, key) in kept]
+    if len(named) > 1 and _of_the_same_images(context, named):
+        return min(named, key=lambda table: len(table.header))
     if len(named) > 1:
         choices = [setting_line("test_table", table.name) for table in named]
         raise context.stop(f"{len(named)} tables may be the test table; choose one:", choices)
@@ -71,6 +74,15 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
 def _names_images(context: Context, table: Table) -> bool:
     matches = find_matches(table, context.index, role=TEST)
     return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
+
+
+def _of_the_same_images(context: Context, tables: Sequence[Table]) -> bool:
+    """Whether each has one row for each of the same images, called alike: a list of them as text and as JSON."""
+    matches = [find_matches(table, context.index, role=TEST)[:1] for table in tables]
+    if not all(matches) or len({table.num_rows for table in tables}) > 1:
+        return False
+    called = [set(table.column(match.column)) for (match,), table in zip(matches, tables, strict=True)]
+    return all(names == called[0] and len(names) == tables[0].num_rows for names in called)
 
 
 def testing_side(context: Context, used: np.ndarray) -> Side:
@@ -200,13 +212,33 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     if not matches:
         raise context.stop(
             f"no id of {sample.table.name} ({', '.join(own.cells[0][:3])}, …) leads to an image that is not a training "
-            f"image; {len(index.names):,} others are such as {', '.join(index.names[:3])}; write where they are:",
-            [setting_line("test_images", f"FOLDER/{{{sample.id_column}}}.jpg")],
+            f"image; {_others(index)}; write where they are:",
+            [setting_line("test_images", _by_number(own, index) or f"FOLDER/{{{sample.id_column}}}.jpg")],
         )
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
     if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
         _refuse_numbers(context, asked, matches, sample.id_column, index)
     return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
+
+
+def _by_number(ids: Table, index: ImageIndex) -> str:
+    """The template by which ids are the numbers at the end of images' names: 7 of test_0007.jpg; '' for none."""
+    (column,) = ids.header
+    like: dict[tuple[int, int], str] = {}
+    for name in index.names:
+        number = re.search(r"(\d+)\.\w+$", name)
+        if number is not None:
+            like.setdefault(number.span(1), name)
+    for (start, end), name in like.items():
+        template = f"{name[:start]}{{{column}:0{end - start}d}}{name[end:]}"
+        if (images_of(template, ids, index) >= 0).all():
+            return template
+    return ""
+
+
+def _others(index: ImageIndex) -> str:
+    names = index.names
+    return f"{len(names):,} others are such as {', '.join(names[:3])}" if len(names) else "there are no others"
 
 
 def _refuse_numbers(
@@ -278,6 +310,7 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        index = index.without(index.used_by(context.left_out))
         unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
         lines = [
             setting_line("test_images", folder, f"{count:,} images that no training row names")

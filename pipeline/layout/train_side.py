@@ -33,11 +33,19 @@ from pipeline.layout.labels import (
 from pipeline.layout.other_tasks import asks_otherwise
 from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
 from pipeline.layout.sample_submission import classes_named
-from pipeline.layout.tableless import NAMED_LABEL, tableless_side
+from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.image_paths import (
+    MISSING,
+    Match,
+    column_of,
+    columns_of,
+    find_matches,
+    images_of,
+    paths_of,
+)
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, split_roles
+from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, rest_of, split_roles
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
@@ -53,11 +61,11 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table = _train_table(context, others)
     if table is None:
         return tableless_side(context)
-    table = _with_validation(context, pivoted(context, table), others)
+    table, named = _with_validation(context, pivoted(context, table), others)
     table, match = _train_match(context, table)
     id_column = _id_column(context, table, match)
     table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
-    columns = _label_columns(context, table, {id_column, match.column}, columns_of(match.template))
+    columns = _label_columns(context, table, {id_column, match.column, *named}, columns_of(match.template))
     table = rows_merged(context, table, id_column, columns, _part_columns(context, table))
     ids = checked_ids(context, table.column(id_column), table.name)
     labels = _labels(context, table, columns, ids)
@@ -68,7 +76,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     context.settings |= {
         "train_table": table.name,
         "id_column": id_column,
-        "label": columns[0] if len(columns) == 1 else list(columns),
+        "label": columns[0] if len(columns) == 1 and folder_level(columns[0]) is None else list(columns),
         "delimiter": labels.delimiter or NONE,
     }
     context.notes.append(
@@ -89,27 +97,49 @@ def _refuse_class_list(context: Context, table: Table, labels: Labels) -> None:
         )
 
 
-def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> Table:
-    """The train table and, below it, the one of labelled validation images, told apart by a column `part`.
+def _with_validation(context: Context, table: Table, others: Mapping[str, Table]) -> tuple[Table, set[str]]:
+    """(the train table and, below it, the one of labelled validation images, told apart by a column `part`; columns of
+    ids that begin anew in each).
 
     Only where it has the same columns and all rows lead to images; else the table alone.
     """
     held = [
         other for other in others.values() if context.role_of_table(other) == VALID and other.header == table.header
     ]
+    if len(held) > 1:  # images_family_val.txt and images_variant_val.txt
+        held = [other for other in held if rest_of(other.stem) == rest_of(table.stem)]
     if len(held) != 1 or held[0].name == table.name or PART_COLUMN in table.header:
-        return table
+        return table, set()
     parts = Texts([table.stem] * table.num_rows + [held[0].stem] * held[0].num_rows)
     cells = [joined_texts(pair) for pair in zip(table.cells, held[0].cells, strict=True)]
-    whole = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts))
+    whole, named = replace(table, header=(*table.header, PART_COLUMN), cells=(*cells, parts)), set[str]()
     matches = find_matches(whole, context.index, role=TRAIN)
-    if not matches or matches[0].num_found < whole.num_rows:
-        return table
+    if not matches or matches[0].num_found < whole.num_rows or not whole.column(matches[0].column).all_distinct():
+        paths, named = _paths_in_parts(context, {TRAIN: table, VALID: held[0]})
+        if not paths or PATH_COLUMN in table.header:
+            return table, set()
+        whole = replace(whole, header=(*whole.header, PATH_COLUMN), cells=(*whole.cells, paths))
     context.notes.append(
         f"{held[0].num_rows:,} labelled validation images of {held[0].name} are used for training too; "
         f"split.fold_column: {PART_COLUMN} keeps them apart"
     )
-    return whole
+    return whole, named
+
+
+def _paths_in_parts(context: Context, parts: Mapping[str, Table]) -> tuple[Texts, set[str]]:
+    """(the image of each row, of tables whose ids begin anew in each; columns of these ids); nothing where they do not
+    lead to images of their own.
+
+    parts: role -> the table of that part.
+    """
+    best = [find_matches(table, context.index, role=role)[:1] for role, table in parts.items()]
+    pairs = [(match, table) for found, table in zip(best, parts.values(), strict=True) for match in found]
+    numbers = np.concatenate(
+        [np.empty(0, int), *(images_of(match.template, table, context.index) for match, table in pairs)]
+    )
+    if len(pairs) < len(parts) or (numbers < 0).any() or len(np.unique(numbers)) < len(numbers):
+        return Texts(), set()
+    return context.index.paths.take(numbers), {match.column for match, _ in pairs}
 
 
 def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
@@ -120,8 +150,10 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if context.overrides.train_table != AUTO:
         return _of_parts(context, tables) or named_table(context, tables, "train_table")
     usable = [table for table in tables.values() if _is_train_table(context, table)]
+    usable = _with_named_label(context, tables, usable)
     if usable and _say_less_than_folders(context, usable):
         return None
+    _refuse_to_pass_over(context, tables, usable)
     asked = set(context.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
@@ -138,6 +170,35 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _with_named_label(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
+    """The tables of images with the columns that the user names as the label, where no usable one has them."""
+    label = context.overrides.label
+    named = {label} if isinstance(label, str) else set(label)
+    own = [table for table in usable if named <= set(table.header)]
+    if label == AUTO or own:
+        return own or usable
+    having = [table for table in tables.values() if named <= set(table.header)]
+    return [table for table in having if leads_to_images(context, table)] or usable
+
+
+def _refuse_to_pass_over(context: Context, tables: Mapping[str, Table], usable: Sequence[Table]) -> None:
+    """Raise where no table with labels is called as training data is, and one without, and with more than ids, is."""
+    if not usable or context.overrides.label != AUTO or any(context.role_of_table(table) == TRAIN for table in usable):
+        return
+    known = {column for table in usable for column in table.header} | context.test_columns()
+    for table in tables.values():
+        matches = find_matches(table, context.index, role=TRAIN) if is_all_role(table.stem) else []
+        own = [column for column in table.header if column and column not in known]
+        if context.role_of_table(table) == TRAIN and matches and set(own) - {matches[0].column}:
+            lines = [setting_line("train_table", other.name) for other in usable]
+            raise context.stop(
+                f"{table.name} names images and has no column that could be the label ({', '.join(own[:4])}); "
+                f"{', '.join(other.name for other in usable[:3])} may have one. Texts, numbers and outlines cannot be "
+                "learnt here; if the labels are elsewhere, say where:",
+                [*lines, *(setting_line("label", column) for column in own if column != matches[0].column)],
+            )
 
 
 def _of_parts(context: Context, tables: Mapping[str, Table]) -> Table | None:
@@ -171,20 +232,33 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     told = (cells <= set(column.distinct()) for table in tables for column in reversed(table.cells))
     if not held and (not cells or any(told)):
         return False
-    found = class_folder_table(context.index, level=folder_level(FOLDER))
-    labels = set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+    labels = _names_of_class_folders(context)
     return bool(labels) and (held or cells <= labels)
 
 
+def _names_of_class_folders(context: Context) -> set[str]:
+    """The labels that the folders next to the images would give; nothing where these are no classes."""
+    found = class_folder_table(context.index, level=folder_level(FOLDER))
+    return set(found[0].column(LABEL_COLUMN).distinct()) if found is not None else set()
+
+
 def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
-    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it."""
+    """A table that calls itself the train table though few of its rows lead to images: the error shall be about it.
+
+    One that says more of each class folder is none.
+    """
     named = [table for table in tables.values() if context.role_of_table(table) == TRAIN or "label" in table.stem]
-    return named[0] if len(named) == 1 and len(named[0].header) > 1 else None
+    if len(named) != 1 or len(named[0].header) < 2:
+        return None
+    folders = _names_of_class_folders(context)
+    told = ({cell.strip() for cell in cells} for cells in named[0].cells if cells.all_distinct())
+    of_classes = folders and any(folders <= names for names in told)
+    return None if of_classes else named[0]
 
 
 def _is_train_table(context: Context, table: Table) -> bool:
     table = pivoted(context, table)
-    matches = find_matches(table, context.index, role="train")
+    matches = _matches(context, table)
     if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
         return False
     if _is_of_test_images(context, table, matches[0].template):
@@ -233,6 +307,16 @@ def _part_columns(context: Context, table: Table) -> set[str]:
 # -- columns
 
 
+def _matches(context: Context, table: Table) -> list[Match]:
+    """The templates that may lead to training images, best first: what the user says, where the table can follow it."""
+    stated = context.overrides.train_images
+    columns = columns_of(stated)
+    if not columns or not set(columns) <= set(table.header):
+        return find_matches(table, context.index, role=TRAIN)
+    found = images_of(stated, table, context.index)
+    return [Match(stated, column_of(stated), int((found != MISSING).sum()))]
+
+
 def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     """The template of the training images, and the table, with their paths where the cells that name them repeat."""
     override = context.overrides.train_images
@@ -241,13 +325,27 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
         return _with_paths(table, Match(override, column_of(override), int((found != MISSING).sum())))
     matches = find_matches(table, context.index, role=TRAIN)
     if not matches:
+        _refuse_folders(context, table)
         raise context.stop(
             f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
+    by_path = next((match for match in matches if match.column == PATH_COLUMN), None)
+    if by_path is not None and PATH_COLUMN not in context.tables[table.name].header:  # `_with_validation` gave it
+        return table, by_path
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
+
+
+def _refuse_folders(context: Context, table: Table) -> None:
+    """Raise where the cells of a column name folders that hold several images each: slices, frames, views."""
+    found = folders_of_several(context, table)
+    if found is not None:
+        raise context.stop(
+            f"{found.said}: one label for several images cannot be learnt here. If one image of each will do:",
+            found.lines or [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}/FILE.jpg")],
+        )
 
 
 def _with_paths(table: Table, match: Match) -> tuple[Table, Match]:
@@ -346,6 +444,12 @@ def _id_column(context: Context, table: Table, match: Match) -> str:
         if override not in table.header:
             raise context.stop(f"competition.id_column is {override!r}; {table.name} has {list(table.header)}")
         return override
+    if (
+        PATH_COLUMN in table.header
+        and match.column == PATH_COLUMN
+        and PATH_COLUMN not in context.tables[table.name].header
+    ):
+        return PATH_COLUMN
     if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
         return PATH_COLUMN
     if context.sample is not None and context.sample.id_column in table.header:
@@ -384,7 +488,11 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         lines = [several] if len(ones) > 2 and context.sample is None else []
         last = [several] if len(ones) == 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
-            lines.append(setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}"))
+            line = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
+            is_word = (
+                folder_level(column) is not None
+            )  # `label: folder` means class folders, whatever a column is called
+            lines.append(line.replace(column, f"[{column}]", 1) if is_word else line)
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]
 
@@ -422,12 +530,13 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
             [setting_line("label", known[0][0], "each of them has a column, called otherwise")] * bool(strange)
             + [f"allow: [{WITHOUT_COLUMN}]    # the others are never written"],
         )
-    free = [column for column in table.header if column and column not in taken] if len(names) == 1 else []
+    free = [column for column in table.header if column and column not in taken]
+    free = [column for column in free if len(names) < 2 or 1 < len(table.column(column).distinct()) <= len(names)]
     called = f" that the sample submission calls {', '.join(map(repr, names[:5]))}" if names else ""
     return context.stop(
         f"unknown columns: no column of {table.name} ({', '.join(table.header[:12])}) could be the label{called}; name "
         "it:",
-        [setting_line("label", column) for column in free[:8]] or ["label: COLUMN"],
+        [setting_line("label", column) for column in free[:8] if names] or ["label: COLUMN"],
     )
 
 

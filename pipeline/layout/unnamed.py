@@ -41,10 +41,12 @@ def unnamed_sample(context: Context) -> str | None:
 
 
 def _may_be(context: Context, table: Table) -> bool:
-    """Whether a table is not the train or test table by its name."""
-    role = context.role_of_table(table)
+    """Whether a table is not the train or test table by its name; in a test folder, it has one answer for all."""
+    role, words = context.role_of_table(table), words_of(table.stem)
     is_wished = table.name in (context.overrides.train_table, context.overrides.test_table)
-    return not is_wished and (role is None or (role == TEST and bool(FORM_WORDS & set(words_of(table.stem)))))
+    same = any(len(cells.distinct()) == 1 for cells in table.cells) and table.num_rows > 1
+    is_form = bool(FORM_WORDS & set(words)) or (role_of(table.stem) is None and len(table.header) == 2 and same)
+    return not is_wished and (role is None or (role == TEST and is_form))
 
 
 def _images(context: Context, table: Table) -> np.ndarray | None:

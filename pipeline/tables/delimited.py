@@ -20,6 +20,7 @@ UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose name
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
+NUM_OF_BOX = 4  # numbers
 MAX_WORDS = 8  # of a line of columns
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 HASH = re.compile(r"(?=[A-Za-z]*\d)[0-9A-Za-z]{8,}")  # a word of an id that nobody thought up: no column is called so
@@ -343,9 +344,10 @@ def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | 
     A line of the list is `path`, `path label`, `path label n`, or of more words, one of which is the path.
     is_image: whether a cell leads to an image.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = _less_top([line.strip() for line in text.splitlines() if line.strip()])
     if "\0" in text or len(lines) < 2:
         return None
+    text = "\n".join(lines)
     dialect = _dialect(text)
     widths = {len(row) for row in dialect.some}
     if len(dialect.header) > 1 and widths == {len(dialect.header)} and not _is_data(dialect.header, dialect.some):
@@ -355,6 +357,15 @@ def read_list(name: str, text: str, is_image: Callable[[str], bool]) -> Table | 
         except ValueError:
             return None
     return _list(name, lines, is_image)
+
+
+def _less_top(lines: list[str]) -> list[str]:
+    """Less comments at the top that are no header, and less a line that counts those below, a header's or not."""
+    rows = next((at for at, line in enumerate(lines) if not line.startswith("#")), 0)
+    is_header = rows and len(lines[rows - 1].split()) == len(lines[rows].split())
+    lines = lines[rows - 1 if is_header else rows :]
+    is_count = len(lines) > 2 and lines[0].isdecimal() and len(lines) - int(lines[0]) in (1, 2)
+    return lines[1:] if is_count else lines
 
 
 def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> Table | None:
@@ -383,10 +394,20 @@ def _columns(name: str, rows: Sequence[list[str]], is_image: Callable[[str], boo
     some = rows[:NUM_LOOKED_AT]
     places = sorted(range(width), key=lambda place: "." not in some[0][place])  # 7.png before 7
     place = next((place for place in places if all(is_image(row[place]) for row in some)), None)
-    if place is None or any(BOX.fullmatch(" ".join(row[:place] + row[place + 1 :])) for row in some):
+    if place is None:
+        return None
+    others = [row[:place] + row[place + 1 :] for row in some]
+    if any(BOX.fullmatch(" ".join(row)) for row in others) and not _may_be_classes(others):
         return None
     header = [f"column_{at + 1}" if at != place else PATH_COLUMN for at in range(width)]
     return Table.of_rows(name, header, rows)
+
+
+def _may_be_classes(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether numbers are too few for a box, and one place has whole ones that come back."""
+    columns = list(zip(*rows, strict=True))
+    whole = [set(cells) for cells in columns if all(cell.isdecimal() for cell in cells)]
+    return len(columns) < NUM_OF_BOX and any(1 < len(cells) <= len(rows) / 2 for cells in whole)
 
 
 def _pairs(

@@ -307,10 +307,13 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
                 continue
             if complete or more or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
-    most = max((match.num_found for match in matches if not beside_images(match.template)), default=0)
+    beside = {
+        match for match in matches if beside_images(FIELD.sub("", match.template))
+    }  # a column may be called label
+    most = max((match.num_found for match in matches if match not in beside), default=0)
 
     def place(match: Match) -> tuple[bool, int, tuple[Any, ...]]:
-        is_beside = beside_images(match.template) and NEST_BELOW * match.num_found <= most  # of images that are lost
+        is_beside = match in beside and NEST_BELOW * match.num_found <= most  # of images that are lost
         return is_beside, -match.num_found, preference(match.template, role)
 
     return sorted(matches, key=place)
@@ -457,6 +460,8 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         held = [(cell, index.holding(cell) if cell else [], column) for cell in cells[:NUM_SCANNED]]
         alike = len({LAST_MARK.split(cell)[0] for cell in cells if cell}) == 1  # test_1, test_2, …
         parts = ["folders", *(["tail"] if alike else [])]
+        if not any(paths for _, paths, _ in held) and len(stems) == len(cells):  # 7.jpg of 7_small.jpg
+            held = [(stem, index.holding(stem), field) for stem, _, field in stems[:NUM_SCANNED]]
         return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
     return []
 

@@ -14,7 +14,7 @@ from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
-from pipeline.tables.image_names import image_names, suffix_of
+from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
 from pipeline.tables.json_tables import read_json_table
 from pipeline.tables.pixel_rows import PixelRows, add_images, read_pixels
@@ -44,17 +44,23 @@ class TableFiles:
     unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
     notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
-    def warnings(self) -> list[str]:
-        """Lines about what is left aside, and about lines of tables that are no rows."""
-        shown = [f"{name} is left aside: it {reason.splitlines()[0]}" for name, reason in self.unread.items()]
+    def left_aside(self) -> list[str]:
+        """Lines about what is left aside, and why."""
+        shown = [
+            f"{name} is left aside: it {reason.splitlines()[0].rstrip(':')}" for name, reason in self.unread.items()
+        ]
         more = len(shown) - MAX_SHOWN
         last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []
+        return shown[:MAX_SHOWN] + last
+
+    def warnings(self) -> list[str]:
+        """Lines about what is left aside, and about lines of tables that are no rows."""
         skipped = [
             f"{len(table.skipped):,} lines of {table.name} are no rows and are skipped, first {table.skipped[0][:80]!r}"
             for table in self.tables.values()
             if table.skipped
         ]
-        return shown[:MAX_SHOWN] + last + skipped[:MAX_SHOWN]
+        return self.left_aside() + skipped[:MAX_SHOWN]
 
     def needed(
         self,
@@ -144,7 +150,10 @@ def read_tables(
 
 
 def _leads_to_image(cell: str, index: ImageIndex) -> bool:
-    return bool(cell) and (index.tail(cell) != MISSING or bool(index.exact(cell)))
+    """Whether a cell is an image's path or name, or a whole file name that one's name holds: `7.jpg`, `7_small.jpg`."""
+    if not cell or index.tail(cell) != MISSING or index.exact(cell):
+        return bool(cell)
+    return suffix_of(cell).lower() in IMAGE_SUFFIXES and bool(index.holding(stem_of(cell)))
 
 
 def _read(

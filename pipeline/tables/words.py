@@ -149,17 +149,18 @@ def _roles_of_siblings(names: Iterable[str]) -> dict[str, str]:
         if (set(whole.values()) - {TRAIN} or others < MIN_CLASSES) and any(name in whole for name in trained):
             return loose
         own, other = (
-            {_rest(name) for name in loose if name not in whole and (name in trained) is side} for side in (True, False)
+            {rest_of(name) for name in loose if name not in whole and (name in trained) is side}
+            for side in (True, False)
         )
         pairs = own if any(role != TRAIN for role in whole.values()) and others < MIN_CLASSES else own & other
-        paired = {name: role for name, role in loose.items() if name in whole or _rest(name) in pairs}
+        paired = {name: role for name, role in loose.items() if name in whole or rest_of(name) in pairs}
         if TRAIN in paired.values() and len(set(paired.values())) > 1:
             return paired
     others += len(loose) - len(whole)
     return {name: role for name, role in whole.items() if role == TEST or (role == TRAIN and others < MIN_CLASSES)}
 
 
-def _rest(name: str) -> tuple[str, ...]:
+def rest_of(name: str) -> tuple[str, ...]:
     """What a name says beside its role: `seg` of `seg_train`, `leaf` of `leaf_trainingset` and of `leaf_testA`."""
     return tuple(
         word for word in words_of(name) if word not in ROLE_OF_WORD and word not in NEUTRAL and not word.isdigit()
