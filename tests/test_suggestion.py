@@ -77,8 +77,14 @@ def test_a_small_set_sees_more_epochs_and_a_large_one_smaller_images():
 
 
 def test_what_a_budget_leaves_over_goes_to_more_networks_and_only_that():
-    """Five at most; one where the network could still be larger or trained for longer."""
-    for num_train, budget, seeds in ((244, "10m", 1), (244, "1h", 2), (244, "overnight", 5), (20_000, "overnight", 1)):
+    """Five at most; one where the network could still be larger or trained for longer, or nobody asked for long."""
+    for num_train, budget, seeds in (
+        (30, "10m", 1),
+        (30, "11m", 3),
+        (244, "1h", 2),
+        (244, "overnight", 5),
+        (20_000, "overnight", 1),
+    ):
         recipe, seconds = suggested(num_train=num_train, side=300, budget_s=budget_seconds(budget))
         assert recipe["train"]["seeds"] == seeds
         assert seconds <= budget_seconds(budget)

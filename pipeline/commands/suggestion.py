@@ -148,7 +148,10 @@ def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, An
     size, width = _affordable(facts, speed)
     epochs = min(max(_epochs_within(facts, speed, size, width), MIN_EPOCHS), _most_epochs(facts))
     rate, networks = speed(size, width), 1
-    if (size, width, epochs) == (_sides(facts)[0], WIDTHS[0], _most_epochs(facts)):  # nothing left but more of them
+    largest = (size, width, epochs) == (_sides(facts)[0], WIDTHS[0], _most_epochs(facts))
+    if largest and facts.budget_s > budget_seconds(
+        DEFAULT_BUDGET
+    ):  # who did not ask for long gets a first submission soon
         while networks < MAX_NETWORKS and _seconds(facts, rate, epochs, networks + 1) <= facts.budget_s:
             networks += 1
     sections = _sections(facts, size, width, epochs, networks)
