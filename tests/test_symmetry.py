@@ -101,6 +101,14 @@ def test_inspect_suggests_to_turn_and_mirror_as_images_come(tmp_path, any_way_up
     ]
 
 
+def test_images_of_all_parts_of_the_table_are_asked(tmp_path):
+    """Here the first two thirds come any way up."""
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text())
+    images = [*pictures(90, any_way_up=True)] * 2 + [*pictures(90, any_way_up=False)]
+    assert inspect_competition(competition(tmp_path, images), params).recipe["augment"]["flip"] == "alternating"
+
+
 def test_too_few_images_are_not_asked(tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text((ROOT / "params.yaml").read_text())

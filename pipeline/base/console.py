@@ -81,10 +81,8 @@ def run(main: Callable[[Sequence[str] | None], None]) -> None:
         package = str(error.name).partition(".")[0]
         if package == __name__.partition(".")[0]:
             raise
-        told = (
-            f"{sys.executable} has no package {package}; type `source .venv/bin/activate` where the Makefile is (after "
-        )
-        told += "`make setup`, which makes it), or use a Python in which requirements.txt is installed"
+        told = f"{sys.executable} has no package {package}; type `source .venv/bin/activate` where the Makefile is "
+        told += "(after `make setup`, which makes it), or use a Python in which requirements.txt is installed"
         print(f"error: {told}", file=sys.stderr, flush=True)
         raise SystemExit(USER_ERROR) from None
     except (ValueError, OSError) as error:

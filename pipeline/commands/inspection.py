@@ -157,13 +157,13 @@ def _looked_at(archive: Archive, layout: Layout) -> list[tuple[int, int, str, st
 def _symmetry(archive: Archive, layout: Layout) -> "Symmetry | None":
     """How well labelled images are told from the same ones turned; None of too few to say."""
     fewest, most = NUM_TURNED
-    step = max(1, len(layout.train_members) // most)
-    images, cells = [], []
-    rows = list(zip(layout.train_members[::step], layout.train_labels[::step], strict=True))[:most]
-    if len(rows) < fewest:
+    count = len(layout.train_members)
+    if count < fewest:
         return None
-    with console.progress_bar("turned", total=len(rows), unit=" images", leave=False) as bar:
-        for member, cell in rows:
+    rows = np.linspace(0, count - 1, min(count, most)).astype(int)
+    images, cells = [], []
+    with console.progress_bar("which way up", total=len(rows), unit=" images", leave=False) as bar:
+        for member, cell in zip(layout.train_members.take(rows), layout.train_labels.take(rows), strict=True):
             with contextlib.suppress(OSError, ValueError):  # the audit reports it
                 images.append(decode_image(archive.read(member), TURNED_SIDE, "crop").pixels)
                 cells.append(cell)

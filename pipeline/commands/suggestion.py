@@ -149,9 +149,8 @@ def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, An
     epochs = min(max(_epochs_within(facts, speed, size, width), MIN_EPOCHS), _most_epochs(facts))
     rate, networks = speed(size, width), 1
     largest = (size, width, epochs) == (_sides(facts)[0], WIDTHS[0], _most_epochs(facts))
-    if largest and facts.budget_s > budget_seconds(
-        DEFAULT_BUDGET
-    ):  # who did not ask for long gets a first submission soon
+    # who did not ask for long gets a first submission soon
+    if largest and facts.budget_s > budget_seconds(DEFAULT_BUDGET):
         while networks < MAX_NETWORKS and _seconds(facts, rate, epochs, networks + 1) <= facts.budget_s:
             networks += 1
     sections = _sections(facts, size, width, epochs, networks)

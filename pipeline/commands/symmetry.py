@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.model_selection import KFold
 from sklearn.svm import SVC
 
-SIDE = 32  # pixels of the images to look at
 CELLS = 8  # along a side, over which colours and steps between neighbouring pixels are summed
 NUM_PARTS = 5  # of which each is held out in turn
 # standard errors above one half, beyond which images count as told apart by the better of two classifiers
