@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -63,7 +64,35 @@ def read_delimited(
     try:
         return _table(name, text, names, is_image, may_lack_header)
     except csv.Error as error:
+        mended = _mended(text)
+        if mended:
+            with suppress(csv.Error, ValueError):
+                return _table(name, mended, names, is_image, may_lack_header)
         raise ValueError(f"is not a readable CSV: {error}") from error
+
+
+def _mended(text: str) -> str:
+    """With the quotes doubled that stand within a quoted cell, as captions have them; '' where a line is unclear.
+
+    A line is clear that has one quoted cell, between its first quote and its last, and as many cells as the header.
+    """
+    dialect = _dialect(text)
+    mark, width, lines = re.escape(dialect.mark), len(dialect.header), []
+    other = rf'[^"{mark}]*'
+    one_quoted = re.compile(rf'((?:{other}{mark})*)"(.*)"((?:{mark}{other})*\s*)')
+    for line in lines_of(text):
+        try:
+            rows = list(csv.reader([line], strict=True, delimiter=dialect.mark))
+        except csv.Error:
+            found = one_quoted.fullmatch(line)
+            if found is None or (found[1] + found[3]).count(dialect.mark) + 1 != width:
+                return ""
+            lines.append(found[1] + '"' + found[2].replace('""', '"').replace('"', '""') + '"' + found[3])
+        else:
+            if any(len(row) != width for row in rows):
+                return ""
+            lines.append(line)
+    return "".join(lines)
 
 
 def _table(name: str, text: str, names: Sequence[str], is_image: Callable[[str], bool], may_lack_header: bool) -> Table:
