@@ -175,7 +175,7 @@ def test_classes_in_text_files_that_name_their_images_are_labels(tmp_path):
     files["sample_submission.csv"] = csv_bytes(("id", "label"), [(f"9{n}", n % 3) for n in range(6)])
     layout = layout_of(tmp_path, files)
     numbers = [int(name.rsplit("_", 1)[-1][:2]) for name in layout.train_members]
-    assert layout.target.kind == "single_label" and layout.train_table == "*.txt"
+    assert layout.target.kind == "single_label" and layout.train_table.name == "*.txt"
     assert sorted(numbers) == list(range(24)) and list(layout.train_labels) == [str(n % 3) for n in numbers]
     again = layout_of(tmp_path, files, train_table=layout.settings["train_table"])
     assert again.train_labels == layout.train_labels

@@ -99,6 +99,24 @@ def test_rows_that_end_blank_are_rows(text):
     assert table.num_rows == 2 and not table.skipped
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("{}.jpg,oak", "path, label"),
+        ("{}.jpg,7", "path, label"),
+        ("0{},a/{}.jpg,oak", "id, path, label"),
+        ("{}.jpg,3,0.5", "path, label, column_3"),
+        ("{}.jpg,10,20,110,{}20,oak", "path, column_2, column_3, column_4, column_5, label"),
+        ("{}.jpg,10,20,110,{}20,14", "path, column_2, column_3, column_4, column_5, column_6"),
+        ("{}.jpg,10.0,20.0,110.0,{}20.0,oak,", "path, column_2, column_3, column_4, column_5, label, column_7"),
+    ],
+)
+def test_names_that_are_offered_call_no_number_of_a_box_the_label(line, names):
+    text = "".join(line.replace("{}", str(number)) + "\n" for number in range(1, 6))
+    with pytest.raises(ValueError, match=rf"competition\.header: \[{names}\]"):
+        read_delimited("t.csv", text)
+
+
 QUOTED = {
     'a sign reads "exit", red': '1,"a sign reads "exit", red"',
     'the "exit"': '1,"the "exit""',
