@@ -251,6 +251,12 @@ KNOWN = {
         {"train.csv": ("id,attribute_ids", "{id},{label}")}, sample=("sample_submission.csv", "id,attribute_ids", "{id},0 13 147"),
         delimiter=" ", more={"labels.csv": "attribute_id,attribute_name\n0,country::afghan\n13,country::alamania\n147,tags::cat\n616,x\n813,y\n"},
     ),
+    "multi-label-classification-competition-2023 (COMP5329)": Known(
+        ("1", "3", "8", "13", "19"), ("multi_label", "list", "samples_f1"), "data/{id}", "data/{id}",
+        {"train.csv": ("ImageID,Labels,Caption", '{id},{label},"A sign that reads "exit", left of a door"')},
+        {"test.csv": ("ImageID,Caption", '{id},"A "dog" in a "bus""')}, ("Kaggle_submission.csv", "ImageID,Labels", "{id},1 3"),
+        lambda number: f"{number}.jpg", delimiter=" ",
+    ),
     "humpback-whale-identification": Known(
         WHALES, ("single_label", "ranked", "map@5"), "train/{id}", "test/{id}", {"train.csv": ("Image,Id", "{id},{label}")},
         sample=("sample_submission.csv", "Image,Id", "{id},new_whale w_1287fbc w_98baff9 w_7554f44 w_1eafe46"),

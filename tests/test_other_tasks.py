@@ -167,6 +167,22 @@ def test_class_numbers_of_webdataset_are_labels(tmp_path):
     assert again.train_labels == layout.train_labels
 
 
+def test_classes_in_text_files_that_name_their_images_are_labels(tmp_path):
+    """Huawei's ModelArts writes them (the contest of sorted rubbish): one that does not name its image is shown."""
+    images = pictures("train_data/img_{}.jpg", 24)
+    beside = {f"train_data/img_{n:02d}.txt": f"img_{n:02d}.jpg, {n % 3}{chr(10) * (n % 2)}".encode() for n in range(24)}
+    files = images | beside | {f"test/9{n}.png": encoded(image_of(60 + n, n)) for n in range(6)}
+    files["sample_submission.csv"] = csv_bytes(("id", "label"), [(f"9{n}", n % 3) for n in range(6)])
+    layout = layout_of(tmp_path, files)
+    numbers = [int(name.rsplit("_", 1)[-1][:2]) for name in layout.train_members]
+    assert layout.target.kind == "single_label" and layout.train_table.name == "*.txt"
+    assert sorted(numbers) == list(range(24)) and list(layout.train_labels) == [str(n % 3) for n in numbers]
+    again = layout_of(tmp_path, files, train_table=layout.settings["train_table"])
+    assert again.train_labels == layout.train_labels
+    with pytest.raises(ValueError, match=r"24 \.txt files, called as images are .* hold what is not read here"):
+        layout_of(tmp_path, files | {"train_data/img_07.txt": b"img_08.jpg, 1"})
+
+
 @pytest.mark.parametrize("folders", [("cat", "dog"), ("noisy", "clean"), ("target", "decoy")])
 def test_folders_of_classes_whose_images_are_numbered_alike_are_classes(tmp_path, folders):
     """Masks and outlines are known by a word of the folder's name; the sample, or the user, says that it is a class."""

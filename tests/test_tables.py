@@ -99,6 +99,50 @@ def test_rows_that_end_blank_are_rows(text):
     assert table.num_rows == 2 and not table.skipped
 
 
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("{}.jpg,oak", "path, label"),
+        ("{}.jpg,7", "path, label"),
+        ("0{},a/{}.jpg,oak", "id, path, label"),
+        ("{}.jpg,3,0.5", "path, label, column_3"),
+        ("{}.jpg,10,20,110,{}20,oak", "path, column_2, column_3, column_4, column_5, label"),
+        ("{}.jpg,10,20,110,{}20,14", "path, column_2, column_3, column_4, column_5, column_6"),
+        ("{}.jpg,10.0,20.0,110.0,{}20.0,oak,", "path, column_2, column_3, column_4, column_5, label, column_7"),
+    ],
+)
+def test_names_that_are_offered_call_no_number_of_a_box_the_label(line, names):
+    text = "".join(line.replace("{}", str(number)) + "\n" for number in range(1, 6))
+    with pytest.raises(ValueError, match=rf"competition\.header: \[{names}\]"):
+        read_delimited("t.csv", text)
+
+
+QUOTED = {
+    'a sign reads "exit", red': '1,"a sign reads "exit", red"',
+    'the "exit"': '1,"the "exit""',
+    '"exit" here, left': '1,""exit" here, left"',
+    'both "kinds" of "quotes"': '1,"both ""kinds"" of "quotes""',
+}
+
+
+@pytest.mark.parametrize(("caption", "line"), QUOTED.items())
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_quotes_within_a_quoted_cell_are_its_own_where_the_line_has_one(caption, line, newline):
+    """Captions have them: those of COMP5329's images of COCO."""
+    text = newline.join(("id,label,note", '0.jpg,8,"plain, as it should be"', f"1.jpg,{line}", "2.jpg,3,none", ""))
+    table = read_delimited("t.csv", text)
+    assert table.column("id") == ["0.jpg", "1.jpg", "2.jpg"] and table.column("label") == ["8", "1", "3"]
+    assert table.column("note") == ["plain, as it should be", caption, "none"]
+
+
+@pytest.mark.parametrize(
+    "line", ['"a "b" c","d, e"', 'a,"b "c" d', '"a "b", c",d,e', '"bi"rd,x', '"a "b" c",d\n"two', '"a "b" c" d,e']
+)
+def test_quotes_that_may_be_read_in_two_ways_are_refused(line):
+    with pytest.raises(ValueError, match="is not a readable CSV"):
+        read_delimited("t.csv", f"id,label,note\n0,8,plain\n1,{line}\n2,x,y\n")
+
+
 def test_decimal_commas_are_not_taken_for_marks():
     rows = "".join(f"{n};0,{n};1,5\n" for n in range(9))
     assert read_delimited("t.csv", "id;w;h\n" + rows).rows().__next__() == ("0", "0,0", "1,5")

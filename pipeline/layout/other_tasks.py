@@ -1,6 +1,7 @@
 """What else a competition may be than images of classes: boxes, outlines, arrays, shards. Said in refusals.
 
-Files beside images that hold a class number each (`.cls`, as WebDataset's shards have it) are read as a table.
+Files beside images that hold a class each are read as a table: `.cls`, as WebDataset's shards have it, and `.txt` of
+one line that names its image, as Huawei's ModelArts writes it.
 """
 
 import io
@@ -20,12 +21,13 @@ from pipeline.tables.image_paths import ImageIndex, plain
 from pipeline.tables.table import Table
 from pipeline.tables.words import NEUTRAL, SIDE_WORDS, denied, words_of
 
-CLASS_SUFFIX = ".cls"
-BESIDE = (CLASS_SUFFIX, ".txt", ".xml", ".json")  # suffixes of files that speak of the image of their name
+CLASS_SUFFIX, NAMING_SUFFIX = ".cls", ".txt"
+NAME_AND_CLASS = re.compile(r"(?P<name>[^\n,]+\.\w+),\s*(?P<label>[^\n,]+)")
+BESIDE = (CLASS_SUFFIX, NAMING_SUFFIX, ".xml", ".json")  # suffixes of files that speak of the image of their name
 NAMING = (".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
 NAMED = re.compile(r"""[^\s"'<>=,;:|()\[\]{}]+\.(?:jpe?g|png|tiff?|bmp|webp|gif|ppm)\b""", re.IGNORECASE)
 NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
-MAX_BYTES, MAX_ARRAY_BYTES = 1 << 20, 1 << 28
+MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
 MIN_SHARE = 0.5  # of the files looked at
 NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
 TARGET_WORDS = SIDE_WORDS | {
@@ -39,14 +41,29 @@ IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
 
 
 def class_files(archive: Archive, index: ImageIndex) -> dict[str, Table]:
-    """The table of the class numbers in files beside images, `0001.cls` of `0001.jpg`; none where there are none."""
-    rows = []
+    """The table of the classes in files beside images, `0001.cls` or `0001.txt` of `0001.jpg`; none for none."""
+    return {
+        f"*{suffix}": Table.of_rows(f"*{suffix}", ("path", "label"), rows)
+        for suffix in (CLASS_SUFFIX, NAMING_SUFFIX)
+        if (rows := _classes_beside(archive, index, suffix))
+    }
+
+
+def _classes_beside(archive: Archive, index: ImageIndex, suffix: str) -> list[tuple[str, str]]:
+    """Path and class of each image with such a file; none where one that should name its image does not."""
+    rows: list[tuple[str, str]] = []
     for name in archive.names:
-        if suffix_of(name) == CLASS_SUFFIX and archive.size(name) < NUM_LOOKED_AT:
-            numbers = index.with_stem_path(plain(name.removesuffix(CLASS_SUFFIX)))
-            label = archive.read(name).decode("utf-8", "replace").strip()
-            rows += [(index.names[number], label) for number in numbers]
-    return {f"*{CLASS_SUFFIX}": Table.of_rows(f"*{CLASS_SUFFIX}", ("path", "label"), rows)} if rows else {}
+        if suffix_of(name) != suffix or archive.size(name) > MAX_LINE_BYTES:
+            continue
+        images = [index.names[number] for number in index.with_stem_path(plain(name.removesuffix(suffix)))]
+        label = archive.read(name).decode("utf-8", "replace").strip() if images else ""
+        if images and suffix == NAMING_SUFFIX:
+            named = NAME_AND_CLASS.fullmatch(label)
+            if named is None or stem_of(named["name"]) != stem_of(images[0]):
+                return []
+            label = named["label"]
+        rows += [(image, label) for image in images]
+    return rows
 
 
 def beside_line(archive: Archive, index: ImageIndex) -> str:

@@ -5,6 +5,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -23,6 +24,7 @@ NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with mo
 NUM_OF_BOX = 4  # numbers
 MAX_WORDS = 8  # of a line of columns
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
+NUMBER = re.compile(r"\s*-?[\d.]+\s*")
 HASH = re.compile(r"(?=[A-Za-z]*\d)[0-9A-Za-z]{8,}")  # a word of an id that nobody thought up: no column is called so
 PATH_AND_LABEL = re.compile(
     rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
@@ -63,7 +65,35 @@ def read_delimited(
     try:
         return _table(name, text, names, is_image, may_lack_header)
     except csv.Error as error:
+        mended = _mended(text)
+        if mended:
+            with suppress(csv.Error, ValueError):
+                return _table(name, mended, names, is_image, may_lack_header)
         raise ValueError(f"is not a readable CSV: {error}") from error
+
+
+def _mended(text: str) -> str:
+    """With the quotes doubled that stand within a quoted cell, as captions have them; '' where a line is unclear.
+
+    A line is clear that has one quoted cell, between its first quote and its last, and as many cells as the header.
+    """
+    dialect = _dialect(text)
+    mark, width, lines = re.escape(dialect.mark), len(dialect.header), []
+    other = rf'[^"{mark}]*'
+    one_quoted = re.compile(rf'((?:{other}{mark})*)"(.*)"((?:{mark}{other})*\s*)')
+    for line in lines_of(text):
+        try:
+            rows = list(csv.reader([line], strict=True, delimiter=dialect.mark))
+        except csv.Error:
+            found = one_quoted.fullmatch(line)
+            if found is None or (found[1] + found[3]).count(dialect.mark) + 1 != width:
+                return ""
+            lines.append(found[1] + '"' + found[2].replace('""', '"').replace('"', '""') + '"' + found[3])
+        else:
+            if any(len(row) != width for row in rows):
+                return ""
+            lines.append(line)
+    return "".join(lines)
 
 
 def _table(name: str, text: str, names: Sequence[str], is_image: Callable[[str], bool], may_lack_header: bool) -> Table:
@@ -326,12 +356,15 @@ def _shape(cell: str) -> str:
 
 
 def _names_for(header: Sequence[str]) -> list[str]:
-    """Names that would do for the columns of a table whose first row is `header`."""
+    """Names for the columns of a table whose first row is `header`; none of a box's numbers is called the label."""
+    paths = [suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES for cell in header]
+    others = [place for place, is_path in enumerate(paths) if not is_path and place]
+    words = [place for place in others if header[place].strip() and not NUMBER.fullmatch(header[place])]
+    label = next(iter(words or others[: len(others) < NUM_OF_BOX]), None)
     names: list[str] = []
-    for place, cell in enumerate(header):
-        is_path = suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES
-        name = PATH_COLUMN if is_path else LABEL_COLUMN if names else ID_COLUMN
-        names.append(name if name not in names else f"column_{place + 1}")
+    for place, is_path in enumerate(paths):
+        name = PATH_COLUMN if is_path else LABEL_COLUMN if place == label else "" if names else ID_COLUMN
+        names.append(name if name and name not in names else f"column_{place + 1}")
     return names
 
 
