@@ -35,15 +35,7 @@ from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_paths import (
-    MISSING,
-    Match,
-    column_of,
-    columns_of,
-    find_matches,
-    images_of,
-    paths_of,
-)
+from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
 from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, rest_of, split_roles
 
@@ -489,9 +481,7 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
         last = [several] if len(ones) == 2 and context.sample is None else []
         for (column, *_), values in ((columns, table.column(columns[0]).distinct()) for columns in choices):
             line = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
-            is_word = (
-                folder_level(column) is not None
-            )  # `label: folder` means class folders, whatever a column is called
+            is_word = folder_level(column) is not None  # `label: folder` means class folders
             lines.append(line.replace(column, f"[{column}]", 1) if is_word else line)
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]

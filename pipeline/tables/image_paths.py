@@ -307,9 +307,8 @@ def find_matches(table: Table, index: ImageIndex, *, role: str, columns: Sequenc
                 continue
             if complete or more or most < NEST_BELOW * table.num_rows:
                 matches.append(match)
-    beside = {
-        match for match in matches if beside_images(FIELD.sub("", match.template))
-    }  # a column may be called label
+    # without the fields: a column may be called label
+    beside = {match for match in matches if beside_images(FIELD.sub("", match.template))}
     most = max((match.num_found for match in matches if match not in beside), default=0)
 
     def place(match: Match) -> tuple[bool, int, tuple[Any, ...]]:
