@@ -81,11 +81,13 @@ def test_copies_are_told_by_what_they_spoil():
 
 
 def test_turned_and_mirrored_copies_are_named_and_so_is_what_becomes_of_them():
-    ids = {"train_ids": ["a", "b"], "test_ids": ["x"]}
-    for kept, said in ((True, "split keeps those in train in one fold; "), (False, "no folds can hold apart")):
-        found = turned_findings([[(0, 1), (1, 0)]], kept=kept, **ids)
-        assert brief(found) == [("copies that are turned or mirrored", "warn", 1, ("b = x",))]
+    ids = {"train_ids": ["a", "b", "c"], "test_ids": ["x"], "labels": ["cat", "dog", "cat"]}
+    for kept, said in ((True, "split keeps those in train in one fold"), (False, "no folds can hold apart")):
+        found = turned_findings([[(0, 1), (1, 0)], [(0, 0), (0, 2)]], kept=kept, **ids)
+        assert brief(found) == [("copies that are turned or mirrored", "warn", 2, ("b = x", "a = c"))]
         assert said in found[0].remedy
+    found = turned_findings([[(0, 0), (0, 1)]], kept=True, **ids)
+    assert brief(found)[1:] == [("turned or mirrored copies with other labels", "warn", 1, ("a (cat) / b (dog)",))]
     assert turned_findings([], kept=True, **ids) == []
 
 

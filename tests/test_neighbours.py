@@ -320,9 +320,9 @@ def test_groups_are_joined_with_pairs():
 
 
 def competition(several=False):
-    """60 pictures in train, 12 in test; number 50 is 3 cropped, 51 is 4 mirrored and labelled otherwise; t9 is 5."""
+    """60 pictures in train, 12 in test; 50 is 3 cropped, 51 is 4 turned and labelled otherwise; t9 is 5 turned."""
     pictures = [picture(number) for number in range(60)]
-    pictures[50], pictures[51] = changed(pictures[3], "cropped"), changed(pictures[4], "mirrored")
+    pictures[50], pictures[51] = changed(pictures[3], "cropped"), changed(pictures[4], "turned by 6 degrees")
     tests = [picture(200 + number) for number in range(12)]
     tests[9] = changed(pictures[5], "turned by 6 degrees")
     names = ["red", "blue"]

@@ -120,16 +120,15 @@ def copy_findings(
     across: the groups that hold training and test images.
     """
     repeated = [" = ".join(train_ids[row] for _, row in group[:NUM_SHOWN]) for group in in_train]
-    disputed = []
-    for group in conflicting(in_train, labels):
-        first_of = {labels[row]: train_ids[row] for _, row in reversed(group)}
-        sides = [f"{image_id} ({label})" for label, image_id in sorted(first_of.items())]
-        disputed.append(" / ".join(sides[:NUM_SHOWN]))
     known = [(min(group)[1], row) for group in across for part, row in group if part == TEST]
     copied = [f"{test_ids[row]} = {train_ids[train_row]}" for train_row, row in known]
     found = (
         ("copies in train", repeated, "split keeps each group in one fold; nothing to do"),
-        ("copies with other labels", disputed, "look at the audit page and correct the labels, or take the images out"),
+        (
+            "copies with other labels",
+            _disputed(in_train, labels, train_ids),
+            "look at the audit page and correct the labels, or take the images out",
+        ),
         (
             "test images also in train",
             copied,
@@ -137,6 +136,16 @@ def copy_findings(
         ),
     )
     return [finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
+
+
+def _disputed(groups: Sequence[Sequence[Place]], labels: Sequence[str], train_ids: Sequence[str]) -> list[str]:
+    """Of each group with more than one label, the first image of each."""
+    shown = []
+    for group in conflicting(groups, labels):
+        first_of = {labels[row]: train_ids[row] for _, row in reversed(group)}
+        sides = [f"{image_id} ({label})" for label, image_id in sorted(first_of.items())]
+        shown.append(" / ".join(sides[:NUM_SHOWN]))
+    return shown
 
 
 def search_findings(
@@ -180,7 +189,12 @@ def search_findings(
 
 
 def turned_findings(
-    pairs: Sequence[Sequence[Place]], *, kept: bool, train_ids: Sequence[str], test_ids: Sequence[str]
+    pairs: Sequence[Sequence[Place]],
+    *,
+    kept: bool,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+    labels: Sequence[str],
 ) -> list[Finding]:
     """Images that are others mirrored or turned. kept: whether those in train share a fold."""
     ids = (train_ids, test_ids)
@@ -188,8 +202,16 @@ def turned_findings(
     series = "they hang together as more than half of all images, which no folds can hold apart: name what belongs "
     series += "together by split.group, or the score flatters"
     remedy = "split keeps those in train in one fold" if kept else series
-    remedy += "; look at the audit page: where left and right are classes, check the labels and keep augment.flip off"
-    return [finding("copies that are turned or mirrored", "warn", offenders, remedy)] if offenders else []
+    found = (
+        ("copies that are turned or mirrored", offenders, remedy),
+        (
+            "turned or mirrored copies with other labels",
+            _disputed(pairs, labels, train_ids),
+            "where left and right, or up and down, are classes, keep augment.flip off; else look at the audit page and "
+            "correct the labels",
+        ),
+    )
+    return [finding(kind, "warn", offenders, remedy) for kind, offenders, remedy in found if offenders]
 
 
 def format_findings(oddities: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[Finding]:

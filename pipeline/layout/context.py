@@ -80,7 +80,8 @@ class Context:
     def stop(self, what: str, choices: Sequence[str] = ()) -> ValueError:
         """An error about this competition, and tables left aside; choices: for params.yaml, one of which settles it."""
         error = question(f"{self.archive.path}: {what}", choices)
-        return ValueError("\n".join([str(error), *self.unread]))
+        aside = (line for line in self.unread if line.partition(" is left aside")[0] not in what)
+        return ValueError("\n".join([str(error), *aside]))
 
     def asked(self) -> tuple[str, ...]:
         """What the sample submission calls the values it asks for: columns, or the classes of its long ids."""

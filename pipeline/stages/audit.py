@@ -208,7 +208,7 @@ def _copies(train: Part, test: Part, labels: Texts, *, near: bool) -> _Copies:
     findings = [
         *audit.copy_findings(in_train, audit.leaked(groups), **ids, labels=labels),
         *audit.search_findings(alone.series, alone.cut, _seen_places(alone.plain, seen), **ids),
-        *audit.turned_findings(turned, kept=kept, **ids),
+        *audit.turned_findings(turned, kept=kept, **ids, labels=labels),
     ]
     return _Copies(in_train, in_folds, groups, turned, findings)
 
