@@ -207,13 +207,14 @@ def _waves_of(stores: Sequence[np.ndarray], chunk: int) -> tuple[np.ndarray, np.
 def _meeting(waves: np.ndarray, turn: Turn = AS_IT_IS) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
     """(places apart, two (P,) int32 of rows, (P,) bool) of pairs that agree about; many come again.
 
-    The first row is the lower one; with `turn` the second agrees when it is so turned.
+    Without `turn` the first row is the lower one; with it the second agrees when it is so turned.
 
     The bool: which of them agree in every wave so well that they may be copies that are not shifted or halved.
 
     Places are those in a cell's order, 1 to `WINDOW` + 1: the last are for knowing that there would be more.
     """
     ways = [way.of_waves() for way in dict.fromkeys((AS_IT_IS, turn))]
+    orders, signs = map(np.stack, zip(*ways, strict=True))
     num_rows, furthest = len(waves), ONE * FURTHEST_WAVES
 
     def waves_at(rows: np.ndarray) -> np.ndarray:
@@ -221,8 +222,7 @@ def _meeting(waves: np.ndarray, turn: Turn = AS_IT_IS) -> Iterator[tuple[int, np
         if len(ways) == 1:
             return waves[rows]
         which = rows // num_rows
-        orders, signs = (np.stack(parts)[which] for parts in zip(*ways, strict=True))
-        return np.take_along_axis(waves[rows % num_rows], orders, axis=1) * signs
+        return np.take_along_axis(waves[rows % num_rows], orders[which], axis=1) * signs[which]
 
     rng = np.random.default_rng(0)
     for grid, (num_waves, step) in enumerate(GRIDS if turn == AS_IT_IS else GRIDS[:NUM_GRIDS_TURNED]):

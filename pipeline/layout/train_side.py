@@ -324,10 +324,15 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     by_path = next((match for match in matches if match.column == PATH_COLUMN), None)
-    if by_path is not None and PATH_COLUMN not in context.tables[table.name].header:  # `_with_validation` gave it
+    if by_path is not None and _has_given_paths(context, table):
         return table, by_path
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
+
+
+def _has_given_paths(context: Context, table: Table) -> bool:
+    """Whether `_with_validation` gave the table its column of paths."""
+    return PATH_COLUMN in table.header and PATH_COLUMN not in context.tables[table.name].header
 
 
 def _refuse_folders(context: Context, table: Table) -> None:
@@ -436,11 +441,7 @@ def _id_column(context: Context, table: Table, match: Match) -> str:
         if override not in table.header:
             raise context.stop(f"competition.id_column is {override!r}; {table.name} has {list(table.header)}")
         return override
-    if (
-        PATH_COLUMN in table.header
-        and match.column == PATH_COLUMN
-        and PATH_COLUMN not in context.tables[table.name].header
-    ):
+    if match.column == PATH_COLUMN and _has_given_paths(context, table):
         return PATH_COLUMN
     if len(columns_of(match.template)) > 1 and table.header[-1] == PATH_COLUMN:
         return PATH_COLUMN
