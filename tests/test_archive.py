@@ -248,6 +248,36 @@ def test_a_folder_beside_its_archive_is_taken_once_where_all_bytes_are_equal(oth
         assert f"{len(beside)} files are there twice, byte for byte, and are taken once" in archive.notes[0]
 
 
+@pytest.mark.parametrize("fuller", ["neither", "outer", "inner"])
+def test_a_folder_that_holds_a_copy_of_itself_counts_once(fuller, tmp_path):
+    """As the Kaggle data sets of malaria cells, flowers and chest radiographs do."""
+    once = {f"cells/{name}/{number}.png": f"{name}{number}".encode() for name in "ab" for number in range(3)}
+    more = {"cells/notes.txt": b"one more"}
+    kept = once | (more if fuller == "outer" else {})
+    inner = {name.replace("cells/", "cells/cells/", 1): content for name, content in (once | more).items()}
+    if fuller != "inner":
+        del inner["cells/cells/notes.txt"]
+    with open_archive(written(tmp_path, zip_bytes(kept | inner | {"about.txt": b"x"}))) as archive:
+        assert {name: archive.read(name) for name in archive.names} == (inner if fuller == "inner" else kept) | {
+            "about.txt": b"x"
+        }
+        assert archive.notes == ("cells/cells/ and cells/ hold the same 6 files, byte for byte, and are taken once",)
+
+
+@pytest.mark.parametrize("changed", ["a byte", "a file more on both sides", "nothing outside"])
+def test_a_folder_in_one_of_its_name_with_other_files_is_no_copy(changed, tmp_path):
+    files = {f"{folder}{number}.png": b"%d" % number for folder in ("cells/", "cells/cells/") for number in range(3)}
+    if changed == "a byte":
+        files["cells/cells/2.png"] = b"3"
+    elif changed == "a file more on both sides":
+        files |= {"cells/3.png": b"3", "cells/cells/4.png": b"4"}
+    else:
+        files = {name: content for name, content in files.items() if name.startswith("cells/cells/")}
+    with open_archive(written(tmp_path, zip_bytes(files | {"about.txt": b"x"}))) as archive:
+        assert sorted(archive.names) == sorted(files | {"about.txt": b"x"})
+        assert not archive.notes
+
+
 ESCAPES = ["../out.png", "/etc/out.png", "train/../../out.png", "C:/out.png", "a\\..\\b.png"]
 
 

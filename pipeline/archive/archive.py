@@ -22,6 +22,7 @@ BRING = (
     "images are read from a disk: `dvc import-url ADDRESS FILE` brings the archive here and notes where it is from; "
     "then give FILE (docs/scaling.md, Data elsewhere)"
 )
+REPEATED = re.compile(r"(?:^|.*?/)([^/]+)/(?=\1(?:/|$))")  # what stands before the second `x` of a folder `a/x/x`
 MAX_NESTING = 2  # archives around a member, beside the one that was given
 
 
@@ -167,11 +168,12 @@ def open_archive(path: Path) -> Archive:
         unpacked = sum(float(part.sizes().sum()) for part in parts if not isinstance(part.container, Folder))
         check_total(str(path), unpacked, packed)
         parts, notes = _once(path, parts)
+        parts, more = _less_nested_copies(parts)
         names = joined_texts(part.names for part in parts)
         prefix = _common_folder(names)
         if prefix:
             names = Texts(name.removeprefix(prefix) for name in names)
-        return Archive(path, names, parts, closing.pop_all(), notes)
+        return Archive(path, names, parts, closing.pop_all(), notes + more)
 
 
 def unpack_outermost(path: Path, folder: Path) -> None:
@@ -249,24 +251,78 @@ def _once(path: Path, parts: Sequence[_Part]) -> tuple[list[_Part], list[str]]:
     twice = rows_of_equals(names)
     if not twice:
         return list(parts), []
-    ends = np.cumsum([len(part.names) for part in parts])
-
-    def place(row: int) -> tuple[_Part, int]:
-        number = int(np.searchsorted(ends, row, side="right"))
-        return parts[number], row - int(ends[number]) + len(parts[number].names)
-
-    first, second = (part.where(at) for part, at in map(place, twice[0][:2]))
-    sizes = np.concatenate([part.sizes() for part in parts])
-    alike = [rows for rows in twice if len(set(sizes[rows].tolist())) == 1]
-    if len(alike) < len(twice) or any(len({part.checksum(at) for part, at in map(place, rows)}) > 1 for rows in alike):
+    first, second = (part.where(at) for part, at in (_place(parts, row) for row in twice[0][:2]))
+    alike = _of_one_size(parts, twice)
+    if len(alike) < len(twice) or not _of_equal_bytes(parts, alike):
         raise ValueError(
             f"{path}: {len(twice)} members are there twice ({len(alike)} of the same size), first "
             f"{names[twice[0][0]]!r}: as {first} and as {second}; delete one of the two (the archive or the folder)"
         )
-    kept = np.ones(len(names), dtype=bool)
-    kept[[row for rows in twice for row in rows[1:]]] = False
-    once = [part.take(own) for part, own in zip(parts, np.split(kept, ends[:-1]), strict=True)]
+    once = _without(parts, [row for rows in twice for row in rows[1:]])
     return once, [f"{len(twice):,} files are there twice, byte for byte, and are taken once: {first} is {second}"]
+
+
+def _less_nested_copies(parts: list[_Part]) -> tuple[list[_Part], list[str]]:
+    """(the parts less what a folder holds twice, once in a folder of its own name, `x/x/1.png`; a line for each)."""
+    notes = []
+    folders = {name.rpartition("/")[0] for part in parts for name in part.names}
+    for outer in sorted({found[0] for found in map(REPEATED.match, folders) if found}):
+        copies, note = _nested_copies(parts, outer)
+        if len(copies):
+            parts = _without(parts, copies)
+            notes.append(note)
+    return parts, notes
+
+
+def _nested_copies(parts: Sequence[_Part], outer: str) -> tuple[np.ndarray, str]:
+    """(the rows of the copy within the folder, or of what lies outside if the copy has more; a line that says so).
+
+    No rows where one of the two does not hold all files of the other, byte for byte.
+    """
+    inner = outer + outer.removesuffix("/").rpartition("/")[2] + "/"
+    names = joined_texts(part.names for part in parts)
+    rows = np.flatnonzero(np.fromiter((name.startswith(outer) for name in names), dtype=bool, count=len(names)))
+    within = np.array([name.startswith(inner) for name in names.take(rows)])
+    counts = {inner: int(within.sum()), outer: int((~within).sum())}
+    if not all(counts.values()):
+        return rows[:0], ""
+    twice = rows_of_equals(
+        names.take(rows), lambda name: outer + name[len(inner if name.startswith(inner) else outer) :]
+    )
+    pairs = [rows[pair].tolist() for pair in twice]
+    copy = next((folder for folder, count in counts.items() if count == len(pairs)), None)
+    if copy is None or len(_of_one_size(parts, pairs)) < len(pairs) or not _of_equal_bytes(parts, pairs):
+        return rows[:0], ""
+    note = f"{inner} and {outer} hold the same {len(pairs):,} files, byte for byte, and are taken once"
+    return rows[within if copy == inner else ~within], note
+
+
+def _place(parts: Sequence[_Part], row: int) -> tuple[_Part, int]:
+    """Where the member of a row of all parts' lies."""
+    for part in parts:
+        if row < len(part.names):
+            return part, row
+        row -= len(part.names)
+    raise IndexError(row)
+
+
+def _of_one_size(parts: Sequence[_Part], groups: Sequence[list[int]]) -> list[list[int]]:
+    """The groups of rows of all parts whose members have as many bytes."""
+    sizes = np.concatenate([part.sizes() for part in parts])
+    return [rows for rows in groups if len(set(sizes[rows].tolist())) == 1]
+
+
+def _of_equal_bytes(parts: Sequence[_Part], groups: Sequence[list[int]]) -> bool:
+    """Whether the members of each group are the same, by their checksums."""
+    return all(len({part.checksum(at) for part, at in (_place(parts, row) for row in rows)}) == 1 for rows in groups)
+
+
+def _without(parts: Sequence[_Part], rows: Sequence[int] | np.ndarray) -> list[_Part]:
+    """The parts less the members of these rows."""
+    kept = np.ones(sum(len(part.names) for part in parts), dtype=bool)
+    kept[rows] = False
+    ends = np.cumsum([len(part.names) for part in parts])
+    return [part.take(own) for part, own in zip(parts, np.split(kept, ends[:-1]), strict=True)]
 
 
 def _common_folder(names: Texts) -> str:
