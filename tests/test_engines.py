@@ -59,18 +59,32 @@ def test_ranks_on_a_node_leave_the_bytes_of_ranks_here_though_one_is_killed(in_r
     in_ranks.check()
 
 
+def cluster_of_two(lan, tmp_path):
+    """(a head that computes nothing, two nodes): machines with Ray between them."""
+    home = lan.machine()
+    home.start_ray("--head", "--port=6379", "--include-dashboard=false", cpus=0)
+    a, b = (lan.machine(tmp_path / name) for name in "ab")
+    home.wait()
+    for machine in (a, b):
+        machine.start_ray(f"--address={home.address}:6379")
+    return home, a, b
+
+
 def test_features_are_computed_on_nodes_and_folds_follow(tmp_path_factory, tmp_path):
+    needed()
     model = {"name": "test_resnet", "weights": "given", "frozen": True}
     project = Competition(tmp_path_factory.mktemp("features") / "project", epochs=1, model=model)
     project.forget("embed_train", "embed_test", "train@0", "infer@1")
-    nodes = f"{tmp_path / 'a'},{tmp_path / 'b'}"
-    said = Run(project, folds("--engine", "folder", "--address", nodes)).end()
-    assert {project.node("embed_train"), project.node("embed_test")} == set(nodes.split(","))
+    with Lan(project.root.parent) as lan:
+        home, a, b = cluster_of_two(lan, tmp_path)
+        command = home.words(folds("--engine", "ray", "--address", f"{home.address}:6379"))
+        said = Run(project, command, lan.environment()).end()
+    assert {project.node("embed_train"), project.node("embed_test")} == {a.address, b.address}
     assert project.ran("embed_train", "embed_test", *STAGES) == []
     assert re.search(r"embed_train +\d", said) and not (project.root / "data/logs/upstream.log").exists()
     project.check()
     (project.root / "pipeline/stages/embed_test.py").write_text("raise SystemExit(3)")
-    said = Run(project, folds("--engine", "folder", "--address", nodes)).end(1)
+    said = Run(project, folds("--engine", "folder", "--address", str(tmp_path / "c"))).end(1)
     assert re.search("^embed_test ended with exit code 3$.*1 stages were not recorded: embed_test;", said, re.M | re.S)
     assert "infer@" not in said, "no fold is begun without them"
 
@@ -83,12 +97,7 @@ def test_lost_machines_change_no_byte_and_a_lost_head_leaves_states_to_go_on_fro
         return re.search(BEGUN, project.log(fold))
 
     with Lan(project.root.parent) as lan:
-        home = lan.machine()
-        home.start_ray("--head", "--port=6379", "--include-dashboard=false", cpus=0)
-        a, b = (lan.machine(tmp_path / name) for name in "ab")
-        home.wait()
-        for machine in (a, b):
-            machine.start_ray(f"--address={home.address}:6379")
+        home, a, b = cluster_of_two(lan, tmp_path)
         run = Run(project, home.words(folds("--engine", "ray", "--address", f"{home.address}:6379")), lan.environment())
         until(lambda: begun("0") or begun("1"))
         first, second = "01" if begun("0") else "10"
