@@ -264,6 +264,25 @@ def test_a_folder_that_holds_a_copy_of_itself_counts_once(fuller, tmp_path):
         assert archive.notes == ("cells/cells/ and cells/ hold the same 6 files, byte for byte, and are taken once",)
 
 
+@pytest.mark.parametrize("name", ["data - Copy", "Copy of data", "data (1)", "data - Copy (2)"])
+def test_a_copy_of_a_folder_beside_it_counts_once(name, tmp_path):
+    files = {f"data/{part}/{number}.png": b"%d" % number for part in ("train", "test") for number in range(3)}
+    beside = {f"{name}/{path.partition('/')[2]}": content for path, content in files.items()}
+    with open_archive(written(tmp_path, zip_bytes(files | beside))) as archive:
+        assert {path: archive.read(path) for path in archive.names} == files
+        assert archive.notes == (f"{name}/ and data/ hold the same 6 files, byte for byte, and are taken once",)
+    changed = beside | {f"{name}/test/2.png": b"3"}
+    with open_archive(written(tmp_path, zip_bytes(files | changed))) as archive:
+        assert len(archive.names) == 12
+
+
+@pytest.mark.parametrize("two", [("train", "valid"), ("A", "B"), ("x", "y/x")])
+def test_folders_with_the_same_bytes_that_are_not_called_alike_are_two(two, tmp_path):
+    files = {f"{folder}/{number}.png": b"%d" % number for folder in two for number in range(3)}
+    with open_archive(written(tmp_path, zip_bytes(files))) as archive:
+        assert len(archive.names) == 6 and not archive.notes
+
+
 @pytest.mark.parametrize("changed", ["a byte", "a file more on both sides", "nothing outside"])
 def test_a_folder_in_one_of_its_name_with_other_files_is_no_copy(changed, tmp_path):
     files = {f"{folder}{number}.png": b"%d" % number for folder in ("cells/", "cells/cells/") for number in range(3)}

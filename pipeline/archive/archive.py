@@ -5,7 +5,6 @@ import re
 import weakref
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -14,45 +13,16 @@ import numpy as np
 from pipeline.archive.byte_ranges import Region, Scratch
 from pipeline.archive.formats import Container, Folder, open_container
 from pipeline.archive.member_names import archive_stem, check_not_in_parts, check_total, is_litter
+from pipeline.archive.parts import Part, less_copies_of_folders, once
 from pipeline.base.lookup import Lookup
-from pipeline.base.texts import Texts, joined_texts, rows_of_equals
+from pipeline.base.texts import Texts, joined_texts
 
 ADDRESS = re.compile(r"\w{2,}:/")  # of a `Path`, which makes one slash of two
 BRING = (
     "images are read from a disk: `dvc import-url ADDRESS FILE` brings the archive here and notes where it is from; "
     "then give FILE (docs/scaling.md, Data elsewhere)"
 )
-REPEATED = re.compile(r"(?:^|.*?/)([^/]+)/(?=\1(?:/|$))")  # what stands before the second `x` of a folder `a/x/x`
 MAX_NESTING = 2  # archives around a member, beside the one that was given
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Members of one container, under the names they have in the competition."""
-
-    container: Container
-    names: Texts
-    rows: np.ndarray  # (N,) int64, where the container has them
-
-    def where(self, at: int) -> str:
-        """How errors call one of them."""
-        return f"{self.container.where}/{self.container.names[int(self.rows[at])]}"
-
-    def sizes(self) -> np.ndarray:
-        """(N,) int64 bytes unpacked."""
-        return self.container.sizes[self.rows]
-
-    def checksum(self, at: int) -> int:
-        """CRC-32 of the bytes of one of them."""
-        return self.container.checksum(int(self.rows[at]))
-
-    def take(self, kept: np.ndarray) -> "_Part":
-        """Those of them that are kept, (N,) bool."""
-        return _Part(self.container, self.names.take(kept), self.rows[kept])
-
-    def within(self, folder: str) -> "_Part":
-        """The same under names that begin with `folder`."""
-        return _Part(self.container, Texts(folder + name for name in self.names), self.rows) if folder else self
 
 
 class Archive:
@@ -66,7 +36,7 @@ class Archive:
         self,
         path: Path,
         names: Texts,
-        parts: Sequence[_Part],
+        parts: Sequence[Part],
         closing: contextlib.ExitStack,
         notes: Sequence[str] = (),
     ) -> None:
@@ -167,8 +137,8 @@ def open_archive(path: Path) -> Archive:
         parts = _parts(outer, scratch, depth=0)
         unpacked = sum(float(part.sizes().sum()) for part in parts if not isinstance(part.container, Folder))
         check_total(str(path), unpacked, packed)
-        parts, notes = _once(path, parts)
-        parts, more = _less_nested_copies(parts)
+        parts, notes = once(path, parts)
+        parts, more = less_copies_of_folders(parts)
         names = joined_texts(part.names for part in parts)
         prefix = _common_folder(names)
         if prefix:
@@ -203,7 +173,7 @@ def _outermost(path: Path, scratch: Scratch) -> Container:
     return open_container(region, where=str(path), name=archive_stem(path.name) or path.name, scratch=scratch)
 
 
-def _parts(container: Container, scratch: Scratch, depth: int) -> list[_Part]:
+def _parts(container: Container, scratch: Scratch, depth: int) -> list[Part]:
     """All members, those of archives inside included, under names relative to `container`.
 
     `depth` is the number of archives around `container`.
@@ -213,7 +183,7 @@ def _parts(container: Container, scratch: Scratch, depth: int) -> list[_Part]:
             hidden = ", ".join(container.left_aside)
             raise ValueError(f"{container.where} is empty: no file in it but hidden ones ({hidden}); rename them")
         raise ValueError(f"{container.where} is empty: no file in it; download it again")
-    inside: list[_Part] = []
+    inside: list[Part] = []
     own = np.ones(len(container.names), dtype=bool)
     for row, name in enumerate(container.names):
         place = f"{container.where}/{name}"
@@ -231,98 +201,15 @@ def _parts(container: Container, scratch: Scratch, depth: int) -> list[_Part]:
         parts = _parts(inner, scratch, depth + 1)
         folder = name[: name.rfind("/") + 1]
         inside += [part.within(folder + _folder_around(stem, parts)) for part in parts]
-    return [_Part(container, container.names.take(own), np.flatnonzero(own)), *inside]
+    return [Part(container, container.names.take(own), np.flatnonzero(own)), *inside]
 
 
-def _folder_around(stem: str, parts: Sequence[_Part]) -> str:
+def _folder_around(stem: str, parts: Sequence[Part]) -> str:
     """The folder that stands for the archive called `stem`; none where its one file, or its folder, is called so."""
     around = stem + "/"
     is_named_alike = [name for part in parts for name in part.names[:2]] == [stem]
     has_folder_around = all(name.startswith(around) for part in parts for name in part.names)
     return "" if is_named_alike or has_folder_around else around
-
-
-def _once(path: Path, parts: Sequence[_Part]) -> tuple[list[_Part], list[str]]:
-    """(the parts less members that are there before with the same bytes, a line that says so).
-
-    Raises ValueError where two archives, or an archive and a folder, hold different files of one name.
-    """
-    names = joined_texts(part.names for part in parts)
-    twice = rows_of_equals(names)
-    if not twice:
-        return list(parts), []
-    first, second = (part.where(at) for part, at in (_place(parts, row) for row in twice[0][:2]))
-    alike = _of_one_size(parts, twice)
-    if len(alike) < len(twice) or not _of_equal_bytes(parts, alike):
-        raise ValueError(
-            f"{path}: {len(twice)} members are there twice ({len(alike)} of the same size), first "
-            f"{names[twice[0][0]]!r}: as {first} and as {second}; delete one of the two (the archive or the folder)"
-        )
-    once = _without(parts, [row for rows in twice for row in rows[1:]])
-    return once, [f"{len(twice):,} files are there twice, byte for byte, and are taken once: {first} is {second}"]
-
-
-def _less_nested_copies(parts: list[_Part]) -> tuple[list[_Part], list[str]]:
-    """(the parts less what a folder holds twice, once in a folder of its own name, `x/x/1.png`; a line for each)."""
-    notes = []
-    folders = {name.rpartition("/")[0] for part in parts for name in part.names}
-    for outer in sorted({found[0] for found in map(REPEATED.match, folders) if found}):
-        copies, note = _nested_copies(parts, outer)
-        if len(copies):
-            parts = _without(parts, copies)
-            notes.append(note)
-    return parts, notes
-
-
-def _nested_copies(parts: Sequence[_Part], outer: str) -> tuple[np.ndarray, str]:
-    """(the rows of the copy within the folder, or of what lies outside if the copy has more; a line that says so).
-
-    No rows where one of the two does not hold all files of the other, byte for byte.
-    """
-    inner = outer + outer.removesuffix("/").rpartition("/")[2] + "/"
-    names = joined_texts(part.names for part in parts)
-    rows = np.flatnonzero(np.fromiter((name.startswith(outer) for name in names), dtype=bool, count=len(names)))
-    within = np.array([name.startswith(inner) for name in names.take(rows)])
-    counts = {inner: int(within.sum()), outer: int((~within).sum())}
-    if not all(counts.values()):
-        return rows[:0], ""
-    twice = rows_of_equals(
-        names.take(rows), lambda name: outer + name[len(inner if name.startswith(inner) else outer) :]
-    )
-    pairs = [rows[pair].tolist() for pair in twice]
-    copy = next((folder for folder, count in counts.items() if count == len(pairs)), None)
-    if copy is None or len(_of_one_size(parts, pairs)) < len(pairs) or not _of_equal_bytes(parts, pairs):
-        return rows[:0], ""
-    note = f"{inner} and {outer} hold the same {len(pairs):,} files, byte for byte, and are taken once"
-    return rows[within if copy == inner else ~within], note
-
-
-def _place(parts: Sequence[_Part], row: int) -> tuple[_Part, int]:
-    """Where the member of a row of all parts' lies."""
-    for part in parts:
-        if row < len(part.names):
-            return part, row
-        row -= len(part.names)
-    raise IndexError(row)
-
-
-def _of_one_size(parts: Sequence[_Part], groups: Sequence[list[int]]) -> list[list[int]]:
-    """The groups of rows of all parts whose members have as many bytes."""
-    sizes = np.concatenate([part.sizes() for part in parts])
-    return [rows for rows in groups if len(set(sizes[rows].tolist())) == 1]
-
-
-def _of_equal_bytes(parts: Sequence[_Part], groups: Sequence[list[int]]) -> bool:
-    """Whether the members of each group are the same, by their checksums."""
-    return all(len({part.checksum(at) for part, at in (_place(parts, row) for row in rows)}) == 1 for rows in groups)
-
-
-def _without(parts: Sequence[_Part], rows: Sequence[int] | np.ndarray) -> list[_Part]:
-    """The parts less the members of these rows."""
-    kept = np.ones(sum(len(part.names) for part in parts), dtype=bool)
-    kept[rows] = False
-    ends = np.cumsum([len(part.names) for part in parts])
-    return [part.take(own) for part, own in zip(parts, np.split(kept, ends[:-1]), strict=True)]
 
 
 def _common_folder(names: Texts) -> str:

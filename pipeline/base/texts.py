@@ -81,6 +81,12 @@ class Texts(Sequence[str]):
             return np.fromiter((part in text for text in self), dtype=bool, count=len(self))
         return np.asarray(np.strings.find(self._array, part) >= 0)
 
+    def beginning(self, start: str) -> np.ndarray:
+        """(N,) bool: which of them begin with this one."""
+        if not hasattr(np, "strings"):
+            return np.fromiter((text.startswith(start) for text in self), dtype=bool, count=len(self))
+        return np.asarray(np.strings.startswith(self._array, start))
+
     def distinct(self) -> "Texts":
         """Each text once, sorted."""
         found: set[str] = set()
