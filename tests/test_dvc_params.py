@@ -54,7 +54,7 @@ OTHER = {
     "model": {
         "name": "test_resnet", "width": 9, "options": ["drop_rate=0.1"], "whitening": True,
         "weights": "hub", "normalisation": "half", "frozen": True, "head_first": True, "checkpointing": True,
-        "activation": "gelu", "init": "dirac", "norm_scale": "fixed",
+        "activation": "gelu", "init": "dirac", "norm_scale": "fixed", "pooling": "csra",
     },
     "augment": {
         "crop_padding": 2, "crop_fill": "reflect", "crop_scale": 0.5, "flip": True, "cutout": 3,

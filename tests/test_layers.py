@@ -77,6 +77,31 @@ def test_dirac_convolutions_begin_by_passing_channels_on_and_fixed_norms_stay_at
     assert [name for name, weight in network.named_parameters() if weight.requires_grad] == ["0.weight", "1.bias"]
 
 
+@pytest.mark.parametrize("network", [Airbench, ResNet9])
+def test_csra_adds_a_classs_highest_score_of_all_places_and_their_mean(network):
+    model = network(num_classes=5, width=8, pooling="csra").eval()
+    features = model.forward_features(torch.randn(2, 3, 32, 40))
+    found = model.forward_head(features)
+    assert features.shape[2] * features.shape[3] > 9
+    for image, logits in zip(features, found, strict=True):
+        places = [image[:, row, column] for row in range(image.shape[1]) for column in range(image.shape[2])]
+        scores = torch.stack([model.head.weight @ place * model.logit_scale for place in places])
+        assert torch.allclose(logits, scores.mean(0) + scores.max(0).values, atol=1e-5)
+
+
+def test_csra_sees_two_things_in_one_image_as_it_sees_each_alone():
+    """Each class is told by one channel and denied by the other's: one vector of both maxima tells neither."""
+    pooled = {pooling: ResNet9(num_classes=2, width=1, pooling=pooling) for pooling in ("max", "csra")}
+    features = torch.zeros(3, 8, 4, 4)
+    features[0, 0, 0, 0] = features[1, 1, 3, 3] = features[2, 0, 0, 0] = features[2, 1, 3, 3] = 1.0
+    for model in pooled.values():
+        model.head.weight.data.zero_()
+        model.head.weight.data[:, :2] = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    of_max, of_csra = (pooled[pooling].forward_head(features) > 0 for pooling in ("max", "csra"))
+    assert of_max.tolist() == [[True, False], [False, True], [False, False]]
+    assert of_csra.tolist() == [[True, False], [False, True], [True, True]]
+
+
 @pytest.mark.parametrize("side", [1, 3, 7, 8])
 @pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
 def test_a_small_maps_convolution_has_conv2ds_output_and_gradients(side, order):

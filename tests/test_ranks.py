@@ -49,7 +49,7 @@ RECIPES = {
         "augment": {"mixup": 0.4, "cutmix": 1.0, "policy": "trivialaugment", "crop_padding": 2},
     },
     "airbench, growing": {
-        "model": ("airbench", {"width": 8, "norm_scale": "fixed"}),
+        "model": ("airbench", {"width": 8, "norm_scale": "fixed", "pooling": "csra"}),
         "train": {"bias_lr": 8.0, "start_side": 8, "tta": "mirror_shift", "epochs": 4},
         "augment": {"flip": "alternating", "cutout": 3},
     },

@@ -25,7 +25,14 @@ RECIPES = {
         "augment": {"policy": "autoaugment", "crop_scale": 0.4, "mixup": 0.4, "cutmix": 1.0},
     },
     "airbench with muon": {
-        "model": {"name": "airbench", "whitening": True, "activation": "gelu", "init": "dirac", "norm_scale": "fixed"},
+        "model": {
+            "name": "airbench",
+            "whitening": True,
+            "activation": "gelu",
+            "init": "dirac",
+            "norm_scale": "fixed",
+            "pooling": "csra",
+        },
         "train": {"optimizer": "muon", "bias_lr": 8.0, "start_side": 8, "tta": "mirror_shift"},
         "augment": {"flip": "alternating", "cutout": 3},
     },

@@ -28,7 +28,11 @@ RECIPES = {
         "train": {"optimizer": "muon", "tta": "mirror_shift", "class_weights": "sqrt"},
     },
     "grades": {"competition": {"target": "ordinal"}, "train": {"loss": "cumulative", "tta": "mirror"}},
-    "several labels": {"competition": {"target": "multi_label"}, "train": {"loss": "asymmetric"}},
+    "several labels": {
+        "competition": {"target": "multi_label"},
+        "train": {"loss": "asymmetric"},
+        "model": {"pooling": "csra"},
+    },
     "timm with dropout": {
         "model": {"name": "test_resnet", "options": ["drop_rate=0.4"]},
         "train": {"optimizer": "lamb", "peak_lr": 0.0005, "epochs": 3},

@@ -89,20 +89,24 @@ def test_what_a_budget_leaves_over_goes_to_more_networks_and_only_that():
         assert recipe["train"]["seeds"] == seeds
         assert seconds <= budget_seconds(budget)
         if seeds > 1:
-            assert (recipe["images"]["side"], recipe["model"]["width"]) == (SIDES[0], WIDTHS[0])
+            assert (recipe["images"]["side"], recipe["model"]["width"]) == (SIDES[0], WIDTHS["airbench"][0])
             assert recipe["train"]["epochs"] == MAX_EPOCHS
     slow = Speed(gpu=False)
     slow.learn(128, 96, 1.0)
     assert suggested(slow, num_train=244, side=300, budget_s=budget_seconds("overnight"))[0]["train"]["seeds"] == 1
 
 
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("budget", BUDGETS)
 @pytest.mark.parametrize("num_folds", [2, 5, 20])
 @pytest.mark.parametrize("side", [8, 32, 100, 2000])
 @pytest.mark.parametrize("num_train", [20, 1000, 10_000, 50_000, 1_000_000])
-def test_a_budget_is_not_passed_unless_the_cheapest_recipe_does(num_train, side, num_folds, budget):
-    recipe, seconds = suggested(num_train=num_train, side=side, num_folds=num_folds, budget_s=budget_seconds(budget))
-    cheapest = (min(side, *SIDES), min(WIDTHS), MIN_EPOCHS)
+def test_a_budget_is_not_passed_unless_the_cheapest_recipe_does(num_train, side, num_folds, budget, several):
+    network = "resnet9" if several else "airbench"
+    facts = {"num_train": num_train, "side": side, "num_folds": num_folds, "several": several}
+    recipe, seconds = suggested(Speed(gpu=False, network=network), budget_s=budget_seconds(budget), **facts)
+    assert (recipe["model"]["name"], recipe["model"]["pooling"]) == (network, "csra" if several else "max")
+    cheapest = (min(side, *SIDES), min(WIDTHS[network]), MIN_EPOCHS)
     chosen = (recipe["images"]["side"], recipe["model"]["width"], recipe["train"]["epochs"])
     assert seconds <= budget_seconds(budget) or chosen == (max(8, cheapest[0]), *cheapest[1:])
 

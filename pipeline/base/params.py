@@ -158,6 +158,9 @@ class ModelParams:
     init: str = one_of("default", "dirac", default="default")
     # of resnet9 and airbench: `fixed` keeps the batch norms' scales at 1 and trains their shifts alone (Page 2019)
     norm_scale: str = one_of("trained", "fixed", default="trained")
+    # of resnet9 and airbench: `max`, one vector of an image's strongest features; `csra` scores every place for every
+    # class and adds the mean and the highest (Zhu and Wu 2021), for several labels an image
+    pooling: str = one_of("max", "csra", default="max")
 
     def __post_init__(self) -> None:
         if len(self.keywords) < len(self.options):
@@ -176,7 +179,7 @@ class ModelParams:
             )
         if self.checkpointing and self.name in OWN_NETWORKS:
             raise ValueError(f"model.checkpointing is true, which is for timm's networks, not for {self.name}")
-        ours = ("whitening", "activation", "init", "norm_scale")
+        ours = ("whitening", "activation", "init", "norm_scale", "pooling")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         asked = [key for key in ours if getattr(self, key) != defaults[key]]
         if self.name not in OWN_NETWORKS:

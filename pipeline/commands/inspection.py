@@ -33,6 +33,7 @@ from pipeline.commands.suggestion import (
     Weights,
     budget_seconds,
     has_gpu,
+    network_for,
     suggested_recipe,
 )
 from pipeline.competition.class_findings import MIN_IMAGES, TINY_CLASSES, add_stopping, class_findings
@@ -99,7 +100,7 @@ def inspect_competition(
     facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
     if symmetry is not None:
         facts = replace(facts, any_way_up=symmetry.any_way_up, one_handed=symmetry.one_handed)
-    speed = Speed(gpu=facts.gpu)
+    speed = Speed(gpu=facts.gpu, network=network_for(facts))
     if measure:
         _measure(facts, speed, params, layout)
     recipe, seconds = suggested_recipe(facts, speed)

@@ -25,7 +25,8 @@ VIEWS = {"shift": 3, "mirror_shift": 6, "dihedral": 8}  # of an image when predi
 WEIGHTS_VIEWS = 2  # by a network with pretrained weights
 SIDES = (128, 96, 64, 48, 32)
 ENOUGH_SIDE = 64  # pixels; images are not made smaller for a wider network
-WIDTHS = (96, 64, 48, 32, 24, 16)
+# of about the same compute; ResNet9 is for several labels (`network_for`)
+WIDTHS = {"airbench": (96, 64, 48, 32, 24, 16), "resnet9": (56, 40, 28, 20, 14, 10)}
 MIN_EPOCHS, ENOUGH_EPOCHS, MAX_EPOCHS = 6, 16, 50
 ENOUGH_IMAGES, MAX_IMAGES = 300_000, 1_000_000  # seen in all epochs, before the network is made wider, and at most
 # networks a fold, where the budget would be left over: three gained as much as three times the epochs or the width's
@@ -60,7 +61,13 @@ TUNING = {
     "optimizer": "adamw", "peak_lr": 0.0005, "momentum": 0.9, "weight_decay": 0.05, "warmup": 0.2, "layer_decay": 0.8,
     "freeze_norms": True,
 }  # fmt: skip
-OWN_LAYERS_OFF = {"whitening": False, "activation": "relu", "init": "default", "norm_scale": "trained"}
+OWN_LAYERS_OFF = {
+    "whitening": False,
+    "activation": "relu",
+    "init": "default",
+    "norm_scale": "trained",
+    "pooling": "max",
+}
 # images of the largest class for one of the smallest, from which on rare classes are drawn more often where the metric
 # asks for every class alike. Digits with 10 and 50 to 1, macro F1: 0.652, 0.450 as they are; 0.975, 0.933 drawn alike;
 # 0.971, 0.677 with weights `sqrt`. Below 10, and for other metrics and targets, nothing is suggested: not measured, or
@@ -82,13 +89,15 @@ DEMO_RECIPE: dict[str, dict[str, Any]] = {
 class Speed:
     """Training images of a second, all folds together: as measured, or else by what is known of one machine."""
 
-    def __init__(self, *, gpu: bool) -> None:
+    def __init__(self, *, gpu: bool, network: str = "airbench") -> None:
         self._factor = GPU_FACTOR if gpu else 1.0
+        self._width_times = WIDTHS["airbench"][0] / WIDTHS[network][0]  # that of airbench for this network's
         self._measured: dict[tuple[int, int], float] = {}
 
     def __call__(self, side: int, width: int) -> float:
         """Of images of `side` pixels, by the network of `width`; 0: by one with pretrained weights."""
-        own_ms = PAIR_MS * width**2 + CHANNEL_MS * width + IMAGE_MS
+        channels = width * self._width_times
+        own_ms = PAIR_MS * channels**2 + CHANNEL_MS * channels + IMAGE_MS
         one_ms = (own_ms if width else WEIGHTS_MS) * (side / 32) ** 2
         return self._measured.get((side, width), 1000 * CORES / one_ms * self._factor)
 
@@ -141,6 +150,11 @@ def budget_seconds(budget: str) -> float:
     return seconds
 
 
+def network_for(facts: Facts) -> str:
+    """Of ours, the one to train from scratch. Of several labels ResNet9 (docs/recipes.md, Several labels)."""
+    return "resnet9" if facts.several else "airbench"
+
+
 def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, Any]], float]:
     """(section -> key -> value for params.yaml, estimated seconds for all folds, predicting included)."""
     if facts.weights is not None:
@@ -148,7 +162,7 @@ def suggested_recipe(facts: Facts, speed: Speed) -> tuple[dict[str, dict[str, An
     size, width = _affordable(facts, speed)
     epochs = min(max(_epochs_within(facts, speed, size, width), MIN_EPOCHS), _most_epochs(facts))
     rate, networks = speed(size, width), 1
-    largest = (size, width, epochs) == (_sides(facts)[0], WIDTHS[0], _most_epochs(facts))
+    largest = (size, width, epochs) == (_sides(facts)[0], _widths(facts)[0], _most_epochs(facts))
     # who did not ask for long gets a first submission soon
     if largest and facts.budget_s > budget_seconds(DEFAULT_BUDGET):
         while networks < MAX_NETWORKS and _seconds(facts, rate, epochs, networks + 1) <= facts.budget_s:
@@ -203,12 +217,12 @@ def _embedding_s(facts: Facts, speed: Speed, size: int) -> float:
 def _affordable(facts: Facts, speed: Speed) -> tuple[int, int]:
     """(side, width) of the largest choice that leaves enough epochs; images of ENOUGH_SIDE come before width."""
     choices = sorted(
-        ((size, width) for width in WIDTHS for size in _sides(facts)),
+        ((size, width) for width in _widths(facts) for size in _sides(facts)),
         key=lambda choice: (choice[0] >= min(facts.side, ENOUGH_SIDE), choice[1], choice[0]),
         reverse=True,
     )
     for size, width in choices:
-        plain = size <= ENOUGH_SIDE and width == min(WIDTHS)
+        plain = size <= ENOUGH_SIDE and width == min(_widths(facts))
         if _epochs_within(facts, speed, size, width) >= (MIN_EPOCHS if plain else _enough_epochs(facts)):
             return size, width
     return choices[-1]
@@ -217,6 +231,10 @@ def _affordable(facts: Facts, speed: Speed) -> tuple[int, int]:
 def _sides(facts: Facts) -> list[int]:
     """In pixels, the largest first."""
     return [min(facts.side, SIDES[0]), *(smaller for smaller in SIDES if smaller < facts.side)]
+
+
+def _widths(facts: Facts) -> tuple[int, ...]:
+    return WIDTHS[network_for(facts)]
 
 
 def _enough_epochs(facts: Facts) -> int:
@@ -260,7 +278,12 @@ def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -
     batch_size = next((size for size in BATCH_SIZES if steps_for >= ENOUGH_STEPS * size), BATCH_SIZES[-1])
     return {
         "images": {"side": max(size, 8)},
-        "model": {"name": "airbench", "width": width, **LEARNS_FAST},
+        "model": {
+            "name": network_for(facts),
+            "width": width,
+            **LEARNS_FAST,
+            "pooling": "csra" if facts.several else "max",
+        },
         "augment": {
             "crop_padding": max(
                 1, size // 16

@@ -10,7 +10,7 @@ LOGIT_SCALE = 1 / 9  # airbench94's
 
 
 class Airbench(OwnNetwork):
-    """Whitening, then w, 4w and 4w channels by two convolutions each, the first pooled; global max pool, scaled linear.
+    """Whitening, then w, 4w and 4w channels by two convolutions each, the first pooled; global pool, scaled linear.
 
     airbench94 is width 64 with whitening, GELU, `dirac` and norms of fixed scale; a 3x3 max pool before its linear
     layer is the global one for 32 px. Takes (B, in_chans, H, W) floats, H and W at least 8, gives (B, num_classes).
@@ -26,6 +26,7 @@ class Airbench(OwnNetwork):
         activation: str = "gelu",
         init: str = "dirac",
         norm_scale: str = "fixed",
+        pooling: str = "max",
     ) -> None:
         channels = (WHITENED_TIMES * in_chans if whitening else in_chans, width, 4 * width, 4 * width)
         groups = [
@@ -35,5 +36,5 @@ class Airbench(OwnNetwork):
             for before, after in itertools.pairwise(channels)
         ]
         features = nn.Sequential(*([Whitening(in_chans, activation)] if whitening else []), *groups)
-        super().__init__(features, 4 * width, num_classes, LOGIT_SCALE)
+        super().__init__(features, 4 * width, num_classes, LOGIT_SCALE, pooling)
         start(self, init=init, norm_scale=norm_scale)

@@ -135,11 +135,18 @@ def conv_bn(in_channels: int, out_channels: int, *, pool: bool = False, activati
 
 
 class OwnNetwork(nn.Module):
-    """Features, global max pool, scaled linear layer without bias; the methods are timm's interface."""
+    """Features, global pool, scaled linear layer without bias; the methods are timm's interface.
 
-    def __init__(self, features: nn.Module, num_features: int, num_classes: int, logit_scale: float) -> None:
+    pooling `max`: of the features. `csra`: the layer scores each place of the map, and a class's mean over all places
+    and its highest score add up; so classes in different parts of an image do not share one vector (class-specific
+    residual attention, Zhu and Wu 2021, here with lambda 1 and temperature infinite).
+    """
+
+    def __init__(
+        self, features: nn.Module, num_features: int, num_classes: int, logit_scale: float, pooling: str
+    ) -> None:
         super().__init__()
-        self.num_classes, self.logit_scale = num_classes, logit_scale
+        self.num_classes, self.logit_scale, self.pooling = num_classes, logit_scale, pooling
         self.num_features = self.head_hidden_size = num_features
         self.features = features
         self.head = nn.Linear(num_features, num_classes, bias=False)
@@ -149,9 +156,12 @@ class OwnNetwork(nn.Module):
         return self.features(images)
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """(B, num_features, h, w) -> (B, num_classes), or the pooled (B, num_features) if `pre_logits`."""
-        pooled = features.amax(dim=(2, 3))
-        return pooled if pre_logits else self.head(pooled) * self.logit_scale
+        """(B, num_features, h, w) -> (B, num_classes), or the largest of each, (B, num_features), if `pre_logits`."""
+        if pre_logits or self.pooling == "max":
+            pooled = features.amax(dim=(2, 3))
+            return pooled if pre_logits else self.head(pooled) * self.logit_scale
+        scores = self.head(features.flatten(2).transpose(1, 2))  # (B, h w, num_classes)
+        return (scores.mean(1) + scores.amax(1)) * self.logit_scale
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_chans, H, W) -> (B, num_classes) logits."""

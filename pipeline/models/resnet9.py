@@ -21,7 +21,7 @@ class Residual(nn.Module):
 
 
 class ResNet9(OwnNetwork):
-    """3 -> w, w -> 2w pool, residual, 2w -> 4w pool, 4w -> 8w pool, residual, global max pool, scaled linear.
+    """3 -> w, w -> 2w pool, residual, 2w -> 4w pool, 4w -> 8w pool, residual, global pool, scaled linear.
 
     Takes (B, in_chans, H, W) floats, H and W at least 8 (three pools), gives (B, num_classes) logits. With
     `whitening` that layer comes first (see `layers`), and its output is one pixel lower and narrower.
@@ -37,6 +37,7 @@ class ResNet9(OwnNetwork):
         activation: str = "relu",
         init: str = "default",
         norm_scale: str = "trained",
+        pooling: str = "max",
     ) -> None:
         features = nn.Sequential(
             *([Whitening(in_chans, activation)] if whitening else []),
@@ -47,5 +48,5 @@ class ResNet9(OwnNetwork):
             conv_bn(4 * width, 8 * width, pool=True, activation=activation),
             Residual(8 * width, activation),
         )
-        super().__init__(features, 8 * width, num_classes, LOGIT_SCALE)
+        super().__init__(features, 8 * width, num_classes, LOGIT_SCALE, pooling)
         start(self, init=init, norm_scale=norm_scale)

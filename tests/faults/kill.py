@@ -28,7 +28,7 @@ from tests.conftest import ROOT, Workplace, competition_files, save_weights, wri
 from tests.faults import commands
 
 RECIPES = {
-    "sgd": {"augment": {"flip": True, "cutout": 3}},
+    "sgd": {"augment": {"flip": True, "cutout": 3}, "model": {"pooling": "csra"}},
     "adamw, average, policy, mixup, two networks": {
         "train": {"optimizer": "adamw", "peak_lr": 0.005, "ema_decay": 0.9, "clip_norm": 1.0, "seeds": 2},
         "augment": {"policy": "trivialaugment", "flip": "dihedral", "mixup": 0.2},
