@@ -43,6 +43,14 @@ def test_a_name_with_a_mark_in_it_is_a_name(name):
     assert found_delimiter(NAMES[name].split()) == ""
 
 
+def test_words_of_names_that_the_sample_writes_in_other_company_are_asked_about():
+    """`animal fur` is no label: the sample's cell may be a list, of which each word stands in some label."""
+    cells = ["animal flies", "animal fur hooves", "animal pet fur", "vehicle road", "vehicle flies"]
+    assert found_delimiter(cells, written=["animal fur"]) is None
+    assert found_delimiter(cells, written=["animal pet fur"]) == found_delimiter(cells, written=["none yet"]) == ""
+    assert found_delimiter(cells) == ""
+
+
 def test_columns_of_the_sample_say_which_parts_are_labels():
     cells = ["a-b", "b-c", "a-c"]
     assert found_delimiter(cells, names=("a", "b", "c")) == "-"

@@ -205,12 +205,12 @@ def _is_list(
         return True
     parts = {label for cell in longer for label in split_list(cell, mark)}
     again = sum(labels[label] > 1 for label in parts)
-    if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
-        return False
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
+    shown = any(labels.keys() >= set(found) for found in others)
+    if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
+        return None if shown else False
     if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
         return True
-    shown = any(labels.keys() >= set(found) for found in others)
     if shown and (mark != " " or _change_places(sets)):
         return True
     if len({len(found) for found in sets}) > 1 and len(distinct) >= MANY_CELLS * len(labels):
