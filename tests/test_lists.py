@@ -48,6 +48,7 @@ def test_words_of_names_that_the_sample_writes_in_other_company_are_asked_about(
     cells = ["animal flies", "animal fur hooves", "animal pet fur", "vehicle road", "vehicle flies"]
     assert found_delimiter(cells, written=["animal fur"]) is None
     assert found_delimiter(cells, written=["animal pet fur"]) == found_delimiter(cells, written=["none yet"]) == ""
+    assert found_delimiter(cells, written=["animal fur", "animal flies"]) == "", "it writes whole labels too"
     assert found_delimiter(cells) == ""
 
 

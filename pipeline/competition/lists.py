@@ -208,7 +208,7 @@ def _is_list(
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
     shown = any(labels.keys() >= set(found) for found in others)
     if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
-        return None if shown else False
+        return None if shown and not set(written) & set(distinct) else False
     if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
         return True
     if shown and (mark != " " or _change_places(sets)):
