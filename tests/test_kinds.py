@@ -322,7 +322,7 @@ KINDS = {
     "a label with a confidence": Kind(files(WORDS, ["oak 0.93"]), WORDS, ("oak",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
     "names of two words with a confidence": Kind(files(("sea lion", "fir tree"), ["sea lion: 0.9"]), ("sea lion", "fir tree"), ("sea lion",), asks=("submission: label", "submission: ranked"), stops="a label with a confidence"),
     "lists with a confidence behind each label": Kind(lists(TAGS, ", ", sample="scab 0.9, rust 0.1"), TAGS, ("scab",), asks=("submission: list", "submission: ranked"), stops="a label with a confidence"),
-    "words of labels are no text around a label": Kind(files(("clear primary", "haze water", "clear water"), ["clear water primary"]), ("clear primary", "haze water", "clear water"), ("clear primary",), says="taken for a placeholder"),
+    "words of labels are no text around a label": Kind(files(("clear primary", "haze water", "clear water"), ["clear water primary"]), ("clear primary", "haze water", "clear water"), ("clear primary",), asks=("delimiter: none", "delimiter: ' '"), stops="may be lists of labels and may be names"),
     # -- columns
     "a placeholder chooses no label column": Kind(
         files(("pug", "husky", "boxer"), ["0"], column="breed", asked="prediction", extra=(("sterile",), [(n // 3 % 2,) for n in range(NUM_TRAIN)])),
