@@ -24,6 +24,7 @@ from pipeline.base.params import (
 )
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
+from pipeline.commands.co_occurrence import co_occurring
 from pipeline.commands.scores_seen import seen_lines
 from pipeline.commands.suggestion import (
     DEFAULT_BUDGET,
@@ -219,6 +220,7 @@ def _facts(
         num_folds=num_folds,
         num_test=len(layout.test_ids),
         imbalance=max(sizes) / min(sizes) if sizes else 1.0,
+        co_occurring=not layout.target.exclusive and co_occurring(layout.train_labels, layout.target),
         gpu=has_gpu(),
         weights=weights,
         budget_s=budget_seconds(budget),

@@ -132,6 +132,7 @@ class Facts:
     num_folds: int
     num_test: int = 0  # images to predict
     imbalance: float = 1.0  # images of the largest class for one of the smallest
+    co_occurring: bool = False  # of several labels: any two stand together in some image, as things in places do
     any_way_up: bool = False  # turned by quarters or mirrored, images look like others
     one_handed: bool = False  # mirrored, they look like no others
     gpu: bool = False
@@ -282,7 +283,7 @@ def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -
             "name": network_for(facts),
             "width": width,
             **LEARNS_FAST,
-            "pooling": "csra" if facts.several else "max",
+            "pooling": "csra" if facts.co_occurring else "max",
         },
         "augment": {
             "crop_padding": max(
