@@ -70,6 +70,11 @@ AMBIGUOUS = {
         ["label: melanoma    # 2 values, such as 0, 1", "label: keratosis    # 2 values, such as 0, 1",
          "label: [melanoma, keratosis]    # each is a class, 1 where it is there"],
     ),
+    "class folders called test, and images that are in none": (
+        {f"seg_{part}/{animals(n)[0]}/{part}{n}.png": IMAGE for part in ("train", "test") for n in range(12)} | {f"seg_pred/{n}.png": IMAGE for n in range(5)},
+        "the images of folders called test lie in folders called as the classes are, and others are used nowhere; which are to be predicted?",
+        ["test_images: seg_pred    # 5 images, no label known", "test_images: seg_test    # 12 images in folders of classes"],
+    ),
     "images to predict in a folder of another name": (
         {name.replace("test/", "Task3_Validation_Input/"): content for name, content in PLAIN.items() if "sample" not in name},
         "no test images: no sample submission, no test table, and no image in a folder called test; name them",

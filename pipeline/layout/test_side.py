@@ -37,9 +37,10 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
+from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, split_places, split_roles
 
 MAX_FOLDERS = 5  # that may hold test images, offered
+MIN_POOL = 0.1  # images that nothing uses, for one in a folder called test: fewer are beside the point
 MAX_TABLES = 20  # in folders called test: of more, one of each header is looked at
 TOP = "."  # as competition.test_images: any folder
 
@@ -321,6 +322,8 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
             lines or ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
         )
+    if root == AUTO:
+        _refuse_labelled(context, index, found)
     called = {name: without_suffix(plain(name).removeprefix(base)) for name, base in found.items()}
     known = {called[name] for name in found if format_of(name) in learnt}
     members = Texts(name for name in found if format_of(name) in learnt or called[name] not in known)
@@ -330,6 +333,37 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         )
     column, ids = _called_as_trained(context, members)
     return Side(id_table(column, ids), column, ids, members)
+
+
+def _refuse_labelled(context: Context, index: ImageIndex, found: Mapping[str, str]) -> None:
+    """Raise where the test images lie in folders called as the classes' are, and a folder without any has images that
+    nothing uses: `seg_pred` beside `seg_train/sea` and `seg_test/sea`.
+
+    found: test image -> the folder called test that it is in.
+    """
+    roles = split_roles(context.folders())
+    classes = {folder.rpartition("/")[2] for folder, role in roles.items() if role == TRAIN}
+    if not all(set(plain(name).removeprefix(base).split("/")[:-1]) & classes for name, base in found.items()):
+        return
+    rest = Counter(path.rpartition("/")[0] for path in index.without(index.used_by(found)).paths)
+    pools = {
+        folder: count
+        for folder, count in rest.items()
+        if count >= max(2, MIN_POOL * len(found))
+        and roles[folder] is None
+        and not is_left_over(folder.rpartition("/")[2])
+    }
+    if not pools:
+        return
+    raise context.stop(
+        "the images of folders called test lie in folders called as the classes are, and others are used nowhere; "
+        "which are to be predicted? Choose one:",
+        [setting_line("test_images", folder, f"{count:,} images, no label known") for folder, count in pools.items()]
+        + [
+            setting_line("test_images", base, f"{count:,} images in folders of classes")
+            for base, count in Counter(found.values()).items()
+        ],
+    )
 
 
 def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
