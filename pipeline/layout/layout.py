@@ -169,6 +169,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
         unread=found.left_aside(),
+        reasons=found.unread,
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))

@@ -24,7 +24,7 @@ from pipeline.tables.words import NEUTRAL, SIDE_WORDS, denied, words_of
 CLASS_SUFFIX, NAMING_SUFFIX = ".cls", ".txt"
 NAME_AND_CLASS = re.compile(r"(?P<name>[^\n,]+\.\w+),\s*(?P<label>[^\n,]+)")
 BESIDE = (CLASS_SUFFIX, NAMING_SUFFIX, ".xml", ".json")  # suffixes of files that speak of the image of their name
-NAMING = (".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
+NAMING = (".csv", ".tsv", ".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
 NAMED = re.compile(r"""[^\s"'<>=,;:|()\[\]{}]+\.(?:jpe?g|png|tiff?|bmp|webp|gif|ppm)\b""", re.IGNORECASE)
 NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
 MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
@@ -37,6 +37,7 @@ TARGET_WORDS = SIDE_WORDS | {
 ASKED_OTHERWISE = {
     "bbox", "boxes", "predictionstring", "rle", "rlemask", "encodedpixels", "segmentation", "mask", "polygon", "xmin",
 }  # fmt: skip
+NOT_READ = "names images, in a form that is not read here"
 IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
 
 
@@ -81,16 +82,18 @@ def beside_line(archive: Archive, index: ImageIndex) -> str:
     return ""
 
 
-def naming_line(archive: Archive, index: ImageIndex, tables: Collection[str]) -> str:
-    """Which file names images and is no table, as tools for labelling write it; '' for none. tables: what is one."""
-    for name in archive.names:
-        if suffix_of(name).lower() not in NAMING or name in tables:
-            continue
+def naming_file(archive: Archive, index: ImageIndex, tables: Collection[str], *, least: int = 2) -> str:
+    """The largest file that names so many images and is no table, as tools for labelling write it; '' for none.
+
+    tables: what is one. Only the first names in a file are looked at.
+    """
+    own = [name for name in archive.names if suffix_of(name).lower() in NAMING and name not in tables]
+    for name in sorted(own, key=archive.size, reverse=True)[:NUM_LOOKED_AT]:
         words = NAMED.findall(archive.head(name, MAX_BYTES).decode("utf-8", "replace"))
         named = list(islice(dict.fromkeys(stem_of(plain(word)) for word in words), NUM_LOOKED_AT))
         known = [stem for stem in named if index.exact(stem)]
-        if len(known) > 1 and len(known) >= MIN_SHARE * len(named):
-            return f"{name} names images, in a form that is not read here; {IN_A_TABLE}"
+        if len(known) >= min(least, NUM_LOOKED_AT) and len(known) >= MIN_SHARE * len(named):
+            return name
     return ""
 
 

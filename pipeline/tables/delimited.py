@@ -11,12 +11,13 @@ from itertools import chain, islice
 
 from pipeline.tables.image_names import IMAGE_SUFFIXES, suffix_of
 from pipeline.tables.table import Table
+from pipeline.tables.words import is_all_role
 
 MARKS = (",", "\t", ";", "|")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
 MAX_NOTES = 8  # lines about a table above its header, or below its last row
-PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
+PATH_COLUMN, LABEL_COLUMN, ID_COLUMN, PART_COLUMN = "path", "label", "id", "split"
 UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose names nobody asks for: they say nothing
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
@@ -363,7 +364,8 @@ def _names_for(header: Sequence[str]) -> list[str]:
     label = next(iter(words or others[: len(others) < NUM_OF_BOX]), None)
     names: list[str] = []
     for place, is_path in enumerate(paths):
-        name = PATH_COLUMN if is_path else LABEL_COLUMN if place == label else "" if names else ID_COLUMN
+        first = PART_COLUMN if is_all_role(header[0]) else ID_COLUMN
+        name = PATH_COLUMN if is_path else LABEL_COLUMN if place == label else "" if names else first
         names.append(name if name and name not in names else f"column_{place + 1}")
     return names
 
