@@ -3,7 +3,6 @@
 And the fault table of docs/layouts.md: what happens to each common fault, with the message.
 """
 
-import json
 import re
 import sys
 
@@ -226,15 +225,15 @@ def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path)
     assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
 
 
-@pytest.mark.parametrize("name", ["import.csv", "import.jsonl"])
+@pytest.mark.parametrize("name", ["import.csv", "annotations.xml"])
 def test_labels_in_file_names_do_not_pass_over_a_file_that_names_the_images(tmp_path, name):
-    """As Google's AutoML and Vertex AI have them; the images are called img_7 and t_3."""
+    """As Google's AutoML and CVAT have them; the images are called img_7 and t_3."""
     files = {f"images/{'img' if n < 12 else 't'}_{n}.png": IMAGE for n in range(18)} | {"test/0.png": IMAGE}
     rows = [
         ("TEST" if "/t" in path else "TRAIN", f"gs://b/{path}", ("oak", "elm")[n % 2]) for n, path in enumerate(files)
     ]
-    lines = [{"imageGcsUri": path, "classificationAnnotation": {"displayName": label}} for _, path, label in rows]
-    text = csv_bytes(rows[0], rows[1:-1]) if name.endswith(".csv") else "\n".join(map(json.dumps, lines[:-1])).encode()
+    tags = "".join(f'<image name="{path[5:]}"><tag label="{label}"/></image>' for _, path, label in rows[:-1])
+    text = csv_bytes(rows[0], rows[1:-1]) if name.endswith(".csv") else tags.encode()
     path = write_zip(tmp_path / "raw.zip", files | {name: text})
     with pytest.raises(ValueError) as error:
         layout_of(path, {})

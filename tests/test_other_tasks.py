@@ -102,9 +102,9 @@ def of_tool(name, content):
     return pictures("train/{}.png") | TEST | SAMPLE | {name: content.encode()}
 
 
-def tagged(n):
-    choice = [{"type": "choices", "value": {"choices": [LABELS[n % 3]]}}]
-    return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": choice}]}
+def outlined(n):
+    region = {"type": "rectanglelabels", "value": {"x": n, "y": 2, "rectanglelabels": [LABELS[n % 3]]}}
+    return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": [region]}]}
 
 
 GREY = np.zeros((4, 8, 8), np.uint8)
@@ -128,7 +128,7 @@ REFUSED = {
     "several guesses, a column each": (asking(("first", "second"), ("oak", "yew")), "asks for 'first', 'second', and writes labels there .*several guesses"),
     "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),
     "CVAT": (of_tool("annotations.xml", "".join(f'<image name="{n:02d}.png"><tag label="oak"/></image>' for n in range(12))), "annotations.xml names images, in a form that is not read"),
-    "Label Studio": (of_tool("project.json", json.dumps([tagged(n) for n in range(12)])), "project.json names images, in a form that is not read"),
+    "boxes of Label Studio": (of_tool("project.json", json.dumps([outlined(n) for n in range(12)])), "project.json names images, in a form that is not read"),
     "labels that are all blank": (asking(("label",), ("oak",), [""]), "all 12 cells of 'label' in train.csv are empty"),
     "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),
 } | {

@@ -327,6 +327,55 @@ OTHER_TABLES = {
     "files.json": json.dumps(
         {label: [f"{image_id}.png" for image_id, own in PAIRS if own == label] for _, label in PAIRS}
     ),
+    "label_studio.json": json.dumps(
+        [
+            {
+                "id": n,
+                "annotations": [{"result": [{"value": {"choices": [label]}, "type": "choices"}]}],
+                "drafts": [],
+                "data": {"image": f"/data/upload/{image_id}.png"},
+            }
+            for n, (image_id, label) in enumerate(PAIRS)
+        ]
+    ),
+    "vertex.jsonl": "".join(
+        json.dumps(
+            {
+                "imageGcsUri": f"gs://b/train/{image_id}.png",
+                "classificationAnnotation": {"displayName": label, "by": {"set": "8"}},
+            }
+        )
+        + "\n"
+        for image_id, label in PAIRS
+    ),
+    "ground_truth.manifest": "".join(
+        json.dumps({"source-ref": f"s3://b/{image_id}.png", "class": label}) + "\n" for image_id, label in PAIRS
+    ),
+    "scale.json": json.dumps(
+        [
+            {
+                "status": "done",
+                "params": {"attachment": f"https://b.c/d/{image_id}.png?key=1"},
+                "response": {"category": label},
+            }
+            for image_id, label in PAIRS
+        ]
+    ),
+    "fiftyone.json": json.dumps({"classes": sorted({label for _, label in PAIRS}), "labels": dict(PAIRS)}),
+    "mmpretrain.json": json.dumps(
+        {
+            "metainfo": {"classes": ["bird", "cat"]},
+            "data_list": [{"img_path": f"{image_id}.png", "gt_label": label} for image_id, label in PAIRS],
+        }
+    ),
+    "via.json": json.dumps(
+        {
+            f"{image_id}.png709": {"filename": f"{image_id}.png", "regions": [], "file_attributes": {"kind": label}}
+            for image_id, label in PAIRS
+        }
+    ),
+    "via.csv": "filename,file_attributes,regions\n"
+    + "".join(f'{image_id}.png,"{{""kind"":""{label}""}}","{{}}"\n' for image_id, label in PAIRS),
     "columns.json": json.dumps({"id": [image_id for image_id, _ in PAIRS], "label": [label for _, label in PAIRS]}),
     "pandas.json": json.dumps(
         {
@@ -433,6 +482,38 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     assert sorted(pairs) == sorted(zip(plain.train_members, plain.train_labels, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_choices_that_stand_alone_or_in_an_object_are_lists(tmp_path, kind):
+    """As Label Studio exports them: one choice as it is, several as `{"choices": [...]}`."""
+    chosen = [["bird"], ["cat", "dog"], ["bird", "cat", "dog"], ["dog"]]
+    wanted = [chosen[n % 4] for n in range(len(PAIRS))]
+    cells = [labels[0] if len(labels) == 1 else {"choices": labels} for labels in wanted]
+    names = [f"{image_id}.png" for image_id, _ in PAIRS]
+    rows = [
+        (name, cell if isinstance(cell, str) else json.dumps(cell)) for name, cell in zip(names, cells, strict=True)
+    ]
+    records = [{"image": name, "choice": cell} for name, cell in zip(names, cells, strict=True)]
+    text = csv_bytes(("image", "choice"), rows) if kind == "csv" else json.dumps(records).encode()
+    files = {own: content for own, content in PLAIN_FILES.items() if "submission" not in own and own != "train.csv"}
+    layout = layout_of(tmp_path, files | {f"project.{kind}": text})
+    assert [json.loads(cell) for cell in layout.train_labels] == wanted
+
+
+def test_fields_of_a_record_are_asked_about_with_those_deeper_down(tmp_path):
+    """Counts and users of Label Studio are no labels in silence, where the choice lies below them."""
+    records = [
+        {
+            "image": f"{image_id}.png",
+            "updated_by": 1 + n % 2,
+            "annotations": [{"result": [{"value": {"choices": [label]}}]}],
+        }
+        for n, (image_id, label) in enumerate(PAIRS)
+    ]
+    files = {own: content for own, content in PLAIN_FILES.items() if "submission" not in own and own != "train.csv"}
+    with pytest.raises(ValueError, match=r"(?s)label: updated_by.*label: annotations.result.value.choices"):
+        layout_of(tmp_path, files | {"project.json": json.dumps(records).encode()})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -442,6 +523,9 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
         ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
         ("parts.json", '{"train": ["000.png", "001.png"], "test": ["900.png", "901.png"]}'),
         ("config.json", '{"a": [1, 2], "b": ["x", "y"]}'),
+        ("boxes.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "boxes": [{"x": 1, "width": 2}]} for name in ("000", "001")]})),
+        ("outlines.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "parts": {"at": [[1, 2], [3, 4]]}} for name in ("000", "001")]})),
+        ("questions.json", json.dumps({"info": {}, "questions": [{"image": f"{name}.png", "question": "Is it?", "answer": name[-1]} for name in ("000", "001")]})),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_images_is_none_and_says_nothing(name, text, tmp_path):

@@ -58,9 +58,12 @@ def plain(text: str) -> str:
 
 
 def meant(cell: str) -> str:
-    """A cell as templates see it: `plain`, less the marks by which spreadsheets keep a number as text."""
+    """A cell as templates see it: `plain`, less the marks by which spreadsheets keep a number as text, and less what
+    follows an address: `https://…/7.jpg?key=…`.
+    """
     found = SPREADSHEET_TEXT.fullmatch(cell.strip())
-    return plain(found[1] or found[2] if found else cell)
+    text = found[1] or found[2] if found else cell
+    return plain(text.partition("?")[0] if "://" in text else text)
 
 
 class ImageIndex:

@@ -16,14 +16,15 @@ from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
-from pipeline.tables.json_tables import read_json_table
+from pipeline.tables.json_tables import read_json_table, with_objects
 from pipeline.tables.pixel_rows import PixelRows, add_images, read_pixels
 from pipeline.tables.table import PART_NAME_WORDS, Table
 from pipeline.tables.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, without_shared, words_of
 
 DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
-JSON = (".json", ".jsonl", ".ndjson")
+MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
+JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MAX_SHOWN = 3  # files left aside that a warning names
@@ -187,11 +188,13 @@ def _read(
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
         is_sample = _kind_of(name) == SAMPLE
-        return (read_pixels(name, text) if are_rows else None) or read_delimited(
-            name, text, header, is_image=is_image, may_lack_header=is_sample
-        )
+        pixels = read_pixels(name, text) if are_rows else None
+        if pixels is not None:
+            return pixels
+        table = read_delimited(name, text, header, is_image=is_image, may_lack_header=is_sample)
+        return with_objects(table) if '{"' in text else table
     except ValueError:
-        if suffix in LISTS and _kind_of(name) is None:
+        if suffix in (*LISTS, MANIFEST) and _kind_of(name) is None:
             return None
         raise
 
