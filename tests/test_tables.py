@@ -221,6 +221,9 @@ def layout_of(path, files, **wishes):
 PLAIN_FILES = competition_files()
 
 
+IMAGE = encoded(image_of(0, 0))
+
+
 def same(first, other):
     return (first.train_ids, first.train_labels, first.test_ids, first.test_members) == (
         other.train_ids, other.train_labels, other.test_ids, other.test_members,
@@ -317,6 +320,7 @@ OTHER_TABLES = {
     "counted.txt": f"{len(PAIRS)}\npath    label\n" + "".join(f"{image_id}.png    {own}\n" for image_id, own in PAIRS),
     "noted.txt": "#path label\n#classes: three birds\n" + "".join(f"{image_id}.png {own}\n" for image_id, own in PAIRS),
     "train.lst": "path label\n" + "".join(f"{image_id}.png {label}\n" for image_id, label in PAIRS),
+    "mxnet.lst": "".join(f"{3 * n}\t{label}\ttrain/{image_id}.png\n" for n, (image_id, label) in enumerate(PAIRS)),
     "train/metadata.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
     "train/lines.json": "".join(json.dumps(record) + "\n" for record in RECORDS),
     "labels.json": json.dumps({f"{image_id}.png": label for image_id, label in PAIRS}),
@@ -456,6 +460,28 @@ def test_of_two_validation_lists_the_one_called_as_the_train_list_is_joins_it(tm
         }
     layout = layout_of(tmp_path, files, train_table="variant_train.txt")
     assert len(layout.train_ids) == 30 and layout.target.classes == ("elm", "fir", "oak")
+
+
+def test_a_validation_list_of_paths_below_a_folder_of_its_own_joins_the_train_list(tmp_path):
+    """As Places365 has them: `/a/airfield/1.jpg 0` in data_large, `val_1.jpg 0` in val_large."""
+    files = {own: content for own, content in PLAIN_FILES.items() if "/" not in own and "csv" not in own}
+    files |= {f"data_large/{n % 3}/{own}.png": IMAGE for n, (own, _) in enumerate(PAIRS)}
+    files |= {f"val_large/val_{n}.png": IMAGE for n in range(9)} | {f"test_large/{n}.png": IMAGE for n in range(5)}
+    files["train_standard.txt"] = "".join(f"/{n % 3}/{own}.png {n % 3}\n" for n, (own, _) in enumerate(PAIRS)).encode()
+    files["val.txt"] = "".join(f"val_{n}.png {n % 3}\n" for n in range(9)).encode()
+    layout = layout_of(tmp_path, files)
+    label_of = dict(zip(layout.train_members, layout.train_labels, strict=True))
+    assert len(label_of) == len(PAIRS) + 9 and label_of["val_large/val_7.png"] == "1"
+    assert same(layout, layout_of(tmp_path, files, **layout.settings))
+
+
+def test_zeros_and_ones_before_a_path_are_columns_and_no_box(tmp_path):
+    """As MXNet's lists have them, of several labels: a number, a 0 or 1 for each class, the path."""
+    files = {own: content for own, content in PLAIN_FILES.items() if not own.endswith(".csv")}
+    rows = [(5 * n, n % 2, (n // 2) % 2, 1, f"train/{own}.png") for n, (own, _) in enumerate(PAIRS)]
+    files["train.lst"] = "".join("{}\t{}\t{}\t{}\t{}\n".format(*row) for row in rows).encode()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert read_tables(archive).tables["train.lst"].header[1:] == ("column_2", "column_3", "column_4", "path")
 
 
 def test_two_lists_of_the_same_test_images_are_one(tmp_path):

@@ -108,9 +108,13 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
     matches = find_matches(whole, context.index, role=TRAIN)
     if not matches or matches[0].num_found < whole.num_rows or not whole.column(matches[0].column).all_distinct():
         paths, named = _paths_in_parts(context, {TRAIN: table, VALID: held[0]})
-        if not paths or PATH_COLUMN in table.header:
+        own = PATH_COLUMN in table.header  # of lists, whose paths are those below the folder of each
+        if not paths or (own and named != {PATH_COLUMN}):
             return table, set()
-        whole = replace(whole, header=(*whole.header, PATH_COLUMN), cells=(*whole.cells, paths))
+        place = whole.header.index(PATH_COLUMN) if own else len(whole.header)
+        header = (*whole.header[:place], PATH_COLUMN, *whole.header[place + own :])
+        cells = [*whole.cells[:place], paths, *whole.cells[place + own :]]
+        whole, named = replace(whole, header=header, cells=tuple(cells)), named - {PATH_COLUMN}
     context.notes.append(
         f"{held[0].num_rows:,} labelled validation images of {held[0].name} are used for training too; "
         f"split.fold_column: {PART_COLUMN} keeps them apart"
