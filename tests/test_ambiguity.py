@@ -164,6 +164,12 @@ AMBIGUOUS = {
         "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a study), or classes",
         ["train_images: 'train/{path}/cat_a.png'", r"label: '^(?P<label>[^_\- ]+)[_\- ]'    # 3 labels: cat, dog, owl", "label: folder"],
     ),
+    "a table of several labels, and a folder for one of them": (
+        {f"images/{animal}/{n}.png": IMAGE for n in range(18) for animal in animals(n)} | {f"test/{n}.png": IMAGE for n in range(6)}
+        | {"joint.csv": csv_bytes(("path", "labels"), [(f"{animal}/{n}.png", "|".join(dict.fromkeys(animals(n) + animals(n + n // 3)))) for n in range(18) for animal in animals(n)])},
+        """joint.csv has several labels for an image (images/cat/0.png: ["cat"]), and the folder of each image is one of them""",
+        ["train_table: joint.csv    # all labels of an image", "train_table: none    # the label that its folder is called by"],
+    ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
         "the sample writes 'cat 0.7' in 'label', a label with a confidence",

@@ -462,6 +462,19 @@ def test_of_two_validation_lists_the_one_called_as_the_train_list_is_joins_it(tm
     assert len(layout.train_ids) == 30 and layout.target.classes == ("elm", "fir", "oak")
 
 
+def test_a_list_of_training_and_validation_images_is_no_third_reading(tmp_path):
+    """`train.txt`, `val.txt` and `trainval.txt`: the sum of the two; one with less than all of them is asked about."""
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    rows = [f"{own} {('oak', 'elm', 'fir')[n % 3]}\n" for n, (own, _) in enumerate(PAIRS)]
+    parts = {"train": rows[:20], "val": rows[20:], "trainval": rows}
+    files |= {f"images_{part}.txt": "".join(some).encode() for part, some in parts.items()}
+    layout = layout_of(tmp_path, files)
+    assert (len(layout.train_ids), layout.settings["train_table"]) == (30, "images_train.txt")
+    files["images_trainval.txt"] = "".join(rows[:-1]).encode()
+    with pytest.raises(ValueError, match=r"(?s)2 tables may be the train table.*images_train.txt.*images_trainval"):
+        layout_of(tmp_path, files)
+
+
 def test_a_validation_list_of_paths_below_a_folder_of_its_own_joins_the_train_list(tmp_path):
     """As Places365 has them: `/a/airfield/1.jpg 0` in data_large, `val_1.jpg 0` in val_large."""
     files = {own: content for own, content in PLAIN_FILES.items() if "/" not in own and "csv" not in own}

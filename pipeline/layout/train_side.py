@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from pipeline.competition.lists import (
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
+from pipeline.competition.schema import LabelSets
 from pipeline.competition.spelling import is_number
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
@@ -150,6 +152,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if usable and _say_less_than_folders(context, usable):
         return None
     _refuse_to_pass_over(context, tables, usable)
+    usable = _less_sums(context, tables, usable)
     asked = set(context.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
@@ -166,6 +169,22 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _less_sums(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
+    """Less tables that have the rows of another and of one of validation images, and no more: `trainval.txt`."""
+    held = [table for table in tables.values() if context.role_of_table(table) == VALID] if len(usable) > 1 else []
+    rows = {table.name: set(table.rows()) for table in (*usable, *held)} if held else {}
+
+    def is_sum(whole: Table) -> bool:
+        return any(
+            one.header == other.header == whole.header
+            and other is not whole
+            and rows[one.name] < rows[whole.name] == rows[one.name] | rows[other.name]
+            for one, other in product(usable, held)
+        )
+
+    return [table for table in usable if not is_sum(table)]
 
 
 def _with_named_label(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
@@ -421,10 +440,26 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
 
 
 def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:
-    """Warn of images in a folder that is called as another class than the table says."""
-    for level in (-2, -3) if not labels.several else ():
+    """Warn of images in a folder that is called as another class than the table says.
+
+    Raises ValueError where each image lies in the folder of one of its several labels, and nobody says which count.
+    """
+    for level in (-2, -3):
         folders = [(member.split("/")[level : level + 1] or [""])[0] for member in side.members]
         if set(folders) != set(labels.classes):
+            continue
+        if labels.several:
+            lists = LabelSets(labels.cells, several=True)
+            asked = context.sample is not None or context.overrides.train_table != AUTO
+            if not asked and all(folder in own for folder, own in zip(folders, lists, strict=True)):
+                raise context.stop(
+                    f"{side.table.name} has several labels for an image ({side.members[0]}: {labels.cells[0]}), and "
+                    "the folder of each image is one of them; choose one:",
+                    [
+                        setting_line("train_table", side.table.name, "all labels of an image"),
+                        setting_line("train_table", NONE, "the label that its folder is called by"),
+                    ],
+                )
             continue
         other = [at for at, (folder, label) in enumerate(zip(folders, labels.cells, strict=True)) if folder != label]
         if other:
