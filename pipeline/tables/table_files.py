@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.texts import Texts, joined_texts
-from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays, with_labels
+from pipeline.tables.array_rows import Named, holds_arrays, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
@@ -131,7 +131,7 @@ def read_tables(
 
     for name in archive.names:
         try:
-            if suffix_of(name).lower() in ARRAYS and len(index.names) <= FEW_IMAGES:
+            if holds_arrays(name) and len(index.names) <= FEW_IMAGES:
                 arrays |= read_arrays(name, archive.read(name))
                 continue
             found = _read(archive, name, index, encoding, names)
