@@ -124,6 +124,10 @@ REFUSED = {
     "arrays of objects": ({"X.npy": saved(np.array([{1: 2}], object))} | SAMPLE, r"X.npy \(1,\) objects"),
     "parquet": ({"data/train-00000-of-00001.parquet": b"PAR1"} | SAMPLE, r"train-00000-of-00001.parquet is .parquet, which is not read; save it as CSV .*images that are in it .*as a PNG each"),
     "an answer for several images": (views(), r"3 of the 3 ids of sample_submission.csv have several images in test.csv \(Q0: test/900.png, test/901.png, …\): one answer for several images"),
+    "boxes in the train table's cells too": (
+        pictures("train/{}.png") | TEST | {"train.csv": csv_bytes(("id", "PredictionString"), [(f"{n:02d}", f"{LABELS[n % 3]} 1 2 {n} 9 ") for n in range(12)]), "sample_submission.csv": csv_bytes(("id", "PredictionString"), [(f"9{n:02d}", "oak 0 0 5 5") for n in range(6)])},
+        "asks for 'PredictionString': boxes or outlines",
+    ),
     "labels of several images each": (sequences(), r"'patient' of train_labels.csv, where the labels are, stands in train.csv for 12 images in 6 rows: .*several images"),
     "several guesses, a column each": (asking(("first", "second"), ("oak", "yew")), "asks for 'first', 'second', and writes labels there .*several guesses"),
     "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),

@@ -342,6 +342,8 @@ OTHER_TABLES = {
             for n, (image_id, label) in enumerate(PAIRS)
         ]
     ),
+    "uploads.csv": "image,choice,id\n"
+    + "".join(f'/data/upload/3/{n:08x}-{image_id}.png,"{label}",{n}\n' for n, (image_id, label) in enumerate(PAIRS)),
     "vertex.jsonl": "".join(
         json.dumps(
             {

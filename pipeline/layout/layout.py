@@ -46,6 +46,8 @@ from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
+    READ_AS_ARRAYS,
+    counted_line,
     image_names,
     suffix_of,
     undecoded_files,
@@ -430,11 +432,16 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
 def _note_undecoded(context: Context, train: Side) -> None:
     """Images of formats that are not decoded, less those that lie there in another format too: a warning.
 
-    A problem where they are many of the images in class folders, or all of a class.
+    A problem where they are many of the images in class folders, or all of a class. Files that hold several images, or
+    lists of them, are a warning too.
     """
+    undecoded = undecoded_files(context.archive)
+    closed = {kind: names for kind, names in undecoded.items() if kind.several and kind.name not in READ_AS_ARRAYS}
+    if closed:
+        context.warnings.append(f"{counted_line(closed)}: not read here; labels, lists or images may be in them")
     found = {
         kind: [name for name in names if not context.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
-        for kind, names in undecoded_files(context.archive).items()
+        for kind, names in undecoded.items()
         if not kind.several
     }
     found = {kind: names for kind, names in found.items() if names}

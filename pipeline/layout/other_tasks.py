@@ -30,6 +30,7 @@ NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hol
 MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
 MIN_SHARE = 0.5  # of the files looked at
 NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
+BOXES = re.compile(r"\s*(?:\S*[^\W\d]\S*(?:\s+-?[\d.]+){4,5}\s*)+")
 TARGET_WORDS = SIDE_WORDS | {
     "gt", "groundtruth", "truth", "target", "targets", "trimap", "trimaps", "seg", "segs", "matte", "mattes", "outline",
     "outlines", "depth", "edges",
@@ -139,6 +140,12 @@ def _shape(handle: IO[bytes]) -> str:
 def asks_otherwise(columns: Iterable[str]) -> list[str]:
     """Those of the sample's columns that boxes or outlines are asked in."""
     return [column for column in columns if re.sub(r"[\W_]", "", column.lower()) in ASKED_OTHERWISE]
+
+
+def holds_boxes(cells: Texts) -> bool:
+    """Whether each cell that is filled is words with the four numbers of a box behind each: `cat 1 2 30 40`."""
+    filled = [cell for cell in islice(cells, NUM_LOOKED_AT) if cell.strip()]
+    return bool(filled) and all(map(BOXES.fullmatch, filled))
 
 
 def pictures_and_targets(labels: Texts, paths: Texts, asked: Collection[str]) -> bool:

@@ -32,7 +32,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise
+from pipeline.layout.other_tasks import asks_otherwise, holds_boxes
 from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
@@ -530,16 +530,19 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
     """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
     known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
-    named = {*table.header, *context.asked()} & {*table.header, *known}  # one of the classes may be called mask
+    boxed = {column for column in asks_otherwise(table.header) if holds_boxes(table.column(column))}
+    named = ({*table.header} - boxed) | ({*context.asked()} & known)  # one of the classes may be called mask
     otherwise = [column for column in asks_otherwise(context.asked()) if column not in named]
     cells = context.sample_cells()
     written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
     if otherwise and not (cells and any(labels <= known for labels in written)):
+        lines = [setting_line("label", columns[0]) for columns in choices if columns[0] not in boxed]
+        folders = [setting_line("train_table", NONE, "class folders")] if _names_of_class_folders(context) else []
         raise context.stop(
             f"the sample submission asks for {', '.join(map(repr, otherwise))}: boxes or outlines (detection, "
             f"segmentation), which cannot be learnt here. If labels alone are asked for, a column of {table.name} "
             f"({', '.join(table.header[:8])}) holds them; name it:",
-            [setting_line("label", columns[0]) for columns in choices] or ["label: COLUMN"],
+            [*lines, *folders] or ["label: COLUMN"],
         )
 
 

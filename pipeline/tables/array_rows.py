@@ -63,9 +63,7 @@ def read_idx(name: str, content: bytes) -> dict[Named, np.ndarray]:
     sides = np.frombuffer(content[4:start], ">u4").tolist()
     array = np.frombuffer(content[start:], IDX_TYPES.get(kind, "u1"))
     if content[:2] != bytes(2) or kind not in IDX_TYPES or len(sides) != num_sides or math.prod(sides) != len(array):
-        raise ValueError(
-            f"is called as IDX files are, and is none, or cut short: {content[:8]!r}, {len(content):,} bytes"
-        )
+        raise ValueError(f"is called as IDX files are, and is none or cut short ({len(content):,} bytes)")
     called = IDX.sub("", name).replace(TEN_THOUSAND, "test")
     return {(called, PurePosixPath(called).name): array.reshape(sides)}
 
