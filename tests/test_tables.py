@@ -477,6 +477,31 @@ def test_a_list_of_training_and_validation_images_is_no_third_reading(tmp_path):
         layout_of(tmp_path, files)
 
 
+def test_lists_of_who_has_a_class_and_who_has_not_are_columns(tmp_path):
+    """As Pascal VOC has them: 1 with the class, -1 without, 0 where it is hard to see, which stops."""
+    files = {own: content for own, content in PLAIN_FILES.items() if "csv" not in own}
+    ids = [image_id for image_id, _ in PAIRS]
+    has = {
+        "cat": [n % 2 for n in range(30)],
+        "dog": [n % 3 == 0 for n in range(30)],
+        "tv_set": [n % 5 > 2 for n in range(30)],
+    }
+    for label, cells in has.items():
+        rows = [f"{own} {1 if cell else -1:2d}" for own, cell in zip(ids, cells, strict=True)]
+        for part, some in (("train", rows[:20]), ("val", rows[20:]), ("trainval", rows)):
+            files[f"Sets/Main/{label}_{part}.txt"] = "\n".join(some).encode()
+    layout = layout_of(tmp_path, files)
+    wanted = [[label for label, cells in has.items() if cells[n]] for n in range(30)]
+    assert [json.loads(cell) for cell in layout.train_labels] == wanted and layout.target.kind == "multi_label"
+    assert layout_of(tmp_path, files, label="cat").target.kind == "binary"
+    files["Sets/Main/cat_train.txt"] = files["Sets/Main/cat_train.txt"].replace(b"-1", b" 0", 1)
+    files["Sets/Main/cat_trainval.txt"] = files["Sets/Main/cat_trainval.txt"].replace(b"-1", b" 0", 1)
+    problems = Problems()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        read_layout(archive, problems)
+    assert "label cell that is not 0 or 1: 1 (000: cat = ''" in problems.lines()[0]
+
+
 def test_a_validation_list_of_paths_below_a_folder_of_its_own_joins_the_train_list(tmp_path):
     """As Places365 has them: `/a/airfield/1.jpg 0` in data_large, `val_1.jpg 0` in val_large."""
     files = {own: content for own, content in PLAIN_FILES.items() if "/" not in own and "csv" not in own}

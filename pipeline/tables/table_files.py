@@ -30,6 +30,7 @@ WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be ima
 MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
 MIN_LISTS = 2  # of one class each
+SIGNS = {"1": "1", "-1": "0", "0": ""}  # of a list that says which images have its class: cells -> 0/1 column
 FEW_IMAGES, ROWS_AN_IMAGE = 20, 2  # beside so few, and so many rows for each, rows of pixels are the images
 MAX_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
@@ -144,7 +145,7 @@ def read_tables(
             tables[name] = found
     pixel_rows = [with_labels(rows, tables) for rows in (*pixel_rows, *image_arrays(arrays))]
     if not pixel_rows:
-        tables, notes = _lists_together(_together(tables, archive), index)
+        tables, notes = _lists_together(_together(_classes_together(tables), archive), index)
         return TableFiles(tables, unread, notes)
     added, notes = add_images(archive, pixel_rows, tables, pixels)
     return TableFiles(tables | added, unread, notes)
@@ -270,6 +271,29 @@ def _joined_group(group: dict[str, tuple[Table, int]]) -> Table:
 
 
 # -- a list for each class
+
+
+def _classes_together(tables: dict[str, Table]) -> dict[str, Table]:
+    """The tables, the lists that say of one class each which of the same images have it as one, a column for each.
+
+    As Pascal VOC has them: `cat_train.txt` and `dog_train.txt` are `*_train.txt`. 1 stays 1, -1 becomes 0, and 0 (hard
+    to see) is left blank.
+    """
+    alike: dict[str, dict[str, Table]] = defaultdict(dict)
+    for name, table in tables.items():
+        path = PurePosixPath(name)
+        label, _, part = path.stem.rpartition("_")
+        signs = set(table.cells[1].distinct()) if len(table.header) == 2 and path.suffix in LISTS else set()
+        if label and role_of(part) and "-1" in signs and signs <= SIGNS.keys():
+            alike[str(path.with_name(f"*_{part}{path.suffix}"))][label] = table
+    for name, group in alike.items():
+        first, *rest = group.values()
+        if rest and all((table.header, table.cells[0]) == (first.header, first.cells[0]) for table in rest):
+            gone = {table.name for table in group.values()}
+            columns = (Texts(SIGNS[cell] for cell in group[label].cells[1]) for label in sorted(group))
+            tables = {own: table for own, table in tables.items() if own not in gone}
+            tables[name] = Table(name, (first.header[0], *sorted(group)), (first.cells[0], *columns))
+    return tables
 
 
 def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[str, Table], list[str]]:
