@@ -78,7 +78,7 @@ def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bo
         if all(_is_flat(record.get(field)) for record in found) and any(record.get(field) != [] for record in found)
     ]
     records = [{field: record.get(field) for field in header} for record in found]
-    if not any(map(_holds_outlines, found)):
+    if len(header) < len(fields) and not any(map(_holds_outlines, found)):
         for flat, record in zip(records, found, strict=True):
             flat |= _leaves({field: value for field, value in record.items() if field not in flat})
         header = _telling(header, records)
