@@ -205,11 +205,13 @@ def _is_list(
         return True
     parts = {label for cell in longer for label in split_list(cell, mark)}
     again = sum(labels[label] > 1 for label in parts)
-    if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
+    alone = sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts)
+    twice = any(len(set(found)) < len(found) for found in sets)
+    if again < SEEN_AGAIN * len(parts) or (twice and not (alone and mark != " ")):
         return False
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
-    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
-        return True
+    if alone:
+        return None if twice else True  # `owl|owl` may be a slip
     shown = any(labels.keys() >= set(found) for found in others)
     if shown and (mark != " " or _change_places(sets)):
         return True
