@@ -169,6 +169,12 @@ AMBIGUOUS = {
         "'path' of train.csv names 18 folders of several images, a row each (p000: 3, such as train/p000/cat_a.png): groups of images (of a person, a study), or classes",
         ["train_images: 'train/{path}/cat_a.png'", r"label: '^(?P<label>[^_\- ]+)[_\- ]'    # 3 labels: cat, dog, owl", "label: folder"],
     ),
+    "a table of several labels, and a folder for one of them": (
+        {f"images/{animal}/{n}.png": IMAGE for n in range(18) for animal in animals(n)} | {f"test/{n}.png": IMAGE for n in range(6)}
+        | {"joint.csv": csv_bytes(("path", "labels"), [(f"{animal}/{n}.png", "|".join(dict.fromkeys(animals(n) + animals(n + n // 3)))) for n in range(18) for animal in animals(n)])},
+        """joint.csv has several labels for an image (images/cat/0.png: ["cat"]), and the folder of each image is one of them""",
+        ["train_table: joint.csv    # all labels of an image", "train_table: none    # the label that its folder is called by"],
+    ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
         "the sample writes 'cat 0.7' in 'label', a label with a confidence",
@@ -228,6 +234,28 @@ def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path)
     with pytest.raises(ValueError, match="2 tables may be the train table"):
         layout_of(path, {})
     assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
+
+
+@pytest.mark.parametrize("name", ["import.csv", "annotations.xml"])
+def test_labels_in_file_names_do_not_pass_over_a_file_that_names_the_images(tmp_path, name):
+    """As Google's AutoML and CVAT have them; the images are called img_7 and t_3."""
+    files = {f"images/{'img' if n < 12 else 't'}_{n}.png": IMAGE for n in range(18)} | {"test/0.png": IMAGE}
+    rows = [
+        ("TEST" if "/t" in path else "TRAIN", f"gs://b/{path}", ("oak", "elm")[n % 2]) for n, path in enumerate(files)
+    ]
+    tags = "".join(f'<image name="{path[5:]}"><tag label="{label}"/></image>' for _, path, label in rows[:-1])
+    text = csv_bytes(rows[0], rows[1:-1]) if name.endswith(".csv") else tags.encode()
+    path = write_zip(tmp_path / "raw.zip", files | {name: text})
+    with pytest.raises(ValueError) as error:
+        layout_of(path, {})
+    assert name in str(error.value) and "competition.train_table: none    # 2 labels, from the names" in str(
+        error.value
+    )
+    assert layout_of(path, {"train_table": "none"}).target.classes == ("img", "t")
+    if name.endswith(".csv"):
+        assert "competition.header: [split, path, label]" in str(error.value)
+        layout = layout_of(path, {"header": ["split", "path", "label"]})
+        assert (list(layout.train_labels), len(layout.test_ids)) == (["oak", "elm"] * 6, 6)
 
 
 def test_an_error_says_which_table_was_left_aside(tmp_path):

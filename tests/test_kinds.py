@@ -88,6 +88,13 @@ def parts_in_a_column():
     }
 
 
+def labels_of_all_in_one_table(train, test):
+    """One table with a label for each image, of training and of test; nothing else says which are to be predicted."""
+    places = [train.format(name) for name in TRAIN] + [test.format(name) for name in TEST]
+    rows = [(place, label) for place, label in zip(places, (*cycle(WORDS), *WORDS, *WORDS), strict=True)]
+    return dict(zip(places, IMAGE, strict=True)) | {"metadata.csv": csv_bytes(("file_name", "label"), rows)}
+
+
 def ids_counted_on_each_side():
     """Tables of ids and paths, on each side counted from 0; a training image is called as a test id is."""
     places = {
@@ -354,6 +361,12 @@ KINDS = {
     "as many labels as images": Kind(
         files([f"word {n} of {n * n}" for n in range(NUM_TRAIN)], [""]), tuple(f"word {n} of {n * n}" for n in range(NUM_TRAIN)), ("word 0 of 0",), asks=("target: single_label",),
         allow=("classes of fewer than 2 images",), stops="24 different labels for 24 images",
+    ),
+    "labels of all in one table, the images in train and test folders": Kind(
+        labels_of_all_in_one_table("data/train/{}.png", "data/test/{}.png"), WORDS, ("oak",), says="6 rows of metadata.csv are of images that lie in a folder called test",
+    ),
+    "labels of all in one table, the images called train and test": Kind(
+        labels_of_all_in_one_table("faces/train_{}_aligned.png", "faces/test_{}_aligned.png"), WORDS, ("oak",), says="6 rows of metadata.csv are of images that are called test",
     ),
     "a column that says train, valid and test": Kind(parts_in_a_column(), WORDS, ("oak",)),
     "a 0/1 column for each class and none more": Kind(

@@ -15,6 +15,7 @@ DOUBTFUL = {
     "codes": "1-2 2-3 1-3",
     "numbers, one of which never stands alone": "0 1 2 5 7 1/6 2/5 5/7",
     "words that also stand alone": "up left up-left down down-left",
+    "a label twice in one cell": "cat cat|owl dog dog|owl owl owl|owl",
 }
 NAMES = {
     "one with a hyphen": "t-shirt jeans coat",

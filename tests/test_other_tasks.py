@@ -102,9 +102,9 @@ def of_tool(name, content):
     return pictures("train/{}.png") | TEST | SAMPLE | {name: content.encode()}
 
 
-def tagged(n):
-    choice = [{"type": "choices", "value": {"choices": [LABELS[n % 3]]}}]
-    return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": choice}]}
+def outlined(n):
+    region = {"type": "rectanglelabels", "value": {"x": n, "y": 2, "rectanglelabels": [LABELS[n % 3]]}}
+    return {"id": n, "data": {"image": f"/data/upload/{n:02d}.png"}, "annotations": [{"result": [region]}]}
 
 
 GREY = np.zeros((4, 8, 8), np.uint8)
@@ -124,11 +124,15 @@ REFUSED = {
     "arrays of objects": ({"X.npy": saved(np.array([{1: 2}], object))} | SAMPLE, r"X.npy \(1,\) objects"),
     "parquet": ({"data/train-00000-of-00001.parquet": b"PAR1"} | SAMPLE, r"train-00000-of-00001.parquet is .parquet, which is not read; save it as CSV .*images that are in it .*as a PNG each"),
     "an answer for several images": (views(), r"3 of the 3 ids of sample_submission.csv have several images in test.csv \(Q0: test/900.png, test/901.png, …\): one answer for several images"),
+    "boxes in the train table's cells too": (
+        pictures("train/{}.png") | TEST | {"train.csv": csv_bytes(("id", "PredictionString"), [(f"{n:02d}", f"{LABELS[n % 3]} 1 2 {n} 9 ") for n in range(12)]), "sample_submission.csv": csv_bytes(("id", "PredictionString"), [(f"9{n:02d}", "oak 0 0 5 5") for n in range(6)])},
+        "asks for 'PredictionString': boxes or outlines",
+    ),
     "labels of several images each": (sequences(), r"'patient' of train_labels.csv, where the labels are, stands in train.csv for 12 images in 6 rows: .*several images"),
     "several guesses, a column each": (asking(("first", "second"), ("oak", "yew")), "asks for 'first', 'second', and writes labels there .*several guesses"),
     "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),
     "CVAT": (of_tool("annotations.xml", "".join(f'<image name="{n:02d}.png"><tag label="oak"/></image>' for n in range(12))), "annotations.xml names images, in a form that is not read"),
-    "Label Studio": (of_tool("project.json", json.dumps([tagged(n) for n in range(12)])), "project.json names images, in a form that is not read"),
+    "boxes of Label Studio": (of_tool("project.json", json.dumps([outlined(n) for n in range(12)])), "project.json names images, in a form that is not read"),
     "labels that are all blank": (asking(("label",), ("oak",), [""]), "all 12 cells of 'label' in train.csv are empty"),
     "TFRecord": ({"train.tfrecords": bytes(64)} | SAMPLE, r"1 TFRecord \(such as train.tfrecords\)"),
 } | {

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -296,6 +297,31 @@ ARRAYS |= {
 def test_arrays_of_images_are_read_with_their_labels(name, tmp_path):
     files, images = ARRAYS[name]
     check(read(tmp_path, files), images)
+
+
+def idx(array):
+    """The bytes of an IDX file of whole numbers."""
+    kind = {"uint8": 8, "int32": 12}[str(array.dtype)]
+    sides = struct.pack(f">{array.ndim}I", *array.shape)
+    return bytes([0, 0, kind, array.ndim]) + sides + array.astype(array.dtype.newbyteorder(">")).tobytes()
+
+
+@pytest.mark.parametrize("form", ["{}-{}-idx{}-ubyte", "raw/{}-{}.idx{}-ubyte"])
+@pytest.mark.parametrize("kind", ["uint8", "int32"])
+def test_idx_files_are_arrays(form, kind, tmp_path):
+    """As MNIST has them; labels of 32 bits as QMNIST has them. The sample counts the test images."""
+    numbers = np.arange(NUM_TRAIN).astype(kind) % 3
+    files = {form.format("train", "images", 3): idx(GREY[:NUM_TRAIN]), form.format("train", "labels", 1): idx(numbers)}
+    files |= {form.format("t10k", "images", 3): idx(GREY[NUM_TRAIN:]), "classes.txt": b"a\nb\nc\n"}
+    check(read(tmp_path, files | SAMPLE), GREY)
+
+
+def test_an_idx_file_cut_short_is_named(tmp_path):
+    files = {"train-images-idx3-ubyte": idx(GREY[:NUM_TRAIN])[:-1], "t10k-images-idx3-ubyte": idx(GREY[NUM_TRAIN:])}
+    with pytest.raises(
+        ValueError, match="train-images-idx3-ubyte is called as IDX files are, and is none or cut short"
+    ):
+        read(tmp_path, files | SAMPLE)
 
 
 def label_of_pixels(path, **wishes):

@@ -221,6 +221,9 @@ def layout_of(path, files, **wishes):
 PLAIN_FILES = competition_files()
 
 
+IMAGE = encoded(image_of(0, 0))
+
+
 def same(first, other):
     return (first.train_ids, first.train_labels, first.test_ids, first.test_members) == (
         other.train_ids, other.train_labels, other.test_ids, other.test_members,
@@ -317,6 +320,7 @@ OTHER_TABLES = {
     "counted.txt": f"{len(PAIRS)}\npath    label\n" + "".join(f"{image_id}.png    {own}\n" for image_id, own in PAIRS),
     "noted.txt": "#path label\n#classes: three birds\n" + "".join(f"{image_id}.png {own}\n" for image_id, own in PAIRS),
     "train.lst": "path label\n" + "".join(f"{image_id}.png {label}\n" for image_id, label in PAIRS),
+    "mxnet.lst": "".join(f"{3 * n}\t{label}\ttrain/{image_id}.png\n" for n, (image_id, label) in enumerate(PAIRS)),
     "train/metadata.jsonl": "".join(json.dumps(record) + "\n" for record in RECORDS),
     "train/lines.json": "".join(json.dumps(record) + "\n" for record in RECORDS),
     "labels.json": json.dumps({f"{image_id}.png": label for image_id, label in PAIRS}),
@@ -327,6 +331,57 @@ OTHER_TABLES = {
     "files.json": json.dumps(
         {label: [f"{image_id}.png" for image_id, own in PAIRS if own == label] for _, label in PAIRS}
     ),
+    "label_studio.json": json.dumps(
+        [
+            {
+                "id": n,
+                "annotations": [{"result": [{"value": {"choices": [label]}, "type": "choices"}]}],
+                "drafts": [],
+                "data": {"image": f"/data/upload/{image_id}.png"},
+            }
+            for n, (image_id, label) in enumerate(PAIRS)
+        ]
+    ),
+    "uploads.csv": "image,choice,id\n"
+    + "".join(f'/data/upload/3/{n:08x}-{image_id}.png,"{label}",{n}\n' for n, (image_id, label) in enumerate(PAIRS)),
+    "vertex.jsonl": "".join(
+        json.dumps(
+            {
+                "imageGcsUri": f"gs://b/train/{image_id}.png",
+                "classificationAnnotation": {"displayName": label, "by": {"set": "8"}},
+            }
+        )
+        + "\n"
+        for image_id, label in PAIRS
+    ),
+    "ground_truth.manifest": "".join(
+        json.dumps({"source-ref": f"s3://b/{image_id}.png", "class": label}) + "\n" for image_id, label in PAIRS
+    ),
+    "scale.json": json.dumps(
+        [
+            {
+                "status": "done",
+                "params": {"attachment": f"https://b.c/d/{image_id}.png?key=1"},
+                "response": {"category": label},
+            }
+            for image_id, label in PAIRS
+        ]
+    ),
+    "fiftyone.json": json.dumps({"classes": sorted({label for _, label in PAIRS}), "labels": dict(PAIRS)}),
+    "mmpretrain.json": json.dumps(
+        {
+            "metainfo": {"classes": ["bird", "cat"]},
+            "data_list": [{"img_path": f"{image_id}.png", "gt_label": label} for image_id, label in PAIRS],
+        }
+    ),
+    "via.json": json.dumps(
+        {
+            f"{image_id}.png709": {"filename": f"{image_id}.png", "regions": [], "file_attributes": {"kind": label}}
+            for image_id, label in PAIRS
+        }
+    ),
+    "via.csv": "filename,file_attributes,regions\n"
+    + "".join(f'{image_id}.png,"{{""kind"":""{label}""}}","{{}}"\n' for image_id, label in PAIRS),
     "columns.json": json.dumps({"id": [image_id for image_id, _ in PAIRS], "label": [label for _, label in PAIRS]}),
     "pandas.json": json.dumps(
         {
@@ -409,6 +464,66 @@ def test_of_two_validation_lists_the_one_called_as_the_train_list_is_joins_it(tm
     assert len(layout.train_ids) == 30 and layout.target.classes == ("elm", "fir", "oak")
 
 
+def test_a_list_of_training_and_validation_images_is_no_third_reading(tmp_path):
+    """`train.txt`, `val.txt` and `trainval.txt`: the sum of the two; one with less than all of them is asked about."""
+    files = {own: content for own, content in PLAIN_FILES.items() if own != "train.csv"}
+    rows = [f"{own} {('oak', 'elm', 'fir')[n % 3]}\n" for n, (own, _) in enumerate(PAIRS)]
+    parts = {"train": rows[:20], "val": rows[20:], "trainval": rows}
+    files |= {f"images_{part}.txt": "".join(some).encode() for part, some in parts.items()}
+    layout = layout_of(tmp_path, files)
+    assert (len(layout.train_ids), layout.settings["train_table"]) == (30, "images_train.txt")
+    files["images_trainval.txt"] = "".join(rows[:-1]).encode()
+    with pytest.raises(ValueError, match=r"(?s)2 tables may be the train table.*images_train.txt.*images_trainval"):
+        layout_of(tmp_path, files)
+
+
+def test_lists_of_who_has_a_class_and_who_has_not_are_columns(tmp_path):
+    """As Pascal VOC has them: 1 with the class, -1 without, 0 where it is hard to see, which stops."""
+    files = {own: content for own, content in PLAIN_FILES.items() if "csv" not in own}
+    ids = [image_id for image_id, _ in PAIRS]
+    has = {
+        "cat": [n % 2 for n in range(30)],
+        "dog": [n % 3 == 0 for n in range(30)],
+        "tv_set": [n % 5 > 2 for n in range(30)],
+    }
+    for label, cells in has.items():
+        rows = [f"{own} {1 if cell else -1:2d}" for own, cell in zip(ids, cells, strict=True)]
+        for part, some in (("train", rows[:20]), ("val", rows[20:]), ("trainval", rows)):
+            files[f"Sets/Main/{label}_{part}.txt"] = "\n".join(some).encode()
+    layout = layout_of(tmp_path, files)
+    wanted = [[label for label, cells in has.items() if cells[n]] for n in range(30)]
+    assert [json.loads(cell) for cell in layout.train_labels] == wanted and layout.target.kind == "multi_label"
+    assert layout_of(tmp_path, files, label="cat").target.kind == "binary"
+    files["Sets/Main/cat_train.txt"] = files["Sets/Main/cat_train.txt"].replace(b"-1", b" 0", 1)
+    files["Sets/Main/cat_trainval.txt"] = files["Sets/Main/cat_trainval.txt"].replace(b"-1", b" 0", 1)
+    problems = Problems()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        read_layout(archive, problems)
+    assert "label cell that is not 0 or 1: 1 (000: cat = ''" in problems.lines()[0]
+
+
+def test_a_validation_list_of_paths_below_a_folder_of_its_own_joins_the_train_list(tmp_path):
+    """As Places365 has them: `/a/airfield/1.jpg 0` in data_large, `val_1.jpg 0` in val_large."""
+    files = {own: content for own, content in PLAIN_FILES.items() if "/" not in own and "csv" not in own}
+    files |= {f"data_large/{n % 3}/{own}.png": IMAGE for n, (own, _) in enumerate(PAIRS)}
+    files |= {f"val_large/val_{n}.png": IMAGE for n in range(9)} | {f"test_large/{n}.png": IMAGE for n in range(5)}
+    files["train_standard.txt"] = "".join(f"/{n % 3}/{own}.png {n % 3}\n" for n, (own, _) in enumerate(PAIRS)).encode()
+    files["val.txt"] = "".join(f"val_{n}.png {n % 3}\n" for n in range(9)).encode()
+    layout = layout_of(tmp_path, files)
+    label_of = dict(zip(layout.train_members, layout.train_labels, strict=True))
+    assert len(label_of) == len(PAIRS) + 9 and label_of["val_large/val_7.png"] == "1"
+    assert same(layout, layout_of(tmp_path, files, **layout.settings))
+
+
+def test_zeros_and_ones_before_a_path_are_columns_and_no_box(tmp_path):
+    """As MXNet's lists have them, of several labels: a number, a 0 or 1 for each class, the path."""
+    files = {own: content for own, content in PLAIN_FILES.items() if not own.endswith(".csv")}
+    rows = [(5 * n, n % 2, (n // 2) % 2, 1, f"train/{own}.png") for n, (own, _) in enumerate(PAIRS)]
+    files["train.lst"] = "".join("{}\t{}\t{}\t{}\t{}\n".format(*row) for row in rows).encode()
+    with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+        assert read_tables(archive).tables["train.lst"].header[1:] == ("column_2", "column_3", "column_4", "path")
+
+
 def test_two_lists_of_the_same_test_images_are_one(tmp_path):
     files = {own: content for own, content in PLAIN_FILES.items() if "sample" not in own}
     test = [own.partition("/")[2] for own in files if own.startswith("test/")]
@@ -433,6 +548,38 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
     assert sorted(pairs) == sorted(zip(plain.train_members, plain.train_labels, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_choices_that_stand_alone_or_in_an_object_are_lists(tmp_path, kind):
+    """As Label Studio exports them: one choice as it is, several as `{"choices": [...]}`."""
+    chosen = [["bird"], ["cat", "dog"], ["bird", "cat", "dog"], ["dog"]]
+    wanted = [chosen[n % 4] for n in range(len(PAIRS))]
+    cells = [labels[0] if len(labels) == 1 else {"choices": labels} for labels in wanted]
+    names = [f"{image_id}.png" for image_id, _ in PAIRS]
+    rows = [
+        (name, cell if isinstance(cell, str) else json.dumps(cell)) for name, cell in zip(names, cells, strict=True)
+    ]
+    records = [{"image": name, "choice": cell} for name, cell in zip(names, cells, strict=True)]
+    text = csv_bytes(("image", "choice"), rows) if kind == "csv" else json.dumps(records).encode()
+    files = {own: content for own, content in PLAIN_FILES.items() if "submission" not in own and own != "train.csv"}
+    layout = layout_of(tmp_path, files | {f"project.{kind}": text})
+    assert [json.loads(cell) for cell in layout.train_labels] == wanted
+
+
+def test_fields_of_a_record_are_asked_about_with_those_deeper_down(tmp_path):
+    """Counts and users of Label Studio are no labels in silence, where the choice lies below them."""
+    records = [
+        {
+            "image": f"{image_id}.png",
+            "updated_by": 1 + n % 2,
+            "annotations": [{"result": [{"value": {"choices": [label]}}]}],
+        }
+        for n, (image_id, label) in enumerate(PAIRS)
+    ]
+    files = {own: content for own, content in PLAIN_FILES.items() if "submission" not in own and own != "train.csv"}
+    with pytest.raises(ValueError, match=r"(?s)label: updated_by.*label: annotations.result.value.choices"):
+        layout_of(tmp_path, files | {"project.json": json.dumps(records).encode()})
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
@@ -442,6 +589,9 @@ def test_other_kinds_of_tables_give_the_same_labels(name, tmp_path):
         ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
         ("parts.json", '{"train": ["000.png", "001.png"], "test": ["900.png", "901.png"]}'),
         ("config.json", '{"a": [1, 2], "b": ["x", "y"]}'),
+        ("boxes.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "boxes": [{"x": 1, "width": 2}]} for name in ("000", "001")]})),
+        ("outlines.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "parts": {"at": [[1, 2], [3, 4]]}} for name in ("000", "001")]})),
+        ("questions.json", json.dumps({"info": {}, "questions": [{"image": f"{name}.png", "question": "Is it?", "answer": name[-1]} for name in ("000", "001")]})),
     ],
 )  # fmt: skip
 def test_what_is_no_table_of_images_is_none_and_says_nothing(name, text, tmp_path):

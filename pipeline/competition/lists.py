@@ -207,10 +207,12 @@ def _is_list(
     again = sum(labels[label] > 1 for label in parts)
     others = [split_list(cell, mark) for cell in written if mark in cell and cell.strip() not in distinct]
     shown = any(labels.keys() >= set(found) for found in others)
-    if again < SEEN_AGAIN * len(parts) or any(len(set(found)) < len(found) for found in sets):
+    alone = sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts)
+    twice = any(len(set(found)) < len(found) for found in sets)
+    if again < SEEN_AGAIN * len(parts) or (twice and not (alone and mark != " ")):
         return None if shown and not set(written) & set(distinct) else False
-    if sum(label in distinct for label in parts) >= SEEN_AGAIN * len(parts):
-        return True
+    if alone:
+        return None if twice else True  # `owl|owl` may be a slip
     if shown and (mark != " " or _change_places(sets)):
         return True
     if len({len(found) for found in sets}) > 1 and len(distinct) >= MANY_CELLS * len(labels):

@@ -73,6 +73,7 @@ class Context:
     test_table: Table | None = None
     settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
     unread: list[str] = field(default_factory=list)  # lines about tables that could not be read
+    reasons: Mapping[str, str] = field(default_factory=dict)  # member -> why it cannot be read as a table
     left_out: list[str] = field(default_factory=list)  # images of rows that are not used
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

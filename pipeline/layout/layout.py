@@ -46,12 +46,24 @@ from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
+    READ_AS_ARRAYS,
+    counted_line,
     image_names,
     suffix_of,
     undecoded_files,
     undecoded_line,
+    without_suffix,
 )
-from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, plain, whole_number
+from pipeline.tables.image_paths import (
+    MISSING,
+    NEARLY,
+    ImageIndex,
+    beside_images,
+    find_matches,
+    images_of,
+    plain,
+    whole_number,
+)
 from pipeline.tables.table import AUTO, NONE, Table, all_named, id_table, parted, without_index
 from pipeline.tables.table_files import JSON, read_tables
 from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
@@ -159,6 +171,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
         unread=found.left_aside(),
+        reasons=found.unread,
     )
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
@@ -283,7 +296,8 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
         table = with_joint_ids(all_named(without_index(table)), context.index)
-        train[name], test[name] = parted(table) or _parted_by_sample(context, table) or (table, table)
+        by_cells = parted(table) or _parted_by_sample(context, table)
+        train[name], test[name] = by_cells or _parted_by_place(context, table) or (table, table)
     return train, test
 
 
@@ -307,6 +321,36 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _parted_by_place(context: Context, table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of one table for both, with labels for all: its images lie in a folder called test, or in
+    none that is called so and are all called train or test themselves: `test_7.png`.
+
+    Only where neither a sample nor another table says what is asked.
+    """
+    stated = context.overrides.test_table
+    told = context.sample is not None or any(context.role_of_table(other) == TEST for other in context.tables.values())
+    if stated not in (AUTO, table.name) or (stated == AUTO and told) or context.role_of_table(table) is not None:
+        return None
+    roles = split_roles(context.folders())
+    by_folder = TEST in roles.values()
+
+    def role(path: str) -> str | None:
+        folder, _, name = path.rpartition("/")
+        return roles[folder] if by_folder else role_of(without_suffix(name))
+
+    if not by_folder and not all(map(role, thinned([context.index.paths], NUM_IDS))):
+        return None
+    matches = find_matches(table, context.index, role="")
+    found = images_of(matches[0].template, table, context.index) if matches else np.array([MISSING])
+    said = {number: role(context.index.paths[number]) for number in np.unique(found[found >= 0]).tolist()}
+    tested = np.array([said.get(number) == TEST for number in found.tolist()])
+    if not 0 < tested.sum() < len(tested) or not (by_folder or {TRAIN, TEST} <= set(said.values())):
+        return None
+    where = "lie in a folder called test" if by_folder else "are called test"
+    context.notes.append(f"{tested.sum():,} rows of {table.name} are of images that {where}: to predict")
+    return table.take(~tested), table.take(tested)
 
 
 def _less_test_rows(context: Context, tables: dict[str, Table]) -> dict[str, Table]:
@@ -388,11 +432,16 @@ def _note_unused(context: Context, train: Side, test: Side, used: np.ndarray) ->
 def _note_undecoded(context: Context, train: Side) -> None:
     """Images of formats that are not decoded, less those that lie there in another format too: a warning.
 
-    A problem where they are many of the images in class folders, or all of a class.
+    A problem where they are many of the images in class folders, or all of a class. Files that hold several images, or
+    lists of them, are a warning too.
     """
+    undecoded = undecoded_files(context.archive)
+    closed = {kind: names for kind, names in undecoded.items() if kind.several and kind.name not in READ_AS_ARRAYS}
+    if closed:
+        context.warnings.append(f"{counted_line(closed)}: not read here; labels, lists or images may be in them")
     found = {
         kind: [name for name in names if not context.index.with_stem_path(plain(name.removesuffix(suffix_of(name))))]
-        for kind, names in undecoded_files(context.archive).items()
+        for kind, names in undecoded.items()
         if not kind.several
     }
     found = {kind: names for kind, names in found.items() if names}

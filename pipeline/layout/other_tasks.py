@@ -24,12 +24,13 @@ from pipeline.tables.words import NEUTRAL, SIDE_WORDS, denied, words_of
 CLASS_SUFFIX, NAMING_SUFFIX = ".cls", ".txt"
 NAME_AND_CLASS = re.compile(r"(?P<name>[^\n,]+\.\w+),\s*(?P<label>[^\n,]+)")
 BESIDE = (CLASS_SUFFIX, NAMING_SUFFIX, ".xml", ".json")  # suffixes of files that speak of the image of their name
-NAMING = (".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
+NAMING = (".csv", ".tsv", ".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml", ".txt", ".lst", ".html")
 NAMED = re.compile(r"""[^\s"'<>=,;:|()\[\]{}]+\.(?:jpe?g|png|tiff?|bmp|webp|gif|ppm)\b""", re.IGNORECASE)
 NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
 MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
 MIN_SHARE = 0.5  # of the files looked at
 NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
+BOXES = re.compile(r"\s*(?:\S*[^\W\d]\S*(?:\s+-?[\d.]+){4,5}\s*)+")
 TARGET_WORDS = SIDE_WORDS | {
     "gt", "groundtruth", "truth", "target", "targets", "trimap", "trimaps", "seg", "segs", "matte", "mattes", "outline",
     "outlines", "depth", "edges",
@@ -37,6 +38,7 @@ TARGET_WORDS = SIDE_WORDS | {
 ASKED_OTHERWISE = {
     "bbox", "boxes", "predictionstring", "rle", "rlemask", "encodedpixels", "segmentation", "mask", "polygon", "xmin",
 }  # fmt: skip
+NOT_READ = "names images, in a form that is not read here"
 IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
 
 
@@ -81,16 +83,18 @@ def beside_line(archive: Archive, index: ImageIndex) -> str:
     return ""
 
 
-def naming_line(archive: Archive, index: ImageIndex, tables: Collection[str]) -> str:
-    """Which file names images and is no table, as tools for labelling write it; '' for none. tables: what is one."""
-    for name in archive.names:
-        if suffix_of(name).lower() not in NAMING or name in tables:
-            continue
+def naming_file(archive: Archive, index: ImageIndex, tables: Collection[str], *, least: int = 2) -> str:
+    """The largest file that names so many images and is no table, as tools for labelling write it; '' for none.
+
+    tables: what is one. Only the first names in a file are looked at.
+    """
+    own = [name for name in archive.names if suffix_of(name).lower() in NAMING and name not in tables]
+    for name in sorted(own, key=archive.size, reverse=True)[:NUM_LOOKED_AT]:
         words = NAMED.findall(archive.head(name, MAX_BYTES).decode("utf-8", "replace"))
         named = list(islice(dict.fromkeys(stem_of(plain(word)) for word in words), NUM_LOOKED_AT))
         known = [stem for stem in named if index.exact(stem)]
-        if len(known) > 1 and len(known) >= MIN_SHARE * len(named):
-            return f"{name} names images, in a form that is not read here; {IN_A_TABLE}"
+        if len(known) >= min(least, NUM_LOOKED_AT) and len(known) >= MIN_SHARE * len(named):
+            return name
     return ""
 
 
@@ -136,6 +140,12 @@ def _shape(handle: IO[bytes]) -> str:
 def asks_otherwise(columns: Iterable[str]) -> list[str]:
     """Those of the sample's columns that boxes or outlines are asked in."""
     return [column for column in columns if re.sub(r"[\W_]", "", column.lower()) in ASKED_OTHERWISE]
+
+
+def holds_boxes(cells: Texts) -> bool:
+    """Whether each cell that is filled is words with the four numbers of a box behind each: `cat 1 2 30 40`."""
+    filled = [cell for cell in islice(cells, NUM_LOOKED_AT) if cell.strip()]
+    return bool(filled) and all(map(BOXES.fullmatch, filled))
 
 
 def pictures_and_targets(labels: Texts, paths: Texts, asked: Collection[str]) -> bool:

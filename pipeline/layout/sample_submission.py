@@ -147,9 +147,11 @@ def read_sample(
     values = tuple(column for column in rest if not _parts(table, column))  # classes may be public, private
     values = values or tuple(column for column in rest if column.lower() != "usage")
     if not values:
-        raise ValueError(
+        raise question(
             f"{table.name} has the columns {list(table.header)}; a sample submission has an id and another one. A "
-            "column of ids without a name must have one here: name it in the file, and take it out before you upload"
+            "column of ids without a name must have one here: name it in the file, and take it out before you upload; "
+            "or go without:",
+            [setting_line("sample", NONE)],
         )
     return Sample(table, id_column, values, joint=joint, unnamed=not first and id_column == table.header[0])
 

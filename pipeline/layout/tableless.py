@@ -1,6 +1,7 @@
 """The training side of a competition whose labels are in no table: class folders, or file names."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -8,7 +9,7 @@ from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import Context, Side
 from pipeline.layout.labels import MINUS_ONE, MISSING_WORDS, Labels, read_labels
-from pipeline.layout.other_tasks import beside_line, naming_line, pictures_and_targets
+from pipeline.layout.other_tasks import IN_A_TABLE, NOT_READ, beside_line, naming_file, pictures_and_targets
 from pipeline.layout.path_labels import (
     LABEL_COLUMN,
     PART_COLUMN,
@@ -88,20 +89,24 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
             if label == AUTO:
                 _refuse_groups(context, found[0], found[1], _likely_patterns(index, root))
             return found
+    flat = [
+        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
+    ]
     if level is None:
         table = file_name_table(index, pattern, root)
-        if table is not None:
-            if AUTO == label == context.overrides.train_table:
+        if AUTO == label == context.overrides.train_table:
+            _refuse_unread(context, flat, table)
+            if table is not None:
                 _refuse_to_pass_over(context, table)
+        if table is not None:
             return table, pattern
     names = sorted(context.tables)
     closed = {kind: files for kind, files in undecoded_files(context.archive).items() if kind.several}
     may_hold = f" {counted_line(closed)} may hold them and cannot be read: save them as CSV;" if closed else ""
-    flat = [
-        name for name, table in context.tables.items() if ".json" not in name or context.role_of_table(table) == TEST
-    ]
-    hints = (beside_line(context.archive, context.index), naming_line(context.archive, context.index, flat))
-    may_hold += "".join(f" {hint};" for hint in (*hints, _of_groups(context)) if hint)
+    naming = naming_file(context.archive, context.index, flat)
+    named = f"{naming} {NOT_READ}; {IN_A_TABLE}" if naming else ""
+    hints = (beside_line(context.archive, context.index), named, _of_groups(context))
+    may_hold += "".join(f" {hint};" for hint in hints if hint)
     sides = [name for name in context.index.names if beside_images(name)]
     if sides:
         may_hold += f" {len(sides):,} images, such as {sides[0]}, are outlines by their folder's name (segmentation);"
@@ -154,6 +159,22 @@ def _refuse_groups(context: Context, folders: Table, source: str, patterns: Sequ
     groups = _groups(context)
     if groups is not None and set(folders.column(LABEL_COLUMN).distinct()) <= groups.names:
         raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *patterns, setting_line("label", source)])
+
+
+def _refuse_unread(context: Context, tables: Collection[str], named: Table | None) -> None:
+    """Raise where a file that names many of the images is left aside, and their own names would give the labels, or
+    nothing would. tables: those that need no such look; named: what the images' names give.
+    """
+    least = math.ceil(MIN_SHARE * len(context.index.names))
+    name = naming_file(context.archive, context.index, tables, least=least)
+    if not name or (named is None and name not in context.reasons):
+        return  # the latter is said with all else that may hold labels
+    labels = named.column(LABEL_COLUMN).distinct() if named is not None else []
+    told = f"{len(labels):,} labels, from the names of the images: {', '.join(labels[:3])}"
+    raise context.stop(
+        f"{name} {context.reasons.get(name, f'{NOT_READ}; {IN_A_TABLE}')}",
+        [setting_line("train_table", NONE, told)] if labels else [],
+    )
 
 
 def _refuse_to_pass_over(context: Context, named: Table) -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from pipeline.competition.lists import (
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
+from pipeline.competition.schema import LabelSets
 from pipeline.competition.spelling import is_number
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
@@ -30,7 +32,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise
+from pipeline.layout.other_tasks import asks_otherwise, holds_boxes
 from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
@@ -108,9 +110,13 @@ def _with_validation(context: Context, table: Table, others: Mapping[str, Table]
     matches = find_matches(whole, context.index, role=TRAIN)
     if not matches or matches[0].num_found < whole.num_rows or not whole.column(matches[0].column).all_distinct():
         paths, named = _paths_in_parts(context, {TRAIN: table, VALID: held[0]})
-        if not paths or PATH_COLUMN in table.header:
+        own = PATH_COLUMN in table.header  # of lists, whose paths are those below the folder of each
+        if not paths or (own and named != {PATH_COLUMN}):
             return table, set()
-        whole = replace(whole, header=(*whole.header, PATH_COLUMN), cells=(*whole.cells, paths))
+        place = whole.header.index(PATH_COLUMN) if own else len(whole.header)
+        header = (*whole.header[:place], PATH_COLUMN, *whole.header[place + own :])
+        cells = [*whole.cells[:place], paths, *whole.cells[place + own :]]
+        whole, named = replace(whole, header=header, cells=tuple(cells)), named - {PATH_COLUMN}
     context.notes.append(
         f"{held[0].num_rows:,} labelled validation images of {held[0].name} are used for training too; "
         f"split.fold_column: {PART_COLUMN} keeps them apart"
@@ -146,6 +152,7 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if usable and _say_less_than_folders(context, usable):
         return None
     _refuse_to_pass_over(context, tables, usable)
+    usable = _less_sums(context, tables, usable)
     asked = set(context.asked())
     for fits in (
         lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
@@ -162,6 +169,22 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _less_sums(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
+    """Less tables that have the rows of another and of one of validation images, and no more: `trainval.txt`."""
+    held = [table for table in tables.values() if context.role_of_table(table) == VALID] if len(usable) > 1 else []
+    rows = {table.name: set(table.rows()) for table in (*usable, *held)} if held else {}
+
+    def is_sum(whole: Table) -> bool:
+        return any(
+            one.header == other.header == whole.header
+            and other is not whole
+            and rows[one.name] < rows[whole.name] == rows[one.name] | rows[other.name]
+            for one, other in product(usable, held)
+        )
+
+    return [table for table in usable if not is_sum(table)]
 
 
 def _with_named_label(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:
@@ -417,10 +440,26 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
 
 
 def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:
-    """Warn of images in a folder that is called as another class than the table says."""
-    for level in (-2, -3) if not labels.several else ():
+    """Warn of images in a folder that is called as another class than the table says.
+
+    Raises ValueError where each image lies in the folder of one of its several labels, and nobody says which count.
+    """
+    for level in (-2, -3):
         folders = [(member.split("/")[level : level + 1] or [""])[0] for member in side.members]
         if set(folders) != set(labels.classes):
+            continue
+        if labels.several:
+            lists = LabelSets(labels.cells, several=True)
+            asked = context.sample is not None or context.overrides.train_table != AUTO
+            if not asked and all(folder in own for folder, own in zip(folders, lists, strict=True)):
+                raise context.stop(
+                    f"{side.table.name} has several labels for an image ({side.members[0]}: {labels.cells[0]}), and "
+                    "the folder of each image is one of them; choose one:",
+                    [
+                        setting_line("train_table", side.table.name, "all labels of an image"),
+                        setting_line("train_table", NONE, "the label that its folder is called by"),
+                    ],
+                )
             continue
         other = [at for at, (folder, label) in enumerate(zip(folders, labels.cells, strict=True)) if folder != label]
         if other:
@@ -491,16 +530,19 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
     """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
     known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
-    named = {*table.header, *context.asked()} & {*table.header, *known}  # one of the classes may be called mask
+    boxed = {column for column in asks_otherwise(table.header) if holds_boxes(table.column(column))}
+    named = ({*table.header} - boxed) | ({*context.asked()} & known)  # one of the classes may be called mask
     otherwise = [column for column in asks_otherwise(context.asked()) if column not in named]
     cells = context.sample_cells()
     written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
     if otherwise and not (cells and any(labels <= known for labels in written)):
+        lines = [setting_line("label", columns[0]) for columns in choices if columns[0] not in boxed]
+        folders = [setting_line("train_table", NONE, "class folders")] if _names_of_class_folders(context) else []
         raise context.stop(
             f"the sample submission asks for {', '.join(map(repr, otherwise))}: boxes or outlines (detection, "
             f"segmentation), which cannot be learnt here. If labels alone are asked for, a column of {table.name} "
             f"({', '.join(table.header[:8])}) holds them; name it:",
-            [setting_line("label", columns[0]) for columns in choices] or ["label: COLUMN"],
+            [*lines, *folders] or ["label: COLUMN"],
         )
 
 

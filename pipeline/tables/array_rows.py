@@ -1,10 +1,12 @@
-"""Arrays of images in numpy's files, as MedMNIST has them, become images and tables as pixel tables do.
+"""Arrays of images in numpy's files (MedMNIST) and in IDX files (MNIST) become images and tables as pixel tables do.
 
 `train_images` and `train_labels` of `data.npz` are the table `data.npz/train`; `X_train.npy` and `y_train.npy` are
-`X_train.npy`; `images` and `labels` of `train.npz` are `train.npz`. Arrays of Python's objects are not read.
+`X_train.npy`; `images` and `labels` of `train.npz` are `train.npz`. Arrays of Python's objects are not read. MNIST's
+IDX files are arrays too: `train-images-idx3-ubyte` is `train-images`, `t10k-images-idx3-ubyte` is `test-images`.
 """
 
 import io
+import math
 import re
 import zipfile
 from collections import Counter
@@ -21,6 +23,9 @@ from pipeline.tables.table import Table, without_index
 from pipeline.tables.words import ROLE_OF_WORD, SIDE_WORDS, words_of
 
 ARRAYS = (".npz", ".npy")
+IDX = re.compile(r"[.\-_]idx[1-4]-\w+$")  # at the end of a name
+IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+TEN_THOUSAND = "t10k"  # how MNIST calls its test images
 IMAGE_KEYS = {"image", "images", "img", "imgs", "x", "pixels", "data", "arr"}
 LABEL_KEYS = {"label", "labels", "y", "target", "targets", "class", "classes"}
 ID_KEYS = {"id", "ids", "index", "idx"}
@@ -32,7 +37,9 @@ Named = tuple[str, str]  # (member, name of the array in it)
 
 
 def read_arrays(name: str, content: bytes) -> dict[Named, np.ndarray]:
-    """The arrays of a .npz or .npy. Raises ValueError for what is none, and for arrays of objects."""
+    """The arrays of a .npz, a .npy or an IDX file. Raises ValueError for what is none, and for arrays of objects."""
+    if IDX.search(name):
+        return read_idx(name, content)
     try:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -42,6 +49,23 @@ def read_arrays(name: str, content: bytes) -> dict[Named, np.ndarray]:
         # what is none is taken for a pickle by numpy, whose advice would run the code in it
         reason = "it is none, or holds Python's objects" if "pickle" in str(error) else error
         raise ValueError(f"is not readable as numpy's arrays of numbers and texts: {reason}") from error
+
+
+def holds_arrays(name: str) -> bool:
+    """Whether a file of this name may hold arrays."""
+    return name.lower().endswith(ARRAYS) or IDX.search(name) is not None
+
+
+def read_idx(name: str, content: bytes) -> dict[Named, np.ndarray]:
+    """The array of an IDX file, under its name less what says so. Raises ValueError for what is none."""
+    kind, num_sides = content[2:4].ljust(2, b"\0")
+    start = 4 + 4 * num_sides
+    sides = np.frombuffer(content[4:start], ">u4").tolist()
+    array = np.frombuffer(content[start:], IDX_TYPES.get(kind, "u1"))
+    if content[:2] != bytes(2) or kind not in IDX_TYPES or len(sides) != num_sides or math.prod(sides) != len(array):
+        raise ValueError(f"is called as IDX files are, and is none or cut short ({len(content):,} bytes)")
+    called = IDX.sub("", name).replace(TEN_THOUSAND, "test")
+    return {(called, PurePosixPath(called).name): array.reshape(sides)}
 
 
 def image_arrays(arrays: Mapping[Named, np.ndarray]) -> list[PixelRows]:

@@ -11,12 +11,13 @@ from itertools import chain, islice
 
 from pipeline.tables.image_names import IMAGE_SUFFIXES, suffix_of
 from pipeline.tables.table import Table
+from pipeline.tables.words import is_all_role
 
 MARKS = (",", "\t", ";", "|")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
 MAX_NOTES = 8  # lines about a table above its header, or below its last row
-PATH_COLUMN, LABEL_COLUMN, ID_COLUMN = "path", "label", "id"
+PATH_COLUMN, LABEL_COLUMN, ID_COLUMN, PART_COLUMN = "path", "label", "id", "split"
 UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose names nobody asks for: they say nothing
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
@@ -25,6 +26,8 @@ NUM_OF_BOX = 4  # numbers
 MAX_WORDS = 8  # of a line of columns
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 NUMBER = re.compile(r"\s*-?[\d.]+\s*")
+WHOLE = re.compile(r"\d+(\.0+)?")
+NUMBERED = re.compile(r"\d+\s")  # a line that begins with a number of its own, as MXNet's .lst have it
 HASH = re.compile(r"(?=[A-Za-z]*\d)[0-9A-Za-z]{8,}")  # a word of an id that nobody thought up: no column is called so
 PATH_AND_LABEL = re.compile(
     rf"(.*?\S(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))[\"']?\s+(\S.*)|(\S+)\s+(\S.*)", re.IGNORECASE
@@ -363,7 +366,8 @@ def _names_for(header: Sequence[str]) -> list[str]:
     label = next(iter(words or others[: len(others) < NUM_OF_BOX]), None)
     names: list[str] = []
     for place, is_path in enumerate(paths):
-        name = PATH_COLUMN if is_path else LABEL_COLUMN if place == label else "" if names else ID_COLUMN
+        first = PART_COLUMN if is_all_role(header[0]) else ID_COLUMN
+        name = PATH_COLUMN if is_path else LABEL_COLUMN if place == label else "" if names else first
         names.append(name if name and name not in names else f"column_{place + 1}")
     return names
 
@@ -403,7 +407,8 @@ def _less_top(lines: list[str]) -> list[str]:
 
 def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> Table | None:
     some = lines[1:NUM_LOOKED_AT]
-    if all(is_image(line) for line in some):
+    numbered = all(NUMBERED.match(line) and is_image(line.split()[-1]) for line in some)
+    if not numbered and all(is_image(line) for line in some):
         skipped = 0 if is_image(lines[0]) else 1
         return Table.of_rows(name, (PATH_COLUMN,), ((line,) for line in lines[skipped:]))
     for split in (*(_splitter(mark) for mark in MARKS), _by_blank):
@@ -411,7 +416,8 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
         for place in (0, 1):
             if all(pair is not None and is_image(pair[place]) for pair in pairs):
                 return _pairs(name, [split(line) for line in lines], place, is_image)
-    rows = [line.split() for line in lines]
+    tabs = {line.count("\t") for line in lines}
+    rows = [line.split("\t" if len(tabs) == 1 and min(tabs) > 1 else None) for line in lines]
     if all(len(row) == NUM_WITH_MORE for row in rows) and all(is_image(row[0]) for row in rows[1:NUM_LOOKED_AT]):
         if not is_image(rows[0][0]):
             return Table.of_rows(name, rows[0], rows[1:])
@@ -437,10 +443,12 @@ def _columns(name: str, rows: Sequence[list[str]], is_image: Callable[[str], boo
 
 
 def _may_be_classes(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether numbers are too few for a box, and one place has whole ones that come back."""
+    """Whether numbers are too few for a box, and one place has whole ones that come back; or all are 0 and 1."""
     columns = list(zip(*rows, strict=True))
-    whole = [set(cells) for cells in columns if all(cell.isdecimal() for cell in cells)]
-    return len(columns) < NUM_OF_BOX and any(1 < len(cells) <= len(rows) / 2 for cells in whole)
+    whole = [set(cells) for cells in columns if all(map(WHOLE.fullmatch, cells))]
+    ones = sum(cells <= {"0", "1"} for cells in whole)
+    few = len(columns) < NUM_OF_BOX and any(1 < len(cells) <= len(rows) / 2 for cells in whole)
+    return few or ones >= max(2, len(columns) - 1)  # of these the first may count the rows
 
 
 def _pairs(

@@ -67,6 +67,7 @@ UNDECODED = (
     Undecoded("LMDB", (".lmdb", ".mdb"), several=True),
     Undecoded("video", (".mp4", ".avi", ".mov", ".mkv", ".webm"), rb".{4}ftyp(?:mp4|isom|qt  )", several=True),
 )
+READ_AS_ARRAYS = ("numpy", "IDX (as MNIST has it)")  # of these, what is read where there are no images
 _UNDECODED_BY_SUFFIX = {suffix: kind for kind in UNDECODED for suffix in kind.suffixes}
 _SIGNATURES = tuple((re.compile(kind.signature, re.DOTALL), kind) for kind in UNDECODED)
 AS_FILES = "as a PNG of its own, and a CSV of names and labels"

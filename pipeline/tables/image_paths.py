@@ -3,9 +3,10 @@
 A template is a member's path in which `{column}` stands for the row's cell, `{column:05d}` for the cell as a number
 with leading zeros, `{column:d}` without (12.0 and 1,234 are numbers too), `{column:decoded}` for the cell with a blank
 for %20, `{column:stem}` for the cell less folders and image suffix, `{column:below1}` for the cell less its first
-folder, `{column:folders}` for the cell with a `/` for its last `_` or `-`, `{column:tail}` for what follows that, `**/`
-for any folders, and a final `.*` for whatever suffix the image has. Where `{column}` is all of it, folders of another
-machine in front do not matter.
+folder, `{column:folders}` for the cell with a `/` for its last `_` or `-`, `{column:tail}` for what follows that,
+`{column:uploaded}` for the file's name less the 8 digits and `-` that Label Studio puts before it, `**/` for any
+folders, and a final `.*` for whatever suffix the image has. Where `{column}` is all of it, folders of another machine
+in front do not matter.
 """
 
 import re
@@ -35,9 +36,10 @@ NUM_TRIED = 24  # templates tried on some rows
 NUM_THINNED = 1000  # these rows; of tables twice as long
 NUM_COUNTED = 6  # templates tried on all rows
 # a column's own name may hold colons
-FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded|below[1-9]|folders|tail)))?\}")
+FIELD = re.compile(r"\{([^{}]*?)(?::(?:0?(\d{0,3})d|(stem|decoded|below[1-9]|folders|tail|uploaded)))?\}")
 NEARLY = 0.8  # of the cells: then a column is about whole file names, and leads to the images though some are missing
 MAX_BELOW = 3  # folders in front of a cell's path that the archive may lack
+UPLOADED = re.compile(r"(?:.*/)?[0-9a-f]{8}-(?=[^/]+$)")
 LAST_MARK = re.compile(r"[_-](?=[^_-]+$)")
 SPREADSHEET_TEXT = re.compile(r"=\"(.+)\"|'([^']+)'?")  # how spreadsheets keep the zeros of 0001
 TWIN = re.compile(rf"(.*[^/]?)[_\- .](?:{'|'.join((*SIDE_WORDS, 'seg', 'gt'))})(?:[_\- ]?\d+)?", re.IGNORECASE)
@@ -58,9 +60,12 @@ def plain(text: str) -> str:
 
 
 def meant(cell: str) -> str:
-    """A cell as templates see it: `plain`, less the marks by which spreadsheets keep a number as text."""
+    """A cell as templates see it: `plain`, less the marks by which spreadsheets keep a number as text, and less what
+    follows an address: `https://…/7.jpg?key=…`.
+    """
     found = SPREADSHEET_TEXT.fullmatch(cell.strip())
-    return plain(found[1] or found[2] if found else cell)
+    text = found[1] or found[2] if found else cell
+    return plain(text.partition("?")[0] if "://" in text else text)
 
 
 class ImageIndex:
@@ -226,6 +231,8 @@ def _in_mode(cell: str, mode: str) -> str:
     """The cell as `{column:<mode>}` writes it."""
     if mode == "stem":
         return stem_of(cell)
+    if mode == "uploaded":
+        return UPLOADED.sub("", cell)
     if mode == "decoded":
         return plain(unquote(cell))
     if mode == "folders":
@@ -452,6 +459,10 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
             return below
     if len(stems) == len(cells) and _num_led(stems):
         return stems
+    if all(map(UPLOADED.match, cells)):
+        sent = [(text := UPLOADED.sub("", cell), index.exact(text), f"{column}:uploaded") for cell in cells]
+        if _num_led(sent) * 2 > len(cells):
+            return sent
     texts = [(plain(unquote(cell)), f"{column}:decoded") for cell in cells if unquote(cell) != cell]
     if texts and any(index.exact(text) for text, _ in texts):
         return [(text, index.exact(text), field) for text, field in texts]

@@ -1,13 +1,16 @@
 """JSON as a table: COCO-style files, lists of records, JSON lines, and mappings.
 
-From files to labels or fields, from labels to files, from columns to cells, from train and test to records.
+From files to labels or fields, from labels to files, from columns to cells, from train and test to records. What a
+record holds deeper down is a column too, `annotations.result.value.choices`, where no outlines are among it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from pipeline.base.texts import Texts
 from pipeline.tables.table import CATEGORY, CATEGORY_ID, Table
 from pipeline.tables.words import role_of
 
@@ -15,6 +18,9 @@ SEVERAL_DELIMITER = "|"  # between the labels of one image
 PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
 ID_KEYS, LABEL_KEYS = ("id", "image_id", "imageId"), ("category_id", "label_id", "labelId")
 NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
+OUTLINE_KEYS = {"x", "y", "left", "top", "xmin", "ymin", "bbox", "points", "polygon", "segmentation", "coordinates"}
+MIN_POINTS = 3  # numbers in a list: two may be a size
+QUESTION = "question"  # of records about images that are asked something
 
 
 def read_json_table(name: str, text: str, is_image: Callable[[str], bool], *, may_be_ids: bool = False) -> Table | None:
@@ -42,7 +48,9 @@ def read_json_table(name: str, text: str, is_image: Callable[[str], bool], *, ma
         (found,) = found.values()  # {"data": [...]}
     if isinstance(found, list):
         return _records_table(name, found, is_image)
-    return _mapping_table(name, found, is_image, may_be_ids=may_be_ids) if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    return _mapping_table(name, found, is_image, may_be_ids=may_be_ids) or _part_table(name, found, is_image)
 
 
 def _json_lines(text: str) -> list[Any] | None:
@@ -62,11 +70,138 @@ def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bo
         return _mapping_table(name, {pair[0]: pair[1] for pair in found}, is_image)
     if not all(isinstance(record, dict) for record in found):
         return None
+    found = [{field: _unwrapped(value) for field, value in record.items()} for record in found]
     fields = list(dict.fromkeys(field for record in found for field in record))
-    header = [field for field in fields if all(_is_flat(record.get(field)) for record in found)]
-    several = any(isinstance(record.get(field), list) for record in found for field in header)
-    rows = ([_text(record.get(field)) for field in header] for record in found)
+    header = [
+        field
+        for field in fields
+        if all(_is_flat(record.get(field)) for record in found) and any(record.get(field) != [] for record in found)
+    ]
+    records = [{field: record.get(field) for field in header} for record in found]
+    if len(header) < len(fields) and not any(map(_holds_outlines, found)):
+        for flat, record in zip(records, found, strict=True):
+            flat |= _leaves({field: value for field, value in record.items() if field not in flat})
+        header = _telling(header, records)
+    several = any(isinstance(record.get(field), list) for record in records for field in header)
+    rows = ([_text(record.get(field)) for field in header] for record in records)
     return Table.of_rows(name, header, rows, SEVERAL_DELIMITER if several else "") if header else None
+
+
+def _unwrapped(value: Any) -> Any:
+    """The list that is all that an object holds: `{"choices": ["cat", "dog"]}`."""
+    inner = next(iter(value.values())) if isinstance(value, dict) and len(value) == 1 else None
+    return inner if isinstance(inner, list) and _is_flat(inner) else value
+
+
+def _holds_outlines(value: Any) -> bool:
+    """Whether boxes or outlines are among what an object or a list holds, by their keys or as lists of numbers."""
+    if isinstance(value, dict):
+        return bool(OUTLINE_KEYS & {key.lower() for key in value}) or any(map(_holds_outlines, value.values()))
+    if not isinstance(value, list):
+        return False
+    numbers = sum(isinstance(part, int | float) for part in value)
+    inner = [part for part in value if isinstance(part, dict | list)]
+    return numbers >= MIN_POINTS or any(isinstance(part, list) or _holds_outlines(part) for part in inner)
+
+
+def _leaves(value: Any) -> dict[str, Any]:
+    """What an object holds at any depth: keys with dots between them -> the one value there, or a list of several."""
+    found: dict[str, list[Any]] = {}
+    for path, leaf in _walked(value, ""):
+        found.setdefault(path, []).append(leaf)
+    return {path: leaves[0] if len(leaves) == 1 else leaves for path, leaves in found.items()}
+
+
+def _walked(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _walked(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _walked(inner, path)
+    else:
+        yield path, value
+
+
+def _telling(header: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The header, and the deeper columns that are ids, or say something else of records than a column before them: than
+    one of the header in whatever words, than a deeper one in the same.
+    """
+    kept = list(header)
+    known: set[tuple[object, ...]] = set()
+    for field in dict.fromkeys(field for record in records for field in record):
+        cells = tuple(_text(record.get(field)) for record in records)
+        numbers = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
+        said = tuple(numbers[cell] for cell in cells)
+        if field in header:
+            known.add(said)
+        elif not _are_vectors([record.get(field) for record in records]) and (
+            len(numbers) == len(cells) or not {said, cells} & known
+        ):
+            kept.append(field)
+            known.add(cells)
+    return kept
+
+
+def _are_vectors(values: Sequence[Any]) -> bool:
+    """Whether each is a list of as many numbers, two or more: a size, a mean."""
+    lengths = {len(value) if isinstance(value, list) else 1 for value in values}
+    parts = (part for value in values if isinstance(value, list) for part in value)
+    return len(lengths) == 1 and min(lengths) > 1 and all(isinstance(part, int | float) for part in parts)
+
+
+def _part_table(name: str, found: Mapping[str, Any], is_image: Callable[[str], bool]) -> Table | None:
+    """The one part of an object that is a table of images: `{classes: …, labels: {file: label}}`; None for none.
+
+    Also records by keys of their own, and records under a key, but for questions about images.
+    """
+    parts = [value for value in (found, *found.values()) if isinstance(value, dict | list) and len(value) > 1]
+    tables = []
+    for part in parts:
+        records = list(part.values()) if isinstance(part, dict) else part
+        if all(isinstance(record, dict) and QUESTION not in record for record in records):
+            tables.append(None if any(map(_holds_outlines, records)) else _records_table(name, records, is_image))
+        elif isinstance(part, dict) and part is not found:
+            tables.append(_mapping_table(name, part, is_image))
+    leading = [
+        table
+        for table in tables
+        if table and len(table.header) > 1 and any(_are_images(cells, is_image) for cells in table.cells)
+    ]
+    return leading[0] if len(leading) == 1 else None
+
+
+def with_objects(table: Table) -> Table:
+    """The table with columns for what the JSON objects in its cells hold: `file_attributes.species`; lists alone stay.
+
+    `{"choices": ["cat", "dog"]}` among plain cells is the list.
+    """
+    columns: dict[str, Texts] = {}
+    for column, cells in zip(table.header, table.cells, strict=True):
+        objects = {cell: value for cell in cells.distinct() if (value := _object(cell)) is not None}
+        lists = {cell: _unwrapped(value) for cell, value in objects.items()}
+        are_all = all(cell in objects or not cell.strip() for cell in cells.distinct())
+        if objects and all(isinstance(value, list) for value in lists.values()):
+            written = {cell: json.dumps(value, ensure_ascii=False) for cell, value in lists.items()}
+            columns[column] = Texts(written.get(cell, cell) for cell in cells)
+        elif len(objects) > 1 and are_all and not any(map(_holds_outlines, objects.values())):
+            leaves = {cell: _leaves(value) for cell, value in objects.items()}
+            for path in dict.fromkeys(path for held in leaves.values() for path in held):
+                columns[f"{column}.{path}"] = Texts(_text(leaves.get(cell, {}).get(path)) for cell in cells)
+        else:
+            columns[column] = cells
+    return replace(table, header=tuple(columns), cells=tuple(columns.values()))
+
+
+def _object(cell: str) -> dict[str, Any] | None:
+    """The JSON object that a cell is; None for none."""
+    if not cell.lstrip().startswith('{"'):
+        return None
+    try:
+        found = json.loads(cell)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _mapping_table(

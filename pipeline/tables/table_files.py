@@ -11,24 +11,26 @@ import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
 from pipeline.base.texts import Texts, joined_texts
-from pipeline.tables.array_rows import ARRAYS, Named, image_arrays, read_arrays, with_labels
+from pipeline.tables.array_rows import Named, holds_arrays, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
 from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
-from pipeline.tables.json_tables import read_json_table
+from pipeline.tables.json_tables import read_json_table, with_objects
 from pipeline.tables.pixel_rows import PixelRows, add_images, read_pixels
 from pipeline.tables.table import PART_NAME_WORDS, Table
 from pipeline.tables.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, without_shared, words_of
 
 DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
-JSON = (".json", ".jsonl", ".ndjson")
+MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
+JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
 MIN_LISTS = 2  # of one class each
+SIGNS = {"1": "1", "-1": "0", "0": ""}  # of a list that says which images have its class: cells -> 0/1 column
 FEW_IMAGES, ROWS_AN_IMAGE = 20, 2  # beside so few, and so many rows for each, rows of pixels are the images
 MAX_LIST_BYTES = 1 << 28
 SAMPLE_WORDS = {"submission", "submit"}
@@ -129,8 +131,10 @@ def read_tables(
     arrays: dict[Named, np.ndarray] = {}
 
     for name in archive.names:
+        if _is_copy(archive, name):
+            continue
         try:
-            if suffix_of(name).lower() in ARRAYS and len(index.names) <= FEW_IMAGES:
+            if holds_arrays(name) and len(index.names) <= FEW_IMAGES:
                 arrays |= read_arrays(name, archive.read(name))
                 continue
             found = _read(archive, name, index, encoding, names)
@@ -143,10 +147,20 @@ def read_tables(
             tables[name] = found
     pixel_rows = [with_labels(rows, tables) for rows in (*pixel_rows, *image_arrays(arrays))]
     if not pixel_rows:
-        tables, notes = _lists_together(_together(tables, archive), index)
+        tables, notes = _lists_together(_together(_classes_together(tables), archive), index)
         return TableFiles(tables, unread, notes)
     added, notes = add_images(archive, pixel_rows, tables, pixels)
     return TableFiles(tables | added, unread, notes)
+
+
+def _is_copy(archive: Archive, name: str) -> bool:
+    """Whether a file lies in a folder called as it is, beside which the same file lies: `t/t.csv` of `t.csv`."""
+    folder, _, base = name.rpartition("/")
+    around, _, last = folder.rpartition("/")
+    beside = f"{around}/{base}" if around else base
+    called_alike = bool(last) and last in (base, base.removesuffix(suffix_of(base)))
+    same = called_alike and beside in archive and archive.size(name) == archive.size(beside)
+    return same and archive.fingerprint(name) == archive.fingerprint(beside)
 
 
 def _leads_to_image(cell: str, index: ImageIndex) -> bool:
@@ -187,11 +201,13 @@ def _read(
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
         is_sample = _kind_of(name) == SAMPLE
-        return (read_pixels(name, text) if are_rows else None) or read_delimited(
-            name, text, header, is_image=is_image, may_lack_header=is_sample
-        )
+        pixels = read_pixels(name, text) if are_rows else None
+        if pixels is not None:
+            return pixels
+        table = read_delimited(name, text, header, is_image=is_image, may_lack_header=is_sample)
+        return with_objects(table) if '{"' in text else table
     except ValueError:
-        if suffix in LISTS and _kind_of(name) is None:
+        if suffix in (*LISTS, MANIFEST) and _kind_of(name) is None:
             return None
         raise
 
@@ -267,6 +283,29 @@ def _joined_group(group: dict[str, tuple[Table, int]]) -> Table:
 
 
 # -- a list for each class
+
+
+def _classes_together(tables: dict[str, Table]) -> dict[str, Table]:
+    """The tables, the lists that say of one class each which of the same images have it as one, a column for each.
+
+    As Pascal VOC has them: `cat_train.txt` and `dog_train.txt` are `*_train.txt`. 1 stays 1, -1 becomes 0, and 0 (hard
+    to see) is left blank.
+    """
+    alike: dict[str, dict[str, Table]] = defaultdict(dict)
+    for name, table in tables.items():
+        path = PurePosixPath(name)
+        label, _, part = path.stem.rpartition("_")
+        signs = set(table.cells[1].distinct()) if len(table.header) == 2 and path.suffix in LISTS else set()
+        if label and role_of(part) and "-1" in signs and signs <= SIGNS.keys():
+            alike[str(path.with_name(f"*_{part}{path.suffix}"))][label] = table
+    for name, group in alike.items():
+        first, *rest = group.values()
+        if rest and all((table.header, table.cells[0]) == (first.header, first.cells[0]) for table in rest):
+            gone = {table.name for table in group.values()}
+            columns = (Texts(SIGNS[cell] for cell in group[label].cells[1]) for label in sorted(group))
+            tables = {own: table for own, table in tables.items() if own not in gone}
+            tables[name] = Table(name, (first.header[0], *sorted(group)), (first.cells[0], *columns))
+    return tables
 
 
 def _lists_together(tables: dict[str, Table], index: ImageIndex) -> tuple[dict[str, Table], list[str]]:
