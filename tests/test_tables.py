@@ -56,6 +56,15 @@ DIALECTS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("folder", ["train", "train.csv"])
+def test_a_table_once_more_in_a_folder_of_its_name_counts_once_where_all_bytes_are_equal(folder, tmp_path):
+    """As Kaggle's sign language MNIST has `sign_mnist_train.csv` and `sign_mnist_train/sign_mnist_train.csv`."""
+    for again, names in ((PLAIN, ["train.csv"]), (PLAIN.replace("oak", "ash"), ["train.csv", f"{folder}/train.csv"])):
+        files = {"train.csv": PLAIN.encode(), f"{folder}/train.csv": again.encode(), "other/train.txt": b"x"}
+        with open_archive(write_zip(tmp_path / "raw.zip", files)) as archive:
+            assert list(read_tables(archive).tables) == names
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_dialect_gives_the_same_cells(dialect):
     table = read_delimited("t.csv", DIALECTS[dialect])
