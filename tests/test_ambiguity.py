@@ -231,6 +231,18 @@ def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path)
     assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
 
 
+def test_labelled_validation_folders_may_be_what_is_to_be_predicted(tmp_path):
+    """As ImageNet comes, without test images: the folder that is named is one of training images, until another is."""
+    files = {f"{part}/{animal}/{n}.png": IMAGE for part in ("train", "val") for n in range(9) for animal in animals(n)}
+    path = write_zip(tmp_path / "raw.zip", files)
+    with pytest.raises(
+        ValueError, match="all images in val are training images(?s:.*)competition.train_images: train$"
+    ):
+        layout_of(path, {"test_images": "val"})
+    layout = layout_of(path, {"test_images": "val", "train_images": "train"})
+    assert {member[:3] for member in layout.train_members} == {"tra"} and len(layout.test_ids) == 9
+
+
 @pytest.mark.parametrize("name", ["import.csv", "annotations.xml"])
 def test_labels_in_file_names_do_not_pass_over_a_file_that_names_the_images(tmp_path, name):
     """As Google's AutoML and CVAT have them; the images are called img_7 and t_3."""

@@ -37,7 +37,7 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, is_all_role, split_places, split_roles
+from pipeline.tables.words import TEST, TRAIN, is_all_role, split_places, split_roles
 
 MAX_FOLDERS = 5  # that may hold test images, offered
 MAX_TABLES = 20  # in folders called test: of more, one of each header is looked at
@@ -310,6 +310,8 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        if root != AUTO and base_of:
+            raise _all_trained_on(context, root)
         index = index.without(index.used_by(context.left_out))
         unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
         lines = [
@@ -330,6 +332,18 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         )
     column, ids = _called_as_trained(context, members)
     return Side(id_table(column, ids), column, ids, members)
+
+
+def _all_trained_on(context: Context, root: str) -> ValueError:
+    """Says how to keep the images in the folder that the user wants predicted out of training."""
+    said, table = f"all images in {root} are training images; to predict them", context.settings["train_table"]
+    if table != NONE:
+        return context.stop(f"{said}, take their rows out of {table}")
+    bases = {base for role, base in split_places(context.folders()).values() if role == TRAIN}
+    return context.stop(
+        f"{said}, say which folder alone is for training:",
+        [setting_line("train_images", base) for base in sorted(bases) or ["FOLDER"]],
+    )
 
 
 def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
