@@ -3,6 +3,7 @@
 And the fault table of docs/layouts.md: what happens to each common fault, with the message.
 """
 
+import json
 import re
 import sys
 
@@ -169,6 +170,12 @@ AMBIGUOUS = {
         | {"joint.csv": csv_bytes(("path", "labels"), [(f"{animal}/{n}.png", "|".join(dict.fromkeys(animals(n) + animals(n + n // 3)))) for n in range(18) for animal in animals(n)])},
         """joint.csv has several labels for an image (images/cat/0.png: ["cat"]), and the folder of each image is one of them""",
         ["train_table: joint.csv    # all labels of an image", "train_table: none    # the label that its folder is called by"],
+    ),
+    "class folders, and a table that says something else of the images": (
+        {f"images/{animal}/{n}.png": IMAGE for n in range(18) for animal in animals(n)} | {f"test/{n}.png": IMAGE for n in range(6)}
+        | {"meta.json": json.dumps([{"file_name": f"{animal}/{n}.png", "exif": {"iso": 100 * (1 + n // 6)}} for n in range(18) for animal in animals(n)]).encode()},
+        "the images lie in 3 folders that may be classes, and meta.json says something else of them in 'exif.iso'",
+        ["train_table: meta.json    # 3 labels: 100, 200, 300", "train_table: none    # the folders: cat, dog, owl"],
     ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
