@@ -3,6 +3,7 @@
 And the fault table of docs/layouts.md: what happens to each common fault, with the message.
 """
 
+import json
 import re
 import sys
 
@@ -175,6 +176,12 @@ AMBIGUOUS = {
         """joint.csv has several labels for an image (images/cat/0.png: ["cat"]), and the folder of each image is one of them""",
         ["train_table: joint.csv    # all labels of an image", "train_table: none    # the label that its folder is called by"],
     ),
+    "class folders, and a table that says something else of the images": (
+        {f"images/{animal}/{n}.png": IMAGE for n in range(18) for animal in animals(n)} | {f"test/{n}.png": IMAGE for n in range(6)}
+        | {"meta.json": json.dumps([{"file_name": f"{animal}/{n}.png", "exif": {"iso": 100 * (1 + n // 6)}} for n in range(18) for animal in animals(n)]).encode()},
+        "the images lie in 3 folders that may be classes, and meta.json says something else of them in 'exif.iso'",
+        ["train_table: meta.json    # 3 labels: 100, 200, 300", "train_table: none    # the folders: cat, dog, owl"],
+    ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),
         "the sample writes 'cat 0.7' in 'label', a label with a confidence",
@@ -234,6 +241,18 @@ def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path)
     with pytest.raises(ValueError, match="2 tables may be the train table"):
         layout_of(path, {})
     assert layout_of(path, {"label": "findings"}).settings["train_table"] == "entries.csv"
+
+
+def test_labelled_validation_folders_may_be_what_is_to_be_predicted(tmp_path):
+    """As ImageNet comes, without test images: the folder that is named is one of training images, until another is."""
+    files = {f"{part}/{animal}/{n}.png": IMAGE for part in ("train", "val") for n in range(9) for animal in animals(n)}
+    path = write_zip(tmp_path / "raw.zip", files)
+    with pytest.raises(
+        ValueError, match="all images in val are training images(?s:.*)competition.train_images: train$"
+    ):
+        layout_of(path, {"test_images": "val"})
+    layout = layout_of(path, {"test_images": "val", "train_images": "train"})
+    assert {member[:3] for member in layout.train_members} == {"tra"} and len(layout.test_ids) == 9
 
 
 @pytest.mark.parametrize("name", ["import.csv", "annotations.xml"])

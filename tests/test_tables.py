@@ -511,6 +511,22 @@ def test_lists_of_who_has_a_class_and_who_has_not_are_columns(tmp_path):
     assert "label cell that is not 0 or 1: 1 (000: cat = ''" in problems.lines()[0]
 
 
+@pytest.mark.parametrize("first", ["", "image_id "])
+def test_signs_below_names_are_a_column_for_each(tmp_path, first):
+    """As CelebA has its attributes: their number, their names, then an image a line and 1 or -1 for each."""
+    files = {own: content for own, content in PLAIN_FILES.items() if "csv" not in own}
+    has = [[n % 2, n % 3 == 0, n % 5 > 2] for n in range(30)]
+    rows = [
+        f"{own}.png " + " ".join(f"{1 if one else -1:2d}" for one in ones)
+        for (own, _), ones in zip(PAIRS, has, strict=True)
+    ]
+    files["attributes.txt"] = "\n".join(["30", f"{first}Bald Smiling Young ", *rows]).encode()
+    names = ["Bald", "Smiling", "Young"]
+    layout = layout_of(tmp_path, files)
+    wanted = [[name for name, one in zip(names, ones, strict=True) if one] for ones in has]
+    assert [json.loads(cell) for cell in layout.train_labels] == wanted
+
+
 def test_a_validation_list_of_paths_below_a_folder_of_its_own_joins_the_train_list(tmp_path):
     """As Places365 has them: `/a/airfield/1.jpg 0` in data_large, `val_1.jpg 0` in val_large."""
     files = {own: content for own, content in PLAIN_FILES.items() if "/" not in own and "csv" not in own}

@@ -311,6 +311,8 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
     if not found:
+        if root != AUTO and base_of:
+            raise _all_trained_on(context, root)
         index = index.without(index.used_by(context.left_out))
         unused = Counter(path.rpartition("/")[0] for path in index.paths if not beside_images(path))
         lines = [
@@ -363,6 +365,18 @@ def _refuse_labelled(context: Context, index: ImageIndex, found: Mapping[str, st
             setting_line("test_images", base, f"{count:,} images in folders of classes")
             for base, count in Counter(found.values()).items()
         ],
+    )
+
+
+def _all_trained_on(context: Context, root: str) -> ValueError:
+    """Says how to keep the images in the folder that the user wants predicted out of training."""
+    said, table = f"all images in {root} are training images; to predict them", context.settings["train_table"]
+    if table != NONE:
+        return context.stop(f"{said}, take their rows out of {table}")
+    bases = {base for role, base in split_places(context.folders()).values() if role == TRAIN}
+    return context.stop(
+        f"{said}, say which folder alone is for training:",
+        [setting_line("train_images", base) for base in sorted(bases) or ["FOLDER"]],
     )
 
 

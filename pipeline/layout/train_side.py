@@ -39,7 +39,7 @@ from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import TEST, TRAIN, VALID, is_all_role, rest_of, split_roles
+from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, split_roles, words_of
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
@@ -66,6 +66,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     _refuse_class_list(context, table, labels)
     side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
+    _refuse_beside_folders(context, side, labels)
     _note_other_folders(context, side, labels)
     context.settings |= {
         "train_table": table.name,
@@ -437,6 +438,38 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
         f"{len(ids):,} rows of {side.table.name} have no image and are left out, such as {', '.join(ids[:3])}"
     )
     return _with_rows(side, there), labels.take(there)
+
+
+def _refuse_beside_folders(context: Context, side: Side, labels: Labels) -> None:
+    """Raise where images lie in folders that may be classes, and a table says something else of them that may be, too.
+
+    Not where the table or the column is called as those of labels are, nor where a sample submission tells.
+    """
+    stated = context.overrides.train_table != AUTO or context.overrides.label != AUTO
+    if stated or context.sample is not None or labels.several or {*labels.columns} & {*LABEL_NAMES}:
+        return
+    if re.search(LABEL_STEM, side.table.stem) or context.role_of_table(side.table) == TRAIN:
+        return
+    folders = [member.split("/")[-2] if "/" in member else "" for member in side.members]
+    names = {folder: {word for word in words_of(folder) if not word.isdigit()} for folder in folders}
+    apart = len({frozenset(words) for words in names.values()}) == len(names)  # not p_01, p_02
+    are_words = all(not is_all_role(name) and any(map(_may_be_class, words)) for name, words in names.items())
+    pairs = set(zip(folders, labels.cells, strict=True))
+    if 1 < len(names) <= len(folders) / 2 and apart and are_words and len(pairs) > min(len(names), len(labels.classes)):
+        shown, kinds = (", ".join(sorted(some)[:3]) for some in (names, labels.classes))
+        raise context.stop(
+            f"the images lie in {len(names)} folders that may be classes, and {side.table.name} says something else of "
+            f"them in {labels.columns[0]!r}; choose one:",
+            [
+                setting_line("train_table", side.table.name, f"{len(labels.classes)} labels: {kinds}"),
+                setting_line("train_table", NONE, f"the folders: {shown}"),
+            ],
+        )
+
+
+def _may_be_class(word: str) -> bool:
+    """Whether a folder's word may say what is in its images: no `images`, no part of a hash."""
+    return len(word) > 2 and word not in NEUTRAL
 
 
 def _note_other_folders(context: Context, side: Side, labels: Labels) -> None:

@@ -24,6 +24,7 @@ UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header 
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
 NUM_OF_BOX = 4  # numbers
 MAX_WORDS = 8  # of a line of columns
+SIGNS = {"1", "-1"}
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
 NUMBER = re.compile(r"\s*-?[\d.]+\s*")
 WHOLE = re.compile(r"\d+(\.0+)?")
@@ -416,6 +417,9 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
         for place in (0, 1):
             if all(pair is not None and is_image(pair[place]) for pair in pairs):
                 return _pairs(name, [split(line) for line in lines], place, is_image)
+    signs = _signs(name, [line.split() for line in lines], is_image)
+    if signs is not None:
+        return signs
     tabs = {line.count("\t") for line in lines}
     rows = [line.split("\t" if len(tabs) == 1 and min(tabs) > 1 else None) for line in lines]
     if all(len(row) == NUM_WITH_MORE for row in rows) and all(is_image(row[0]) for row in rows[1:NUM_LOOKED_AT]):
@@ -423,6 +427,21 @@ def _list(name: str, lines: Sequence[str], is_image: Callable[[str], bool]) -> T
             return Table.of_rows(name, rows[0], rows[1:])
         return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN, f"column_{NUM_WITH_MORE}"), rows)
     return _columns(name, rows, is_image)
+
+
+def _signs(name: str, rows: Sequence[list[str]], is_image: Callable[[str], bool]) -> Table | None:
+    """Lines of an image and as many of 1 and -1 as a line above them has names, as CelebA's attributes are; else None.
+
+    -1 becomes 0, as a column of 0 and 1 is one of who has it.
+    """
+    header, *body = rows
+    header = header[len(header) - len(body[0]) + 1 :] if len(header) >= len(body[0]) else header
+    are_signs = all(len(row) == 1 + len(header) and SIGNS.issuperset(row[1:]) for row in body)
+    are_names = len(set(header)) == len(header) >= NUM_WITH_MORE - 1 and not SIGNS & set(header)
+    if not are_signs or not are_names or not all(is_image(row[0]) for row in body[:NUM_LOOKED_AT]):
+        return None
+    zeros = ([row[0], *("1" if cell == "1" else "0" for cell in row[1:])] for row in body)
+    return Table.of_rows(name, (PATH_COLUMN, *header), zeros)
 
 
 def _columns(name: str, rows: Sequence[list[str]], is_image: Callable[[str], bool]) -> Table | None:
