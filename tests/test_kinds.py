@@ -201,6 +201,10 @@ KINDS = {
         files((*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), ["Potato Early Blight"]), (*SHARED_WORDS[:3], "Potato Late Blight", "Potato Healthy"), (SHARED_WORDS[0],),
         asks=("delimiter: none", "delimiter: ' '"), says="taken for a placeholder",
     ),
+    "a column for each class, one of which the sample's is called": Kind(
+        files(WORDS, ["label"], asked=WORDS[0], more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(label == word) for word in WORDS)) for name, label in zip(TRAIN, cycle(WORDS), strict=False)])}),
+        WORDS, ("oak",), says="taken for a placeholder",
+    ),
     "a row for each image and class": Kind(
         files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
         TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",

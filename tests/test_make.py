@@ -143,6 +143,12 @@ def test_a_submission_is_what_the_organisers_own_script_would_have_written(tmp_p
     assert read_schema(path).submission == layout.submission
 
 
+def test_where_all_cells_are_in_quotes_those_are_too_of_which_the_samples_own_all_need_them(tmp_path):
+    write = MAKES["sample_submission.csv"]["all in quotes"]
+    layout = competition(tmp_path, write(("a,b",) * len(IDS)).encode(), "sample_submission.csv", delimiter="none")
+    assert submission_of(layout, WORDS) == write(WORDS).encode()
+
+
 @pytest.mark.parametrize(("name", "make"), CASES, ids=[f"{make} {name}" for name, make in CASES])
 def test_check_reads_the_make_and_refuses_another(tmp_path, name, make):
     """As pandas would have written it: with commas and a header."""

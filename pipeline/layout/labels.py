@@ -95,6 +95,9 @@ def _beside_header(table: Table, name: str, cells: Collection[str], taken: Colle
     indicators = [column for column in table.header if column and holds_ones(table.column(column))]
     if len(indicators) > 2 and set(cells) <= set(indicators):
         return [tuple(indicators)]
+    is_word = bool(cells) and not any(is_number(cell) or cell.strip().lower() in ONE for cell in cells)
+    if len(indicators) > 2 and name in indicators and is_word:  # it is called as one of the classes is
+        return [tuple(indicators)] if _is_one_hot(table, indicators) else [tuple(indicators), (name,)]
     own = table.column(name)
     partner: list[tuple[str, ...]] = [
         (column,)

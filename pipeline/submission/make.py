@@ -226,10 +226,12 @@ def _with_quotes(make: Make, text: str, header: Sequence[str], rows: Rows) -> Ma
     above = [header] if make.headed else []
     found = list(islice(_quotes(text, make, chain(above, rows())), NUM_LOOKED_AT))
     first, columns = found[: len(above)], list(zip(*found[len(above) :], strict=True))
+    all_cells = [cell for row in found for cell in row]
+    everywhere = all(quoted for quoted, _ in all_cells) and not all(needed for _, needed in all_cells)
     always = tuple(
         name
         for name, cells in zip(header, columns, strict=False)
-        if all(quoted for quoted, _ in cells) and not all(needed for _, needed in cells)
+        if everywhere or (all(quoted for quoted, _ in cells) and not all(needed for _, needed in cells))
     )
     return replace(make, quoted=always, quoted_header=bool(first) and all(quoted for quoted, _ in first[0]))
 
