@@ -268,6 +268,9 @@ def of_files(images, labels=WORDS, sample=SAMPLE):
 ARRAYS = {
     "a .npz each": ({"train.npz": saved(images=GREY[:NUM_TRAIN], labels=WORDS[:NUM_TRAIN]), "test.npz": saved(images=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
     "without names": ({"train.npz": saved(arr_0=GREY[:NUM_TRAIN], arr_1=WORDS[:NUM_TRAIN]), "test.npz": saved(arr_0=GREY[NUM_TRAIN:])} | SAMPLE, GREY),
+    "one without a name in each .npz, as Kuzushiji-49 has them": (
+        {"k49-train-imgs.npz": saved(arr_0=GREY[:NUM_TRAIN]), "k49-train-labels.npz": saved(arr_0=WORDS[:NUM_TRAIN]), "k49-test-imgs.npz": saved(arr_0=GREY[NUM_TRAIN:])} | SAMPLE, GREY,
+    ),
     "a .npy each": (of_files(COLOUR), COLOUR),
     "one colour after the other, with fractions": (of_files(np.moveaxis(COLOUR, 3, 1) / np.float32(255)), COLOUR),
     "one channel, labels in a column": (of_files(GREY[..., None], WORDS[:, None]), GREY),

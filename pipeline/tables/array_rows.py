@@ -25,6 +25,7 @@ from pipeline.tables.words import ROLE_OF_WORD, SIDE_WORDS, words_of
 ARRAYS = (".npz", ".npy")
 IDX = re.compile(r"[.\-_]idx[1-4]-\w+$")  # at the end of a name
 IDX_TYPES = {8: "u1", 9: "i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+UNNAMED = "arr_0"  # what numpy calls an array that was saved without a name
 TEN_THOUSAND = "t10k"  # how MNIST calls its test images
 IMAGE_KEYS = {"image", "images", "img", "imgs", "x", "pixels", "data", "arr"}
 LABEL_KEYS = {"label", "labels", "y", "target", "targets", "class", "classes"}
@@ -44,6 +45,9 @@ def read_arrays(name: str, content: bytes) -> dict[Named, np.ndarray]:
         loaded = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {(name, PurePosixPath(name).stem): loaded}
+        if loaded.files == [UNNAMED]:  # called as its file is: `k49-train-imgs.npz`
+            called = PurePosixPath(name).with_suffix("")
+            return {(str(called), called.name): loaded[UNNAMED]}
         return {(name, key): loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         # what is none is taken for a pickle by numpy, whose advice would run the code in it
