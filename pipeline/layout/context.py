@@ -115,7 +115,7 @@ class Context:
 
     def role_of_table(self, table: Table) -> str | None:
         """What a table's name says, else the folder that it lies in: `train/_classes.csv`, `test/_classes.csv`."""
-        return role_of(table.stem) or self._roles_of_folders[table.name.rpartition("/")[0]]
+        return role_of(table.stem) or self._roles_of_folders.get(table.name.rpartition("/")[0])  # not of joined tables
 
     @cached_property
     def _roles_of_folders(self) -> dict[str, str | None]:

@@ -30,7 +30,7 @@ NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hol
 MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
 MIN_SHARE = 0.5  # of the files looked at
 NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
-BOXES = re.compile(r"\s*(?:\S*[^\W\d]\S*(?:\s+-?[\d.]+){4,5}\s*)+")
+BOXES = re.compile(r"\s*(?:(?=\S*[^\W\d])\S+(?:\s+-?[\d.]+){4,5}\s*)+")
 TARGET_WORDS = SIDE_WORDS | {
     "gt", "groundtruth", "truth", "target", "targets", "trimap", "trimaps", "seg", "segs", "matte", "mattes", "outline",
     "outlines", "depth", "edges",
