@@ -98,7 +98,7 @@ def test_a_plugin_that_is_installed_is_used(tmp_path, monkeypatch, no_plugins):
 
 UNDECODED = {
     "data_batch_1": (b"\x80\x02}q\x01", "1 pickle"),
-    "train-images-idx3-ubyte": (b"\0\0\x08\x03" + bytes(90), "1 IDX"), "a.tfrec": (b"\x18", "1 TFRecord"),
+    "a.tfrec": (b"\x18", "1 TFRecord"),
     "train.h5": (b"\x89HDF\r\n\x1a\n", "1 HDF5"), "a/1.DCM": (b"", "1 DICOM"), "a/IM0001": (bytes(128) + b"DICM", "1 DICOM"),
     "a/1.nii.gz": (b"\x1f\x8b", "1 NIfTI"), "a/1.mp4": (b"", "1 video"),
     "a.parquet": (b"PAR1", "1 Parquet"), "train.bson": (b"\x16\0\0\0", "1 BSON"),
@@ -110,6 +110,14 @@ def test_without_images_the_formats_that_are_not_decoded_are_named(name, tmp_pat
     content, said = UNDECODED[name]
     files = {name: content, "notes.txt": b"x", "sample_submission.csv": b"id,label\n1,0\n2,0\n"}
     with pytest.raises(ValueError, match=rf"no image among 3 files; {said}[^\n]* \(such as {name}\)[^\n]*PNG[^\n]*$"):
+        layout_of(tmp_path, files)
+
+
+def test_an_idx_file_that_is_cut_short_is_named(tmp_path):
+    files = {"train-images-idx3-ubyte": b"\0\0\x08\x03" + bytes(90), "sample_submission.csv": b"id,label\n1,0\n2,0\n"}
+    with pytest.raises(
+        ValueError, match=r"train-images-idx3-ubyte is called as IDX files are, and is none or cut short \("
+    ):
         layout_of(tmp_path, files)
 
 
