@@ -212,6 +212,18 @@ def test_rare_classes_are_drawn_more_often_only_where_the_metric_asks_for_each_c
     assert sampling(metric="accuracy", imbalance=50.0) == sampling(metric="log_loss", imbalance=50.0) == "none"
 
 
+def test_labels_are_smoothed_less_where_there_are_several_and_not_where_probabilities_are_scored():
+    found = {
+        (metric, several): suggested(metric=metric, several=several)[0]["train"]["label_smoothing"]
+        for metric in ("accuracy", "macro_f1", "samples_f2", "log_loss", "mean_column_auc")
+        for several in (False, True)
+    }
+    assert {metric: smoothing for (metric, several), smoothing in found.items() if several} == {
+        "accuracy": 0.0, "macro_f1": 0.1, "samples_f2": 0.1, "log_loss": 0.0, "mean_column_auc": 0.0,
+    }  # fmt: skip
+    assert found["accuracy", False] == found["macro_f1", False] == 0.2 and found["log_loss", False] == 0.0
+
+
 def labels_of(rows):
     """(cells as train.csv has them, their target), of sets of labels."""
     target = Target(kind="multi_label", columns=("labels",), classes=tuple(sorted(set().union(*rows))), positive="")
