@@ -60,8 +60,8 @@ def once(path: Path, parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
             f"{path}: {len(twice)} members are there twice ({len(alike)} of the same size), first "
             f"{names[twice[0][0]]!r}: as {first} and as {second}; delete one of the two (the archive or the folder)"
         )
-    once = _without(parts, [row for rows in twice for row in rows[1:]])
-    return once, [f"{len(twice):,} files are there twice, byte for byte, and are taken once: {first} is {second}"]
+    kept = _without(parts, [row for rows in twice for row in rows[1:]])
+    return kept, [f"{len(twice):,} files are there twice, byte for byte, and are taken once: {first} is {second}"]
 
 
 def less_copies_of_folders(parts: list[Part]) -> tuple[list[Part], list[str]]:

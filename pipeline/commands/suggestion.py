@@ -277,8 +277,6 @@ def has_gpu() -> bool:
 def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -> dict[str, dict[str, Any]]:
     flip, views = _turning(facts)
     uneven = not facts.several and facts.metric.startswith(EACH_CLASS_METRICS) and facts.imbalance >= MIN_IMBALANCE
-    smoothing = SMOOTHING_SEVERAL if facts.several else SMOOTHING
-    smoothed = bool(F_SCORE.search(facts.metric)) if facts.several else facts.metric != "log_loss"
     steps_for = facts.num_train * (facts.num_folds - 1) // facts.num_folds
     decay = LONG_DECAY_SEVERAL if facts.several else LONG_DECAY
     batch_size = next((size for size in BATCH_SIZES if steps_for >= ENOUGH_STEPS * size), BATCH_SIZES[-1])
@@ -305,12 +303,18 @@ def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -
             "batch_size": batch_size,
             **STEPS,
             "weight_decay": decay if epochs >= ENOUGH_EPOCHS else STEPS["weight_decay"],
-            "label_smoothing": smoothing if smoothed else 0.0,
+            "label_smoothing": _smoothing(facts),
             "tta": views,
             "valid_every": epochs,
             "sampling": "balanced" if uneven else "none",
         },
     }
+
+
+def _smoothing(facts: Facts) -> float:
+    if facts.several:
+        return SMOOTHING_SEVERAL if F_SCORE.search(facts.metric) else 0.0
+    return 0.0 if facts.metric == "log_loss" else SMOOTHING
 
 
 def _turning(facts: Facts) -> tuple[str | bool, str]:

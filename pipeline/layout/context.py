@@ -109,6 +109,11 @@ class Context:
         return {path.rpartition("/")[0]: None for path in self.index.paths}
 
     @cached_property
+    def roles(self) -> dict[str, str | None]:
+        """Of the folders that images lie in."""
+        return split_roles(self.folders())
+
+    @cached_property
     def twins(self) -> Texts:
         """Images that lie beside others as their masks do: `7_mask.png`. Where no table names images, they are none."""
         return self.index.names.take(twins_of_images(self.index))

@@ -290,6 +290,7 @@ def _follow_test_table(context: Context) -> None:
 def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
     """(tables that may speak of training images, of test images); one that parts its rows speaks of both."""
     train, test = {}, {}
+    told = context.sample is not None or any(context.role_of_table(table) == TEST for table in context.tables.values())
     for name, table in context.tables.items():
         if context.sample is not None and name == context.sample.table.name:
             continue
@@ -297,7 +298,7 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         table = with_joint_ids(all_named(without_index(table)), context.index)
         by_cells = parted(table) or _parted_by_sample(context, table)
-        train[name], test[name] = by_cells or _parted_by_place(context, table) or (table, table)
+        train[name], test[name] = by_cells or _parted_by_place(context, table, told=told) or (table, table)
     return train, test
 
 
@@ -323,17 +324,16 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
     return None
 
 
-def _parted_by_place(context: Context, table: Table) -> tuple[Table, Table] | None:
+def _parted_by_place(context: Context, table: Table, *, told: bool) -> tuple[Table, Table] | None:
     """(train rows, test rows) of one table for both, with labels for all: its images lie in a folder called test, or in
     none that is called so and are all called train or test themselves: `test_7.png`.
 
-    Only where neither a sample nor another table says what is asked.
+    Only where neither a sample nor another table says what is asked, which is `told`.
     """
     stated = context.overrides.test_table
-    told = context.sample is not None or any(context.role_of_table(other) == TEST for other in context.tables.values())
     if stated not in (AUTO, table.name) or (stated == AUTO and told) or context.role_of_table(table) is not None:
         return None
-    roles = split_roles(context.folders())
+    roles = context.roles
     by_folder = TEST in roles.values()
 
     def role(path: str) -> str | None:
@@ -394,7 +394,7 @@ def _all_lead(context: Context, rows: Table) -> bool:
 
 def _are_for_training(context: Context, rows: Table) -> bool:
     """Whether rows lead to images in a folder called as training data is, where another is called test."""
-    matches, roles = find_matches(rows, context.index, role=TRAIN), split_roles(context.folders())
+    matches, roles = find_matches(rows, context.index, role=TRAIN), context.roles
     if not matches or TEST not in roles.values():
         return False
     found = images_of(matches[0].template, rows, context.index)

@@ -37,7 +37,7 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, split_places, split_roles
+from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, split_places
 
 MAX_FOLDERS = 5  # that may hold test images, offered
 MIN_POOL = 0.1  # images that nothing uses, for one in a folder called test: fewer are beside the point
@@ -185,7 +185,7 @@ def asked_images(context: Context) -> np.ndarray:
     """
     used = np.zeros(len(context.index.names), dtype=bool)
     table = _asked_table(context, context.sample) if context.sample is not None else context.test_table
-    if table is None or TEST in split_roles(context.folders()).values():
+    if table is None or TEST in context.roles.values():
         return used
     override = context.overrides.test_images
     if override == AUTO:
@@ -343,7 +343,7 @@ def _refuse_labelled(context: Context, index: ImageIndex, found: Mapping[str, st
 
     found: test image -> the folder called test that it is in.
     """
-    roles = split_roles(context.folders())
+    roles = context.roles
     classes = {folder.rpartition("/")[2] for folder, role in roles.items() if role == TRAIN}
     if not all(set(plain(name).removeprefix(base).split("/")[:-1]) & classes for name, base in found.items()):
         return

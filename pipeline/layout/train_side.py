@@ -39,7 +39,7 @@ from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
-from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, split_roles, words_of
+from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, words_of
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
 LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
@@ -288,7 +288,7 @@ def _is_train_table(context: Context, table: Table) -> bool:
 
 def _is_of_test_images(context: Context, table: Table, template: str) -> bool:
     """Whether all of its images lie in a folder called test, where another is called train: answers, given later."""
-    roles = split_roles(context.folders())
+    roles = context.roles
     if not {TRAIN, TEST} <= set(roles.values()):
         return False
     found = images_of(template, table, context.index)
