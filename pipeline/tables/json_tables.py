@@ -11,11 +11,11 @@ from itertools import islice
 from typing import Any
 
 from pipeline.base.texts import Texts
+from pipeline.tables.delimited import LABEL_COLUMN, PART_COLUMN, PATH_COLUMN
 from pipeline.tables.table import CATEGORY, CATEGORY_ID, Table
 from pipeline.tables.words import role_of
 
 SEVERAL_DELIMITER = "|"  # between the labels of one image
-PATH_COLUMN, LABEL_COLUMN, PART_COLUMN = "path", "label", "split"
 ID_KEYS, LABEL_KEYS = ("id", "image_id", "imageId"), ("category_id", "label_id", "labelId")
 NUM_LOOKED_AT = 64  # keys of a mapping that must lead to images
 OUTLINE_KEYS = {"x", "y", "left", "top", "xmin", "ymin", "bbox", "points", "polygon", "segmentation", "coordinates"}
