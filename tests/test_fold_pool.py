@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from project import Project, processes_below
 
-from pipeline.commands.fold_pool import at_once
+from pipeline.commands.fold_pool import Fold, Pool, Screen, at_once
 from pipeline.commands.folds import folds_in, num_on_accelerators
 from pipeline.commands.plan import write_plan
 
@@ -273,3 +275,51 @@ def test_the_parent_knows_no_torch():
     code = "import sys, pipeline.commands.folds\nprint('torch' in sys.modules, 'dvc' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.split() == ["False", "False"]
+
+
+class EndedWorker:
+    """Of a stage that ended well at once."""
+
+    exitcode, pid = 0, None
+
+    def __init__(self):
+        reading, writing = os.pipe()
+        os.close(writing)  # as the sentinel of a process that has ended
+        self.sentinel = reading
+
+    def interrupt(self):
+        pass
+
+    def join(self, timeout=None):
+        pass
+
+
+class InterruptedRecord:
+    """Ctrl-C comes while it looks whether the next stage must run."""
+
+    def __init__(self):
+        self.added = []
+
+    def changed_since(self, stage):
+        return []
+
+    def add(self, stage):
+        self.added.append(stage.name)
+
+    def advance(self, stages):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_between_two_stages_of_a_fold_records_only_the_first(tmp_path):
+    repo = SimpleNamespace(root_dir=str(tmp_path))
+    stages = [
+        SimpleNamespace(name=name, cmd="python -m nothing", repo=repo, outs=[], deps=[]) for name in ("teach@0", "train@0")
+    ]
+    record, place = InterruptedRecord(), SimpleNamespace(release=lambda: None)
+    engine = SimpleNamespace(
+        elsewhere=False, admit=lambda running: place, start=lambda job: EndedWorker(), close=lambda: None
+    )
+    fold = Fold("0", deque(stages), record, tmp_path)
+    with pytest.raises(KeyboardInterrupt), Pool(engine, screen=Screen({"0": 0}), devices=[]) as pool:
+        pool.run([fold], 1, stretch=False)
+    assert record.added == ["teach@0"]

@@ -170,7 +170,9 @@ class Pool:
 
     def _go_on(self, fold: Fold) -> None:
         """The worker of `fold` has ended: record its stage, start the next one or give up the slot."""
-        if self._settle(fold):
+        settled = self._settle(fold)
+        fold.worker = None  # Ctrl-C from here on must not settle the next stage with it
+        if settled:
             self._screen.keep(fold)
             fold.stages.popleft()
             if fold.record.advance(fold.stages):
