@@ -110,6 +110,7 @@ def test_it_leaves_what_dvc_repro_leaves(project, tmp_path):
     shutil.copy2(project.root / "raw.zip", twin.root / "raw.zip")  # a zip holds its date
     twin.dvc("repro", "split", "train", "infer")
     assert lock_of(project) == lock_of(twin)
+    assert list(lock_of(project)["stages"])[:4] == ["ingest", "decode_train", "decode_test", "audit"], "no chance order"
     assert cache_of(project) == cache_of(twin)
     assert "up to date" in run_folds(project)
     assert not re.search("(train|infer)@", project.dvc("status"))
@@ -313,7 +314,8 @@ class InterruptedRecord:
 def test_ctrl_c_between_two_stages_of_a_fold_records_only_the_first(tmp_path):
     repo = SimpleNamespace(root_dir=str(tmp_path))
     stages = [
-        SimpleNamespace(name=name, cmd="python -m nothing", repo=repo, outs=[], deps=[]) for name in ("teach@0", "train@0")
+        SimpleNamespace(name=name, cmd="python -m nothing", repo=repo, outs=[], deps=[])
+        for name in ("teach@0", "train@0")
     ]
     record, place = InterruptedRecord(), SimpleNamespace(release=lambda: None)
     engine = SimpleNamespace(

@@ -33,7 +33,7 @@ from pipeline.commands.folds import (
     told_as_users_errors,
     upstream_here,
 )
-from pipeline.commands.repro import DVC, reproduce
+from pipeline.commands.repro import DVC, IN_ORDER, reproduce
 from pipeline.commands.stage_lines import error_of
 from pipeline.engines.leases import Leases
 
@@ -189,7 +189,7 @@ def _bring_up(experiment: Experiment, logs: Path, device: str, where: Where) -> 
             stale = any(stage.changed() for stage in upstream)
         if stale:
             console.say(f"{experiment.name}: stages that its folds depend on")
-            reproduce([name_of(stage) for stage in upstream], log, experiment.folder)
+            reproduce([IN_ORDER, *map(name_of, upstream)], log, experiment.folder)
     except ValueError as error:
         experiment.fail("", f"was not begun: {error}")
     except SystemExit as stop:

@@ -37,7 +37,7 @@ from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_features, of_folds
 from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.plan import Plan, read_plan
-from pipeline.commands.repro import reproduce
+from pipeline.commands.repro import IN_ORDER, reproduce
 from pipeline.engines.job import Engine
 from pipeline.engines.leases import Leases, cpu_slots
 from pipeline.engines.local import LocalEngine
@@ -109,7 +109,7 @@ def run_folds(
             modules = sorted({command_of(stage)[0] for stage in of_folds(stages)})
             context = start_server([*PRELOAD, *preload, *modules]) if where.is_local else None
         if upstream_is_stale:
-            reproduce([name_of(stage) for stage in upstream], logs / "upstream.log")
+            reproduce([IN_ORDER, *map(name_of, upstream)], logs / "upstream.log")
         with lock_repo(repo), repo.scm_context(), set_loggers_level(logging.CRITICAL):  # dvc --quiet
             wanted = Wanted(jobs=jobs, threads=threads, device=device, where=where, since=since)
             failures = run_parts([Part(Record(repo), logs)], context, wanted, logs)

@@ -21,6 +21,7 @@ from pipeline.commands.stage_lines import cut_to_terminal, error_of, is_warning,
 
 # DVC, which ends when this process does
 DVC = "from pipeline.base import console; console.end_with_parent(); from dvc.cli import main; raise SystemExit(main())"
+IN_ORDER = "--single-item"  # of several targets with all that they depend on DVC makes a new order at each call
 # what it writes beside the stages' own lines (DVC 3.67.1)
 RUNNING = re.compile(r"Running stage '(.+)':$")
 CACHED = re.compile(r"Stage '(.+)' is cached - skipping run")
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage
     refuse_copies()
-    options = [*(["--force"] if args.force else []), *(["--single-item"] if args.single_item else [])]
+    options = [*(["--force"] if args.force else []), *([IN_ORDER] if args.single_item else [])]
     reproduce([*options, *args.targets], args.logs / "repro.log")
 
 
