@@ -129,12 +129,7 @@ def read_layout(archive: Archive, problems: Problems, overrides: Overrides | Non
     _note_undecoded(context, train)
     _note_unused(context, train, test, used | context.index.used_by([*test.members, *context.left_out]))
     demands = _demands(context, labels, test)
-    if demands.target.exclusive and len(demands.target.classes) < 2:
-        problems.stop(str(archive.path), overrides.allow)
-        raise context.stop(
-            f"all {len(train.ids)} labelled images are of one class, {demands.target.classes[0]!r}: there is nothing "
-            "to tell apart; see competition.label and competition.train_table"
-        )
+    _refuse_all_alike(context, demands)
     _refuse_no_classes(context, demands)
     sample, submission = _sample_bytes(context, demands.submission, test, demands.target.classes)
     return Layout(
@@ -466,6 +461,19 @@ def _note_undecoded(context: Context, train: Side) -> None:
 
 
 # -- what is asked
+
+
+def _refuse_all_alike(context: Context, demands: Demands) -> None:
+    """Raise where there is one class alone, or no image has any."""
+    target, cells = demands.target, demands.labels.cells
+    if target.exclusive and len(target.classes) < 2:
+        found = f"all {len(cells)} labelled images are of one class, {target.classes[0]!r}"
+    elif target.classes and not any(class_sizes(cells, target).values()):
+        found = f"none of {len(cells)} images has a label: each cell of {', '.join(demands.labels.columns[:4])} says no"
+    else:
+        return
+    context.problems.stop(str(context.archive.path), context.overrides.allow)
+    raise context.stop(f"{found}: there is nothing to tell apart; see competition.label and competition.train_table")
 
 
 def _refuse_no_classes(context: Context, demands: Demands) -> None:
