@@ -113,7 +113,7 @@ REFUSED = {
     "WebDataset, texts": (shards(".txt", lambda n: "a photo of an oak") | SAMPLE, r"24 .txt files, called as images are .*a photo of an oak"),
     "a number beside each": (pictures("train/{}.png") | {f"train/{n:02d}.txt": f"{n % 3}\n".encode() for n in range(12)} | TEST | SAMPLE, "hold a number each, which may be the class"),
     "Pascal VOC": (pictures("JPEGImages/{}.png") | {f"Annotations/{n:02d}.xml": BOX.encode() for n in range(12)} | TEST, r"12 .xml files.*boxes, as Pascal VOC has them: detection cannot"),
-    "columns of classes that no image has": (pictures("train/{}.png") | {"train.csv": csv_bytes(("id", "oak", "elm"), [(f"{n:02d}", 0, 0) for n in range(12)])} | TEST, "none of 12 images has a label"),
+    "columns of classes that no image has": (pictures("train/{}.png") | {"train.csv": csv_bytes(("id", "oak", "elm"), [(f"{n:02d}", 0, 0) for n in range(12)]), "sample_submission.csv": csv_bytes(("id", "oak", "elm"), [(f"9{n:02d}", 0.5, 0.5) for n in range(6)])} | TEST, "none of 12 images has a label"),
     "a list of Pascal VOC": (pictures("JPEGImages/{}.png") | {"ImageSets/Main/oak_train.txt": "".join(f"{n:02d} {1 - n % 2 * 2}\n" for n in range(12)).encode()} | TEST, "of one class alone which images have it"),
     "YOLO": (pictures("images/train/{}.png") | {f"labels/train/{n:02d}.txt": b"1 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.2 0.2\n" for n in range(12)} | {f"images/{name}": image for name, image in TEST.items()}, "a class and the numbers of a box a line, as YOLO"),
     "COCO, boxes asked for": (pictures("train/{}.png") | TEST | {"a.json": coco(), "sample_submission.csv": csv_bytes(("image_id", "PredictionString"), [(f"9{n:02d}", "1 0.5 10 10 20 20") for n in range(6)])}, "asks for 'PredictionString': boxes or outlines"),

@@ -136,8 +136,9 @@ class Checkout(Project):
         return (self.root / "dvc.lock").read_text().splitlines()
 
     def _put_in_order(self):
-        """A lock that was made anew has the folds before what they do not need."""
-        lock, before = self.root / "dvc.lock", "\n".join(self.lock) + "\n"
+        """A lock that was made anew has the folds before what they do not need, and the receipt has its sha256."""
+        lock, before = self.root / "dvc.lock", "\n".join(self.lock[: self.lock.index("  submit:")]) + "\n"
+        self.make_stale(["submit"])
         if yaml.safe_load(lock.read_text()) == yaml.safe_load(before):
             lock.write_text(before)
 
@@ -159,6 +160,7 @@ class Checkout(Project):
                 self.must(FOLDS)  # as docs/interrupted.md says
                 self.must(REPRO)
                 self._put_in_order()
+                self.must(REPRO)
                 cleared += 1
             else:
                 assert code == 0, f"{command[2:]} ended with {code}:\n{output}"
