@@ -63,6 +63,11 @@ def both(one, two):
     return pictures(f"{one}/{{}}.png") | pictures(f"{two}/{{}}.png", 12, 30)
 
 
+def runs(first):
+    """Run lengths: a start and a length, three times."""
+    return f"{first + 1} 4 {first + 20} 3 {first + 31} 9"
+
+
 def views(header=("id", "patient", "label")):
     """Tables of images, two of each patient, with an answer for each patient asked for."""
     train = [(f"{n:02d}", f"P{n // 2}", LABELS[n // 2 % 3]) for n in range(12)]
@@ -113,6 +118,8 @@ REFUSED = {
     "WebDataset, texts": (shards(".txt", lambda n: "a photo of an oak") | SAMPLE, r"24 .txt files, called as images are .*a photo of an oak"),
     "a number beside each": (pictures("train/{}.png") | {f"train/{n:02d}.txt": f"{n % 3}\n".encode() for n in range(12)} | TEST | SAMPLE, "hold a number each, which may be the class"),
     "Pascal VOC": (pictures("JPEGImages/{}.png") | {f"Annotations/{n:02d}.xml": BOX.encode() for n in range(12)} | TEST, r"12 .xml files.*boxes, as Pascal VOC has them: detection cannot"),
+    "outlines asked for, a row for each image and class": (pictures("train/{}.png") | TEST | {"train.csv": csv_bytes(("ImageId", "ClassId", "EncodedPixels"), [(f"{n:02d}.png", 1 + n % 3, runs(n)) for n in range(12)]), "sample_submission.csv": csv_bytes(("ImageId_ClassId", "EncodedPixels"), [(f"9{n:02d}.png_{k}", "1 1") for n in range(6) for k in (1, 2, 3)])}, "asks for 'EncodedPixels': boxes or outlines"),
+    "outlines in the train table alone, several of an image": (pictures("train/{}.png") | TEST | {"train.csv": csv_bytes(("id", "annotation", "cell_type"), [(f"{n:02d}", runs(2 * n + k), LABELS[n % 3]) for n in range(12) for k in (0, 1)]), "sample_submission.csv": csv_bytes(("id", "predicted"), [(f"9{n:02d}", "") for n in range(6)])}, r"24 rows for 12 images, with boxes or outlines \(annotation\)"),
     "columns of classes that no image has": (pictures("train/{}.png") | {"train.csv": csv_bytes(("id", "oak", "elm"), [(f"{n:02d}", 0, 0) for n in range(12)]), "sample_submission.csv": csv_bytes(("id", "oak", "elm"), [(f"9{n:02d}", 0.5, 0.5) for n in range(6)])} | TEST, "none of 12 images has a label"),
     "a list of Pascal VOC": (pictures("JPEGImages/{}.png") | {"ImageSets/Main/oak_train.txt": "".join(f"{n:02d} {1 - n % 2 * 2}\n" for n in range(12)).encode()} | TEST, "of one class alone which images have it"),
     "YOLO": (pictures("images/train/{}.png") | {f"labels/train/{n:02d}.txt": b"1 0.5 0.5 0.2 0.2\n0 0.1 0.1 0.2 0.2\n" for n in range(12)} | {f"images/{name}": image for name, image in TEST.items()}, "a class and the numbers of a box a line, as YOLO"),

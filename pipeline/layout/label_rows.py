@@ -10,7 +10,7 @@ from pipeline.base.texts import Texts, rows_of_equals
 from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, split_list
 from pipeline.layout.context import Context
 from pipeline.layout.labels import holds_ones
-from pipeline.layout.other_tasks import asks_otherwise
+from pipeline.layout.other_tasks import outline_columns
 from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
 from pipeline.tables.asked import MIN_SHARE
 from pipeline.tables.image_paths import find_matches
@@ -95,7 +95,7 @@ def rows_merged(
     ids = table.column(id_column)
     if ids.all_distinct():
         return table
-    boxes = asks_otherwise(table.header)
+    boxes = outline_columns(table)
     if boxes and context.overrides.target == AUTO and not _lists_asked(context, table.column(columns[0]), ids):
         raise context.stop(
             f"{table.name} has {table.num_rows:,} rows for {len(ids.distinct()):,} images, with boxes or outlines "

@@ -11,6 +11,7 @@ from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_del
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import folded, is_number, rules_for
 from pipeline.layout.context import Context
+from pipeline.layout.other_tasks import holds_runs
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_paths import whole_number
 from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NO, NONE, YES, Table, first_counted
@@ -149,6 +150,8 @@ def _plausible(table: Table, column: str) -> bool:
     """Whether a column could hold labels: words or whole numbers that come back, alone or in lists."""
     cells = table.column(column)
     distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
+    if holds_runs(cells):
+        return False
     if len(distinct) > max(2, len(cells) // 2):
         distinct = _labels_in(table, column)
     fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none

@@ -28,7 +28,7 @@ NAMING = (".csv", ".tsv", ".xml", ".json", ".jsonl", ".ndjson", ".yaml", ".yml",
 NAMED = re.compile(r"""[^\s"'<>=,;:|()\[\]{}]+\.(?:jpe?g|png|tiff?|bmp|webp|gif|ppm)\b""", re.IGNORECASE)
 NUM_LOOKED_AT, NUM_READ = 64, 8  # files of a suffix: by name, and what they hold
 MAX_BYTES, MAX_ARRAY_BYTES, MAX_LINE_BYTES = 1 << 20, 1 << 28, 1 << 8
-MIN_SHARE = 0.5  # of the files looked at
+MIN_SHARE, NEARLY = 0.5, 0.9  # of the files, of the cells looked at
 NUMBER, BOX = re.compile(rb"\s*-?\d+\s*"), re.compile(rb"\s*(\d+(\s+-?[\d.]+){4,}\s*)+")
 BOXES = re.compile(r"\s*(?:(?=\S*[^\W\d])\S+(?:\s+-?[\d.]+){4,5}\s*)+")
 TARGET_WORDS = SIDE_WORDS | {
@@ -38,6 +38,7 @@ TARGET_WORDS = SIDE_WORDS | {
 ASKED_OTHERWISE = {
     "bbox", "boxes", "predictionstring", "rle", "rlemask", "encodedpixels", "segmentation", "mask", "polygon", "xmin",
 }  # fmt: skip
+NO_RUNS = ("", "-1", "nan", "1 1")  # for nothing
 NOT_READ = "names images, in a form that is not read here"
 IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
 
@@ -142,7 +143,32 @@ def asks_otherwise(columns: Iterable[str]) -> list[str]:
     return [column for column in columns if re.sub(r"[\W_]", "", column.lower()) in ASKED_OTHERWISE]
 
 
-def holds_boxes(cells: Texts) -> bool:
+def outline_columns(table: Table) -> list[str]:
+    """The columns that hold boxes or outlines, by their names or as run lengths."""
+    named = asks_otherwise(table.header)
+    return [column for column in table.header if column in named or holds_runs(table.column(column))]
+
+
+def holds_runs(cells: Texts) -> bool:
+    """Whether cells are run lengths: starts that ascend, a length behind each (`12 3 40 5`)."""
+    num_runs = 0
+    filled = list(islice((cell.split() for cell in cells if cell.strip() not in NO_RUNS), NUM_LOOKED_AT))
+    for words in filled:
+        if len(words) % 2 or not all(word.isascii() and word.isdecimal() and len(word) < 12 for word in words):
+            return False
+        own, lengths = list(map(int, words[::2])), map(int, words[1::2])
+        if any(start + length > after for start, length, after in zip(own, lengths, own[1:], strict=False)):
+            return False
+        num_runs += len(own)
+    return num_runs > 2 * len(filled) and len(set(map(tuple, filled))) > NEARLY * len(filled)
+
+
+def holds_outlines(cells: Texts) -> bool:
+    """Whether cells are boxes or run lengths."""
+    return _holds_boxes(cells) or holds_runs(cells)
+
+
+def _holds_boxes(cells: Texts) -> bool:
     """Whether each cell that is filled is words with the four numbers of a box behind each: `cat 1 2 30 40`."""
     filled = [cell for cell in islice(cells, NUM_LOOKED_AT) if cell.strip()]
     return bool(filled) and all(map(BOXES.fullmatch, filled))

@@ -32,7 +32,7 @@ from pipeline.layout.labels import (
     label_choices,
     read_labels,
 )
-from pipeline.layout.other_tasks import asks_otherwise, holds_boxes
+from pipeline.layout.other_tasks import asks_otherwise, holds_outlines, outline_columns
 from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
@@ -563,10 +563,12 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:
     """Raise where the sample's column is called as boxes and outlines are, and holds no labels of the table's."""
     known = {label for columns in choices for cell in table.column(columns[0]).distinct() for label in cell.split("|")}
-    boxed = {column for column in asks_otherwise(table.header) if holds_boxes(table.column(column))}
+    boxed = {column for column in outline_columns(table) if holds_outlines(table.column(column))}
     named = ({*table.header} - boxed) | ({*context.asked()} & known)  # one of the classes may be called mask
-    otherwise = [column for column in asks_otherwise(context.asked()) if column not in named]
-    cells = context.sample_cells()
+    asked, cells = context.asked(), context.sample_cells()
+    if context.sample and context.long and not (context.sample.cells() and all(map(is_number, context.sample.cells()))):
+        asked = context.sample.value_columns
+    otherwise = [column for column in asks_otherwise(asked) if column not in named]
     written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
     if otherwise and not (cells and any(labels <= known for labels in written)):
         lines = [setting_line("label", columns[0]) for columns in choices if columns[0] not in boxed]
