@@ -121,6 +121,12 @@ AMBIGUOUS = {
         "the sample's column 'label' holds one score an image; which class does 1 mean? Choose one:",
         ["positive: cat", "positive: dog"],
     ),
+    "the positive class of a score, where an export numbers its categories 0 and 1": (
+        {name: content for name, content in competition(train=(("label",), animals), sample=("kind", "0.5")).items() if name != "train.csv"}
+        | {"train.json": json.dumps({"images": [{"id": n, "file_name": f"{name}.png"} for n, name in enumerate(TRAIN)], "annotations": [{"id": n, "image_id": n, "category_id": n % 2} for n in range(len(TRAIN))], "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}).encode()},
+        "the sample's column 'kind' holds one score an image; which class does 1 mean? Choose one:",
+        ["positive: cat", "positive: dog"],
+    ),
     "several images an id": (
         competition(train=(("label",), animals), places=("train/{}_red.png", "test/{}_red.png"),
                     more={f"train/{name}_blue.png": IMAGE for name in TRAIN}),

@@ -55,7 +55,7 @@ def _ways(archive: Archive, tables: Mapping[str, Table], name: str, count: int) 
     """count: of labels; a CSV of more lines is a table of something else."""
     if name in tables:
         yield from _of_table(tables[name])
-        if name not in archive or archive.size(name) > MAX_BYTES:
+        if name not in archive or archive.size(name) > MAX_BYTES or name.endswith(".json"):
             return
     text = archive.read(name).decode("utf-8", "replace").removeprefix("\ufeff")
     if name.lower().endswith((".json", ".yaml", ".yml")):
