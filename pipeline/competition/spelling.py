@@ -2,9 +2,9 @@
 
 A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
 the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
-and `title` change its case; `blanks`, `underscores` and `hyphens` its separators; `rank` is its place among all labels
-in alphabetical order, from 0; `composed` and `decomposed` are Unicode's NFC and NFD. `+1` adds to a number, `:04d` and
-`:.1f` write it.
+and `title` change its case; `blanks`, `underscores` and `hyphens` its separators; `truth` says False or True, `answer`
+No or Yes, for 0 or 1, no or yes; `rank` is its place among all labels in alphabetical order, from 0; `composed` and
+`decomposed` are Unicode's NFC and NFD. `+1` adds to a number, `:04d` and `:.1f` write it.
 """
 
 import re
@@ -17,6 +17,7 @@ FORMS = ("{label.composed}", "{label.decomposed}")
 RANK, RANKS = ".rank", ("{label.rank}", "{label.rank+1}")
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
+SAYS = dict.fromkeys(("0", "0.0", "no", "n", "false", "f"), 0) | dict.fromkeys(("1", "1.0", "yes", "y", "true", "t"), 1)
 MAX_DIGITS = 300  # int() refuses more than 4,300
 _FIELD = re.compile(r"\{label((?:\.[a-z]+)*)([+-]\d{1,9})?(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
 
@@ -50,11 +51,14 @@ _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "blanks": lambda text: re.sub(r"[_\-\s/]+", " ", text),
     "underscores": lambda text: re.sub(r"[_\-\s/]+", "_", text),
     "hyphens": lambda text: re.sub(r"[_\-\s/]+", "-", text),
+    "truth": lambda text: ("False", "True", None)[SAYS.get(text.lower(), 2)],
+    "answer": lambda text: ("No", "Yes", None)[SAYS.get(text.lower(), 2)],
     "composed": lambda text: unicodedata.normalize("NFC", text),
     "decomposed": lambda text: unicodedata.normalize("NFD", text),
 }
 _SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
 _BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)
+_SAID = tuple(word + case for word in (".truth", ".answer") for case in ("", ".lower", ".upper"))
 _CUTS = (".tail", ".last", ".head", ".init")
 
 
@@ -145,6 +149,7 @@ def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:
         yield [f"{{label{kind}}}" for kind in kinds]
     for kinds in (("",), numbers, _CASES, _SEPARATORS, _BOTH):
         yield [f"{{label{cut}{kind}}}" for cut in _CUTS for kind in kinds]
+    yield [f"{{label{kind}}}" for kind in _SAID]
 
 
 def _numbers(cells: Sequence[str]) -> list[str]:

@@ -49,6 +49,7 @@ CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?
 DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
+TRUTHS = {"false", "true"}
 OF_GRADES = ("quadratic_weighted_kappa",)  # metrics that ask how far apart two classes are
 
 
@@ -426,7 +427,7 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
             "wanted, choose one:",
             [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
-    marked = not stated and _is_marked(strange) and not _is_marked(classes)
+    marked = not stated and not _is_marked(classes) and (_is_marked(strange) or {*map(str.lower, strange)} <= TRUTHS)
     if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(classes)}): taken for a placeholder; labels are spelled as "
