@@ -302,11 +302,12 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
 
     Only where these are the same images: each id is the name of one image, or of none and each row leads to its own; or
     a column has one cell that no other row has (the label's, blank where it is to be predicted). Ids of training images
-    may be called alike. A table that is called test speaks of test images alone.
+    may be called alike. A table that is called test speaks of test images alone, as does one that the user calls so but for
+    rows of images that lie elsewhere or are another table's.
     """
-    is_test = role_of(table.stem) == TEST or table.name == context.overrides.test_table != context.overrides.train_table
-    asked = None if is_test or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
-    if asked is None:
+    asked = None if role_of(table.stem) == TEST or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
+    stated = table.name == context.overrides.test_table != context.overrides.train_table
+    if asked is None or (stated and not _others_are_apart(context, table, asked)):
         return None
     called = {_num_called(context.index, cell) for cell in thinned([context.sample_ids()], NUM_IDS)}
     are_names = called == {1} or (called == {0} and _all_lead(context, table.take(asked)))
@@ -317,6 +318,24 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _others_are_apart(context: Context, table: Table, asked: np.ndarray) -> bool:
+    """Whether the other rows are of images in other folders, or another table has all of them. asked: (N,) bool."""
+    rows, others = table.take(asked), table.take(~asked)
+    one, two = (_folders(context, part, role) for part, role in ((rows, TEST), (others, TRAIN)))
+    if two and not one & two:
+        return True
+    names = [set(cells) for cells in others.cells if cells.all_distinct()]
+    known = [other for other in context.tables.values() if other.name not in (table.name, context.settings["sample"])]
+    return any(column_holding(other, own) for other in known for own in names)
+
+
+def _folders(context: Context, table: Table, role: str) -> set[str]:
+    """Those of the images that the rows lead to."""
+    matches = find_matches(table, context.index, role=role)
+    found = images_of(matches[0].template, table, context.index) if matches else np.empty(0)
+    return {path.rpartition("/")[0] for path in context.index.paths.take(found[found >= 0])}
 
 
 def _parted_by_place(context: Context, table: Table, *, told: bool) -> tuple[Table, Table] | None:

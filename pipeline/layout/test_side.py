@@ -91,7 +91,10 @@ def testing_side(context: Context, used: np.ndarray) -> Side:
     index = context.index.without(used)
     learnt = {format_of(name) for name in context.index.names.take(used)}
     if context.test_table is not None:
-        context.settings["test_table"] = context.test_table.name
+        name = context.test_table.name
+        parted = context.test_table.num_rows < context.tables[name].num_rows and context.settings["train_table"] != name
+        # stated, a table of test images alone has all its rows asked for
+        context.settings["test_table"] = context.overrides.test_table if parted else name
     side = _sampled_side(context, index, learnt) if context.sample else _sampleless_side(context, index, learnt)
     strange = [name for name in side.members if name and format_of(name) not in learnt]
     if strange:

@@ -31,7 +31,10 @@ FORMATS_OF = {
     "several": ("list", "list", "columns", "long"), "ordinal": ("label",),
 }  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".jfif", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", "none", "mixed")
-EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "second path")
+EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "runs", "confidence", "date", "place", "hash",
+          "second path")  # fmt: skip
+APART = ("table", "0/1 columns", "class folders", "COCO", "row per label", "metadata.jsonl", "{file: label}", "file names",
+         "sub-folder column")  # training and test images lie apart  # fmt: skip
 TABLE_LAYOUTS = ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column")
 SPELLABLE = ("table", "shared folder", "path column", "class folders", "sub-folder column", "part column")
 
@@ -151,7 +154,7 @@ def _examples(plan: Plan) -> list[str]:
         shown += ["foreign cells", *(["placeholder"] if silent else [])]
         shown += ["zero"] if silent and plan["classes"] not in ("numbers", "zero-padded", "floats") else []
     if target == "binary" and plan["classes"] == "0 1":
-        return ["labels", "zero", "one", "0.0", "labels"]
+        return ["labels", "zero", "one", "0.0", "labels", "truths"]
     tables_say = plan["layout"] in ("table", "class folders", "path column", "file names")
     return [*shown, "none"] if tables_say and target != "ordinal" else shown
 
@@ -171,6 +174,7 @@ def _draw_names(plan: Plan, rng: random.Random, awkward: float) -> None:
     if plan["format"] == "long":
         styles = tuple(style for style in styles if style not in ("unicode", "thousands"))
     plan["ids"] = pick(rng, "padded", styles, awkward=2 * awkward)
+    plan["numbering"] = pick(rng, "on", ("anew",) if plan["layout"] in APART else (), awkward=0.3)
 
 
 def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
@@ -195,9 +199,9 @@ def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
     plan["junk"] = pick(rng, "none", tuple(JUNK)[1:], awkward=awkward)
     plan["harmless"] = pick(rng, "none", tuple(HARMLESS)[1:], awkward=awkward)
     plan["harm"] = pick(rng, "none", tuple(HARMFUL), awkward=HARM if awkward else 0.0)
-    plan["depth"] = pick(rng, "flat", ("wrapped", "images deeper"), awkward=awkward)
+    plan["depth"] = pick(rng, "flat", ("wrapped", "images deeper", "doubled"), awkward=awkward)
     plan["container"] = pick(
-        rng, "zip", ("folder", "folder", "nested zip", "nested zip", "backslash zip"), awkward=awkward
+        rng, "zip", ("folder", "folder", "nested zip", "nested zip", "backslash zip", "tar.gz"), awkward=awkward
     )
 
 
@@ -224,6 +228,20 @@ def _add_extras(draft: Draft) -> None:
             elif draft.plan["extras"] == "sides":
                 table.add("width", ["8"] * number)
                 table.add("height", [str(rng.choice((8, 9))) for _ in range(number)])
+            elif draft.plan["extras"] == "runs" and sheet == "train":
+                starts = [[3 * at + 1, 3 * at + 40, 3 * at + 90] for at in range(number)]
+                table.add("segmentation", [" ".join(f"{start} {start % 7 + 1}" for start in row) for row in starts])
+            elif draft.plan["extras"] == "confidence" and sheet == "train":
+                table.add("confidence", [f"{rng.uniform(0.5, 1):.2f}" for _ in range(number)])
+            elif draft.plan["extras"] == "date":
+                table.add(
+                    "taken", [f"2021-03-{rng.randint(1, 28):02d} 1{rng.randint(0, 9)}:05:00" for _ in range(number)]
+                )
+            elif draft.plan["extras"] == "place":
+                table.add("lat", [f"{rng.uniform(40, 50):.4f}" for _ in range(number)])
+                table.add("lon", [f"{rng.uniform(5, 15):.4f}" for _ in range(number)])
+            elif draft.plan["extras"] == "hash":
+                table.add("md5", [f"{rng.getrandbits(128):032x}" for _ in range(number)])
 
 
 def _more_answers(draft: Draft) -> None:
@@ -269,6 +287,8 @@ def _deeper(draft: Draft, files: dict[str, bytes]) -> dict[str, bytes]:
         return files
     if draft.plan["depth"] == "wrapped":
         return {f"my competition/{name}": content for name, content in files.items()}
+    if draft.plan["depth"] == "doubled":  # train/train, as zips are unpacked into folders of their names
+        return {f"{name.partition('/')[0]}/{name}" if "/" in name else name: content for name, content in files.items()}
     beside = ("metadata.jsonl", "GT-")  # these tables stay with their images
     return {
         f"input/{name}" if name in draft.images or any(word in name for word in beside) else name: content

@@ -85,7 +85,9 @@ def new_draft(plan: Plan, rng: random.Random) -> Draft:
     tests = [labels[rng.randrange(len(labels))] for _ in range(num_test)]
     start = rng.choice((0, 1, 1000))
     train = [_item(plan, rng, start + at, found) for at, found in enumerate(labels)]
-    test = [_item(plan, rng, start + len(labels) + 7 + at, found) for at, found in enumerate(tests)]
+    after = start + len(labels) + 7
+    called = start if plan["numbering"] == "anew" else after
+    test = [_item(plan, rng, after + at, found, called=called + at) for at, found in enumerate(tests)]
     id_column = rng.choice(("id", "image", "image_id", "Id", "filename", "ImageId", "img"))
     names = ("diagnosis", "level", "grade") if plan["target"] == "ordinal" else (*LABEL_COLUMNS * 3, "on")
     names = ("labels", "tags", "attributes") if plan["target"] == "several" else names
@@ -123,6 +125,6 @@ def _several(classes: tuple[str, ...], rng: random.Random) -> list[list[str]]:
     return sets
 
 
-def _item(plan: Plan, rng: random.Random, number: int, labels: list[str]) -> Item:
+def _item(plan: Plan, rng: random.Random, number: int, labels: list[str], *, called: int = -1) -> Item:
     suffix = {"mixed": rng.choice(MIXED), "none": ""}.get(plan["suffix"], plan["suffix"])
-    return Item(number, words.stem(plan["ids"], number), suffix, labels)
+    return Item(number, words.stem(plan["ids"], number if called < 0 else called), suffix, labels)

@@ -62,12 +62,38 @@ def _beside(root: str) -> Callable[[Draft], None]:
     return change
 
 
+def _baseline(draft: Draft) -> None:
+    """What somebody handed in: the sample's rows, with answers."""
+    first = draft.sheets.get(draft.sample_sheet)
+    if first and draft.plan["format"] == "label":
+        rows = [[*row[:-1], draft.rng.choice(draft.classes)] for row in first.rows]
+        draft.sheets[draft.rng.choice(("baseline.csv", "random_submission.csv", "example/predictions.csv"))] = Sheet(
+            list(first.header), rows, first.dialect, first.encoding
+        )
+
+
+def _of_all(*columns: str) -> Callable[[Draft], None]:
+    """A table with a row for each image, of training and test alike."""
+
+    def change(draft: Draft) -> None:
+        items = [item for item in [*draft.train, *draft.test] if item.path]
+        cells = {"camera": lambda: draft.rng.choice(("A", "B", "C")), "iso": lambda: draft.rng.choice(("100", "400"))}
+        rows = [
+            [draft.id_of(item), *(cells.get(name, lambda: f"{draft.rng.gauss(0, 1):.3f}")() for name in columns)]
+            for item in items
+        ]
+        draft.sheets["metadata.csv"] = Sheet([draft.id_column, *columns], rows, draft.plan["dialect"], "utf-8")
+
+    return change
+
+
 JUNK: dict[str, Callable[[Draft], None]] = {
     "none": lambda draft: None, "empty table": _empty_table, "ragged table": _ragged_table,
     "foreign table": _foreign_table, "description": _description, "readme": _readme,
     ".ipynb_checkpoints": _copies(".ipynb_checkpoints", "-checkpoint"), "@eaDir": _copies("@eaDir", "_thumb"),
     "__MACOSX": _macosx, "thumbnails": _beside("thumbnails"), "masks": _beside("masks"),
-    ".thumbnails": _beside(".thumbnails"),
+    ".thumbnails": _beside(".thumbnails"), "baseline": _baseline, "metadata": _of_all("camera", "iso"),
+    "features": _of_all(*(f"f{at}" for at in range(8))),
 }  # fmt: skip
 
 
@@ -108,6 +134,16 @@ def _sample_index_column(draft: Draft) -> None:
         draft.truth.header = list(sheet.header)
         draft.truth.rows = [[str(at), *row] for at, row in enumerate(draft.truth.rows)]
         draft.truth.values = [place + 1 for place in draft.truth.values]
+
+
+def _usage_column(draft: Draft) -> None:
+    """The sample says which rows are scored in public, as a solution does."""
+    sheet = draft.sheets.get(draft.sample_sheet)
+    if sheet:
+        own = [draft.rng.choice(("Public", "Private")) for _ in sheet.rows]
+        sheet.add("Usage", own)
+        draft.truth.header = list(sheet.header)
+        draft.truth.rows = [[*row, cell] for row, cell in zip(draft.truth.rows, own, strict=True)]
 
 
 def _plain_train_table(draft: Draft) -> Sheet | None:
@@ -167,6 +203,7 @@ HARMLESS: dict[str, Callable[[Draft], None]] = {
     "none": lambda draft: None, "rename id": _rename_id, "shuffle rows": _shuffle_rows,
     "equal rows": _equal_rows, "outer blanks": _outer_blanks, "unlabelled rows": _unlabelled_rows, "second sample": _second_sample,
     "shuffle columns": _shuffle_columns, "index column": _index_column, "sample index column": _sample_index_column,
+    "usage column": _usage_column,
 }  # fmt: skip
 
 

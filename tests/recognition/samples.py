@@ -67,6 +67,8 @@ def _labels(draft: Draft, tests: list[Item]) -> tuple:
     known = [_spelled(draft, label) for label in draft.classes]
     shown = [[cell] for cell in _example_labels(draft, known, len(tests))]
     right = [[_spelled(draft, item.labels[0])] for item in tests]
+    if draft.plan["sample"] == "truths":
+        right = [[("False", "True")[item.labels == ["1"]]] for item in tests]
     if draft.plan["sample"] == "foreign cells":
         draft.truth.stops = (*FOREIGN, "spell", "unlike")
     if draft.plan["target"] == "binary" and draft.plan["sample"] in ("zero", "one", "0.0"):
@@ -85,6 +87,8 @@ def _example_labels(draft: Draft, known: list[str], number: int) -> list[str]:
         return [known[at % len(known)] for at in range(number)]
     if draft.plan["sample"] == "foreign cells":
         return [FOREIGN[at % len(FOREIGN)] for at in range(number)]
+    if draft.plan["sample"] == "truths":
+        return [*(["False", "True"] if rng.random() < 0.5 else ["False"] * 2), *["False"] * (number - 2)]
     constant = {"one label": rng.choice(known), "placeholder": rng.choice(("?", "label", "xxx", "class_name"))}
     return [constant.get(draft.plan["sample"], {"zero": "0", "one": "1"}.get(draft.plan["sample"], "0.0"))] * number
 

@@ -19,7 +19,7 @@ from .words import FAMILIES, ID_STYLES
 PLAIN = {
     "target": "single", "layout": "table", "format": "label", "classes": "words", "spelling": "same", "delimiter": "",
     "sample": "labels", "score column": "", "class columns": "", "long mark": "", "sample names": "as train",
-    "ids": "padded", "encoding": "utf-8", "dialect": "comma", "sample dialect": "comma", "sample suffix": ".csv",
+    "ids": "padded", "numbering": "on", "encoding": "utf-8", "dialect": "comma", "sample dialect": "comma", "sample suffix": ".csv",
     "suffix": ".png", "extras": "none", "split": "", "below class": "", "validation": "", "junk": "none",
     "harmless": "none", "harm": "none", "depth": "flat", "container": "zip",
 }  # fmt: skip
@@ -41,6 +41,14 @@ def test_nothing_is_wrong_in_silence(first):
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("layout", ["0/1 columns", "class folders", "{file: label}"])
+def test_a_table_of_all_images_asks_for_none_that_the_sample_does_not(seed, layout, tmp_path):
+    split = {"split": "train test", "below class": "none", "validation": "none"} if layout == "class folders" else {}
+    verdict = judge(plain(seed, layout=layout, junk="metadata", **split), tmp_path)
+    assert verdict.outcome in (RIGHT, QUESTION), verdict
+
+
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("container", ["zip", "folder", "nested zip"])
 def test_a_plain_competition_is_right_to_the_last_file(seed, container, tmp_path):
     verdict = judge(plain(seed, container=container), tmp_path, whole=True)
@@ -49,8 +57,8 @@ def test_a_plain_competition_is_right_to_the_last_file(seed, container, tmp_path
 
 ALONE = {
     "junk": tuple(JUNK), "harmless": tuple(HARMLESS), "suffix": SUFFIXES, "ids": ID_STYLES, "dialect": DIALECTS,
-    "encoding": ("utf-8-sig", "utf-16"), "depth": ("wrapped", "images deeper"), "extras": EXTRAS,
-    "container": ("backslash zip",), "sample": ("every class", "one label", "placeholder", "zero", "foreign cells"),
+    "encoding": ("utf-8-sig", "utf-16"), "depth": ("wrapped", "images deeper", "doubled"), "numbering": ("anew",), "extras": EXTRAS,
+    "container": ("backslash zip", "tar.gz"), "sample": ("every class", "one label", "placeholder", "zero", "foreign cells"),
     "classes": tuple(name for name in FAMILIES if name != "grades"), "sample suffix": (".txt",),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import random
+import tarfile
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,8 @@ class Made:
         container = self.plan["container"]
         if container == "folder":
             return _folder(folder / "raw", self.files)
+        if container == "tar.gz":
+            return _packed(folder / "raw.tar.gz", self.files)
         files = _nested(self.files) if container == "nested zip" else self.files
         place = folder / "raw.zip"
         place.write_bytes(_zipped(files, backslash=container == "backslash zip"))
@@ -64,6 +67,15 @@ def _folder(place: Path, files: dict[str, bytes]) -> Path:
         path = place / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+    return place
+
+
+def _packed(place: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(place, "w:gz") as handle:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            handle.addfile(info, io.BytesIO(content))
     return place
 
 
