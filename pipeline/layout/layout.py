@@ -302,8 +302,8 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
 
     Only where these are the same images: each id is the name of one image, or of none and each row leads to its own; or
     a column has one cell that no other row has (the label's, blank where it is to be predicted). Ids of training images
-    may be called alike. A table that is called test speaks of test images alone, as does one that the user calls so but for
-    rows of images that lie elsewhere or are another table's.
+    may be called alike. A table that is called test speaks of test images alone, as does one that the user calls so
+    but for rows of images that lie elsewhere or are another table's.
     """
     asked = None if role_of(table.stem) == TEST or len(table.header) < 2 else _rows_asked(context.sample_ids(), table)
     stated = table.name == context.overrides.test_table != context.overrides.train_table
