@@ -153,11 +153,11 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if usable and _say_less_than_folders(context, usable):
         return None
     _refuse_to_pass_over(context, tables, usable)
-    usable = _less_sums(context, tables, usable)
-    asked = set(context.asked())
+    usable = _less_answers(context, _less_sums(context, tables, usable))
+    asked, fuller = set(context.asked()), [table.name for table in usable if _says_more(table, usable)]
     for fits in (
         lambda table: bool(asked) and asked <= set(pivoted(context, table).header),
-        lambda table: context.role_of_table(table) == TRAIN,
+        lambda table: context.role_of_table(table) == TRAIN or table.name in fuller,
     ):
         if len(usable) > 1:
             usable = [table for table in usable if fits(table)] or usable
@@ -170,6 +170,25 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _less_answers(context: Context, usable: list[Table]) -> list[Table]:
+    """Less tables that are what the sample is, with answers: of its header and ids, if other tables have labels too."""
+    sample, ids = context.sample, set(context.sample_ids())
+    if sample is None or len(usable) < 2:
+        return usable
+
+    def is_answer(table: Table) -> bool:
+        named = table.header == sample.header and sample.id_column in table.header
+        return named and set(table.column(sample.id_column)) == ids
+
+    return [table for table in usable if not is_answer(table)] or usable
+
+
+def _says_more(table: Table, others: Sequence[Table]) -> bool:
+    """Whether it has all rows of another of these tables, and more."""
+    like = [other for other in others if other.header == table.header and other.num_rows < table.num_rows]
+    return any(set(other.rows()) < set(table.rows()) for other in like)
 
 
 def _less_sums(context: Context, tables: Mapping[str, Table], usable: list[Table]) -> list[Table]:

@@ -5,7 +5,7 @@ import random
 from . import sheets, words
 from .draft import DELIMITERS, Draft, new_draft
 from .layouts import LAYOUTS, SPLITS
-from .mutate import HARMFUL, HARMLESS, JUNK
+from .mutate import HARMFUL, HARMLESS, JUNK, MORE_IMAGES
 from .samples import SEPARATORS, add_sample
 from .sheets import DIALECTS, right_codecs
 from .truth import Made, Plan, pick
@@ -247,7 +247,7 @@ def _add_extras(draft: Draft) -> None:
 def _more_answers(draft: Draft) -> None:
     """What a competitor may allow here, and where the images lie, knowing the competition."""
     allow = draft.truth.answers.setdefault("allow", set())
-    if draft.plan["junk"] != "none":
+    if draft.plan["junk"] in MORE_IMAGES:
         allow.add("without row")
     if draft.plan["classes"] in ("missing words", "nan"):
         allow.update(("missing", "nan"))

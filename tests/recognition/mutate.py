@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .draft import Draft
+from .draft import Draft, Item
 from .images import picture, truncated
 from .sheets import Sheet
 
@@ -87,14 +87,68 @@ def _of_all(*columns: str) -> Callable[[Draft], None]:
     return change
 
 
+def _laid(draft: Draft) -> list[Item]:
+    """The training images that are files."""
+    return [item for item in draft.train if item.path]
+
+
+def _class_table(draft: Draft) -> None:
+    """What is known of each class."""
+    rows = [[label, draft.rng.choice(("A", "B")), str(10 + at)] for at, label in enumerate(draft.classes)]
+    draft.sheets["class_info.csv"] = Sheet(["name", "family", "year"], rows, draft.plan["dialect"], "utf-8")
+
+
+def _fold_table(draft: Draft) -> None:
+    rows = [[draft.id_of(item), str(at % 5)] for at, item in enumerate(_laid(draft))]
+    draft.sheets["folds.csv"] = Sheet([draft.id_column, "fold"], rows, draft.plan["dialect"], "utf-8")
+
+
+def _pairs(draft: Draft) -> None:
+    """Pairs of training images that are alike, as somebody found them."""
+    items = _laid(draft)
+    rows = [[draft.id_of(one), draft.id_of(two)] for one, two in zip(items[:4], items[4:8], strict=False)]
+    draft.sheets["duplicates.csv"] = Sheet(["image1", "image2"], rows, draft.plan["dialect"], "utf-8")
+
+
+def _boxes(draft: Draft) -> None:
+    """Where things are in some training images, several of one."""
+    rows = [[draft.id_of(item), *map(str, (at, 2, 3, 4))] for at, item in enumerate(_laid(draft)[:6]) for _ in range(2)]
+    draft.sheets["boxes.csv"] = Sheet([draft.id_column, "x", "y", "w", "h"], rows, draft.plan["dialect"], "utf-8")
+
+
+def _image_list(draft: Draft) -> None:
+    """The names of all images, a line each."""
+    draft.others["filelist.txt"] = "".join(f"{path}\n" for path in draft.images).encode()
+
+
+def _unlabelled_folder(draft: Draft) -> None:
+    """More images, of which nobody knows anything."""
+    for number in range(5):
+        suffix = draft.train[0].suffix
+        draft.images[f"unlabeled/u{number}{suffix}"] = picture(4 * FAR + number, suffix)
+
+
+def _smaller_table(draft: Draft) -> None:
+    """Some of the train table's rows once more, to begin with."""
+    sheet = draft.sheets.get(draft.train_sheet)
+    if sheet and not draft.truth.in_order:
+        rows = [list(row) for row in sheet.rows[: len(sheet.rows) // 2]]
+        draft.sheets["train_small.csv"] = Sheet(list(sheet.header), rows, sheet.dialect, sheet.encoding)
+
+
 JUNK: dict[str, Callable[[Draft], None]] = {
     "none": lambda draft: None, "empty table": _empty_table, "ragged table": _ragged_table,
     "foreign table": _foreign_table, "description": _description, "readme": _readme,
     ".ipynb_checkpoints": _copies(".ipynb_checkpoints", "-checkpoint"), "@eaDir": _copies("@eaDir", "_thumb"),
     "__MACOSX": _macosx, "thumbnails": _beside("thumbnails"), "masks": _beside("masks"),
     ".thumbnails": _beside(".thumbnails"), "baseline": _baseline, "metadata": _of_all("camera", "iso"),
+    "class table": _class_table, "fold table": _fold_table, "pairs": _pairs, "boxes": _boxes, "image list": _image_list,
+    "unlabelled folder": _unlabelled_folder, "smaller table": _smaller_table,
     "features": _of_all(*(f"f{at}" for at in range(8))),
 }  # fmt: skip
+
+
+MORE_IMAGES = (".ipynb_checkpoints", "@eaDir", "__MACOSX", "thumbnails", "masks", ".thumbnails", "unlabelled folder")
 
 
 def _rename_id(draft: Draft) -> None:

@@ -40,11 +40,18 @@ def test_nothing_is_wrong_in_silence(first):
     assert not failures, f"{len(failures)} of 50:\n" + "\n\n".join(failures)
 
 
+BESIDE = [  # tables that are not what they may be taken for: of all images, of some training images, of answers
+    ("metadata", "0/1 columns"), ("metadata", "class folders"), ("metadata", "{file: label}"),
+    ("smaller table", "part column"), ("baseline", "COCO"), ("baseline", "{file: label}"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("layout", ["0/1 columns", "class folders", "{file: label}"])
-def test_a_table_of_all_images_asks_for_none_that_the_sample_does_not(seed, layout, tmp_path):
+@pytest.mark.parametrize(("junk", "layout"), BESIDE)
+def test_a_table_beside_is_not_taken_for_the_train_or_test_table(seed, junk, layout, tmp_path):
     split = {"split": "train test", "below class": "none", "validation": "none"} if layout == "class folders" else {}
-    verdict = judge(plain(seed, layout=layout, junk="metadata", **split), tmp_path)
+    numbering = "anew" if junk == "baseline" else "on"
+    verdict = judge(plain(seed, layout=layout, junk=junk, numbering=numbering, **split), tmp_path)
     assert verdict.outcome in (RIGHT, QUESTION), verdict
 
 
