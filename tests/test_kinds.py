@@ -445,6 +445,16 @@ KINDS = {
     "masks beside the images to predict": Kind(
         sampleless(found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="6 to predict",
     ),
+    **{
+        f"masks called {mask}": Kind(
+            (found := folders(WORDS, ["oak"], place="train/{label}/images/{}.png")) | {mask.format(name.split("/")[1], name[-7:-4]): IMAGE[0] for name in found if "train/" in name},
+            WORDS, ("oak",), says="24 images are not used",
+        )
+        for mask in ("train/{}/masks/{}.png", "train/{}/masks/{}_mask.png", "train_masks/{}/{}.png")
+    },
+    "masks in a folder beside the images to predict": Kind(
+        (found := moved(sampleless(folders(WORDS, ["oak"])), "test/", "test/images/")) | {name.replace("images", "masks"): IMAGE[0] for name in found if "test/" in name}, WORDS, ("oak",), says="6 to predict",
+    ),
     "class folders in two levels that the sample joins": Kind(folders(("Audi/A4", "Audi/Q5", "BMW/A4"), ["BMW A4", "Audi Q5"]), ("Audi A4", "Audi Q5", "BMW A4"), ("Audi A4",)),
     "answers for the test images beside class folders": Kind(
         folders(WORDS, ["oak"], more={"solution.csv": csv_bytes(("id", "label", "Usage"), [(name, WORDS[n % 3], ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",), says="24 labelled",
