@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.archive.archive import Archive
+from pipeline.archive.encodings import encoding_of
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
@@ -42,7 +43,6 @@ from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
 from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding
-from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -176,6 +176,11 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
         context.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
+    for encoding, name in archive.guessed.items():
+        context.warnings.append(
+            f"names in the archive do not say their encoding, and are read as {encoding}: {name}; if that is wrong, "
+            "unpack it with the right one (`unzip -O ENCODING`) and give the folder"
+        )
     stated = {key: getattr(overrides, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in stated.items() if value != AUTO]
     needed = found.needed(list(stated.values()), settled, sample_like, context.folders().keys() - {""})

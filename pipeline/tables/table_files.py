@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
+from pipeline.archive.encodings import AUTO, checked_encoding, decoded
 from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.array_rows import Named, holds_arrays, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
-from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
 from pipeline.tables.json_tables import read_json_table, with_objects
