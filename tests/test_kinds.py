@@ -5,6 +5,8 @@ always right must then be the rows that a competitor would expect.
 """
 
 import dataclasses
+import gzip
+import json
 
 import numpy as np
 import pytest
@@ -350,6 +352,18 @@ KINDS = {
     ),
     "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
+    **{
+        f"tables called {' and '.join(names.values())}": Kind(renamed(files(WORDS, ["oak"]), names), WORDS, ("oak",), says="columns id, label")
+        for names in ({"train.csv": "labels", "sample_submission.csv": "sample_submission.dat"}, {"train.csv": "train.tab", "sample_submission.csv": "submission_format"})
+    },
+    "a packed list of labels": Kind((found := files(WORDS, ["oak"])) | {"train.csv": b"", "train.jsonl.gz": gzip.compress("".join(json.dumps({"id": name, "label": label}) + "\n" for name, label in zip(TRAIN, cycle(WORDS), strict=True)).encode())}, WORDS, ("oak",)),
+    "JSON as pandas splits it": Kind(files(WORDS, ["oak"], more={"train.csv": b"", "train.json": json.dumps({"columns": ["id", "label"], "index": [0], "data": [*zip(TRAIN, cycle(WORDS), strict=True)]}).encode()}), WORDS, ("oak",)),
+    **{
+        f"cells parted by {mark!r}": Kind((found := files(WORDS, ["oak"])) | {name: found[name].replace(b",", mark.encode()) for name in ("train.csv", "sample_submission.csv")}, WORDS, ("oak",), says=f"cells parted by {mark!r}")
+        for mark in ("^", "~", "\x1f")
+    },
+    "a table that ends as DOS ends texts": Kind((found := files(WORDS, ["oak"])) | {"train.csv": found["train.csv"] + b"\x1a"}, WORDS, ("oak",)),
+    "two columns of one name": Kind(files(WORDS, ["oak"], extra=(("x: 1", "", "x: 1"), [(n % 5, n, n % 7) for n in range(NUM_TRAIN)])), WORDS, ("oak",), asks=('header: ["id", "label", "x: 1", "column_4", "x: 1_5"]', "train_table: none")),
     "a table called latest": Kind({("labels_latest.csv" if name == "train.csv" else name): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",)),
     "the sample's cells are those of another column": Kind(
         files(("0", "1", "2"), ["elm"], extra=(("label_name",), [(WORDS[n % 3],) for n in range(NUM_TRAIN)])), WORDS, ("oak",),

@@ -30,7 +30,7 @@ SUFFIXES = (
     ".gz", ".bz2", ".xz", ".zst",
 )  # fmt: skip
 ONE_FILE_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
-UNPACKED_SUFFIXES = ("", ".csv", ".tsv")
+UNPACKED_SUFFIXES = ("", ".csv", ".tsv", ".psv", ".txt", ".json", ".jsonl", ".ndjson")
 PART = re.compile(
     r"\.(zip|7z|rar|tar|gz|tgz|bz2|tbz2?|xz|txz)\.(\d{2,3}|a[a-z])$|\.z\d\d$|\.part\d+\.rar$", re.IGNORECASE
 )

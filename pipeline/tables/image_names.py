@@ -64,6 +64,7 @@ UNDECODED = (
     Undecoded("MATLAB", (".mat",), rb"MATLAB 5", several=True),
     Undecoded("Parquet or Arrow", (".parquet", ".feather", ".arrow"), rb"PAR1|ARROW1", several=True),
     Undecoded("BSON", (".bson",), several=True),
+    Undecoded("SQLite", (".sqlite", ".sqlite3"), rb"SQLite format 3", several=True),
     Undecoded("LMDB", (".lmdb", ".mdb"), several=True),
     Undecoded("video", (".mp4", ".avi", ".mov", ".mkv", ".webm"), rb".{4}ftyp(?:mp4|isom|qt  )", several=True),
 )
