@@ -426,6 +426,16 @@ KINDS = {
     "paths of folders that the archive calls otherwise": Kind(files(WORDS, ["oak"], train="data/train/p{}/s1/view.png", rows=[(f"C-1/train/p{name}/s1/view.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",)),
     "names that repeat in each class folder": Kind(numbered_in_each_class(), WORDS, ("oak",)),
     "ids with the marks of spreadsheets": Kind(files(WORDS, ["oak"], ids=[f"'{name}" for name in TRAIN], more=asked(f'="{name}"' for name in TEST)), WORDS, ("oak",)),
+    "ids in braces": Kind(
+        renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
+        WORDS, ("oak",),
+    ),
+    **{
+        f"images whose suffixes are {' and '.join(suffixes)}": Kind(
+            renamed(folders(WORDS, ["oak"]), {f"test/{name}.png": f"test/{name}{suffixes[n % 2]}" for n, name in enumerate(TEST)}), WORDS, ("oak",), says="6 to predict",
+        )
+        for suffixes in ((".png", ".png_large"), (".png!d", ".PNG?w=200"), (".pjpeg", ".dib"), (".dat", ".img"))
+    },
     "ids with the folder in front": Kind(files(WORDS, ["oak"], more=asked(f"test_{name}" for name in TEST)), WORDS, ("oak",)),
     "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
     "ids of folder and name": Kind(
