@@ -319,6 +319,15 @@ KINDS = {
     "numbered folders, names in the sample": Kind(folders(("001.Oak_tree", "002.Elm"), ["Oak_tree", "Elm"]), ("Oak_tree", "Elm"), ("Oak_tree",)),
     "two spellings fit": Kind(files(("oak", "sea elm"), ["Oak"]), ("Oak", "Sea Elm"), ("Oak",), asks=("spelling: '{label.title}'", "spelling: '{label.capital}'")),
     "several cells that are no labels": Kind(files(WORDS, ["pine", "yew"]), WORDS, ("oak",), asks=("spelling: '{label}'",), stops="2 different cells that are no training labels"),
+    **{
+        f"one constant, the label {rule}": Kind(files(labels, [written[-1]]), written, written[:1])
+        for rule, labels, written in (
+            ("without blanks", ("Early Blight", "Late Blight", "Healthy"), ("EarlyBlight", "Healthy", "LateBlight")), ("without accents", ("hêtre", "chêne"), ("hetre", "chene")),
+            ("without marks", ("'oak'", "'elm'"), ("oak", "elm")),
+        )
+    },
+    "one constant that is nearly a label": Kind(files(("cats", "dogs", "owls"), ["dog"]), ("cats", "dogs", "owls"), ("cats",), asks=("spelling: '{label}'", "spelling: FILE")),
+    "percents with their sign": Kind(files(WORDS, [("33%", "33%", "34%")], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="the sample writes '33%', '34%': numbers from 0 to 1 will be written"),
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
     "percents": Kind(files(WORDS, [(33, 33, 34)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="numbers from 0 to 1 will be written"),
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),

@@ -15,6 +15,7 @@ from pipeline.competition.spelling import (
     RANKS,
     WHOLE,
     folded,
+    is_nearly,
     is_number,
     rank_rules,
     rules_for,
@@ -46,6 +47,7 @@ EMPTY_WORDS = (
 )  # fmt: skip
 # what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
 CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
+PERCENT = re.compile(r"[\d.,]+\s*%")
 DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
@@ -427,6 +429,12 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
             [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
     marked = not stated and _is_marked(strange) and not _is_marked(classes)
+    if len(parts) == 1 and not stated and is_nearly(next(iter(parts)), classes):
+        raise question(
+            f"{shown}, nearly a training label (such as {_shown(classes)}). If the leaderboard spells labels so, add a "
+            f"file of each label and its spelling, such as classes.csv. If not ({AS_TRAINED}: as in training):",
+            [setting_line("spelling", AS_TRAINED, _example(AS_TRAINED, known.labels.classes)), "spelling: FILE"],
+        )
     if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(classes)}): taken for a placeholder; labels are spelled as "
@@ -490,7 +498,9 @@ def _bracket_warnings(known: Known, separator: str) -> list[str]:
 
 def _number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
-    beyond = [cell for cell in known.cells if is_number(cell) and not 0 <= float(cell) <= 1]
+    beyond = [
+        cell for cell in known.cells if PERCENT.fullmatch(cell) or (is_number(cell) and not 0 <= float(cell) <= 1)
+    ]
     if beyond and known.form in ("score", "columns", "long"):
         return [
             f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
