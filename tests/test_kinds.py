@@ -611,6 +611,11 @@ KINDS = {
         says="1 rows of train.csv have no image and are left out, such as 005", num_train=23,
     ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
+    **{
+        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("label that means missing",), num_train=18)
+        for word in ("N/A", "None", "unlabeled", "?")
+    },
+    "a class called ? beside other marks": Kind(files(("?", "!", "oak"), ["oak"]), ("?", "!", "oak"), ("?",)),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
@@ -624,8 +629,14 @@ KINDS = {
         WORDS, ("oak",), says="2 of 24 images lie in the folder of another class than train.csv says, such as train/oak/000.png = 'elm'",
     ),
     "a class without column": Kind(
-        files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]",), says="no column for 'yew'",
+        files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]", "allow: [row of a class without column]"), says="no column for 'yew'",
     ),
+    **{
+        f"rows labelled {word}, for which there is no column": Kind(
+            files((*WORDS, word), [(0.3, 0.3, 0.3)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), asks=("allow: [row of a class without column]", "allow: [class without column]"), num_train=18,
+        )
+        for word in ("?", "N/A", "unlabelled")
+    },
 }  # fmt: skip
 
 
