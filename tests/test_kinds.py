@@ -207,6 +207,13 @@ KINDS = {
         files(WORDS, ["label"], asked=WORDS[0], more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(label == word) for word in WORDS)) for name, label in zip(TRAIN, cycle(WORDS), strict=False)])}),
         WORDS, ("oak",), says="taken for a placeholder",
     ),
+    **{
+        f"a column for each class with {yes} and {no or 'nothing'}": Kind(
+            files(WORDS, [(0.2, 0.3, 0.5)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(yes if label == word else no for word in WORDS)) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])}),
+            WORDS, ("1.0", "0.0", "0.0"),
+        )
+        for yes, no in (("WAHR", "FALSCH"), ("oui", "non"), ("ИСТИНА", "ЛОЖЬ"), ("是", "否"), ("X", ""), ("✓", ""), ("1,0", "0,0"))
+    },
     "a row for each image and class": Kind(
         files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
         TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",

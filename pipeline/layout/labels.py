@@ -35,7 +35,8 @@ NUMBER_NAMES = {
     "speed", "depth", "distance", "angle", "area", "volume",
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
-ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
+CROSS = "x"  # of a column that has nothing else
+ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys((*YES, CROSS), 1)
 MINUS_ONE = ("-1", "-1.0")
 UNSURE = ("", *MINUS_ONE, "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
 WITHOUT_LABEL = "image without label"
@@ -144,7 +145,8 @@ def _labels_in(table: Table, column: str, *, names: Collection[str] = (), writte
 def holds_ones(cells: Texts) -> bool:
     """Whether a column says 0 or 1 of each row, or leaves it open."""
     distinct = {cell.strip().lower() for cell in cells.distinct()}
-    return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)
+    known = {CROSS, ""} if CROSS in distinct else ONE.keys() | set(UNSURE)
+    return bool(distinct & ONE.keys()) and distinct <= known
 
 
 def _plausible(table: Table, column: str) -> bool:
@@ -343,7 +345,9 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
             problems.add(OUTER_SPACES, shown, remedy)
 
-    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(cell.lower() in ONE for cell in labels.distinct())
+    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(
+        cell.lower() in YES | NO for cell in labels.distinct()
+    )
     spellings: dict[str | int, set[str]] = {}
     for label in labels.distinct():  # True beside 1, as tables put together have them
         spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)
