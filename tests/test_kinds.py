@@ -334,6 +334,7 @@ KINDS = {
         )
     },
     "one constant that is nearly a label": Kind(files(("cats", "dogs", "owls"), ["dog"]), ("cats", "dogs", "owls"), ("cats",), asks=("spelling: '{label}'", "spelling: FILE")),
+    "words for probabilities": Kind(files(WORDS, [("FALSE", "FALSE", "FALSE")], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="the sample writes 'FALSE': numbers from 0 to 1 will be written"),
     "percents with their sign": Kind(files(WORDS, [("33%", "33%", "34%")], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="the sample writes '33%', '34%': numbers from 0 to 1 will be written"),
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
     "percents": Kind(files(WORDS, [(33, 33, 34)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="numbers from 0 to 1 will be written"),

@@ -47,7 +47,6 @@ EMPTY_WORDS = (
 )  # fmt: skip
 # what follows a label in `cat 0.93`, `cat:0.93 dog:0.07`, `cat (93%)`
 CONFIDENCE = re.compile(r"[\s:;,|=]*[\s:;,|=(](?:[01]?\.\d+|\d+(?:\.\d+)?%)\)?(?:[\s;,|]+|$)")
-PERCENT = re.compile(r"[\d.,]+\s*%")
 DECIMAL = re.compile(r"[01](?:,\d+)?|,\d+")  # a probability as spreadsheets of many countries write it
 DEFAULT_METRICS = {"label": "accuracy", "score": "auc", "list": "samples_f1"}
 DEFAULT_RANKED = 5
@@ -499,12 +498,12 @@ def _bracket_warnings(known: Known, separator: str) -> list[str]:
 def _number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
     beyond = [
-        cell for cell in known.cells if PERCENT.fullmatch(cell) or (is_number(cell) and not 0 <= float(cell) <= 1)
+        cell for cell in known.cells if not (0 <= float(cell) <= 1 if is_number(cell) else DECIMAL.fullmatch(cell))
     ]
     if beyond and known.form in ("score", "columns", "long"):
         return [
-            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
-            "whether the leaderboard takes them"
+            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits, -1 or "
+            "words; ask whether the leaderboard takes them"
         ]
     if known.form == "label" and takes == "scores":
         return [
