@@ -345,6 +345,9 @@ KINDS = {
         folders(("class-7", "class-8", "class-9"), [(0.3, 0.3, 0.4)], more={"class_idx_mapping.csv": csv_bytes(("name", "idx"), [("elm", 8), ("fir", 9), ("oak", 7)]), "sample_submission.csv": csv_bytes(("id", *WORDS), [(name, 0.3, 0.3, 0.4) for name in TEST])}),
         WORDS, ("1.0", "0.0", "0.0"),
     ),
+    "JSON of records that name the numbers": Kind(
+        files(("0", "1", "2"), ["elm"], more={"label_map.json": b'{"0": {"name": "oak"}, "1": {"name": "elm"}, "2": {"name": "fir"}}'}), ("oak", "elm", "fir"), ("oak",), says="label_map.json",
+    ),
     "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
     "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
