@@ -446,6 +446,15 @@ KINDS = {
     "paths of folders that the archive calls otherwise": Kind(files(WORDS, ["oak"], train="data/train/p{}/s1/view.png", rows=[(f"C-1/train/p{name}/s1/view.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",)),
     "names that repeat in each class folder": Kind(numbered_in_each_class(), WORDS, ("oak",)),
     "ids with the marks of spreadsheets": Kind(files(WORDS, ["oak"], ids=[f"'{name}" for name in TRAIN], more=asked(f'="{name}"' for name in TEST)), WORDS, ("oak",)),
+    "ids with a decimal comma": Kind(files(WORDS, ["oak"], ids=[f"{n},0" for n in range(NUM_TRAIN)]), WORDS, ("oak",)),
+    "a list of ids called labels": Kind((found := files(WORDS, ["oak"])) | {"train.csv": b"", "labels.txt": b"".join(f"{name}\t{label}\n".encode() for name, label in zip(TRAIN, cycle(WORDS), strict=True))}, WORDS, ("oak",)),
+    "folders of sessions, labels that the sample writes in the names": Kind(
+        renamed(found := folders(("happy", "sad"), ["sad", "happy"], place="train/{label}_{}.png"), {name: f"train/s{n % 3}/{name[6:]}" for n, name in enumerate(found) if "train/" in name}), ("happy", "sad"), ("happy",),
+    ),
+    "a test table with labels, in a column that the sample spells otherwise": Kind(
+        files(WORDS, ["oak"], asked="Label", more={"test.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), WORDS, ("oak",),
+    ),
+    "no header, and the label first": Kind((found := files(WORDS, ["oak"])) | {"train.csv": csv_bytes((WORDS[0], "000.png"), [(label, f"{name}.png") for name, label in zip(TRAIN[1:], cycle(WORDS)[1:], strict=True)])}, WORDS, ("oak",), asks=("header: [label, path]", "train_table: none")),
     "ids in braces": Kind(
         renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
         WORDS, ("oak",),

@@ -199,5 +199,6 @@ SCORES: dict[str, Callable[[str], float]] = {
     "cp1253": _alphabet("αοιετσνηυρπκλς", "μγδωβθχφξζψάέήίόύώϊϋΐΰ"),
     "cp874": lambda word: sum("\u0e01" <= letter <= "\u0e4c" for letter in word) * 0.8,
     "cp1256": lambda word: sum("\u0621" <= letter <= "\u064a" for letter in word) * 0.8,
+    "mac_roman": _alphabet("éèàçêñóíáäöüßåæøôâîûùïëãõú", "œìòÿ", mixed=True),
     "cp1255": lambda word: sum("\u05d0" <= letter <= "\u05ea" for letter in word) * 0.8,
 }

@@ -306,7 +306,10 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
     labelled = context.sample is None and not parted and set(table.header) - parts <= test_header
-    told = set() if labelled else context.test_columns()  # what varies among labelled test images says nothing
+    asked = {name.lower() for name in names}
+    told = {
+        name for name in context.test_columns() if not labelled and name.lower() not in asked
+    }  # what varies among labelled test images says nothing
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's
     for shared in [told, *([set()] if parted or context.sample is None else [])]:

@@ -371,7 +371,7 @@ def _shape(cell: str) -> str:
 def _names_for(header: Sequence[str]) -> list[str]:
     """Names for the columns of a table whose first row is `header`; none of a box's numbers is called the label."""
     paths = [suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES for cell in header]
-    others = [place for place, is_path in enumerate(paths) if not is_path and place]
+    others = [place for place, is_path in enumerate(paths) if not is_path and place] or [0] * any(paths)
     words = [place for place in others if header[place].strip() and not NUMBER.fullmatch(header[place])]
     label = next(iter(words or others[: len(others) < NUM_OF_BOX]), None)
     names: list[str] = []

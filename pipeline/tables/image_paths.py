@@ -186,8 +186,8 @@ class ImageIndex:
 
 
 def whole_number(cell: str) -> str | None:
-    """The digits of a whole number, as pandas and spreadsheets write it too (12, 12.0, 1,234); None for no number."""
-    found = re.fullmatch(r"([0-9]{1,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.0*)?", cell)
+    """The digits of a whole number, as pandas and spreadsheets write it too (12, 12.0, 12,0, 1,234); None for none."""
+    found = re.fullmatch(r"([0-9]{1,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.0*|,00?)?", cell)
     return found[1].replace(",", "") if found else None
 
 

@@ -185,7 +185,7 @@ def _read(
     if not (is_list or suffix in (*DELIMITED, *JSON)) or (is_list and archive.size(name) > MAX_LIST_BYTES):
         return None
     # a list of numbers or words is one of images only where its name says so, or the cells are paths
-    any_cell = not is_list or role_of(_stem(name)) is not None or _kind_of(name) == SAMPLE
+    any_cell = not is_list or role_of(_stem(name)) is not None or _kind_of(name) is not None
 
     def is_image(cell: str) -> bool:
         return (any_cell or "/" in cell or "." in cell) and _leads_to_image(plain(cell), index)
