@@ -23,7 +23,7 @@ from pipeline.tables.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, wi
 
 DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
-TEXT_SUFFIXES = (".tab", ".dat", ".data", ".asc", ".prn", ".out")  # a list, or anything else
+TEXT_SUFFIXES = (".tab", ".dat", ".data", ".asc", ".prn")  # a list, or anything else
 TEXT_LOOKED_AT = 1 << 12  # bytes
 MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
 JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
