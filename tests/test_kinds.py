@@ -625,6 +625,10 @@ KINDS = {
     "test rows with a placeholder for the label in the one table": Kind(
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
     ),
+    "rows without label to predict, no sample": Kind(
+        moved(moved(sampleless(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label", "place"), [*((name, label, n % 2) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=True))), *((name, "", 1) for name in TEST)])})), "test/", "images/"), "train/", "images/"),
+        WORDS, ("oak",), asks=("test_table: train.csv",), says="6 to predict",
+    ),
     "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
     "a row whose image is missing": Kind(
         {name: content for name, content in files(WORDS, ["oak"]).items() if name != "train/005.png"}, WORDS, ("oak",), stops="id without image in train/: 1 (005)", allow=("training image missing",),

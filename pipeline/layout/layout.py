@@ -305,6 +305,7 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
             continue
         table = with_joint_ids(all_named(without_index(table)), context.index)
         by_cells = parted(table) or _parted_by_sample(context, table)
+        by_cells = by_cells or _parted_by_blanks(context, table)
         train[name], test[name] = by_cells or _parted_by_place(context, table, told=told) or (table, table)
     return train, test
 
@@ -329,6 +330,17 @@ def _parted_by_sample(context: Context, table: Table) -> tuple[Table, Table] | N
         if len(said) == 1 and said[0] not in set(cells.take(~asked).distinct()):
             return table.take(~asked), table.take(asked)
     return None
+
+
+def _parted_by_blanks(context: Context, table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of one table that the user names as the test table: those without a label, in the one
+    column that some rows leave blank, or in the one that is named as the label."""
+    if context.sample is not None or context.overrides.test_table != table.name:
+        return None
+    blank = {column: cells.where("") for column, cells in zip(table.header, table.cells, strict=True)}
+    some = [column for column, rows in blank.items() if rows.any() and not rows.all()]
+    told = [column for column in some if column == context.overrides.label] or some
+    return (table.take(~blank[told[0]]), table.take(blank[told[0]])) if len(told) == 1 else None
 
 
 def _parted_by_place(context: Context, table: Table, *, told: bool) -> tuple[Table, Table] | None:

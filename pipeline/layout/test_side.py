@@ -323,6 +323,15 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
             for folder, count in unused.most_common(MAX_FOLDERS)
             if folder
         ]
+        train_table, label = str(context.settings["train_table"]), context.settings.get("label")
+        if (
+            not lines
+            and train_table in context.tables
+            and isinstance(label, str)
+            and label in context.tables[train_table].header
+        ):
+            count = int(context.tables[train_table].column(label).where("").sum())
+            lines += [setting_line("test_table", train_table, f"its {count:,} rows without a label")] if count else []
         raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
             lines or ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],
