@@ -532,12 +532,25 @@ def unflagged_zip(names):
     [
         ("cp949", ["훈련/고양이 사진.png", "훈련/똠방각하.png", "plain.csv"]),
         ("utf-8", ["훈련/고양이.png", "naïve.png"]),
+        ("cp949", ["쇠/1.png", "뼈/사과.png"]),
+        ("gb18030", ["苹果/1.png", "香蕉/2.png", "葡萄/3.png"]),
+        ("gb18030", ["健康/1.png", "病害/2.png"]),
+        ("shift_jis", ["正常/1.png", "異常/2.png", "plain.csv"]),
+        ("big5", ["貓/1.png", "狗/2.png"]),
+        ("cp866", ["кошка/1.png", "собака/2.png"]),
+        ("cp437", ["piñata.png", "Äpfel.png"]),
         ("cp437", ["général.png", "Größe.png", "niño.png", "très.csv"]),
     ],
 )
 def test_names_in_a_zip_without_flag(encoding, names, tmp_path):
     archive = open_archive(written(tmp_path, unflagged_zip([name.encode(encoding) for name in names])))
     assert archive.names == sorted(names)
+    assert archive.guessed.keys() == {encoding} - {"utf-8"}
+
+
+def test_few_names_that_may_be_chinese_or_korean_stop(tmp_path):
+    said = message(written(tmp_path, unflagged_zip([name.encode("gbk") for name in ("猫/1.png", "狗/2.png")])))
+    assert "may be Chinese (" in said and "unzip -O gb18030" in said
 
 
 def test_names_in_a_tar_are_utf8_or_korean_or_an_error(tmp_path):
@@ -546,7 +559,7 @@ def test_names_in_a_tar_are_utf8_or_korean_or_an_error(tmp_path):
         packed = tar_bytes(dict.fromkeys(names, b"x"), format=tarfile.GNU_FORMAT, encoding=encoding)
         assert open_archive(written(tmp_path, packed)).names == names
     packed = tar_bytes({"gr\xf6\xdfe.png": b"x"}, format=tarfile.GNU_FORMAT, encoding="latin-1")
-    assert "1 names are neither UTF-8 nor Korean (cp949), first [b'gr\\xf6\\xdfe.png']" in message(
+    assert "1 names are in no encoding that is known here, first [b'gr\\xf6\\xdfe.png']" in message(
         written(tmp_path, packed)
     )
 

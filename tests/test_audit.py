@@ -135,7 +135,7 @@ ODD = {
 
 
 # in test_decode
-OF_OTHER_TESTS = ("8-bit in", "10-bit in", "12-bit in", "14-bit in", "16-bit above", "shaped by alpha")
+OF_OTHER_TESTS = ("8-bit in", "10-bit in", "12-bit in", "14-bit in", "16-bit above", "shaped by alpha", "with a band")
 
 
 def test_each_oddity_is_noted_with_its_row_and_has_a_remedy(tmp_path):

@@ -185,25 +185,36 @@ def test_a_drawing_in_alpha_alone_is_seen(colour, mode):
     assert np.array_equal(seen == colour, alpha == 255) and decoded.oddities == ("shaped by alpha",)
 
 
-def tiff(bands, dtype, *, planar=1, photometric=1):
-    """An uncompressed TIFF of 6 x 5, written by hand: Pillow writes few kinds."""
+def tiff(bands, dtype, *, planar=1, photometric=1, extra_samples=()):
+    """An uncompressed TIFF of 6 x 5, written by hand: Pillow writes few kinds. extra_samples: 0 or 1 of such tags."""
     array = np.arange(6 * 5 * bands).reshape(6, 5, bands).astype(dtype)
     kind, bits = {"u": 1, "i": 2, "f": 3}[array.dtype.kind], array.dtype.itemsize * 8
     tags = [
         (256, 5), (257, 6), (258, bits), (259, 1), (262, photometric), (273, 0), (277, bands), (278, 6),
-        (279, array.nbytes), (284, planar), (339, kind),
+        (279, array.nbytes), (284, planar), *((338, value) for value in extra_samples), (339, kind),
     ]  # fmt: skip
     start = 8 + 2 + 12 * len(tags) + 4
     extra = b""
     entries = []
     for tag, value in tags:
-        if tag in (258, 339) and bands > 1:
+        if tag in (258, 339) and bands == 2:
+            entries.append(struct.pack("<HHIHH", tag, 3, 2, value, value))
+        elif tag in (258, 339) and bands > 2:
             entries.append(struct.pack("<HHII", tag, 3, bands, start + len(extra)))
             extra += struct.pack(f"<{bands}H", *[value] * bands)
         else:
             entries.append(struct.pack("<HHII", tag, 4, 1, value))
     entries[5] = struct.pack("<HHII", 273, 4, 1, start + len(extra))
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(entries) + bytes(4) + extra + array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("bands", "photometric", "meaning", "odd"),
+    [(2, 1, 0, True), (4, 2, 0, True), (4, 2, 2, False), (3, 2, None, False)],
+)
+def test_a_tiffs_band_that_is_no_alpha_is_said_to_be_left_out(bands, photometric, meaning, odd):
+    content = tiff(bands, np.uint8, photometric=photometric, extra_samples=[meaning] if meaning is not None else [])
+    assert ("with a band left out" in decode_image(content, 4, "squash").oddities) == odd
 
 
 def pages(*images, **options):

@@ -4,10 +4,10 @@ import pytest
 from conftest import competition_files, csv_bytes, write_zip
 
 from pipeline.archive.archive import open_archive
+from pipeline.archive.encodings import EncodingError, checked_encoding, decoded, ranked_encodings
 from pipeline.competition.problems import Problems
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
-from pipeline.tables.encodings import EncodingError, checked_encoding, decoded, ranked_encodings
 
 TEXTS = [
     ("gb18030", ("苹果", "香蕉", "葡萄")), ("gb18030", ("猫", "狗")), ("gb18030", ("健康", "锈病", "白粉病")),
@@ -16,7 +16,7 @@ TEXTS = [
     ("big5", ("蘋果", "香蕉", "葡萄")), ("cp1252", ("café", "thé", "crème brûlée")), ("cp1252", ("Übung", "Straße")),
     ("cp1252", ("niño", "árbol")), ("cp1251", ("дуб", "ель", "берёза")), ("cp1251", ("Кошка", "Собака")),
     ("koi8_r", ("Кошка", "Собака")), ("cp1250", ("dąb", "świerk", "jodła")), ("cp1254", ("meşe", "köknar", "ışık")),
-    ("cp1253", ("δρυς", "ελάτη")),
+    ("cp1253", ("δρυς", "ελάτη")), ("mac_roman", ("Äpfel", "Nüsse")), ("cp866", ("Кошка", "Собака")),
 ]  # fmt: skip
 
 

@@ -5,6 +5,8 @@ always right must then be the rows that a competitor would expect.
 """
 
 import dataclasses
+import gzip
+import json
 
 import numpy as np
 import pytest
@@ -205,6 +207,13 @@ KINDS = {
         files(WORDS, ["label"], asked=WORDS[0], more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(int(label == word) for word in WORDS)) for name, label in zip(TRAIN, cycle(WORDS), strict=False)])}),
         WORDS, ("oak",), says="taken for a placeholder",
     ),
+    **{
+        f"a column for each class with {yes} and {no or 'nothing'}": Kind(
+            files(WORDS, [(0.2, 0.3, 0.5)], asked=WORDS, more={"train.csv": csv_bytes(("id", *WORDS), [(name, *(yes if label == word else no for word in WORDS)) for name, label in zip(TRAIN, cycle(WORDS), strict=True)])}),
+            WORDS, ("1.0", "0.0", "0.0"),
+        )
+        for yes, no in (("WAHR", "FALSCH"), ("oui", "non"), ("ИСТИНА", "ЛОЖЬ"), ("是", "否"), ("X", ""), ("✓", ""), ("1,0", "0,0"))
+    },
     "a row for each image and class": Kind(
         files(TAGS, [(0.5, 0.5, 0.5)], asked=TAGS, more={"train.csv": csv_bytes(("id", "tag", "there"), [(name, tag, int(k in (n % 3, n % 2))) for n, name in enumerate(TRAIN) for k, tag in enumerate(TAGS)])}),
         TAGS, ("1.0", "0.0", "0.0"), says="has a row for each image and class, and 'there' says 0 or 1",
@@ -320,6 +329,16 @@ KINDS = {
     "False over 0 and 1": Kind(files(("1", "0"), ["False"]), ("True", "False"), ("True",), says="'False' for '0', 'True' for '1'"),
     "no and yes over N and Y": Kind(files(("Y", "N"), ["no", "yes"]), ("yes", "no"), ("yes",), says="({label.answer.lower})"),
     "False over cat and dog": Kind(files(("cat", "dog"), ["False"], asked="is_cat"), ("cat", "dog"), ("cat",), asks=("spelling: '{label}'",), stops="cells that are no training labels"),
+    **{
+        f"one constant, the label {rule}": Kind(files(labels, [written[-1]]), written, written[:1])
+        for rule, labels, written in (
+            ("without blanks", ("Early Blight", "Late Blight", "Healthy"), ("EarlyBlight", "Healthy", "LateBlight")), ("without accents", ("hêtre", "chêne"), ("hetre", "chene")),
+            ("without marks", ("'oak'", "'elm'"), ("oak", "elm")),
+        )
+    },
+    "one constant that is nearly a label": Kind(files(("cats", "dogs", "owls"), ["dog"]), ("cats", "dogs", "owls"), ("cats",), asks=("spelling: '{label}'", "spelling: FILE")),
+    "words for probabilities": Kind(files(WORDS, [("FALSE", "FALSE", "FALSE")], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="the sample writes 'FALSE': numbers from 0 to 1 will be written"),
+    "percents with their sign": Kind(files(WORDS, [("33%", "33%", "34%")], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="the sample writes '33%', '34%': numbers from 0 to 1 will be written"),
     "one constant that is no label": Kind(files(WORDS, ["unknown"]), WORDS, ("oak",), says="taken for a placeholder"),
     "percents": Kind(files(WORDS, [(33, 33, 34)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), says="numbers from 0 to 1 will be written"),
     "columns padded": Kind(folders(("01", "02", "03"), [(0.3, 0.3, 0.4)], more={"sample_submission.csv": csv_bytes(("id", "1", "2", "3"), [(name, 0.3, 0.3, 0.4) for name in TEST])}), ("01", "02", "03"), ("1.0", "0.0", "0.0")),
@@ -328,6 +347,9 @@ KINDS = {
     "a table that names the numbers in the folders": Kind(
         folders(("class-7", "class-8", "class-9"), [(0.3, 0.3, 0.4)], more={"class_idx_mapping.csv": csv_bytes(("name", "idx"), [("elm", 8), ("fir", 9), ("oak", 7)]), "sample_submission.csv": csv_bytes(("id", *WORDS), [(name, 0.3, 0.3, 0.4) for name in TEST])}),
         WORDS, ("1.0", "0.0", "0.0"),
+    ),
+    "JSON of records that name the numbers": Kind(
+        files(("0", "1", "2"), ["elm"], more={"label_map.json": b'{"0": {"name": "oak"}, "1": {"name": "elm"}, "2": {"name": "fir"}}'}), ("oak", "elm", "fir"), ("oak",), says="label_map.json",
     ),
     "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
@@ -353,6 +375,18 @@ KINDS = {
     ),
     "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
+    **{
+        f"tables called {' and '.join(names.values())}": Kind(renamed(files(WORDS, ["oak"]), names), WORDS, ("oak",), says="columns id, label")
+        for names in ({"train.csv": "labels", "sample_submission.csv": "sample_submission.dat"}, {"train.csv": "train.tab", "sample_submission.csv": "submission_format"})
+    },
+    "a packed list of labels": Kind((found := files(WORDS, ["oak"])) | {"train.csv": b"", "train.jsonl.gz": gzip.compress("".join(json.dumps({"id": name, "label": label}) + "\n" for name, label in zip(TRAIN, cycle(WORDS), strict=True)).encode())}, WORDS, ("oak",)),
+    "JSON as pandas splits it": Kind(files(WORDS, ["oak"], more={"train.csv": b"", "train.json": json.dumps({"columns": ["id", "label"], "index": [0], "data": [*zip(TRAIN, cycle(WORDS), strict=True)]}).encode()}), WORDS, ("oak",)),
+    **{
+        f"cells parted by {mark!r}": Kind((found := files(WORDS, ["oak"])) | {name: found[name].replace(b",", mark.encode()) for name in ("train.csv", "sample_submission.csv")}, WORDS, ("oak",), says=f"cells parted by {mark!r}")
+        for mark in ("^", "~", "\x1f")
+    },
+    "a table that ends as DOS ends texts": Kind((found := files(WORDS, ["oak"])) | {"train.csv": found["train.csv"] + b"\x1a"}, WORDS, ("oak",)),
+    "two columns of one name": Kind(files(WORDS, ["oak"], extra=(("x: 1", "", "x: 1"), [(n % 5, n, n % 7) for n in range(NUM_TRAIN)])), WORDS, ("oak",), asks=('header: ["id", "label", "x: 1", "column_4", "x: 1_5"]', "train_table: none")),
     "a table called latest": Kind({("labels_latest.csv" if name == "train.csv" else name): content for name, content in files(WORDS, ["oak"]).items()}, WORDS, ("oak",)),
     "the sample's cells are those of another column": Kind(
         files(("0", "1", "2"), ["elm"], extra=(("label_name",), [(WORDS[n % 3],) for n in range(NUM_TRAIN)])), WORDS, ("oak",),
@@ -415,6 +449,25 @@ KINDS = {
     "paths of folders that the archive calls otherwise": Kind(files(WORDS, ["oak"], train="data/train/p{}/s1/view.png", rows=[(f"C-1/train/p{name}/s1/view.png", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",)),
     "names that repeat in each class folder": Kind(numbered_in_each_class(), WORDS, ("oak",)),
     "ids with the marks of spreadsheets": Kind(files(WORDS, ["oak"], ids=[f"'{name}" for name in TRAIN], more=asked(f'="{name}"' for name in TEST)), WORDS, ("oak",)),
+    "ids with a decimal comma": Kind(files(WORDS, ["oak"], ids=[f"{n},0" for n in range(NUM_TRAIN)]), WORDS, ("oak",)),
+    "a list of ids called labels": Kind((found := files(WORDS, ["oak"])) | {"train.csv": b"", "labels.txt": b"".join(f"{name}\t{label}\n".encode() for name, label in zip(TRAIN, cycle(WORDS), strict=True))}, WORDS, ("oak",)),
+    "folders of sessions, labels that the sample writes in the names": Kind(
+        renamed(found := folders(("happy", "sad"), ["sad", "happy"], place="train/{label}_{}.png"), {name: f"train/s{n % 3}/{name[6:]}" for n, name in enumerate(found) if "train/" in name}), ("happy", "sad"), ("happy",),
+    ),
+    "a test table with labels, in a column that the sample spells otherwise": Kind(
+        files(WORDS, ["oak"], asked="Label", more={"test.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), WORDS, ("oak",),
+    ),
+    "no header, and the label first": Kind((found := files(WORDS, ["oak"])) | {"train.csv": csv_bytes((WORDS[0], "000.png"), [(label, f"{name}.png") for name, label in zip(TRAIN[1:], cycle(WORDS)[1:], strict=True)])}, WORDS, ("oak",), asks=("header: [label, path]", "train_table: none")),
+    "ids in braces": Kind(
+        renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
+        WORDS, ("oak",),
+    ),
+    **{
+        f"images whose suffixes are {' and '.join(suffixes)}": Kind(
+            renamed(folders(WORDS, ["oak"]), {f"test/{name}.png": f"test/{name}{suffixes[n % 2]}" for n, name in enumerate(TEST)}), WORDS, ("oak",), says="6 to predict",
+        )
+        for suffixes in ((".png", ".png_large"), (".png!d", ".PNG?w=200"), (".pjpeg", ".dib"), (".dat", ".img"))
+    },
     "ids with the folder in front": Kind(files(WORDS, ["oak"], more=asked(f"test_{name}" for name in TEST)), WORDS, ("oak",)),
     "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
     "ids of folder and name": Kind(
@@ -447,6 +500,16 @@ KINDS = {
     ),
     "masks beside the images to predict": Kind(
         sampleless(found := folders(WORDS, ["oak"])) | {name.replace(".png", "_mask.png"): IMAGE[0] for name in found if "/" in name}, WORDS, ("oak",), says="6 to predict",
+    ),
+    **{
+        f"masks called {mask}": Kind(
+            (found := folders(WORDS, ["oak"], place="train/{label}/images/{}.png")) | {mask.format(name.split("/")[1], name[-7:-4]): IMAGE[0] for name in found if "train/" in name},
+            WORDS, ("oak",), says="24 images are not used",
+        )
+        for mask in ("train/{}/masks/{}.png", "train/{}/masks/{}_mask.png", "train_masks/{}/{}.png")
+    },
+    "masks in a folder beside the images to predict": Kind(
+        (found := moved(sampleless(folders(WORDS, ["oak"])), "test/", "test/images/")) | {name.replace("images", "masks"): IMAGE[0] for name in found if "test/" in name}, WORDS, ("oak",), says="6 to predict",
     ),
     "class folders in two levels that the sample joins": Kind(folders(("Audi/A4", "Audi/Q5", "BMW/A4"), ["BMW A4", "Audi Q5"]), ("Audi A4", "Audi Q5", "BMW A4"), ("Audi A4",)),
     "answers for the test images beside class folders": Kind(
@@ -565,12 +628,21 @@ KINDS = {
     "test rows with a placeholder for the label in the one table": Kind(
         files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True), *((name, "oak") for name in TEST)])}), WORDS, ("oak",),
     ),
+    "rows without label to predict, no sample": Kind(
+        moved(moved(sampleless(files(WORDS, ["oak"], more={"train.csv": csv_bytes(("id", "label", "place"), [*((name, label, n % 2) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=True))), *((name, "", 1) for name in TEST)])})), "test/", "images/"), "train/", "images/"),
+        WORDS, ("oak",), asks=("test_table: train.csv",), says="6 to predict",
+    ),
     "rows without label": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False)][:-4] + [(name, "") for name in TRAIN[-4:]]), WORDS, ("oak",), stops="empty label: 4", allow=("empty label",), num_train=20),
     "a row whose image is missing": Kind(
         {name: content for name, content in files(WORDS, ["oak"]).items() if name != "train/005.png"}, WORDS, ("oak",), stops="id without image in train/: 1 (005)", allow=("training image missing",),
         says="1 rows of train.csv have no image and are left out, such as 005", num_train=23,
     ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
+    **{
+        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("label that means missing",), num_train=18)
+        for word in ("N/A", "None", "unlabeled", "?")
+    },
+    "a class called ? beside other marks": Kind(files(("?", "!", "oak"), ["oak"]), ("?", "!", "oak"), ("?",)),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
@@ -584,8 +656,14 @@ KINDS = {
         WORDS, ("oak",), says="2 of 24 images lie in the folder of another class than train.csv says, such as train/oak/000.png = 'elm'",
     ),
     "a class without column": Kind(
-        files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]",), says="no column for 'yew'",
+        files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]", "allow: [row of a class without column]"), says="no column for 'yew'",
     ),
+    **{
+        f"rows labelled {word}, for which there is no column": Kind(
+            files((*WORDS, word), [(0.3, 0.3, 0.3)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), asks=("allow: [row of a class without column]", "allow: [class without column]"), num_train=18,
+        )
+        for word in ("?", "N/A", "unlabelled")
+    },
 }  # fmt: skip
 
 

@@ -208,11 +208,17 @@ def test_other_ranges_become_0_to_255(change, back, tmp_path):
     check(read(tmp_path, competition(change(flat))), back(flat).astype(np.uint8).reshape(-1, SIDE, SIDE))
 
 
+def test_a_decimal_comma_is_a_point(tmp_path):
+    files = competition(np.round(GREY.reshape(len(GREY), -1) / 255, 4))
+    spelled = {name: content.replace(b",", b";").replace(b".", b",") for name, content in files.items()}
+    check(read(tmp_path, spelled), GREY)
+
+
 @pytest.mark.parametrize("odd", [-1, 300, 0.5 - 3, np.nan])
 def test_a_range_that_says_nothing_stops(odd, tmp_path):
     flat = GREY.reshape(len(GREY), -1).astype(float)
     flat[3, 5] = odd
-    with pytest.raises(ValueError, match=r"pixels go from .*must be 0 to 255"):
+    with pytest.raises(ValueError, match=r"pixels go from .*must be 0 to 255|train.csv has pixels that are no numbers"):
         read(tmp_path, competition(flat))
 
 

@@ -68,6 +68,7 @@ class Container:
     names: Texts  # checked, hidden and service files left out, sorted
     sizes: np.ndarray  # (N,) int64, bytes unpacked
     left_aside: Counter[str]  # hidden or service folder or file -> members left out for it
+    guessed = ""  # the encoding of the names, where nothing says it
 
     def region(self, row: int) -> Region:
         """Where a member's unpacked bytes lie."""
@@ -146,7 +147,7 @@ class Folder(Container):
         self.where = str(root)
         self._root, self._closing = root, closing
         paths = list(_walk(root))
-        found = decoded(self.where, list(map(os.fsencode, paths)))
+        found, self.guessed = decoded(self.where, list(map(os.fsencode, paths)))
         rows = self._rows_kept(found)
         self.names = found.take(rows)
         self._paths = [paths[row] for row in rows.tolist()]  # as the disk spells them
@@ -216,7 +217,7 @@ class Zip(Container):
                 f"{where} is a zip that is cut off: the end that is there belongs to a zip inside it and knows nothing "
                 f"of the first {first:,} bytes; download it again"
             )
-        names = _zip_names(where, infos)
+        names, self.guessed = _zip_names(where, infos)
         is_file = np.fromiter((not name.endswith("/") for name in names), dtype=bool, count=len(names))
         infos = [infos[row] for row in np.flatnonzero(is_file).tolist()]
         for info in infos:
@@ -285,8 +286,9 @@ def _check_zip_end(region: Region, where: str) -> None:
         )
 
 
-def _zip_names(where: str, infos: Sequence[zipfile.ZipInfo]) -> Texts:
-    """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last.
+def _zip_names(where: str, infos: Sequence[zipfile.ZipInfo]) -> tuple[Texts, str]:
+    """Those with the UTF-8 flag as they are, the bytes of others: cp437 is what the format demands, at last. And the
+    encoding, if it was guessed.
 
     A backslash parts folders where a system other than Unix wrote the zip, or no name has a slash: tools on Windows
     make such zips. Beside slashes it is a letter, as Unix has it: a folder of formulas may be called `\\alpha`.
@@ -296,11 +298,11 @@ def _zip_names(where: str, infos: Sequence[zipfile.ZipInfo]) -> Texts:
         name if info.flag_bits & UTF8_FLAG or name.isascii() else name.encode("cp437")
         for info, name in zip(infos, originals, strict=True)
     ]
-    names = decoded(where, as_stored, otherwise="cp437")
+    names, guessed = decoded(where, as_stored, otherwise="cp437")
     on_windows = any(info.create_system != UNIX and "\\" in info.orig_filename for info in infos)
     if on_windows or not any("/" in name for name in names):
-        return Texts(name.replace("\\", "/") for name in names)
-    return names
+        names = Texts(name.replace("\\", "/") for name in names)
+    return names, guessed
 
 
 def _check_zip_member(where: str, info: zipfile.ZipInfo) -> None:
@@ -361,7 +363,10 @@ def _open_tar(region: Region, where: str) -> Pieces:
             names.append(member.name.encode("utf-8", "surrogateescape"))
             offsets.append(member.offset_data)
             sizes.append(member.size)
-    return Pieces(where, checked_names(where, decoded(where, names)), region, offsets, sizes)
+    texts, guessed = decoded(where, names)
+    tar = Pieces(where, checked_names(where, texts), region, offsets, sizes)
+    tar.guessed = guessed
+    return tar
 
 
 def _tar_members(region: Region, where: str) -> Iterator[tarfile.TarInfo]:

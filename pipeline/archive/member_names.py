@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from pipeline.archive.byte_ranges import bomb_message, limit_of
+from pipeline.archive.encodings import readings
 from pipeline.base.texts import Texts, rows_of_equals
 
 # what systems, servers and notebooks leave beside files: hidden names, thumbnails, bins, caches
@@ -14,6 +15,11 @@ SERVICE = re.compile(
     re.IGNORECASE,
 )
 LITTER = ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+# what tools without UTF-8 write; languages of ASCII letters are left to the format's own encoding
+OF_NAMES = ("cp949", "gb18030", "shift_jis", "big5", "cp866", "cp1251")
+MIN_SCORE = 0.5
+RARE_KOREAN = 0.85  # the score of syllables that are all common in the code, and none in what people write
+FEW_LETTERS = 4
 LINK = "is a link; pack the file itself"
 DEVICE = "is a device or a pipe, not a file; pack the competition without it"
 ENCRYPTED = "is encrypted; unpack it with its password and give the folder"
@@ -24,7 +30,7 @@ SUFFIXES = (
     ".gz", ".bz2", ".xz", ".zst",
 )  # fmt: skip
 ONE_FILE_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
-UNPACKED_SUFFIXES = ("", ".csv", ".tsv")
+UNPACKED_SUFFIXES = ("", ".csv", ".tsv", ".psv", ".txt", ".json", ".jsonl", ".ndjson")
 PART = re.compile(
     r"\.(zip|7z|rar|tar|gz|tgz|bz2|tbz2?|xz|txz)\.(\d{2,3}|a[a-z])$|\.z\d\d$|\.part\d+\.rar$", re.IGNORECASE
 )
@@ -89,34 +95,51 @@ def _checked_name(where: str, name: str) -> str:
     return "/".join(kept)
 
 
-def decoded(where: str, names: Sequence[bytes | str], otherwise: str = "utf-8") -> Texts:
-    """The names of one container; those that come as bytes are in one encoding, decided by all of them.
+def decoded(where: str, names: Sequence[bytes | str], otherwise: str = "") -> tuple[Texts, str]:
+    """(the names of one container, the encoding that was guessed for those that come as bytes; '' for no guess).
 
-    UTF-8 if that fits all; else cp949 (Korean Windows) if that fits all and most of what is not ASCII then is
-    among the 2,350 common syllables; else `otherwise`. Raises ValueError where that does not fit.
+    It is one for all of them: UTF-8 if that fits, else the one in which they are words of a language that has no
+    ASCII letters, else `otherwise`. Raises ValueError where two are as likely, or none is.
     """
     odd = [name for name in names if not isinstance(name, str) and not name.isascii()]
-    encoding = next((encoding for encoding in ("utf-8", "cp949") if _fits(encoding, odd)), otherwise)
-    try:
-        return Texts(name if isinstance(name, str) else name.decode(encoding) for name in names)
-    except UnicodeDecodeError:
+    encoding = "utf-8" if _fits("utf-8", odd) else _likeliest(where, odd) or otherwise
+    if not encoding:
         raise ValueError(
-            f"{where}: {len(odd)} names are neither UTF-8 nor Korean (cp949), first {odd[:3]}; rename them"
-        ) from None
+            f"{where}: {len(odd)} names are in no encoding that is known here, first {odd[:3]}; rename them"
+        )
+    texts = Texts(name if isinstance(name, str) else name.decode(encoding) for name in names)
+    return texts, encoding if encoding != "utf-8" else ""
 
 
 def _fits(encoding: str, names: Sequence[bytes]) -> bool:
     try:
-        texts = [name.decode(encoding) for name in names]
+        b"\n".join(names).decode(encoding)
     except UnicodeDecodeError:
         return False
-    return encoding != "cp949" or _reads_as_korean(texts)
+    return True
 
 
-def _reads_as_korean(names: Sequence[str]) -> bool:
-    letters = [letter for name in names for letter in name if not letter.isascii()]
-    common = sum("가" <= letter <= "힣" and len(letter.encode("euc-kr", "ignore")) == 2 for letter in letters)
-    return 2 * common > len(letters)
+def _likeliest(where: str, names: Sequence[bytes]) -> str:
+    """The encoding in which the names are words without ASCII letters; '' for none. Raises ValueError for two."""
+    found = readings(b"\n".join(names))
+    scores = {name: found[name][0] for name in OF_NAMES if name in found and not _is_mixed(found[name][1])}
+    korean, chinese = scores.get("cp949", 0.0), scores.get("gb18030", 0.0)
+    letters = {letter for letter in found["cp949"][1] if not letter.isascii()} if korean else set()
+    if chinese > korean == RARE_KOREAN and len(letters) < FEW_LETTERS:
+        shown = {name: found[name][1].split("\n")[0] for name in ("gb18030", "cp949")}
+        raise ValueError(
+            f"{where}: {len(names)} names may be Chinese ({shown['gb18030']}) or Korean ({shown['cp949']}); unpack it "
+            "with `unzip -O gb18030` or `unzip -O cp949`, and give the folder"
+        )
+    best = max(scores, key=lambda name: (scores[name], name == "cp949"), default="")
+    best = "cp949" if best == "gb18030" and korean > RARE_KOREAN else best
+    return best if best and scores[best] > MIN_SCORE else ""
+
+
+def _is_mixed(text: str) -> bool:
+    """Whether most words with a letter beside ASCII have ASCII letters too, as a European's have."""
+    words = [word for word in re.findall(r"[^\W\d_]+", text) if not word.isascii()]
+    return 2 * sum(any(letter.isascii() for letter in word) for word in words) > len(words)
 
 
 def check_total(where: str, total: float, packed: int) -> None:

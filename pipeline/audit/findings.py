@@ -24,6 +24,7 @@ FORMAT_REMEDIES = {
     "16-bit above the range": "brighter than all that were looked at, and cut there; stretch the range before zipping",
     "shaped by alpha": "of one colour: painted on white or black by alpha, which holds the picture",
     "CMYK": "colours are converted without a profile; convert to RGB if they look wrong in the audit page",
+    "with a band left out": "beside grey or colours, TIFFs have a band that is no alpha; what it shows is not learnt",
     "transparent": "alpha is dropped and hidden colours show; paint the images on one background before zipping",
     "EXIF-rotated": "shown upright here; a notebook that reads them without EXIF orientation sees them turned",
     "upscaled": "over half are smaller than the store; images.side of their size trains faster (weights may want more)",

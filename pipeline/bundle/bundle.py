@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.archive.archive import open_archive
+from pipeline.archive.encodings import decoded
 from pipeline.base.files import fold_files, made_by, read_json, sha256_of, table_bytes, whole_file
 from pipeline.base.params import (
     OWN_NETWORKS,
@@ -50,7 +51,6 @@ from pipeline.models.weights_card import read_card
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.submission.contract import in_make
 from pipeline.submission.difference import first_difference
-from pipeline.tables.encodings import decoded
 from pipeline.tables.table import AUTO, NONE
 from pipeline.tables.table_files import read_tables
 

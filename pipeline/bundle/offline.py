@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
+from pipeline.archive.encodings import decoded
 from pipeline.base import allocator, console
 from pipeline.base.files import read_json, write_bytes
 from pipeline.base.texts import Texts
@@ -45,7 +46,6 @@ from pipeline.models.prediction import predict_features, predict_store
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import written_submission
 from pipeline.submission.contract import check_submission, in_make, parse_table, refuse
-from pipeline.tables.encodings import decoded
 from pipeline.tables.table import INDEX
 from pipeline.tables.table_files import open_images, read_tables
 

@@ -2,14 +2,16 @@
 
 A rule is text in which `{label}` stands for the training label, less what follows its dots: `head` and `tail` cut at
 the first separator, `init` and `last` at the last one; `number` is the one number in it; `lower`, `upper`, `capital`
-and `title` change its case; `blanks`, `underscores` and `hyphens` its separators; `truth` says False or True, `answer`
-No or Yes, for 0 or 1, no or yes; `rank` is its place among all labels in alphabetical order, from 0; `composed` and
-`decomposed` are Unicode's NFC and NFD. `+1` adds to a number, `:04d` and `:.1f` write it.
+and `title` change its case; `blanks`, `underscores` and `hyphens` its separators, `joined` takes them out, `bare` the
+marks around it and `ascii` the accents; `truth` says False or True, `answer` No or Yes, for 0 or 1, no or yes; `rank`
+is its place among all labels in alphabetical order, from 0; `composed` and `decomposed` are Unicode's NFC and NFD. `+1`
+adds to a number, `:04d` and `:.1f` write it.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import cache
 
 AS_TRAINED, UNPADDED = "{label}", "{label.number}"
@@ -18,6 +20,7 @@ RANK, RANKS = ".rank", ("{label.rank}", "{label.rank+1}")
 CUT = r"[/\\|:;,._\- ]+"  # separators within a label
 WHOLE = re.compile(r"[+-]?\d+(?:\.0*)?")
 SAYS = dict.fromkeys(("0", "0.0", "no", "n", "false", "f"), 0) | dict.fromkeys(("1", "1.0", "yes", "y", "true", "t"), 1)
+ALIKE = 0.8  # of the letters of two words
 MAX_DIGITS = 300  # int() refuses more than 4,300
 _FIELD = re.compile(r"\{label((?:\.[a-z]+)*)([+-]\d{1,9})?(?::(?:0?(\d{1,3})d|\.(\d)f))?\}")
 
@@ -38,6 +41,12 @@ def _cut(text: str, *, first: bool, before: bool) -> str | None:
     return (text[: place.start()] if before else text[place.end() :]) or None
 
 
+def _ascii(text: str) -> str | None:
+    """The text without accents; None where more than accents is not ASCII."""
+    found = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
+    return found if found.isascii() else None
+
+
 _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "head": lambda text: _cut(text, first=True, before=True),
     "tail": lambda text: _cut(text, first=True, before=False),
@@ -53,12 +62,16 @@ _OPERATIONS: dict[str, Callable[[str], str | None]] = {
     "hyphens": lambda text: re.sub(r"[_\-\s/]+", "-", text),
     "truth": lambda text: ("False", "True", None)[SAYS.get(text.lower(), 2)],
     "answer": lambda text: ("No", "Yes", None)[SAYS.get(text.lower(), 2)],
+    "joined": lambda text: re.sub(r"[_\-\s/]+", "", text),
+    "ascii": _ascii,
+    "bare": lambda text: re.sub(r"^\W+|\W+$", "", text) or None,
     "composed": lambda text: unicodedata.normalize("NFC", text),
     "decomposed": lambda text: unicodedata.normalize("NFD", text),
 }
 _SEPARATORS, _CASES = (".blanks", ".underscores", ".hyphens"), (".lower", ".upper", ".capital", ".title")
 _BOTH = tuple(case + mark for case in _CASES for mark in _SEPARATORS)
 _SAID = tuple(word + case for word in (".truth", ".answer") for case in ("", ".lower", ".upper"))
+_LAST = tuple(case + change for change in (".joined", ".bare", ".ascii") for case in ("", ".lower"))
 _CUTS = (".tail", ".last", ".head", ".init")
 
 
@@ -147,6 +160,7 @@ def _tiers(cells: Sequence[str]) -> Iterator[list[str]]:
     numbers = [f".number{form}" for form in _numbers(cells)]
     for kinds in (("",), numbers, _CASES, _SEPARATORS, _BOTH):
         yield [f"{{label{kind}}}" for kind in kinds]
+    yield from ([f"{{label{kind}}}"] for kind in _LAST)
     for kinds in (("",), numbers, _CASES, _SEPARATORS, _BOTH):
         yield [f"{{label{cut}{kind}}}" for cut in _CUTS for kind in kinds]
     yield [f"{{label{kind}}}" for kind in _SAID]
@@ -224,6 +238,14 @@ def folded(text: str) -> str:
     seen = "".join(letter for letter in unicodedata.normalize("NFKC", text) if unicodedata.category(letter) != "Cf")
     text = " ".join(seen.split()).casefold()
     return f"{float(text):g}" if is_number(text) and len(text) < 16 else text
+
+
+def is_nearly(cell: str, labels: Collection[str]) -> bool:
+    """Whether the cell is one of the labels, and of no other, but for a letter or an ending: `cat` of `cats`."""
+    words = folded(cell).split()
+    others = (folded(label).split() for label in labels)
+    ratios = [SequenceMatcher(None, " ".join(words), " ".join(own)).ratio() for own in others if len(own) == len(words)]
+    return not is_number(cell) and sum(ratio >= ALIKE for ratio in ratios) == 1
 
 
 def is_number(text: str) -> bool:

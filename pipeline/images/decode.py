@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from pipeline.images.tiff import described, is_deep_colour, why_not
+from pipeline.images.tiff import BANDS, described, is_deep_colour, why_not
 
 try:
     import simplejpeg
@@ -217,6 +217,7 @@ def _mode_oddities(image: Any, bits: int, shape: Any) -> tuple[str, ...]:
         f"{bits}-bit in 16": 0 < bits < 16,
         "16-bit above the range": 0 < bits < 16 and int(np.asarray(image).max()) >> bits > 0,
         "CMYK": image.mode == "CMYK",
+        "with a band left out": image.format == "TIFF" and image.tag_v2.get(BANDS, 1) > len(image.getbands()),
         "shaped by alpha": shape is not None,
         "transparent": shape is None and _is_transparent(image),
         "EXIF-rotated": orientation in range(2, 9),

@@ -82,6 +82,9 @@ def _of_value(found: Any) -> Iterator[dict[str, str]]:
             fields = list(level[0])[:MAX_COLUMNS] if level else []
             for one, two in permutations(fields, 2):
                 yield {str(entry.get(one)): str(entry.get(two)) for entry in level}
+        if isinstance(level, dict) and level and all(isinstance(value, dict) for value in level.values()):
+            for field in list(next(iter(level.values())))[:MAX_COLUMNS]:  # {"0": {"name": "oak"}}
+                yield {str(key): str(value.get(field)) for key, value in level.items()}
         if isinstance(level, dict) and all(isinstance(value, str | int) for value in level.values()):
             said = {str(key): str(value) for key, value in level.items()}
             yield said

@@ -19,7 +19,9 @@ from pipeline.tables.words import length_in, words_of
 
 EMPTY_LABELS = ("", "nan")
 EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
-DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>")  # pandas reads these as missing; they may be classes
+MEANS_MISSING = "label that means missing"
+# pandas reads the first as missing, people the others; they may be classes
+DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>", "unlabeled", "unlabelled", "?", "-")
 MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
 LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name", "classname",
@@ -34,11 +36,12 @@ NUMBER_NAMES = {
     "speed", "depth", "distance", "angle", "area", "volume",
 }  # fmt: skip
 SURELY_LABEL = ("label", "labels", "target")  # columns called so hold it, where the sample says nothing of which
-ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys(YES, 1)
+CROSS = "x"  # of a column that has nothing else
+ONE = dict.fromkeys(NO - {""}, 0) | dict.fromkeys((*YES, CROSS), 1)
 MINUS_ONE = ("-1", "-1.0")
 UNSURE = ("", *MINUS_ONE, "nan", "na")  # beside 0 and 1: unknown, as radiologists' reports have it
 WITHOUT_LABEL = "image without label"
-WITHOUT_COLUMN = "class without column"
+WITHOUT_COLUMN, OF_NO_COLUMN = "class without column", "row of a class without column"
 NOT_ZERO_OR_ONE = "label cell that is not 0 or 1"
 
 
@@ -143,7 +146,8 @@ def _labels_in(table: Table, column: str, *, names: Collection[str] = (), writte
 def holds_ones(cells: Texts) -> bool:
     """Whether a column says 0 or 1 of each row, or leaves it open."""
     distinct = {cell.strip().lower() for cell in cells.distinct()}
-    return bool(distinct & ONE.keys()) and distinct <= ONE.keys() | set(UNSURE)
+    known = {CROSS, ""} if CROSS in distinct else ONE.keys() | set(UNSURE)
+    return bool(distinct & ONE.keys()) and distinct <= known
 
 
 def _plausible(table: Table, column: str) -> bool:
@@ -280,6 +284,7 @@ def _empty_labels(cells: Iterable[str], allow: Collection[str], told_apart: Coll
     text_of = {cell: cell.strip().lower() for cell in cells}
     numbers = {whole_number(text) or text for text in text_of.values() if text not in (*EMPTY_LABELS, *MINUS_ONE)}
     words = EMPTY_LABELS + (MINUS_ONE if len(numbers) > 1 and first_counted(numbers) is not None else ())
+    words += DOUBTFUL_LABELS if MEANS_MISSING in allow else ()
     doubtful = set() if MAY_MEAN_MISSING in allow else {cell for cell, text in text_of.items() if text in words}
     return {cell for cell, text in text_of.items() if not text} | (doubtful - set(told_apart))
 
@@ -325,21 +330,27 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     problems = context.problems
     empty = _empty_labels(labels.distinct(), context.overrides.allow, told_apart)
+    are_marks = sum(bool(label.strip()) and not re.search(r"\w", label) for label in labels.distinct()) > 1
     for image_id, label in zip(ids, labels, strict=True):
         shown, text = f"{image_id} = {label!r}", label.strip().lower()
         if label in empty:
             remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
             if text:
                 remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
-            problems.add(EMPTY, shown, remedy)
-        elif text in MISSING_WORDS and label not in told_apart:
-            remedy = f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(MEANS_MISSING if text in DOUBTFUL_LABELS else EMPTY, shown, remedy)
+        elif text in MISSING_WORDS and label not in told_apart and (re.search(r"\w", text) or not are_marks):
+            remedy = (
+                f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]; to leave such "
+                f"rows out: competition.allow: [{MEANS_MISSING}]"
+            )
             problems.add(MAY_MEAN_MISSING, shown, remedy)
         elif label != label.strip():
             remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
             problems.add(OUTER_SPACES, shown, remedy)
 
-    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(cell.lower() in ONE for cell in labels.distinct())
+    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(
+        cell.lower() in YES | NO for cell in labels.distinct()
+    )
     spellings: dict[str | int, set[str]] = {}
     for label in labels.distinct():  # True beside 1, as tables put together have them
         spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.archive.archive import Archive
+from pipeline.archive.encodings import encoding_of
 from pipeline.base.files import table_bytes
 from pipeline.base.texts import Texts, thinned
 from pipeline.competition.class_findings import TINY_CLASSES
@@ -24,7 +25,9 @@ from pipeline.layout.joint_ids import joint_ids, with_joint_ids
 from pipeline.layout.label_rows import MAY_LACK
 from pipeline.layout.labels import (
     EMPTY,
+    MEANS_MISSING,
     NOT_ZERO_OR_ONE,
+    OF_NO_COLUMN,
     OUTER_SPACES,
     WITHOUT_COLUMN,
     Labels,
@@ -42,7 +45,6 @@ from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
 from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding
-from pipeline.tables.encodings import encoding_of
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -71,9 +73,9 @@ from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 UNDECODED = "undecoded image"
 MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
-    "image without row", "duplicate class spelling", "label that may mean missing", "image without label",
-    TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row", MAY_LACK,
-    WITHOUT_COLUMN, UNDECODED,
+    "image without row", "duplicate class spelling", "label that may mean missing", MEANS_MISSING,
+    "image without label", TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row", MAY_LACK,
+    WITHOUT_COLUMN, OF_NO_COLUMN, UNDECODED,
     "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,
 )  # fmt: skip
 
@@ -171,6 +173,11 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
     if archive.left_aside:
         hidden = ", ".join(f"{part} ({count:,})" for part, count in archive.left_aside.most_common(NUM_LEFT_SHOWN))
         context.warnings.append(f"{archive.left_aside.total():,} hidden or service files are left aside: {hidden}")
+    for encoding, name in archive.guessed.items():
+        context.warnings.append(
+            f"names in the archive do not say their encoding, and are read as {encoding}: {name}; if that is wrong, "
+            "unpack it with the right one (`unzip -O ENCODING`) and give the folder"
+        )
     stated = {key: getattr(overrides, key) for key in ("train_table", "test_table", "sample")}
     settled = [key for key, value in stated.items() if value != AUTO]
     needed = found.needed(list(stated.values()), settled, sample_like, context.folders().keys() - {""})
@@ -292,7 +299,7 @@ def _by_role(context: Context) -> tuple[dict[str, Table], dict[str, Table]]:
         if sample_like(name) and name not in (context.overrides.train_table, context.overrides.test_table):
             continue
         table = with_joint_ids(all_named(without_index(table)), context.index)
-        by_cells = parted(table) or _parted_by_sample(context, table)
+        by_cells = parted(table) or _parted_by_sample(context, table) or _parted_by_blanks(context, table)
         train[name], test[name] = by_cells or _parted_by_place(context, table, told=told) or (table, table)
     return train, test
 
@@ -336,6 +343,17 @@ def _folders(context: Context, table: Table, role: str) -> set[str]:
     matches = find_matches(table, context.index, role=role)
     found = images_of(matches[0].template, table, context.index) if matches else np.empty(0)
     return {path.rpartition("/")[0] for path in context.index.paths.take(found[found >= 0])}
+
+
+def _parted_by_blanks(context: Context, table: Table) -> tuple[Table, Table] | None:
+    """(train rows, test rows) of one table that the user names as the test table: those without a label, in the one
+    column that some rows leave blank, or in the one that is named as the label."""
+    if context.sample is not None or context.overrides.test_table != table.name:
+        return None
+    blank = {column: cells.where("") for column, cells in zip(table.header, table.cells, strict=True)}
+    some = [column for column, rows in blank.items() if rows.any() and not rows.all()]
+    told = [column for column in some if column == context.overrides.label] or some
+    return (table.take(~blank[told[0]]), table.take(blank[told[0]])) if len(told) == 1 else None
 
 
 def _parted_by_place(context: Context, table: Table, *, told: bool) -> tuple[Table, Table] | None:

@@ -13,7 +13,7 @@ from pipeline.competition.lists import MARKS, split_list
 from pipeline.competition.spelling import folded, rules_for
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_names import without_suffix
-from pipeline.tables.image_paths import ImageIndex, stem_of
+from pipeline.tables.image_paths import TWIN, ImageIndex, stem_of
 from pipeline.tables.table import AUTO, Table
 from pipeline.tables.words import TEST, TRAIN, VALID, denied, is_left_over, is_side_folder, split_places
 
@@ -97,26 +97,36 @@ def _without_sides(
     is in them alone; and less `masks` and the like where the sample names the classes without them or their files are
     called as those of the classes, one for each; `mask` beside `no_mask` is a class."""
     named = {folded(cell) for cell in asked}
-
-    def unnamed(folder: str) -> bool:
-        return not any(folded(name) in named for name in below[folder])
-
     over = {folder for folder in below if any(map(is_left_over, below[folder]))}
     sure = {folded(name) for folder, names in below.items() if folder not in over for name in names}
     over = {folder for folder in over if all(folded(name) not in named - sure for name in below[folder])}
     below = {folder: names for folder, names in below.items() if folder not in over} if over != set(below) else below
     classes = denied({name for names in below.values() for name in names})
-    sides = {folder for folder, names in below.items() if any(map(is_side_folder, set(names) - classes))}
-    if not sides or sides == set(below) or not all(map(unnamed, sides)):
+    words = {
+        folder: {name for name in {*names, *folder.split("/")} - classes if is_side_folder(name)}
+        for folder, names in below.items()
+    }
+    sides = {folder for folder in below if words[folder]}
+    if not sides or sides == set(below) or any(folded(name) in named for name in set().union(*words.values())):
         return dict(below)
-    stems: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-    for path in index.paths:
-        if _folder(path) in below:
-            stems[_folder(path) in sides][stem_of(path)] += 1
+    inside = [path for path in index.paths if _folder(path) in below]
+    own, rest = ([path for path in inside if (_folder(path) in sides) is side] for side in (True, False))
     told = len(named) > 1
-    alike = all(0 < stems[False][stem] <= count for stem, count in stems[True].items())
-    left = sides if told or alike else set()
+    left = sides if told or are_masks(own, rest) else set()
     return {folder: names for folder, names in below.items() if folder not in left}
+
+
+def are_masks(paths: Iterable[str], pictures: Iterable[str]) -> bool:
+    """Whether each of the paths is called as one of the pictures (`7.png`, or `7_mask.png` of it), one for each."""
+    stems = Counter(map(stem_of, pictures))
+    twins = ((stem, TWIN.fullmatch(stem)) for stem in map(stem_of, paths))
+    called = Counter(twin[1] if twin and stem not in stems else stem for stem, twin in twins)
+    return all(0 < stems[stem] <= count for stem, count in called.items())
+
+
+def in_side_folder(path: str) -> bool:
+    """Whether a folder on the path is called as those of masks, thumbnails and the like are."""
+    return _is_side(_folder(path))
 
 
 def _level(below: Collection[tuple[str, ...]], level: int | None, asked: Collection[str]) -> int | None:

@@ -15,6 +15,7 @@ from pipeline.competition.spelling import (
     RANKS,
     WHOLE,
     folded,
+    is_nearly,
     is_number,
     rank_rules,
     rules_for,
@@ -428,6 +429,12 @@ def _strange_cells(known: Known, parts: Collection[str]) -> list[str]:
             [f"submission: {kind}" for kind in dict.fromkeys((known.form, "ranked"))],
         )
     marked = not stated and not _is_marked(classes) and (_is_marked(strange) or {*map(str.lower, strange)} <= TRUTHS)
+    if len(parts) == 1 and not stated and is_nearly(next(iter(parts)), classes):
+        raise question(
+            f"{shown}, nearly a training label (such as {_shown(classes)}). If the leaderboard spells labels so, add a "
+            f"file of each label and its spelling, such as classes.csv. If not ({AS_TRAINED}: as in training):",
+            [setting_line("spelling", AS_TRAINED, _example(AS_TRAINED, known.labels.classes)), "spelling: FILE"],
+        )
     if len(parts) == 1 and not marked and (stated or not _is_fraction(next(iter(parts)))):
         return [
             f"{shown}, no training label (such as {_shown(classes)}): taken for a placeholder; labels are spelled as "
@@ -491,11 +498,13 @@ def _bracket_warnings(known: Known, separator: str) -> list[str]:
 
 def _number_warnings(known: Known, takes: str) -> list[str]:
     whole = bool(known.cells) and all(is_number(cell) and not _is_fraction(cell) for cell in known.cells)
-    beyond = [cell for cell in known.cells if is_number(cell) and not 0 <= float(cell) <= 1]
+    beyond = [
+        cell for cell in known.cells if not (0 <= float(cell) <= 1 if is_number(cell) else DECIMAL.fullmatch(cell))
+    ]
     if beyond and known.form in ("score", "columns", "long"):
         return [
-            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits or -1; ask "
-            "whether the leaderboard takes them"
+            f"the sample writes {_shown(beyond)}: numbers from 0 to 1 will be written, not percents, logits, -1 or "
+            "words; ask whether the leaderboard takes them"
         ]
     if known.form == "label" and takes == "scores":
         return [

@@ -77,6 +77,8 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
             if groups is not None:
                 raise context.stop(f"{groups.said}: {OF_GROUPS}", [*groups.lines, *lines]) from error
             raise context.stop(str(error), lines) from error
+        if found is not None and label == AUTO and _named_in_files(context, found[0], index, root):
+            found = None
         if found is not None:
             paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
             if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
@@ -116,6 +118,14 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", *(_likely_patterns(index, root) or [AN_EXAMPLE])],
     )
+
+
+def _named_in_files(context: Context, folders: Table, index: ImageIndex, root: str) -> bool:
+    """Whether the sample writes the labels that files' names have, and none of the folders': of sessions, say."""
+    cells = context.sample_cells()
+    table = file_name_table(index, AUTO, root)
+    known = set(table.column(LABEL_COLUMN).distinct()) if table is not None else set()
+    return len(cells) > 1 and cells <= known and not cells & set(folders.column(LABEL_COLUMN).distinct())
 
 
 @dataclass(frozen=True)

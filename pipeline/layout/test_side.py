@@ -18,7 +18,7 @@ from pipeline.layout.context import (
     only_match,
 )
 from pipeline.layout.joint_ids import joint_ids
-from pipeline.layout.path_labels import common_folder
+from pipeline.layout.path_labels import are_masks, common_folder, in_side_folder
 from pipeline.layout.sample_submission import Sample
 from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_asked, rows_for
 from pipeline.tables.image_names import format_of, without_suffix
@@ -313,6 +313,9 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
     index = index.without(index.used_by(context.twins))
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
+    sides = [name for name in found if in_side_folder(name)]
+    if root == AUTO and sides and are_masks(sides, rest := [name for name in found if not in_side_folder(name)]):
+        found = {name: found[name] for name in rest}
     if not found:
         if root != AUTO and base_of:
             raise _all_trained_on(context, root)
@@ -323,6 +326,15 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
             for folder, count in unused.most_common(MAX_FOLDERS)
             if folder
         ]
+        train_table, label = str(context.settings["train_table"]), context.settings.get("label")
+        if (
+            not lines
+            and train_table in context.tables
+            and isinstance(label, str)
+            and label in context.tables[train_table].header
+        ):
+            count = int(context.tables[train_table].column(label).where("").sum())
+            lines += [setting_line("test_table", train_table, f"its {count:,} rows without a label")] if count else []
         raise context.stop(
             "no test images: no sample submission, no test table, and no image in a folder called test; name them:",
             lines or ["sample: FILE", "test_table: FILE", "test_images: FOLDER"],

@@ -25,6 +25,7 @@ from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, m
 from pipeline.layout.label_rows import pivoted, rows_merged
 from pipeline.layout.labels import (
     LABEL_NAMES,
+    OF_NO_COLUMN,
     WITHOUT_COLUMN,
     Labels,
     empty_rows,
@@ -320,11 +321,14 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     cells = context.sample_cells()
     parts = _part_columns(context, table)
     taken = taken | parts | (context.sample.id_columns if context.sample else set())
-    fewer = WITHOUT_COLUMN in context.overrides.allow
+    fewer = bool({WITHOUT_COLUMN, OF_NO_COLUMN} & {*context.overrides.allow})
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
     labelled = context.sample is None and not parted and set(table.header) - parts <= test_header
-    told = set() if labelled else context.test_columns()  # what varies among labelled test images says nothing
+    asked = {name.lower() for name in names}
+    told = {
+        name for name in context.test_columns() if not labelled and name.lower() not in asked
+    }  # what varies among labelled test images says nothing
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's
     for shared in [told, *([set()] if parted or context.sample is None else [])]:
@@ -411,7 +415,17 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         if found is None:
             raise _list_or_name(context, table, columns[0])
         delimiter = found or NONE
-    return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=context.names_of_classes())
+    known = context.names_of_classes() | _of_no_column(context, table, columns)
+    return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=known)
+
+
+def _of_no_column(context: Context, table: Table, columns: tuple[str, ...]) -> set[str]:
+    """The labels that the sample has no column for, where the user leaves their rows out."""
+    if OF_NO_COLUMN not in context.overrides.allow or len(columns) > 1:
+        return set()
+    labels = set(map(str.strip, table.column(columns[0]).distinct()))
+    named = classes_named(context.asked(), sorted(labels), fewer=True)
+    return labels.difference(named.values()) if named else set()
 
 
 def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
@@ -434,7 +448,10 @@ def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
+    gone = _of_no_column(context, side.table, labels.columns)
     filled = ~empty_rows(context, labels)
+    for label in gone:
+        filled &= ~labels.cells.where(label)
     if filled.all():
         return side, labels
     if not filled.any():
@@ -615,7 +632,8 @@ def _no_label_column(context: Context, table: Table, taken: set[str]) -> ValueEr
             f"the sample has columns for {len(names) - len(strange)} of the classes in {known[0][0]!r} of "
             f"{table.name}, not for all{odd if strange else ''}; choose one:",
             [setting_line("label", known[0][0], "each of them has a column, called otherwise")] * bool(strange)
-            + [f"allow: [{WITHOUT_COLUMN}]    # the others are never written"],
+            + [f"allow: [{WITHOUT_COLUMN}]    # the others are never written"]
+            + [f"allow: [{OF_NO_COLUMN}]    # their images are left out"] * (not strange),
         )
     free = [column for column in table.header if column and column not in taken]
     free = [column for column in free if len(names) < 2 or 1 < len(table.column(column).distinct()) <= len(names)]

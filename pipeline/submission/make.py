@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.base.files import csv_text
 from pipeline.competition.schema import CSV, Make
 
-MARKS = (",", "\t", ";", "|", ", ", "; ", " ")
+MARKS = (",", "\t", ";", "|", ", ", "; ", " ", "^", "~", "\x1f")
 BOM = "\ufeff"
 TOP = re.compile(r'"?sep=.(?:"?)[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)  # by which Excel knows the mark
 NUM_LOOKED_AT = 256  # rows in which quotes are looked at

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,7 +14,7 @@ from pipeline.tables.image_names import IMAGE_SUFFIXES, suffix_of
 from pipeline.tables.table import Table
 from pipeline.tables.words import is_all_role
 
-MARKS = (",", "\t", ";", "|")
+MARKS = (",", "\t", ";", "|", "^", "~", "\x1f")
 MAX_COLUMNS = 100_000
 NUM_LOOKED_AT, LETTERS_LOOKED_AT = 64, 1 << 20  # lines at the start, by which a dialect is found
 MAX_NOTES = 8  # lines about a table above its header, or below its last row
@@ -26,6 +27,7 @@ NUM_OF_BOX = 4  # numbers
 MAX_WORDS = 8  # of a line of columns
 SIGNS = {"1", "-1"}
 BOX = re.compile(r"-?[\d.]+(\s+-?[\d.]+)+")  # several numbers are no label
+END_OF_DOS = "\x1a"  # Ctrl-Z, by which old programs end a text
 NUMBER = re.compile(r"\s*-?[\d.]+\s*")
 WHOLE = re.compile(r"\d+(\.0+)?")
 NUMBERED = re.compile(r"\d+\s")  # a line that begins with a number of its own, as MXNet's .lst have it
@@ -66,6 +68,7 @@ def read_delimited(
     """
     if "\0" in text:
         raise ValueError("holds NUL bytes; it is not a CSV table")
+    text = text.removesuffix(END_OF_DOS)
     try:
         return _table(name, text, names, is_image, may_lack_header)
     except csv.Error as error:
@@ -119,8 +122,14 @@ def _table(name: str, text: str, names: Sequence[str], is_image: Callable[[str],
         rows = _less_headers(rows, dialect, skipped)
     header = tuple(cell.strip() for cell in header)
     twice = sorted(column for column, count in Counter(header).items() if column and count > 1)
-    if twice:
-        raise ValueError(f"is not clear: {len(twice)} columns have one name, first {twice[:3]}; rename one of each")
+    if twice and len(set(names)) == len(names) == len(header):
+        header = tuple(names)
+    elif twice:
+        own = [f"{cell or 'column'}_{at + 1}" if cell in ("", *header[:at]) else cell for at, cell in enumerate(header)]
+        raise ValueError(
+            f"is not clear: {len(twice)} columns have one name, first {twice[:3]}; rename one, or have it done:\n"
+            f"    competition.header: {json.dumps(own, ensure_ascii=False)}"
+        )
     some = _body(dialect.some)
     if dialect.width == len(header) + 1 and any(row[-1].strip() for row in some) and _counts([row[0] for row in some]):
         header = ("", *header)  # R's row names
@@ -362,7 +371,7 @@ def _shape(cell: str) -> str:
 def _names_for(header: Sequence[str]) -> list[str]:
     """Names for the columns of a table whose first row is `header`; none of a box's numbers is called the label."""
     paths = [suffix_of(cell.strip()).lower() in IMAGE_SUFFIXES for cell in header]
-    others = [place for place, is_path in enumerate(paths) if not is_path and place]
+    others = [place for place, is_path in enumerate(paths) if not is_path and place] or [0] * any(paths)
     words = [place for place in others if header[place].strip() and not NUMBER.fullmatch(header[place])]
     label = next(iter(words or others[: len(others) < NUM_OF_BOX]), None)
     names: list[str] = []

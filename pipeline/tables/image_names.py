@@ -29,7 +29,27 @@ OTHER_SUFFIXES = frozenset((
     ".shx", ".prj", ".geojson",
 ))  # fmt: skip
 # of images whose content says so; a cell may say another suffix, or none
-UNSURE_SUFFIXES = (".dat", ".data", ".img", ".image", ".bin", ".raw", ".blob", ".file", ".unknown", ".tmp", ".cache")
+UNSURE_SUFFIXES = (
+    ".dib",
+    ".pjpeg",
+    ".pjp",
+    ".jif",
+    ".jfi",
+    ".mpo",
+    ".dat",
+    ".data",
+    ".img",
+    ".image",
+    ".bin",
+    ".raw",
+    ".blob",
+    ".file",
+    ".unknown",
+    ".tmp",
+    ".cache",
+)
+# as websites leave it: `.jpg_large`, `.jpg!d`, `.png?w=200`
+CLUTTERED = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?)[^a-z0-9]")
 NUM_LOOKED_AT = 64  # bytes at a file's start
 SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|II[*+]\0|MM\0[*+]"
@@ -64,6 +84,7 @@ UNDECODED = (
     Undecoded("MATLAB", (".mat",), rb"MATLAB 5", several=True),
     Undecoded("Parquet or Arrow", (".parquet", ".feather", ".arrow"), rb"PAR1|ARROW1", several=True),
     Undecoded("BSON", (".bson",), several=True),
+    Undecoded("SQLite", (".sqlite", ".sqlite3"), rb"SQLite format 3", several=True),
     Undecoded("LMDB", (".lmdb", ".mdb"), several=True),
     Undecoded("video", (".mp4", ".avi", ".mov", ".mkv", ".webm"), rb".{4}ftyp(?:mp4|isom|qt  )", several=True),
 )
@@ -146,7 +167,10 @@ def stem_of(path: str) -> str:
 def without_suffix(path: str) -> str:
     """The path less an image suffix, or one that says nothing, if it has one (dots inside an id stay)."""
     dot = path.rfind(".")  # as `suffix_of`, without its call: this is asked for millions of times
-    return path[:dot] if dot > path.rfind("/") + 1 and path[dot:].lower() in _TAKEN_OFF else path
+    if dot <= path.rfind("/") + 1:
+        return path
+    suffix = path[dot:].lower()
+    return path[:dot] if suffix in _TAKEN_OFF or CLUTTERED.match(suffix) else path
 
 
 def format_of(path: str) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from pipeline.base.lookup import Lookup
 from pipeline.base.texts import Texts
-from pipeline.tables.image_names import IMAGE_SUFFIXES, stem_of, without_suffix
+from pipeline.tables.image_names import stem_of, without_suffix
 from pipeline.tables.table import Table
 from pipeline.tables.words import SIDE_WORDS, is_all_role, is_side_folder, role_of_folders, words_of
 
@@ -186,8 +186,8 @@ class ImageIndex:
 
 
 def whole_number(cell: str) -> str | None:
-    """The digits of a whole number, as pandas and spreadsheets write it too (12, 12.0, 1,234); None for no number."""
-    found = re.fullmatch(r"([0-9]{1,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.0*)?", cell)
+    """The digits of a whole number, as pandas and spreadsheets write it too (12, 12.0, 12,0, 1,234); None for none."""
+    found = re.fullmatch(r"([0-9]{1,17}|[0-9]{1,3}(?:,[0-9]{3}){1,5})(?:\.0*|,00?)?", cell)
     return found[1].replace(",", "") if found else None
 
 
@@ -510,10 +510,10 @@ def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequ
     """Templates that would give `path` for this row: the cell replaced, then also a folder that another cell names."""
     at = path.rfind(cell)
     before, after = path[:at], path[at + len(cell) :]
-    if BRACES & set(path):
+    if BRACES & {*before, *after}:
         return set()
     column = column_of(f"{{{field}}}")
-    suffixes = {after, ".*"} if after.lower() in IMAGE_SUFFIXES else {after}
+    suffixes = {after, ".*"} if after and not without_suffix(f"0{after}")[1:] else {after}
     folders = {before}
     parts = before.split("/")
     for place, part in enumerate(parts[:-1]):

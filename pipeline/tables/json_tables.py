@@ -46,6 +46,8 @@ def read_json_table(name: str, text: str, is_image: Callable[[str], bool], *, ma
             ) from error
     if isinstance(found, dict) and len(found) == 1:
         (found,) = found.values()  # {"data": [...]}
+    if not may_be_ids:  # a submission is not written so
+        found = _of_pandas_split(found)
     if isinstance(found, list):
         return _records_table(name, found, is_image)
     if not isinstance(found, dict):
@@ -60,6 +62,17 @@ def _json_lines(text: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if found and all(isinstance(record, dict) for record in found) else None
+
+
+def _of_pandas_split(found: Any) -> Any:
+    """The records of {"columns": [...], "data": [[...], ...]}, as pandas splits it; else what it was."""
+    if not isinstance(found, dict) or not {"columns", "data"} <= found.keys() <= {"columns", "data", "index"}:
+        return found
+    columns, rows = found["columns"], found["data"]
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        return found
+    whole = all(isinstance(row, list) and len(row) == len(columns) for row in rows)
+    return [dict(zip(map(str, columns), row, strict=True)) for row in rows] if whole else found
 
 
 def _records_table(name: str, found: Sequence[Any], is_image: Callable[[str], bool]) -> Table | None:

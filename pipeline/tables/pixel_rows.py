@@ -113,7 +113,10 @@ def _values(
     """(N, P) uint8 or float32, the pixels; the cells of `others` are put into `cells`."""
     pieces: list[np.ndarray] = []
     while some := list(islice(rows, PIECE)):
-        found = [_numbers(" ".join(row[start:stop])) if len(row) == width else np.empty(0) for row in some]
+        texts = [" ".join(row[start:stop]) for row in some]
+        if stop - start > 1:  # 0,5 in a cell of its own is no two numbers
+            texts = [text.replace(",", ".") for text in texts]
+        found = [_numbers(text) if len(row) == width else np.empty(0) for text, row in zip(texts, some, strict=True)]
         due = pieces[0].shape[1] if pieces else len(found[0])
         for row, numbers in zip(some, found, strict=True):
             if len(numbers) != due or due < max(stop - start, MIN_PIXELS):
@@ -179,6 +182,9 @@ def add_images(
     shares = [rows.name for rows in found if rows.values.max() <= 1 < top]
     if shares:
         raise ValueError(f"pixels of {shares[0]} go from 0 to 1, those of others to {top:g}; write all in one range")
+    odd = next((rows.name for rows in found if not np.isfinite(rows.values).all()), "")
+    if odd:
+        raise ValueError(f"{odd} has pixels that are no numbers (NaN, inf); write each as 0 to 255")
     factor = _factor(low, top, is_whole=all(rows.values.dtype == np.uint8 for rows in found))
     added: dict[str, Table] = {}
     notes = []
@@ -202,7 +208,7 @@ def _factor(low: float, top: float, *, is_whole: bool) -> float:
     """What pixels are multiplied by, to go from 0 to 255."""
     most = next((limit for limit in TOPS if top <= limit), 0)
     is_sized = most in (TOPS[0], TOPS[-1]) or (most and is_whole)  # 0 to 1.02, rounded, would be black
-    if low < 0 or not math.isfinite(top) or not is_sized:
+    if low < 0 or not is_sized:
         fractions = " with fractions" if most else ""
         raise ValueError(f"pixels go from {low:g} to {top:g}{fractions}; must be 0 to 255, or 0 to 1: write them so")
     return 255 / most

@@ -17,7 +17,14 @@ CATEGORY_ID, CATEGORY = "category_id", "category"  # columns that a COCO-style f
 INDEX_NAMES = re.compile(r"|Unnamed: ?\d+(\.\d+)?|index|idx|row|rownames?|row_?number", re.IGNORECASE)
 FLAG_WORDS = {"is", "in", "set", "flag", "split"}
 PART_NAME_WORDS = {"split", "subset", "set", "part", "partition", "usage", "phase", "fold", "dataset", "group"}
-YES, NO = {"1", "1.0", "true", "yes", "y", "t"}, {"0", "0.0", "false", "no", "n", "f", ""}
+YES = {
+    "1", "1.0", "1,0", "true", "yes", "y", "t", "wahr", "ja", "vrai", "oui", "verdadero", "verdadeiro", "sí", "sim",
+    "vero", "sì", "waar", "prawda", "tak", "истина", "да", "真", "是", "はい", "참", "예", "✓", "✔", "☑", "√",
+}  # fmt: skip
+NO = {
+    "0", "0.0", "0,0", "false", "no", "n", "f", "falsch", "nein", "faux", "non", "falso", "não", "onwaar", "nee",
+    "fałsz", "nie", "ложь", "нет", "假", "否", "いいえ", "거짓", "아니오", "✗", "✘", "☐", "",
+}  # fmt: skip
 MAX_DIGITS = 10  # of a number that may be a row's
 MAX_PARTS = 20  # distinct cells of a column that parts the rows
 

@@ -10,10 +10,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pipeline.archive.archive import Archive, open_archive
+from pipeline.archive.encodings import AUTO, checked_encoding, decoded
 from pipeline.base.texts import Texts, joined_texts
 from pipeline.tables.array_rows import Named, holds_arrays, image_arrays, read_arrays, with_labels
 from pipeline.tables.delimited import read_delimited, read_list
-from pipeline.tables.encodings import AUTO, checked_encoding, decoded
 from pipeline.tables.image_names import IMAGE_SUFFIXES, image_names, stem_of, suffix_of
 from pipeline.tables.image_paths import MISSING, ImageIndex, plain
 from pipeline.tables.json_tables import read_json_table, with_objects
@@ -23,6 +23,8 @@ from pipeline.tables.words import NEUTRAL, TEST, TRAIN, role_of, split_roles, wi
 
 DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
+TEXT_SUFFIXES = (".tab", ".dat", ".data", ".asc", ".prn")  # a list, or anything else
+TEXT_LOOKED_AT = 1 << 12  # bytes
 MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
 JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
@@ -175,14 +177,15 @@ def _read(
 ) -> Table | PixelRows | None:
     """None for what is no table: of a list, also what is no text, unless it is called as a table is."""
     suffix = suffix_of(name).lower()
+    is_list = suffix in LISTS or _is_list_by_name(archive, name, index)
     if suffix in SPREADSHEETS:
         images = ", and images that are in it (bytes in a column, as Hugging Face has them) as a PNG each"
         images = images if suffix in WITH_IMAGES else ""
         raise ValueError(f"is {suffix}, which is not read; save it as CSV beside it{images}")
-    if suffix not in (*DELIMITED, *LISTS, *JSON) or (suffix in LISTS and archive.size(name) > MAX_LIST_BYTES):
+    if not (is_list or suffix in (*DELIMITED, *JSON)) or (is_list and archive.size(name) > MAX_LIST_BYTES):
         return None
     # a list of numbers or words is one of images only where its name says so, or the cells are paths
-    any_cell = suffix not in LISTS or role_of(_stem(name)) is not None or _kind_of(name) == SAMPLE
+    any_cell = not is_list or role_of(_stem(name)) is not None or _kind_of(name) is not None
 
     def is_image(cell: str) -> bool:
         return (any_cell or "/" in cell or "." in cell) and _leads_to_image(plain(cell), index)
@@ -194,7 +197,7 @@ def _read(
             if found is None and _kind_of(name) == SAMPLE:
                 raise ValueError("is JSON in which no ids and answers are known here; make it records of both")
             return found
-        if suffix in LISTS:
+        if is_list:
             found = read_list(name, text, is_image)
             if found is None:
                 _refuse_other_answers(name, text)
@@ -207,9 +210,19 @@ def _read(
         table = read_delimited(name, text, header, is_image=is_image, may_lack_header=is_sample)
         return with_objects(table) if '{"' in text else table
     except ValueError:
-        if suffix in (*LISTS, MANIFEST) and _kind_of(name) is None:
+        if (is_list or suffix == MANIFEST) and _kind_of(name) is None:
             return None
         raise
+
+
+def _is_list_by_name(archive: Archive, name: str, index: ImageIndex) -> bool:
+    """Whether a file of no suffix, or one that says nothing, is called as a table is and begins as text does."""
+    if suffix_of(name).lower() not in ("", *TEXT_SUFFIXES) or _kind_of(name) is None:
+        return False
+    if index.number(plain(name)) != MISSING:
+        return False
+    head = archive.head(name, TEXT_LOOKED_AT)
+    return b"\0" not in head and b"\n" in head
 
 
 def _refuse_other_answers(name: str, text: str) -> None:

@@ -116,7 +116,16 @@ def ranked_encodings(content: bytes) -> list[tuple[str, str]]:
     """
     content = content[:LOOKED_AT].rpartition(b"\n")[0] if len(content) > LOOKED_AT else content
     found = []
-    for place, (name, score) in enumerate(SCORES.items()):
+    for name, (_, text) in sorted(readings(content).items(), key=lambda entry: -entry[1][0])[:NUM_SHOWN]:
+        line = next(line for line in text.splitlines() if not line.isascii())
+        found.append((name, line.strip()[:SHOWN_LETTERS]))
+    return found
+
+
+def readings(content: bytes) -> dict[str, tuple[float, str]]:
+    """Encoding -> (0 to 1, how likely it is; the text in it), of those in which the bytes are text beside ASCII."""
+    found = {}
+    for name, score in SCORES.items():
         try:
             text = content.decode(name)
         except UnicodeDecodeError:
@@ -125,10 +134,8 @@ def ranked_encodings(content: bytes) -> list[tuple[str, str]]:
         odd = sum(not letter.isascii() for letter in text)
         letters = sum(not letter.isascii() for word in words for letter in word)
         if odd and all(unicodedata.category(letter) != "Cc" or letter in "\r\n\t" for letter in text):
-            share = sum(map(score, words)) / max(letters, 1) * letters / odd
-            line = next(line for line in text.splitlines() if not line.isascii())
-            found.append((-round(share, 3), place, name, line.strip()[:SHOWN_LETTERS]))
-    return [(name, line) for _, _, name, line in sorted(found)[:NUM_SHOWN]]
+            found[name] = round(sum(map(score, words)) / max(letters, 1) * letters / odd, 3), text
+    return found
 
 
 def _in_rows(encoding: str, first: int, last: int) -> Callable[[str], float]:
@@ -186,10 +193,12 @@ SCORES: dict[str, Callable[[str], float]] = {
     "cp1252": _alphabet("éèàçêñóíáäöüßåæøôâîûùïëãõú", "œìòýÿðþš€", mixed=True),
     "cp1251": _RUSSIAN,
     "koi8_r": _RUSSIAN,
+    "cp866": lambda word: 0.95 * _RUSSIAN(word),
     "cp1250": lambda word: 0.95 * _POLISH(word),
     "cp1254": _alphabet("ıişğüöç", "âî", mixed=True),
     "cp1253": _alphabet("αοιετσνηυρπκλς", "μγδωβθχφξζψάέήίόύώϊϋΐΰ"),
     "cp874": lambda word: sum("\u0e01" <= letter <= "\u0e4c" for letter in word) * 0.8,
     "cp1256": lambda word: sum("\u0621" <= letter <= "\u064a" for letter in word) * 0.8,
+    "mac_roman": _alphabet("éèàçêñóíáäöüßåæøôâîûùïëãõú", "œìòÿ", mixed=True),
     "cp1255": lambda word: sum("\u05d0" <= letter <= "\u05ea" for letter in word) * 0.8,
 }
