@@ -31,6 +31,10 @@ def competition(*, train, sample=("label", "cat"), places=("train/{}.png", "test
     return files | (more or {})
 
 
+def health(number):
+    return (("normal", "abnormal")[number % 2],)
+
+
 def animals(number):
     return (("cat", "dog", "owl")[number % 3],)
 
@@ -187,6 +191,18 @@ AMBIGUOUS = {
         | {"meta.json": json.dumps([{"file_name": f"{animal}/{n}.png", "exif": {"iso": 100 * (1 + n // 6)}} for n in range(18) for animal in animals(n)]).encode()},
         "the images lie in 3 folders that may be classes, and meta.json says something else of them in 'exif.iso'",
         ["train_table: meta.json    # 3 labels: 100, 200, 300", "train_table: none    # the folders: cat, dog, owl"],
+    ),
+    "class folders, a table that says something else of the images, and a sample that says nothing": (
+        {f"images/{animal}/{n}.png": IMAGE for n in range(18) for animal in health(n)} | {f"test/{n + 50}.png": IMAGE for n in range(6)}
+        | {"metadata.csv": csv_bytes(("id", "flash"), [(n, ("no", "yes")[n // 9]) for n in range(18)]), "sample_submission.csv": csv_bytes(("id", "target"), [(n + 50, 0.5) for n in range(6)])},
+        "the images lie in 2 folders that may be classes, and metadata.csv says something else of them in 'flash'",
+        ["train_table: metadata.csv    # 2 labels: no, yes", "train_table: none    # the folders: abnormal, normal"],
+    ),
+    "words in the images' names, a table that says something else of them, and a sample that says nothing": (
+        {f"images/{animal}_{n}.png": IMAGE for n in range(18) for animal in health(n)} | {f"test/{n + 50}.png": IMAGE for n in range(6)}
+        | {"metadata.csv": csv_bytes(("file", "flash"), [(f"{animal}_{n}.png", ("no", "yes")[n // 9]) for n in range(18) for animal in health(n)]), "sample_submission.csv": csv_bytes(("id", "target"), [(n + 50, 0.5) for n in range(6)])},
+        "the images are called by 2 words that may be classes, and metadata.csv says something else of them in 'flash'",
+        ["train_table: metadata.csv    # 2 labels: no, yes", "train_table: none    # the names: abnormal, normal"],
     ),
     "a label with something beside it": (
         competition(train=(("label",), animals), sample=("label", "cat 0.7")),

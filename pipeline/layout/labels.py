@@ -27,7 +27,7 @@ LABEL_NAMES = (
     "label", "labels", "class", "category", "target", "species", "breed", "diagnosis", "class_name", "classname",
     "category_id", "class_id", "label_name", "tags", "y",
 )  # fmt: skip
-NO_LABELS = ("fold", "folds", "kfold", "width", "height")  # where another column may be the label
+NO_LABELS = ("fold", "folds", "kfold", "width", "height")
 ORDINAL_NAMES = {"diagnosis", "grade", "level", "severity", "rating", "stage", "score"}  # the last word of a column's
 MAX_GRADES = 12
 MIN_LABELS = 8  # images, before the number of different labels says anything
@@ -78,8 +78,7 @@ def label_choices(
     free = [column for column in table.header if column and column not in taken and not column.startswith("Unnamed:")]
     if len(names) > 1:
         return _columns_for_names(table, free, names, fewer=fewer)
-    plausible = [column for column in free if _plausible(table, column)]
-    plausible = [column for column in plausible if column.lower() not in NO_LABELS] or plausible
+    plausible = [column for column in free if column.lower() not in NO_LABELS and _plausible(table, column)]
     indicators = [column for column in free if holds_ones(table.column(column))]
     tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
@@ -108,7 +107,7 @@ def _beside_header(table: Table, name: str, cells: Collection[str], taken: Colle
         for column in others
         if _one_to_one(own, table.column(column)) and _writes(table, column, cells, by_rule=False)
     ]
-    return [(name,), *partner] if _says_nothing(cells) else partner or [(name,)]
+    return [(name,), *partner] if says_nothing(cells) else partner or [(name,)]
 
 
 def _is_one_hot(table: Table, columns: Sequence[str]) -> bool:
@@ -169,7 +168,7 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
     """
     if CATEGORY_ID in columns:  # a category alone may be of photographs, or of anything
         columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
-    if len(columns) > 1 and not _says_nothing(cells):
+    if len(columns) > 1 and not says_nothing(cells):
         for by_rule in (False, True):
             fitting = [column for column in columns if _writes(table, column, cells, by_rule=by_rule)]
             if fitting:
@@ -196,7 +195,7 @@ def _is_named(words: Sequence[str], table: Table, column: str) -> bool:
     return len(found) == 2 and any(length_in(words, label) and not is_number(label) for label in found)
 
 
-def _says_nothing(cells: Collection[str]) -> bool:
+def says_nothing(cells: Collection[str]) -> bool:
     """Whether the sample's cells cannot tell labels from a placeholder: nothing at all, or one number everywhere."""
     return not cells or (len(cells) == 1 and all(map(is_number, cells)))
 
@@ -348,11 +347,10 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             remedy = f"take the spaces out of {table}, or have it done: competition.allow: [{OUTER_SPACES}]"
             problems.add(OUTER_SPACES, shown, remedy)
 
-    are_ones = len(set(map(folded, labels.distinct()))) > 2 and all(
-        cell.lower() in YES | NO for cell in labels.distinct()
-    )
+    told = [label for label in labels.distinct() if label.strip()]
+    are_ones = len(set(map(folded, told))) > 2 and all(label.lower() in ONE for label in told)
     spellings: dict[str | int, set[str]] = {}
-    for label in labels.distinct():  # True beside 1, as tables put together have them
+    for label in told:  # True beside 1, as tables put together have them
         spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)
     for variants in spellings.values():
         if len({variant.strip() for variant in variants}) > 1 and not variants <= set(told_apart):

@@ -39,6 +39,7 @@ ASKED_OTHERWISE = {
     "bbox", "boxes", "predictionstring", "rle", "rlemask", "encodedpixels", "segmentation", "mask", "polygon", "xmin",
 }  # fmt: skip
 NO_RUNS = ("", "-1", "nan", "1 1")  # for nothing
+BOX_NAMES = [names.split() for names in ("x y w h", "x y width height", "xmin ymin xmax ymax", "x1 y1 x2 y2")]
 NOT_READ = "names images, in a form that is not read here"
 IN_A_TABLE = "write a CSV of paths and labels, if each image has its class"
 
@@ -145,8 +146,14 @@ def asks_otherwise(columns: Iterable[str]) -> list[str]:
 
 def outline_columns(table: Table) -> list[str]:
     """The columns that hold boxes or outlines, by their names or as run lengths."""
-    named = asks_otherwise(table.header)
+    named = asks_otherwise(table.header) + box_columns(table.header)
     return [column for column in table.header if column in named or holds_runs(table.column(column))]
+
+
+def box_columns(header: Collection[str]) -> list[str]:
+    """The four columns that are a box by their names, `x, y, w, h`; none for none."""
+    own = {column.lower().replace("_", ""): column for column in header}
+    return next(([own[name] for name in names] for names in BOX_NAMES if own.keys() >= set(names)), [])
 
 
 def holds_runs(cells: Texts) -> bool:

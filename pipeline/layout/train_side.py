@@ -19,7 +19,7 @@ from pipeline.competition.lists import (
 )
 from pipeline.competition.problems import setting_line, written
 from pipeline.competition.schema import LabelSets
-from pipeline.competition.spelling import is_number
+from pipeline.competition.spelling import is_number, rules_for
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
 from pipeline.layout.label_rows import pivoted, rows_merged
@@ -32,9 +32,18 @@ from pipeline.layout.labels import (
     holds_ones,
     label_choices,
     read_labels,
+    says_nothing,
 )
-from pipeline.layout.other_tasks import asks_otherwise, holds_outlines, outline_columns
-from pipeline.layout.path_labels import FOLDER, LABEL_COLUMN, PART_COLUMN, PATH_COLUMN, class_folder_table, folder_level
+from pipeline.layout.other_tasks import asks_otherwise, box_columns, holds_outlines, outline_columns
+from pipeline.layout.path_labels import (
+    FOLDER,
+    LABEL_COLUMN,
+    PART_COLUMN,
+    PATH_COLUMN,
+    class_folder_table,
+    file_name_table,
+    folder_level,
+)
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
 from pipeline.tables.asked import MIN_SHARE
@@ -67,7 +76,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     _refuse_class_list(context, table, labels)
     side = members_of(context, Side(table, id_column, ids), match.template, "train", context.index)
     side, labels = _labelled(context, *_pictured(context, side, labels))
-    _refuse_beside_folders(context, side, labels)
+    _refuse_beside_names(context, side, labels)
     _note_other_folders(context, side, labels)
     context.settings |= {
         "train_table": table.name,
@@ -269,7 +278,8 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     if not held and (not cells or any(told)):
         return False
     labels = _names_of_class_folders(context)
-    return bool(labels) and (held or cells <= labels)
+    parts = ({part for cell in cells for part in split_list(cell, mark)} for mark in ("", *MARKS))
+    return bool(labels) and (held or any(own <= labels or bool(rules_for(own, labels)) for own in parts))
 
 
 def _names_of_class_folders(context: Context) -> set[str]:
@@ -320,7 +330,7 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     names = context.asked()
     cells = context.sample_cells()
     parts = _part_columns(context, table)
-    taken = taken | parts | (context.sample.id_columns if context.sample else set())
+    taken = taken | parts | {*box_columns(table.header)} | (context.sample.id_columns if context.sample else set())
     fewer = bool({WITHOUT_COLUMN, OF_NO_COLUMN} & {*context.overrides.allow})
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
@@ -330,8 +340,10 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
         name for name in context.test_columns() if not labelled and name.lower() not in asked
     }  # what varies among labelled test images says nothing
     choices: list[tuple[str, ...]] = []
-    # test rows of one table may have labels too, and where no sample says what is asked, a test table's
-    for shared in [told, *([set()] if parted or context.sample is None else [])]:
+    # test rows of one table may have labels too, and where no sample says what is asked, a test table's; so may one
+    # that has all columns of the train table: answers that came with it
+    answered = parted or context.sample is None or set(table.header) - parts <= test_header
+    for shared in [told, *([set()] if answered else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)
     return choices
@@ -476,13 +488,14 @@ def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
     return _with_rows(side, there), labels.take(there)
 
 
-def _refuse_beside_folders(context: Context, side: Side, labels: Labels) -> None:
-    """Raise where images lie in folders that may be classes, and a table says something else of them that may be, too.
+def _refuse_beside_names(context: Context, side: Side, labels: Labels) -> None:
+    """Raise where images lie in folders, or are called by words, that may be classes, and a table says something else
+    of them that may be, too.
 
     Not where the table or the column is called as those of labels are, nor where a sample submission tells.
     """
     stated = context.overrides.train_table != AUTO or context.overrides.label != AUTO
-    if stated or context.sample is not None or labels.several or {*labels.columns} & {*LABEL_NAMES}:
+    if stated or _told_by_sample(context, labels) or labels.several or {*labels.columns} & {*LABEL_NAMES}:
         return
     if re.search(LABEL_STEM, side.table.stem) or context.role_of_table(side.table) == TRAIN:
         return
@@ -490,17 +503,32 @@ def _refuse_beside_folders(context: Context, side: Side, labels: Labels) -> None
     names = {folder: {word for word in words_of(folder) if not word.isdigit()} for folder in folders}
     apart = len({frozenset(words) for words in names.values()}) == len(names)  # not p_01, p_02
     are_words = all(not is_all_role(name) and any(map(_may_be_class, words)) for name, words in names.items())
-    pairs = set(zip(folders, labels.cells, strict=True))
-    if 1 < len(names) <= len(folders) / 2 and apart and are_words and len(pairs) > min(len(names), len(labels.classes)):
-        shown, kinds = (", ".join(sorted(some)[:3]) for some in (names, labels.classes))
+    named = file_name_table(context.index) if not (apart and are_words) else None
+    if named is not None:
+        word_of = dict(zip(named.column(PATH_COLUMN), named.column(LABEL_COLUMN), strict=True))
+        folders = [word_of.get(member, "") for member in side.members]
+    elif not (apart and are_words):
+        return
+    words, pairs = set(folders), set(zip(folders, labels.cells, strict=True))
+    if 1 < len(words) <= len(folders) / 2 and "" not in words and len(pairs) > min(len(words), len(labels.classes)):
+        shown, kinds = (", ".join(sorted(some)[:3]) for some in (words, labels.classes))
+        what, way = ("are called by", "names") if named is not None else ("lie in", "folders")
         raise context.stop(
-            f"the images lie in {len(names)} folders that may be classes, and {side.table.name} says something else of "
-            f"them in {labels.columns[0]!r}; choose one:",
+            f"the images {what} {len(words)} {'words' if named is not None else way} that may be classes, and "
+            f"{side.table.name} says something else of them in {labels.columns[0]!r}; choose one:",
             [
                 setting_line("train_table", side.table.name, f"{len(labels.classes)} labels: {kinds}"),
-                setting_line("train_table", NONE, f"the folders: {shown}"),
+                setting_line("train_table", NONE, f"the {way}: {shown}"),
             ],
         )
+
+
+def _told_by_sample(context: Context, labels: Labels) -> bool:
+    """Whether the sample submission asks for these labels: by its columns, or by what it writes."""
+    asked, cells = context.asked(), context.sample_cells()
+    if len(asked) > 1 or {*asked} & {*labels.columns}:
+        return True
+    return not says_nothing(cells) and bool(cells <= {*labels.classes} or rules_for(cells, labels.classes))
 
 
 def _may_be_class(word: str) -> bool:
@@ -592,6 +620,9 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
             line = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
             is_word = folder_level(column) is not None  # `label: folder` means class folders
             lines.append(line.replace(column, f"[{column}]", 1) if is_word else line)
+        if context.overrides.train_table == AUTO and not ({*context.asked()} & {*table.header}):
+            folders = sorted(_names_of_class_folders(context))
+            last += [setting_line("train_table", NONE, f"the folders: {', '.join(folders[:3])}")] if folders else []
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
     return choices[0]
 

@@ -32,7 +32,7 @@ FORMATS_OF = {
 }  # fmt: skip
 SUFFIXES = (".jpg", ".jpeg", ".JPG", ".jfif", ".bmp", ".ppm", ".pgm", ".gif", ".webp", ".tif", "none", "mixed")
 EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "runs", "confidence", "date", "place", "hash",
-          "second path")  # fmt: skip
+          "code", "family", "title", "second path")  # fmt: skip
 APART = ("table", "0/1 columns", "class folders", "COCO", "row per label", "metadata.jsonl", "{file: label}", "file names",
          "sub-folder column")  # training and test images lie apart  # fmt: skip
 TABLE_LAYOUTS = ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column")
@@ -240,8 +240,23 @@ def _add_extras(draft: Draft) -> None:
             elif draft.plan["extras"] == "place":
                 table.add("lat", [f"{rng.uniform(40, 50):.4f}" for _ in range(number)])
                 table.add("lon", [f"{rng.uniform(5, 15):.4f}" for _ in range(number)])
+            elif draft.plan["extras"] in ("code", "family", "title") and sheet == "train" and table.header:
+                _add_twin(draft, table)
             elif draft.plan["extras"] == "hash":
                 table.add("md5", [f"{rng.getrandbits(128):032x}" for _ in range(number)])
+
+
+def _add_twin(draft: Draft, table: sheets.Sheet) -> None:
+    """A column that says of each row's label its number, its family or its name in other letters."""
+    if draft.plan["target"] == "several" or draft.label_column not in table.header:
+        return
+    kind = draft.plan["extras"]
+    known = list(draft.classes)
+    said = {
+        label: {"code": f"{at + 3}", "family": "AB"[at % 2], "title": f"The {label}"}[kind]
+        for at, label in enumerate(known)
+    }
+    table.add(f"{draft.label_column}_{kind}", [said.get(cell, "") for cell in table.column(draft.label_column)])
 
 
 def _more_answers(draft: Draft) -> None:
@@ -258,6 +273,8 @@ def _more_answers(draft: Draft) -> None:
         draft.truth.causes += ("thousands", "percent")
     if draft.plan["harm"] in ("lose a row", "no header"):
         allow.discard("without row")
+    if draft.plan["layout"] in ("class folders", "file names"):
+        draft.truth.answers.setdefault("train_table", {"none"})
     paths = {"{img_path}"} if draft.plan["layout"] == "path column" else set()
     draft.truth.answers["train_images"] = paths or {draft.train_root}
     draft.truth.answers["test_images"] = paths or {draft.test_root}

@@ -43,6 +43,7 @@ def test_nothing_is_wrong_in_silence(first):
 BESIDE = [  # tables that are not what they may be taken for: of all images, of some training images, of answers
     ("metadata", "0/1 columns"), ("metadata", "class folders"), ("metadata", "{file: label}"),
     ("smaller table", "part column"), ("baseline", "COCO"), ("baseline", "{file: label}"),
+    ("solution", "table"), ("solution", "COCO"),
 ]  # fmt: skip
 
 
