@@ -279,7 +279,9 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
         return False
     labels = _names_of_class_folders(context)
     parts = ({part for cell in cells for part in split_list(cell, mark)} for mark in ("", *MARKS))
-    return bool(labels) and (held or any(own <= labels or bool(rules_for(own, labels)) for own in parts))
+    by_rule = not says_nothing(cells)
+    told = (own <= labels or (by_rule and bool(rules_for(own, labels))) for own in parts)
+    return bool(labels) and (held or any(told))
 
 
 def _names_of_class_folders(context: Context) -> set[str]:

@@ -251,7 +251,9 @@ def _unlabelled_rows(draft: Draft) -> None:
         row[place] = ""
         row[sheet.header.index(draft.id_column)] = name + (suffix if draft.plan["ids"] == "suffix" else "")
         sheet.rows.append(row)
-    draft.truth.answers.setdefault("allow", set()).update(("empty label", "without label", "unlabelled"))
+    several = draft.plan["target"] == "several"  # an image without label has none of the classes there
+    allowed = ("empty label", "unlabelled") if several else ("empty label", "without label", "unlabelled")
+    draft.truth.answers.setdefault("allow", set()).update(allowed)
     draft.truth.causes += ("empty label", "without label", "unlabelled")
 
 
