@@ -79,6 +79,12 @@ def test_one_awkward_thing_alone_is_never_wrong(dimension, value, tmp_path):
     assert verdict.outcome not in FAILURES, "\n".join(shown(made, verdict))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_one_number_in_the_sample_does_not_make_numbered_folders_the_classes(seed, tmp_path):
+    verdict = judge(plain(seed, layout="table per class", sample="zero", ids="plain"), tmp_path)
+    assert verdict.outcome in (RIGHT, QUESTION), verdict
+
+
 # -- the generator
 
 
