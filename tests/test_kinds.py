@@ -455,6 +455,12 @@ KINDS = {
         files(WORDS, ["oak"], asked="Label", more={"test.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), WORDS, ("oak",),
     ),
     "no header, and the label first": Kind((found := files(WORDS, ["oak"])) | {"train.csv": csv_bytes((WORDS[0], "000.png"), [(label, f"{name}.png") for name, label in zip(TRAIN[1:], cycle(WORDS)[1:], strict=True)])}, WORDS, ("oak",), asks=("header: [label, path]", "train_table: none")),
+    "numbers that are padded in the folder of another column": Kind(
+        renamed(files(WORDS, ["oak"], rows=[(n // 2, label, n % 2 + 1) for n, label in enumerate(cycle(WORDS))], extra=(("cam",), [])), {f"train/{name}.png": f"train/{n % 2 + 1}/{n // 2:03d}.png" for n, name in enumerate(TRAIN)}), WORDS, ("oak",),
+    ),
+    "numbers that are padded below padded folders": Kind(
+        renamed(files(WORDS, ["oak"], rows=[(n // 2, label, n % 2 + 1) for n, label in enumerate(cycle(WORDS))], extra=(("cam",), [])), {f"train/{name}.png": f"train/{n % 2 + 1:02d}/{n // 2:03d}.png" for n, name in enumerate(TRAIN)}), WORDS, ("oak",),
+    ),
     "ids in braces": Kind(
         renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
         WORDS, ("oak",),
