@@ -476,6 +476,14 @@ KINDS = {
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
     ),
+    "images of class folders in two formats, one the test's": Kind(
+        (found := folders(WORDS, ["oak"])) | {name.replace(".png", ".tif"): encoded(image_of(3, 3), "TIFF") for name in found if "train/" in name}, WORDS, ("oak",), says="24 images of another format than the test images' are left aside",
+        stops="image without row: 24", allow=("image without row",),
+    ),
+    "images of class folders in two formats, none the test's": Kind(
+        (found := renamed(folders(WORDS, ["oak"]), {f"test/{name}.png": f"test/{name}.bmp" for name in TEST})) | {name.replace(".png", ".tif"): encoded(image_of(3, 3), "TIFF") for name in found if "train/" in name},
+        WORDS, ("oak",), asks=("label: folder",), num_train=48,
+    ),
     "images in two formats": Kind(in_two_formats(), WORDS, ("oak",), asks=("train_images: 'train-png/{id}.png'", "train_images: 'train-tif-v2/{id}.tif'"), says="images of formats that no training image has are left aside"),
     "test images of the training format alone": Kind(
         {name: content for name, content in in_two_formats().items() if "train-tif" not in name}, WORDS, ("oak",), says="6 images of formats that no training image has are left aside",
