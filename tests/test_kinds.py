@@ -461,6 +461,9 @@ KINDS = {
     "numbers that are padded below padded folders": Kind(
         renamed(files(WORDS, ["oak"], rows=[(n // 2, label, n % 2 + 1) for n, label in enumerate(cycle(WORDS))], extra=(("cam",), [])), {f"train/{name}.png": f"train/{n % 2 + 1:02d}/{n // 2:03d}.png" for n, name in enumerate(TRAIN)}), WORDS, ("oak",),
     ),
+    "ids that are folders of one image": Kind(
+        renamed(files(WORDS, ["oak"], train="train/{}/view.png"), {f"test/{name}.png": f"test/{name}/view.png" for name in TEST}), WORDS, ("oak",),
+    ),
     "ids in braces": Kind(
         renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
         WORDS, ("oak",),

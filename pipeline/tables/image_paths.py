@@ -90,6 +90,10 @@ class ImageIndex:
         return Lookup(self.paths, _number_of)
 
     @cached_property
+    def _by_folder(self) -> Lookup:
+        return Lookup(self.paths, lambda path: tuple(path.split("/")[-2:-1]))
+
+    @cached_property
     def _by_folded(self) -> Lookup:
         return Lookup(self.paths, lambda path: (stem_of(path).casefold(),))
 
@@ -156,6 +160,11 @@ class ImageIndex:
         number = whole_number(cell)
         found = self._by_number.find(int(number)) if number is not None else []
         return [path for path in found if without_suffix(path).rsplit("/", 1)[-1] != cell]
+
+    def alone_in(self, cell: str) -> list[str]:
+        """The path of the one image in a folder called as this cell is; none where there are several such."""
+        found = self._by_folder.find(cell)
+        return found if len(found) == 1 else []
 
     def folded(self, cell: str) -> str | None:
         """A path whose stem is this cell but for upper and lower case."""
@@ -439,7 +448,7 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
 
     The whole cell, or its stem where that alone leads to an image for each; failing that for all cells, the cell less
     its first folders, then less all folders and its image suffix; failing that, where cells differ enough to be ids,
-    the cell as a part of names, or its parts as folders.
+    the cell as a part of names, or as the folder of one image, or its parts as folders.
     """
     whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
     num_led = _num_led(whole)
@@ -472,7 +481,10 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         parts = ["folders", *(["tail"] if alike else [])]
         if not any(paths for _, paths, _ in held) and len(stems) == len(cells):  # 7.jpg of 7_small.jpg
             held = [(stem, index.holding(stem), field) for stem, _, field in stems[:NUM_SCANNED]]
-        return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
+        if any(paths for _, paths, _ in held):
+            return held
+        alone = [(cell, index.alone_in(cell), column) for cell in cells]
+        return alone if all(paths for _, paths, _ in alone) else _hits_in_modes(cells, parts, column, index)
     return []
 
 
