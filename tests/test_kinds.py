@@ -672,6 +672,9 @@ KINDS = {
     "a class without column": Kind(
         files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]", "allow: [row of a class without column]"), says="no column for 'yew'",
     ),
+    "rows of lists labelled N/A, for which there is no column": Kind(
+        files(["scab", "rust", "scab,rust", "mildew", "N/A", "rust,mildew"], [(0.3, 0.3, 0.3)], asked=TAGS), TAGS, ("1.0", "0.0", "0.0"), asks=("allow: [row of a class without column]", "allow: [class without column]"), num_train=20,
+    ),
     **{
         f"rows labelled {word}, for which there is no column": Kind(
             files((*WORDS, word), [(0.3, 0.3, 0.3)], asked=WORDS), WORDS, ("1.0", "0.0", "0.0"), asks=("allow: [row of a class without column]", "allow: [class without column]"), num_train=18,
