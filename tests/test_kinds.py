@@ -653,10 +653,11 @@ KINDS = {
     ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
     **{
-        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("label that means missing",), num_train=18)
+        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("word for no label",), num_train=18)
         for word in ("N/A", "None", "unlabeled", "?")
     },
     "a class called ? beside other marks": Kind(files(("?", "!", "oak"), ["oak"]), ("?", "!", "oak"), ("?",)),
+    "blanks beside True and False": Kind(files(("True", "False", ""), ["True"]), ("True", "False"), ("True",), stops="empty label: 8", allow=("empty label",), num_train=16),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
