@@ -522,6 +522,10 @@ KINDS = {
         )
         for mask in ("train/{}/masks/{}.png", "train/{}/masks/{}_mask.png", "train_masks/{}/{}.png")
     },
+    "other pictures of the same names beside the images of each class": Kind(
+        (found := folders(WORDS, ["oak"], place="train/{label}/rgb/{}.png")) | {name.replace("rgb", "depth"): encoded(image_of(5, n)) for n, name in enumerate(found) if "train/" in name},
+        WORDS, ("oak",), says="folders depth and rgb hold images of the same names, such as train/elm/depth/001.png", num_train=48,
+    ),
     "masks in a folder beside the images to predict": Kind(
         (found := moved(sampleless(folders(WORDS, ["oak"])), "test/", "test/images/")) | {name.replace("images", "masks"): IMAGE[0] for name in found if "test/" in name}, WORDS, ("oak",), says="6 to predict",
     ),

@@ -38,6 +38,7 @@ OF_GROUPS = (
 )
 AN_EXAMPLE = "label: '^(?P<label>[a-z]+)_'"
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
+MAX_BESIDE = 4  # folders of other pictures of the same things
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
@@ -51,6 +52,7 @@ def tableless_side(context: Context) -> tuple[Side, Labels]:
     names = context.names_of_classes() | odd  # a folder called none is no missing label
     labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
+    context.warnings += _of_the_same_names(paths, table.column(LABEL_COLUMN))
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
         context.notes.append(
@@ -122,6 +124,23 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", *(_likely_patterns(index, root) or [AN_EXAMPLE])],
     )
+
+
+def _of_the_same_names(paths: Texts, labels: Texts) -> list[str]:
+    """A warning where nearly all images of each class are called as others in a folder beside: `rgb` and `depth`."""
+    split = [without_suffix(path).split("/") for path in paths]
+    for level in range(min(map(len, split)) - 1):
+        beside: dict[tuple[str, ...], set[str]] = {}
+        for parts, label in zip(split, labels, strict=True):
+            beside.setdefault((label, *parts[:level], *parts[level + 1 :]), set()).add(parts[level])
+        names = sorted(set().union(*beside.values()))
+        several = sum(len(found) > 1 for found in beside.values())
+        if len(names) <= MAX_BESIDE and several >= NEARLY * len(beside) and not all(map(role_of, names)):
+            return [
+                f"folders {' and '.join(names)} hold images of the same names, such as {paths[0]}: all of them are "
+                "taken for images of the class. If one holds something else (masks, depth), take it out of the archive"
+            ]
+    return []
 
 
 def _of_one_format(context: Context, table: Table, source: str) -> Table:
