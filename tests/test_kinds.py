@@ -460,6 +460,15 @@ KINDS = {
         files(WORDS, ["oak"], asked="Label", more={"test.csv": csv_bytes(("id", "label"), [(name, WORDS[n % 3]) for n, name in enumerate(TEST)])}), WORDS, ("oak",),
     ),
     "no header, and the label first": Kind((found := files(WORDS, ["oak"])) | {"train.csv": csv_bytes((WORDS[0], "000.png"), [(label, f"{name}.png") for name, label in zip(TRAIN[1:], cycle(WORDS)[1:], strict=True)])}, WORDS, ("oak",), asks=("header: [label, path]", "train_table: none")),
+    "numbers that are padded in the folder of another column": Kind(
+        renamed(files(WORDS, ["oak"], rows=[(n // 2, label, n % 2 + 1) for n, label in enumerate(cycle(WORDS))], extra=(("cam",), [])), {f"train/{name}.png": f"train/{n % 2 + 1}/{n // 2:03d}.png" for n, name in enumerate(TRAIN)}), WORDS, ("oak",),
+    ),
+    "numbers that are padded below padded folders": Kind(
+        renamed(files(WORDS, ["oak"], rows=[(n // 2, label, n % 2 + 1) for n, label in enumerate(cycle(WORDS))], extra=(("cam",), [])), {f"train/{name}.png": f"train/{n % 2 + 1:02d}/{n // 2:03d}.png" for n, name in enumerate(TRAIN)}), WORDS, ("oak",),
+    ),
+    "ids that are folders of one image": Kind(
+        renamed(files(WORDS, ["oak"], train="train/{}/view.png"), {f"test/{name}.png": f"test/{name}/view.png" for name in TEST}), WORDS, ("oak",),
+    ),
     "ids in braces": Kind(
         renamed(files(WORDS, ["oak"], train="train/{{{}}}.png", ids=[f"{{{name}}}" for name in TRAIN], more=asked(f"{{{name}}}" for name in TEST)), {f"test/{name}.png": f"test/{{{name}}}.png" for name in TEST}),
         WORDS, ("oak",),
@@ -474,6 +483,14 @@ KINDS = {
     "ids with a word in front": Kind(moved(files(WORDS, ["oak"], more=asked(f"query_{name}" for name in TEST)), "test/", "test/images/"), WORDS, ("oak",)),
     "ids of folder and name": Kind(
         files(WORDS, ["oak"], train="site{label}/{}.png", rows=[(f"site{label}_{name}", label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)]), WORDS, ("oak",),
+    ),
+    "images of class folders in two formats, one the test's": Kind(
+        (found := folders(WORDS, ["oak"])) | {name.replace(".png", ".tif"): encoded(image_of(3, 3), "TIFF") for name in found if "train/" in name}, WORDS, ("oak",), says="24 images of another format than the test images' are left aside",
+        stops="image without row: 24", allow=("image without row",),
+    ),
+    "images of class folders in two formats, none the test's": Kind(
+        (found := renamed(folders(WORDS, ["oak"]), {f"test/{name}.png": f"test/{name}.bmp" for name in TEST})) | {name.replace(".png", ".tif"): encoded(image_of(3, 3), "TIFF") for name in found if "train/" in name},
+        WORDS, ("oak",), asks=("label: folder",), num_train=48,
     ),
     "images in two formats": Kind(in_two_formats(), WORDS, ("oak",), asks=("train_images: 'train-png/{id}.png'", "train_images: 'train-tif-v2/{id}.tif'"), says="images of formats that no training image has are left aside"),
     "test images of the training format alone": Kind(
@@ -510,6 +527,10 @@ KINDS = {
         )
         for mask in ("train/{}/masks/{}.png", "train/{}/masks/{}_mask.png", "train_masks/{}/{}.png")
     },
+    "other pictures of the same names beside the images of each class": Kind(
+        (found := folders(WORDS, ["oak"], place="train/{label}/rgb/{}.png")) | {name.replace("rgb", "depth"): encoded(image_of(5, n)) for n, name in enumerate(found) if "train/" in name},
+        WORDS, ("oak",), says="folders depth and rgb hold images of the same names, such as train/elm/depth/001.png", num_train=48,
+    ),
     "masks in a folder beside the images to predict": Kind(
         (found := moved(sampleless(folders(WORDS, ["oak"])), "test/", "test/images/")) | {name.replace("images", "masks"): IMAGE[0] for name in found if "test/" in name}, WORDS, ("oak",), says="6 to predict",
     ),
@@ -641,10 +662,11 @@ KINDS = {
     ),
     "labels with outer blanks": Kind(files(WORDS, ["oak"], rows=[(name, f" {label}" if n < 3 else label) for n, (name, label) in enumerate(zip(TRAIN, cycle(WORDS), strict=False))]), WORDS, ("oak",), stops="label with outer spaces: 3", allow=("label with outer spaces",)),
     **{
-        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("label that means missing",), num_train=18)
+        f"rows whose label {word} means none": Kind(files((*WORDS, word), ["oak"]), WORDS, ("oak",), stops="label that may mean missing: 6", allow=("word for no label",), num_train=18)
         for word in ("N/A", "None", "unlabeled", "?")
     },
     "a class called ? beside other marks": Kind(files(("?", "!", "oak"), ["oak"]), ("?", "!", "oak"), ("?",)),
+    "blanks beside True and False": Kind(files(("True", "False", ""), ["True"]), ("True", "False"), ("True",), stops="empty label: 8", allow=("empty label",), num_train=16),
     "a class called nan": Kind(files(("oak", "elm", "nan"), ["oak"]), ("oak", "elm", "nan"), ("oak",), stops="empty label: 8", allow=("label that may mean missing",)),
     "a class called nan that the sample names": Kind(files(("oak", "nan"), ["oak", "nan"]), ("oak", "nan"), ("oak",)),
     "repeated rows": Kind(files(WORDS, ["oak"], rows=[*zip(TRAIN, cycle(WORDS), strict=False), *zip(TRAIN[:2], WORDS, strict=False)]), WORDS, ("oak",), stops="repeated row: 2", allow=("repeated row",)),
@@ -659,6 +681,9 @@ KINDS = {
     ),
     "a class without column": Kind(
         files((*WORDS, "yew"), [(0.3, 0.3, 0.3)], asked=WORDS), (*WORDS, "yew"), ("1.0", "0.0", "0.0"), asks=("allow: [class without column]", "allow: [row of a class without column]"), says="no column for 'yew'",
+    ),
+    "rows of lists labelled N/A, for which there is no column": Kind(
+        files(["scab", "rust", "scab,rust", "mildew", "N/A", "rust,mildew"], [(0.3, 0.3, 0.3)], asked=TAGS), TAGS, ("1.0", "0.0", "0.0"), asks=("allow: [row of a class without column]", "allow: [class without column]"), num_train=20,
     ),
     **{
         f"rows labelled {word}, for which there is no column": Kind(

@@ -48,11 +48,11 @@ class Problems:
             raise ValueError("\n".join([f"{source}: {number} problems", *lines]))
 
     def lines(self, allow: Sequence[str] = ()) -> list[str]:
-        """Two lines for each kind that is not in `allow`: count and first three, and the remedy."""
+        """For each kind that is not in `allow`: a line of count and first three, and those of the remedy."""
         lines = []
         for kind in [kind for kind in self._offenders if kind not in allow]:
             offenders = self._offenders[kind]
             more = ", …" if len(offenders) > NUM_SHOWN else ""
             lines.append(f"  {kind}: {len(offenders)} ({', '.join(offenders[:NUM_SHOWN])}{more})")
-            lines.append(f"    {self._remedies[kind]}")
+            lines += [f"    {line}" for line in self._remedies[kind].split("\n")]
         return lines

@@ -19,7 +19,7 @@ from pipeline.tables.words import length_in, words_of
 
 EMPTY_LABELS = ("", "nan")
 EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
-MEANS_MISSING = "label that means missing"
+WORD_FOR_NONE = "word for no label"
 # pandas reads the first as missing, people the others; they may be classes
 DOUBTFUL_LABELS = ("na", "n/a", "null", "none", "<na>", "unlabeled", "unlabelled", "?", "-")
 MISSING_WORDS = (*DOUBTFUL_LABELS, *EMPTY_LABELS[1:])
@@ -246,7 +246,7 @@ def read_labels(
         context.problems.add(
             EMPTY if EMPTY in allow else WITHOUT_LABEL,
             ids[row],
-            f"label the row in {table.name}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]; to leave "
+            f"label the row in {table.name}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]\nto leave "
             f"such rows out: competition.allow: [{EMPTY}]",
         )
     return Labels(columns, True, written, classes, mark)
@@ -283,7 +283,7 @@ def _empty_labels(cells: Iterable[str], allow: Collection[str], told_apart: Coll
     text_of = {cell: cell.strip().lower() for cell in cells}
     numbers = {whole_number(text) or text for text in text_of.values() if text not in (*EMPTY_LABELS, *MINUS_ONE)}
     words = EMPTY_LABELS + (MINUS_ONE if len(numbers) > 1 and first_counted(numbers) is not None else ())
-    words += DOUBTFUL_LABELS if MEANS_MISSING in allow else ()
+    words += DOUBTFUL_LABELS if WORD_FOR_NONE in allow else ()
     doubtful = set() if MAY_MEAN_MISSING in allow else {cell for cell, text in text_of.items() if text in words}
     return {cell for cell, text in text_of.items() if not text} | (doubtful - set(told_apart))
 
@@ -335,12 +335,12 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
         if label in empty:
             remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
             if text:
-                remedy += f"; if {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
-            problems.add(MEANS_MISSING if text in DOUBTFUL_LABELS else EMPTY, shown, remedy)
+                remedy += f"\nif {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
+            problems.add(WORD_FOR_NONE if text in DOUBTFUL_LABELS else EMPTY, shown, remedy)
         elif text in MISSING_WORDS and label not in told_apart and (re.search(r"\w", text) or not are_marks):
             remedy = (
-                f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]; to leave such "
-                f"rows out: competition.allow: [{MEANS_MISSING}]"
+                f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]\n"
+                f"to leave such rows out: competition.allow: [{WORD_FOR_NONE}]"
             )
             problems.add(MAY_MEAN_MISSING, shown, remedy)
         elif label != label.strip():
@@ -348,7 +348,8 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             problems.add(OUTER_SPACES, shown, remedy)
 
     told = [label for label in labels.distinct() if label.strip()]
-    are_ones = len(set(map(folded, told))) > 2 and all(label.lower() in ONE for label in told)
+    lower = {label.lower() for label in told}
+    are_ones = len(set(map(folded, lower))) > 2 and lower <= ONE.keys() - {CROSS}
     spellings: dict[str | int, set[str]] = {}
     for label in told:  # True beside 1, as tables put together have them
         spellings.setdefault(ONE[label.lower()] if are_ones else folded(label), set()).add(label)

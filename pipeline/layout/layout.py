@@ -25,11 +25,11 @@ from pipeline.layout.joint_ids import joint_ids, with_joint_ids
 from pipeline.layout.label_rows import MAY_LACK
 from pipeline.layout.labels import (
     EMPTY,
-    MEANS_MISSING,
     NOT_ZERO_OR_ONE,
     OF_NO_COLUMN,
     OUTER_SPACES,
     WITHOUT_COLUMN,
+    WORD_FOR_NONE,
     Labels,
     as_several,
     looks_ordinal,
@@ -73,7 +73,7 @@ from pipeline.tables.words import TEST, TRAIN, role_of, split_roles
 UNDECODED = "undecoded image"
 MAX_UNDECODED = 0.02  # of the labelled images in class folders: more are no stray files
 ALLOWABLE = (  # competition.allow
-    "image without row", "duplicate class spelling", "label that may mean missing", MEANS_MISSING,
+    "image without row", "duplicate class spelling", "label that may mean missing", WORD_FOR_NONE,
     "image without label", TINY_CLASSES, EMPTY, OUTER_SPACES, NOT_ZERO_OR_ONE, "repeated row", MAY_LACK,
     WITHOUT_COLUMN, OF_NO_COLUMN, UNDECODED,
     "unreadable training image", "unreadable test image", TRAIN_MISSING, TEST_MISSING,

@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
+
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import Context, Side
@@ -22,8 +24,8 @@ from pipeline.layout.path_labels import (
 )
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_names import counted_line, undecoded_files
-from pipeline.tables.image_paths import ImageIndex, beside_images, find_matches, images_of, meant
+from pipeline.tables.image_names import counted_line, format_of, undecoded_files, without_suffix
+from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, meant
 from pipeline.tables.table import AUTO, NONE, Table
 from pipeline.tables.words import TEST, TRAIN, VALID, role_of
 
@@ -36,6 +38,7 @@ OF_GROUPS = (
 )
 AN_EXAMPLE = "label: '^(?P<label>[a-z]+)_'"
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
+MAX_BESIDE = 4  # folders of other pictures of the same things
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
 
@@ -49,6 +52,7 @@ def tableless_side(context: Context) -> tuple[Side, Labels]:
     names = context.names_of_classes() | odd  # a folder called none is no missing label
     labels = read_labels(context, table, (LABEL_COLUMN,), ids, delimiter=NONE, told_apart=names)
     named = "file names" if folder_level(source) is None else f"class folders ({source})"
+    context.warnings += _of_the_same_names(paths, table.column(LABEL_COLUMN))
     if PART_COLUMN in table.header:
         held = int(table.column(PART_COLUMN).where(VALID).sum())
         context.notes.append(
@@ -79,6 +83,8 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
             raise context.stop(str(error), lines) from error
         if found is not None and label == AUTO and _named_in_files(context, found[0], index, root):
             found = None
+        if found is not None:
+            found = (_of_one_format(context, *found), found[1])
         if found is not None:
             paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
             if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
@@ -118,6 +124,51 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
         f"{', '.join(context.index.names[:3])};{may_hold} say where the labels are, in one of these ways:",
         ["train_table: FILE", "label: COLUMN", "label: folder", *(_likely_patterns(index, root) or [AN_EXAMPLE])],
     )
+
+
+def _of_the_same_names(paths: Texts, labels: Texts) -> list[str]:
+    """A warning where nearly all images of each class are called as others in a folder beside: `rgb` and `depth`."""
+    split = [without_suffix(path).split("/") for path in paths]
+    for level in range(min(map(len, split)) - 1):
+        beside: dict[tuple[str, ...], set[str]] = {}
+        for parts, label in zip(split, labels, strict=True):
+            beside.setdefault((label, *parts[:level], *parts[level + 1 :]), set()).add(parts[level])
+        names = sorted(set().union(*beside.values()))
+        several = sum(len(found) > 1 for found in beside.values())
+        if len(names) <= MAX_BESIDE and several >= NEARLY * len(beside) and not all(map(role_of, names)):
+            return [
+                f"folders {' and '.join(names)} hold images of the same names, such as {paths[0]}: all of them are "
+                "taken for images of the class. If one holds something else (masks, depth), take it out of the archive"
+            ]
+    return []
+
+
+def _of_one_format(context: Context, table: Table, source: str) -> Table:
+    """The rows less those of images that are there in the format of the test images too: masks, or copies.
+
+    Only where nearly all are there in two formats. Raises ValueError where the test images do not tell.
+    """
+    paths = table.column(PATH_COLUMN)
+    beside: dict[str, set[str]] = {}
+    for path in paths:
+        beside.setdefault(without_suffix(path), set()).add(format_of(path))
+    if sum(len(formats) > 1 for formats in beside.values()) < NEARLY * len(beside):
+        return table
+    used = asked_images(context) | np.array(
+        [context.roles[path.rpartition("/")[0]] == TEST for path in context.index.paths]
+    )
+    wanted = {format_of(name) for name in context.index.names.take(used)}
+    kept = np.array([format_of(path) in wanted or len(beside[without_suffix(path)]) == 1 for path in paths])
+    if len(wanted) != 1 or kept.sum() < len(beside):
+        if context.overrides.label != AUTO:
+            return table
+        raise context.stop(
+            f"nearly all of the {len(beside):,} images in class folders are there in two formats, such as {paths[0]}, "
+            f"{paths[1]}: copies, or masks of the others. Take those of one format out (zip -d); if all are pictures:",
+            [setting_line("label", source, f"{len(paths):,} images")],
+        )
+    context.notes.append(f"{len(paths) - kept.sum():,} images of another format than the test images' are left aside")
+    return table.take(kept)
 
 
 def _named_in_files(context: Context, folders: Table, index: ImageIndex, root: str) -> bool:

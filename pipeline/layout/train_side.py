@@ -18,7 +18,7 @@ from pipeline.competition.lists import (
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
-from pipeline.competition.schema import LabelSets
+from pipeline.competition.schema import LabelSets, label_cell
 from pipeline.competition.spelling import is_number, rules_for
 from pipeline.layout.class_mappings import class_mappings
 from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
@@ -429,17 +429,16 @@ def _labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts
         if found is None:
             raise _list_or_name(context, table, columns[0])
         delimiter = found or NONE
-    known = context.names_of_classes() | _of_no_column(context, table, columns)
+    own = [cell.strip() for cell in table.column(columns[0]).distinct()] if len(columns) == 1 else []
+    known = context.names_of_classes() | _of_no_column(context, own)
     return read_labels(context, table, columns, ids, delimiter=delimiter, told_apart=known)
 
 
-def _of_no_column(context: Context, table: Table, columns: tuple[str, ...]) -> set[str]:
+def _of_no_column(context: Context, labels: Collection[str]) -> set[str]:
     """The labels that the sample has no column for, where the user leaves their rows out."""
-    if OF_NO_COLUMN not in context.overrides.allow or len(columns) > 1:
-        return set()
-    labels = set(map(str.strip, table.column(columns[0]).distinct()))
-    named = classes_named(context.asked(), sorted(labels), fewer=True)
-    return labels.difference(named.values()) if named else set()
+    allowed = OF_NO_COLUMN in context.overrides.allow
+    named = classes_named(context.asked(), sorted(labels), fewer=True) if allowed else None
+    return set(labels).difference(named.values()) if named else set()
 
 
 def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
@@ -462,10 +461,10 @@ def _list_or_name(context: Context, table: Table, column: str) -> ValueError:
 
 def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:
     """The rows that have a label; the others are a problem that `labels` noted, and no training images."""
-    gone = _of_no_column(context, side.table, labels.columns)
     filled = ~empty_rows(context, labels)
+    gone = _of_no_column(context, labels.classes) if len(labels.columns) == 1 else set()
     for label in gone:
-        filled &= ~labels.cells.where(label)
+        filled &= ~labels.cells.where(label_cell([label]) if labels.several else label)
     if filled.all():
         return side, labels
     if not filled.any():
@@ -475,7 +474,11 @@ def _labelled(context: Context, side: Side, labels: Labels) -> tuple[Side, Label
             ["label: COLUMN", "train_table: FILE"],
         )
     context.left_out += side.members.take(~filled)
-    return _with_rows(side, filled), labels.take(filled)
+    labels = labels.take(filled)
+    if gone and labels.several:
+        used = {label for row in LabelSets(labels.cells, several=True) for label in row}
+        labels = replace(labels, classes=tuple(label for label in labels.classes if label in used or label not in gone))
+    return _with_rows(side, filled), labels
 
 
 def _pictured(context: Context, side: Side, labels: Labels) -> tuple[Side, Labels]:

@@ -146,7 +146,7 @@ def _part(args: argparse.Namespace, part: str, image_ids: Texts) -> Part:
 def _add_failures(problems: Problems, role: str, part: Part, then: str) -> None:
     kind = f"unreadable {role} image"
     remedy = (
-        f"put a sound copy of the file in its place; or, and {then}: competition.allow: [{kind}]. If the archive was "
+        f"put a sound copy of the file in its place; or, and {then}: competition.allow: [{kind}]\nif the archive was "
         "damaged and is another now: `dvc repro -f decode_train decode_test`"
     )
     for row in np.flatnonzero(~part.is_seen).tolist():

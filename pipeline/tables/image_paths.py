@@ -14,7 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import repeat
 from typing import Any
 from urllib.parse import unquote
@@ -90,6 +90,10 @@ class ImageIndex:
         return Lookup(self.paths, _number_of)
 
     @cached_property
+    def _by_folder(self) -> Lookup:
+        return Lookup(self.paths, lambda path: tuple(path.split("/")[-2:-1]))
+
+    @cached_property
     def _by_folded(self) -> Lookup:
         return Lookup(self.paths, lambda path: (stem_of(path).casefold(),))
 
@@ -157,6 +161,11 @@ class ImageIndex:
         found = self._by_number.find(int(number)) if number is not None else []
         return [path for path in found if without_suffix(path).rsplit("/", 1)[-1] != cell]
 
+    def alone_in(self, cell: str) -> list[str]:
+        """The path of the one image in a folder called as this cell is; none where there are several such."""
+        found = self._by_folder.find(cell)
+        return found if len(found) == 1 else []
+
     def folded(self, cell: str) -> str | None:
         """A path whose stem is this cell but for upper and lower case."""
         paths = self._by_folded.find(stem_of(meant(cell)).casefold())
@@ -212,7 +221,7 @@ def paths_of(template: str, table: Table) -> Iterator[str | None]:
     end = 0
     for field in FIELD.finditer(template):
         parts.append(repeat(template[end : field.start()], table.num_rows))
-        parts.append(_spelled(meant(cell), field[2], field[3]) for cell in table.column(field[1]))
+        parts.append(map(partial(_spelled, width=field[2], mode=field[3]), map(meant, table.column(field[1]))))
         end = field.end()
     parts.append(repeat(template[end:], table.num_rows))
     return (None if None in pieces else "".join(map(str, pieces)) for pieces in zip(*parts, strict=True))
@@ -424,8 +433,8 @@ def _templates(
     folders = [set(cell.split("/")[:-1]) for cell in cells if "/" in cell]
     of_some = set[str]().union(*folders).difference(folders[0].intersection(*folders)) if folders else set()
     suggested: Counter[tuple[str, str]] = Counter()
-    for cell in cells:
-        suggested.update((template, column) for template in _numbered(cell, column, index))
+    for row, cell in zip(rows, cells, strict=True):
+        suggested.update((template, column) for template in _numbered(cell, column, header, row, index))
     for row, (cell, paths, field) in zip(rows, _hits(cells, column, index), strict=False):
         found = {variant for path in paths[:64] for variant in _variants(path, cell, field, header, row)}
         suggested.update((template, column) for template in found if not of_some & set(template.split("/")[:-1]))
@@ -439,7 +448,7 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
 
     The whole cell, or its stem where that alone leads to an image for each; failing that for all cells, the cell less
     its first folders, then less all folders and its image suffix; failing that, where cells differ enough to be ids,
-    the cell as a part of names, or its parts as folders.
+    the cell as a part of names, or as the folder of one image, or its parts as folders.
     """
     whole = [(cell, index.exact(cell) if cell else [], column) for cell in cells]
     num_led = _num_led(whole)
@@ -472,7 +481,10 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         parts = ["folders", *(["tail"] if alike else [])]
         if not any(paths for _, paths, _ in held) and len(stems) == len(cells):  # 7.jpg of 7_small.jpg
             held = [(stem, index.holding(stem), field) for stem, _, field in stems[:NUM_SCANNED]]
-        return held if any(paths for _, paths, _ in held) else _hits_in_modes(cells, parts, column, index)
+        if any(paths for _, paths, _ in held):
+            return held
+        alone = [(cell, index.alone_in(cell), column) for cell in cells]
+        return alone if all(paths for _, paths, _ in alone) else _hits_in_modes(cells, parts, column, index)
     return []
 
 
@@ -494,16 +506,32 @@ def _hits_in_modes(
     return []
 
 
-def _numbered(cell: str, column: str, index: ImageIndex) -> set[str]:
+def _numbered(cell: str, column: str, header: Sequence[str], row: Sequence[str], index: ImageIndex) -> set[str]:
     """Templates that would write this cell's number with leading zeros."""
     found = set()
     for path in index.numbered(cell)[:64]:
-        folder, _, name = path.rpartition("/")
+        folder, slash, name = path.rpartition("/")
         stem = without_suffix(name)
         for width in [f"0{len(stem)}", *([] if stem.startswith("0") else [""])]:
-            before = f"{folder + '/' if folder else ''}{{{column}:{width}d}}"
-            found |= {before + name.removeprefix(stem), f"{before}.*"}
+            for start in _with_columns(folder + slash, column, header, row):
+                before = f"{start}{{{column}:{width}d}}"
+                found |= {before + name.removeprefix(stem), f"{before}.*"}
     return found
+
+
+def _with_columns(before: str, column: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
+    """A path's start, and the same with a folder that another cell of the row names as that column."""
+    folders = {before}
+    parts = before.split("/")
+    for place, part in enumerate(parts[:-1]):
+        for other, value in zip(header, row, strict=True):
+            if not part or not other or other == column or BRACES & set(other):
+                continue
+            is_padded = part.startswith("0") and part.isdecimal() and whole_number(meant(value)) == part.lstrip("0")
+            field = f"{{{other}}}" if meant(value) == part else f"{{{other}:0{len(part)}d}}" if is_padded else ""
+            if field:
+                folders.add("/".join([*parts[:place], field, *parts[place + 1 :]]))
+    return folders
 
 
 def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
@@ -514,10 +542,5 @@ def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequ
         return set()
     column = column_of(f"{{{field}}}")
     suffixes = {after, ".*"} if after and not without_suffix(f"0{after}")[1:] else {after}
-    folders = {before}
-    parts = before.split("/")
-    for place, part in enumerate(parts[:-1]):
-        for other, value in zip(header, row, strict=True):
-            if other and not BRACES & set(other) and other != column and part and meant(value) == part:
-                folders.add("/".join([*parts[:place], f"{{{other}}}", *parts[place + 1 :]]))
+    folders = _with_columns(before, column, header, row)
     return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}
