@@ -343,8 +343,8 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     }  # what varies among labelled test images says nothing
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's; so may one
-    # that has all columns of the train table: answers that came with it
-    answered = parted or context.sample is None or set(table.header) - parts <= test_header
+    # that has all columns in which labels may be: answers that came with it
+    answered = parted or context.sample is None or set(table.header) - taken <= test_header
     for shared in [told, *([set()] if answered else [])]:
         sought = (taken | shared) - set(names)
         choices = choices or label_choices(table, names=names, cells=cells, taken=sought, fewer=fewer)

@@ -52,7 +52,8 @@ def lay_out(plan: Plan, rng: random.Random, seed: int = -1) -> Made:
     add_sample(draft)
     _add_extras(draft)
     HARMLESS[plan["harmless"]](draft)
-    JUNK[plan["junk"]](draft)
+    for name in (plan["junk"], plan["more junk"]):
+        JUNK[name](draft)
     if plan["harm"] != "none" and not HARMFUL[plan["harm"]](draft):
         plan["harm"] = "none"
     _more_answers(draft)
@@ -197,6 +198,8 @@ def _draw_files(plan: Plan, rng: random.Random, awkward: float) -> None:
         if plan["split"] in ("train test", "Train Testing"):
             plan["validation"] = pick(rng, "none", ("valid folder",), awkward=0.3)
     plan["junk"] = pick(rng, "none", tuple(JUNK)[1:], awkward=awkward)
+    more = tuple(name for name in JUNK if name not in ("none", plan["junk"])) if plan["junk"] != "none" else ()
+    plan["more junk"] = pick(rng, "none", more, awkward=0.4)
     plan["harmless"] = pick(rng, "none", tuple(HARMLESS)[1:], awkward=awkward)
     plan["harm"] = pick(rng, "none", tuple(HARMFUL), awkward=HARM if awkward else 0.0)
     plan["depth"] = pick(rng, "flat", ("wrapped", "images deeper", "doubled"), awkward=awkward)
@@ -262,7 +265,7 @@ def _add_twin(draft: Draft, table: sheets.Sheet) -> None:
 def _more_answers(draft: Draft) -> None:
     """What a competitor may allow here, and where the images lie, knowing the competition."""
     allow = draft.truth.answers.setdefault("allow", set())
-    if draft.plan["junk"] in MORE_IMAGES:
+    if {draft.plan["junk"], draft.plan["more junk"]} & {*MORE_IMAGES}:
         allow.add("without row")
     if draft.plan["classes"] in ("missing words", "nan"):
         allow.update(("missing", "nan"))

@@ -20,7 +20,7 @@ PLAIN = {
     "target": "single", "layout": "table", "format": "label", "classes": "words", "spelling": "same", "delimiter": "",
     "sample": "labels", "score column": "", "class columns": "", "long mark": "", "sample names": "as train",
     "ids": "padded", "numbering": "on", "encoding": "utf-8", "dialect": "comma", "sample dialect": "comma", "sample suffix": ".csv",
-    "suffix": ".png", "extras": "none", "split": "", "below class": "", "validation": "", "junk": "none",
+    "suffix": ".png", "extras": "none", "split": "", "below class": "", "validation": "", "junk": "none", "more junk": "none",
     "harmless": "none", "harm": "none", "depth": "flat", "container": "zip",
 }  # fmt: skip
 
@@ -43,7 +43,7 @@ def test_nothing_is_wrong_in_silence(first):
 BESIDE = [  # tables that are not what they may be taken for: of all images, of some training images, of answers
     ("metadata", "0/1 columns"), ("metadata", "class folders"), ("metadata", "{file: label}"),
     ("smaller table", "part column"), ("baseline", "COCO"), ("baseline", "{file: label}"),
-    ("solution", "table"), ("solution", "COCO"),
+    ("solution", "table"), ("solution", "COCO"), ("solution", "metadata.jsonl"),
 ]  # fmt: skip
 
 
