@@ -49,8 +49,9 @@ class Archive:
         found = sum((container.left_aside for container in self._containers), Counter())
         self.left_aside = Counter({part: count for part, count in found.items() if not is_litter(part)})
         # the encoding that was guessed for names -> one of them
-        odd = {one.guessed: next((name for name in one.names if not name.isascii()), "") for one in self._containers}
-        self.guessed = {encoding: name for encoding, name in odd.items() if encoding and name}
+        guessed = [one for one in self._containers if one.guessed]
+        odd = {one.guessed: next((name for name in one.names if not name.isascii()), "") for one in guessed}
+        self.guessed = {encoding: name for encoding, name in odd.items() if name}
         numbers = [np.full(len(part.rows), number, dtype=np.int32) for number, part in enumerate(parts)]
         self._sort(names, np.concatenate(numbers), np.concatenate([part.rows for part in parts]))
 

@@ -54,7 +54,7 @@ class CompetitionParams:
     # images are scored by the organiser's labels all the same: see [Workbench](workbench.md#corrections)
     corrections: str = "none"
     encoding: str = "auto"  # of tables that are not UTF-8 or UTF-16: `cp949`, …, or `a.csv=cp949, b.csv=gb18030`
-    header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header
+    header: str | tuple[str, ...] = "auto"  # the columns' names, for tables without a header or with one name twice
     # height x width of an image that is a row of a table, such as `28x28`; `32x32x3`: the three colours of a pixel side
     # by side; `3x32x32`: one colour after the other
     pixels: str = "auto"

@@ -246,8 +246,8 @@ def read_labels(
         context.problems.add(
             EMPTY if EMPTY in allow else WITHOUT_LABEL,
             ids[row],
-            f"label the row in {table.name}; if an image may have none: competition.allow: [{WITHOUT_LABEL}]\nto leave "
-            f"such rows out: competition.allow: [{EMPTY}]",
+            f"label the row in {table.name}; to leave such rows out: competition.allow: [{EMPTY}]\n"
+            f"if an image may have none: competition.allow: [{WITHOUT_LABEL}]",
         )
     return Labels(columns, True, written, classes, mark)
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
+from zlib import crc32
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from pipeline.layout.path_labels import (
 )
 from pipeline.layout.test_side import asked_images
 from pipeline.tables.asked import MIN_SHARE
-from pipeline.tables.image_names import counted_line, format_of, undecoded_files, without_suffix
+from pipeline.tables.image_names import counted_line, format_of, stem_of, undecoded_files, without_suffix
 from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, meant
 from pipeline.tables.table import AUTO, NONE, Table
 from pipeline.tables.words import TEST, TRAIN, VALID, role_of
@@ -38,6 +39,7 @@ OF_GROUPS = (
 )
 AN_EXAMPLE = "label: '^(?P<label>[a-z]+)_'"
 MAX_PART = 0.5  # of the names, distinct labels: more are no classes
+NUM_NAMES = 20_000  # of many images, looked at for others of their names
 MAX_BESIDE = 4  # folders of other pictures of the same things
 NAMED_LABEL = "(?P<label>"  # in a pattern for file names
 
@@ -126,8 +128,18 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
     )
 
 
+def _some_named_alike(paths: Texts) -> np.ndarray:
+    """(N,) bool: of many paths, those of some names: of files called alike, less folders and suffix, all or none."""
+    every = 1 + len(paths) // NUM_NAMES
+    return np.array([every == 1 or crc32(stem_of(path).encode()) % every == 0 for path in paths], dtype=bool)
+
+
 def _of_the_same_names(paths: Texts, labels: Texts) -> list[str]:
     """A warning where nearly all images of each class are called as others in a folder beside: `rgb` and `depth`."""
+    some = _some_named_alike(paths)
+    if not some.any():
+        return []
+    paths, labels = paths.take(some), labels.take(some)
     split = [without_suffix(path).split("/") for path in paths]
     for level in range(min(map(len, split)) - 1):
         beside: dict[tuple[str, ...], set[str]] = {}
@@ -149,11 +161,12 @@ def _of_one_format(context: Context, table: Table, source: str) -> Table:
     Only where nearly all are there in two formats. Raises ValueError where the test images do not tell.
     """
     paths = table.column(PATH_COLUMN)
-    beside: dict[str, set[str]] = {}
-    for path in paths:
-        beside.setdefault(without_suffix(path), set()).add(format_of(path))
-    if sum(len(formats) > 1 for formats in beside.values()) < NEARLY * len(beside):
-        return table
+    for some in (paths.take(_some_named_alike(paths)), paths):  # all of many are looked at only where some say so
+        beside: dict[str, set[str]] = {}
+        for path in some:
+            beside.setdefault(without_suffix(path), set()).add(format_of(path))
+        if not beside or sum(len(formats) > 1 for formats in beside.values()) < NEARLY * len(beside):
+            return table
     used = asked_images(context) | np.array(
         [context.roles[path.rpartition("/")[0]] == TEST for path in context.index.paths]
     )
