@@ -328,6 +328,9 @@ KINDS = {
     "several cells that are no labels": Kind(files(WORDS, ["pine", "yew"]), WORDS, ("oak",), asks=("spelling: '{label}'",), stops="2 different cells that are no training labels"),
     "y and n, and rows without label": Kind(files(("n", "y"), ["y"], more={"train.csv": csv_bytes(("id", "label"), [(name, "ny"[n % 2] if n else "") for n, name in enumerate(TRAIN)])}), ("n", "y"), ("n",), stops="empty label: 1", allow=("empty label",), num_train=NUM_TRAIN - 1),
     "a table of boxes beside class folders": Kind(folders(WORDS, ["oak"], more={"boxes.csv": csv_bytes(("id", "x", "y", "w", "h"), [(name, n, 2, 3, 4) for n, name in enumerate(TRAIN) for _ in range(2)])}), WORDS, ("oak",)),
+    "one number that is a label among words": Kind(
+        files(("1e3", "off", "on"), ["1e3"], column="name", asked="kind", extra=(("code",), [(n % 3,) for n in range(NUM_TRAIN)])), ("1e3", "off", "on"), ("1e3",),
+    ),
     "False over 0 and 1": Kind(files(("1", "0"), ["False"]), ("True", "False"), ("True",), says="'False' for '0', 'True' for '1'"),
     "no and yes over N and Y": Kind(files(("Y", "N"), ["no", "yes"]), ("yes", "no"), ("yes",), says="({label.answer.lower})"),
     "False over cat and dog": Kind(files(("cat", "dog"), ["False"], asked="is_cat"), ("cat", "dog"), ("cat",), asks=("spelling: '{label}'",), stops="cells that are no training labels"),
