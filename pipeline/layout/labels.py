@@ -169,8 +169,8 @@ def _narrowed(table: Table, columns: list[str], cells: Collection[str], names: S
     if CATEGORY_ID in columns:  # a category alone may be of photographs, or of anything
         columns = [column for column in (CATEGORY_ID, CATEGORY) if column in columns]
     if len(columns) > 1 and cells and says_nothing(cells):  # one number that is a label among words is no placeholder
-        known = ((column, _labels_in(table, column)) for column in columns)
-        columns = [name for name, own in known if {*cells} <= own and not all(map(is_number, own))] or columns
+        held = ((column, _labels_in(table, column)) for column in columns)
+        columns = [name for name, own in held if {*cells} <= own and not all(map(is_number, own))] or columns
     if len(columns) > 1 and not says_nothing(cells):
         for by_rule in (False, True):
             fitting = [column for column in columns if _writes(table, column, cells, by_rule=by_rule)]
