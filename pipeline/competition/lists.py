@@ -9,7 +9,7 @@ import ast
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 from pipeline.competition.spelling import is_number, rules_for
@@ -25,6 +25,11 @@ ONES = {"0", "1", "0.0", "1.0", "0.", "1."}
 # round brackets only around quotes: (0, 2) is a range, ('a', 'b') a list
 _BRACKETED = re.compile(r"(?:\[(.*)\]|\{([^:]*)\}|\((\s*['\"].*)\))", re.DOTALL)
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
+
+
+def parts_by_mark(cells: Collection[str]) -> Iterator[set[str]]:
+    """What all cells together hold: as one label each, then as lists with each of the marks."""
+    return ({part for cell in cells for part in split_list(cell, mark)} for mark in ("", *MARKS))
 
 
 def split_list(cell: str, delimiter: str, *, strict: bool = False) -> list[str]:

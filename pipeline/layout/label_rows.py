@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 
 from pipeline.base.texts import Texts, rows_of_equals
-from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, split_list
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, parts_by_mark, split_list
 from pipeline.layout.context import Context
 from pipeline.layout.labels import holds_ones
 from pipeline.layout.other_tasks import outline_columns
@@ -83,9 +83,7 @@ def _names_all(context: Context, classes: set[str]) -> bool:
     asked, cells = context.asked(), context.sample_cells()
     if len(asked) > 1:
         return classes_named(asked, sorted(classes)) is not None
-    return any(
-        cells and {part for cell in cells for part in split_list(cell, mark)} <= classes for mark in ("", *MARKS)
-    )
+    return bool(cells) and any(parts <= classes for parts in parts_by_mark(cells))
 
 
 def rows_merged(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.base.texts import Texts
-from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, split_list
+from pipeline.competition.lists import BRACKETS, MARKS, bracket_style, found_delimiter, parts_by_mark, split_list
 from pipeline.competition.schema import LabelSets, label_cell, sorted_classes
 from pipeline.competition.spelling import folded, is_number, rules_for
 from pipeline.layout.context import Context
@@ -80,7 +80,7 @@ def label_choices(
         return _columns_for_names(table, free, names, fewer=fewer)
     plausible = [column for column in free if column.lower() not in NO_LABELS and _plausible(table, column)]
     indicators = [column for column in free if holds_ones(table.column(column))]
-    tokens = {token for cell in cells for mark in ("", *MARKS) for token in split_list(cell, mark)}
+    tokens = set[str]().union(*parts_by_mark(cells))
     if len(indicators) > 2 and (tokens & set(indicators) or len(indicators) == len(free)):
         return [tuple(indicators)]
     choices = _narrowed(table, plausible, cells, names)
@@ -152,9 +152,9 @@ def holds_ones(cells: Texts) -> bool:
 def _plausible(table: Table, column: str) -> bool:
     """Whether a column could hold labels: words or whole numbers that come back, alone or in lists."""
     cells = table.column(column)
-    distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
     if holds_runs(cells):
         return False
+    distinct = {cell.strip() for cell in cells.distinct()} - set(EMPTY_LABELS)
     if len(distinct) > max(2, len(cells) // 2):
         distinct = _labels_in(table, column)
     fractions = sum(re.fullmatch(r"-?\d*\.\d*[1-9]\d*", cell) is not None for cell in distinct)  # 1.0 is none

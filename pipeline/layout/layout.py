@@ -426,12 +426,9 @@ def _all_lead(context: Context, rows: Table) -> bool:
 
 def _are_for_training(context: Context, rows: Table) -> bool:
     """Whether rows lead to images in a folder called as training data is, where another is called test."""
-    matches, roles = find_matches(rows, context.index, role=TRAIN), context.roles
-    if not matches or TEST not in roles.values():
+    if TEST not in context.roles.values():
         return False
-    found = images_of(matches[0].template, rows, context.index)
-    paths = context.index.paths.take(found[found >= 0])
-    return all(roles[path.rpartition("/")[0]] == TRAIN for path in paths)
+    return {context.roles[folder] for folder in _folders(context, rows, TRAIN)} == {TRAIN}
 
 
 def _num_called(index: ImageIndex, image_id: str) -> int:

@@ -87,7 +87,6 @@ def _labels_of_names(context: Context) -> tuple[Table, str]:
             found = None
         if found is not None:
             found = (_of_one_format(context, *found), found[1])
-        if found is not None:
             paths, labels = found[0].column(PATH_COLUMN), found[0].column(LABEL_COLUMN)
             if label == AUTO and pictures_and_targets(labels, paths, context.names_of_classes()):
                 raise context.stop(

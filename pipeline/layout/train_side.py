@@ -15,6 +15,7 @@ from pipeline.competition.lists import (
     bracket_style,
     found_delimiter,
     holds_vectors,
+    parts_by_mark,
     split_list,
 )
 from pipeline.competition.problems import setting_line, written
@@ -278,10 +279,9 @@ def _say_less_than_folders(context: Context, tables: Sequence[Table]) -> bool:
     if not held and (not cells or any(told)):
         return False
     labels = _names_of_class_folders(context)
-    parts = ({part for cell in cells for part in split_list(cell, mark)} for mark in ("", *MARKS))
     by_rule = not says_nothing(cells)
-    told = (own <= labels or (by_rule and bool(rules_for(own, labels))) for own in parts)
-    return bool(labels) and (held or any(told))
+    written = (own <= labels or (by_rule and bool(rules_for(own, labels))) for own in parts_by_mark(cells))
+    return bool(labels) and (held or any(written))
 
 
 def _names_of_class_folders(context: Context) -> set[str]:
@@ -338,9 +338,8 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     parted = context.test_table is not None and context.test_table.name == table.name
     labelled = context.sample is None and not parted and set(table.header) - parts <= test_header
     asked = {name.lower() for name in names}
-    told = {
-        name for name in context.test_columns() if not labelled and name.lower() not in asked
-    }  # what varies among labelled test images says nothing
+    # what varies among labelled test images says nothing
+    told = set() if labelled else {name for name in context.test_columns() if name.lower() not in asked}
     choices: list[tuple[str, ...]] = []
     # test rows of one table may have labels too, and where no sample says what is asked, a test table's; so may one
     # that has all columns in which labels may be: answers that came with it
@@ -638,11 +637,10 @@ def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, .
     boxed = {column for column in outline_columns(table) if holds_outlines(table.column(column))}
     named = ({*table.header} - boxed) | ({*context.asked()} & known)  # one of the classes may be called mask
     asked, cells = context.asked(), context.sample_cells()
-    if context.sample and context.long and not (context.sample.cells() and all(map(is_number, context.sample.cells()))):
+    if context.sample and context.long and not all(map(is_number, context.sample.cells() or [""])):
         asked = context.sample.value_columns
     otherwise = [column for column in asks_otherwise(asked) if column not in named]
-    written = ({label for cell in cells for label in split_list(cell, mark)} for mark in ("", *MARKS))
-    if otherwise and not (cells and any(labels <= known for labels in written)):
+    if otherwise and not (cells and any(labels <= known for labels in parts_by_mark(cells))):
         lines = [setting_line("label", columns[0]) for columns in choices if columns[0] not in boxed]
         folders = [setting_line("train_table", NONE, "class folders")] if _names_of_class_folders(context) else []
         raise context.stop(

@@ -30,24 +30,9 @@ OTHER_SUFFIXES = frozenset((
 ))  # fmt: skip
 # of images whose content says so; a cell may say another suffix, or none
 UNSURE_SUFFIXES = (
-    ".dib",
-    ".pjpeg",
-    ".pjp",
-    ".jif",
-    ".jfi",
-    ".mpo",
-    ".dat",
-    ".data",
-    ".img",
-    ".image",
-    ".bin",
-    ".raw",
-    ".blob",
-    ".file",
-    ".unknown",
-    ".tmp",
-    ".cache",
-)
+    ".dib", ".pjpeg", ".pjp", ".jif", ".jfi", ".mpo", ".dat", ".data", ".img", ".image", ".bin", ".raw", ".blob",
+    ".file", ".unknown", ".tmp", ".cache",
+)  # fmt: skip
 # as websites leave it: `.jpg_large`, `.jpg!d`, `.png?w=200`
 CLUTTERED = re.compile(r"\.(?:jpe?g|png|webp|gif|bmp|tiff?)[^a-z0-9]")
 NUM_LOOKED_AT = 64  # bytes at a file's start

@@ -48,7 +48,6 @@ STAGES = ("ingest", "decode_train", "decode_test", "audit")  # until one may say
 MAX_QUESTIONS = 3
 MAX_LINES = 5  # of one question that are tried
 OFFERED = re.compile(r"competition\.([a-z_]+): (\S.*?)(?:\s{2,}#.*)?$")
-ALLOWED = re.compile(r"competition\.allow: (\[[^\]]*\])")
 BLANK_WORDS = re.compile(r"\b(FILE|COLUMN|FOLDER|NAME|CODEC)\b")  # for the user to fill in: no line to paste
 SECTIONS = ("competition", "images", "split")
 
@@ -146,12 +145,10 @@ def lines_to_paste(text: str) -> list[tuple[str, Any]]:
     """(key, value as YAML reads it) of every line for section `competition` in an error's text."""
     lines = []
     for line in text.splitlines():
-        allowed = ALLOWED.findall(line)  # two ways on may stand in one line
         match = OFFERED.search(line)
-        for key, value in [("allow", one) for one in allowed] or ([match.groups()] if match else []):
-            if not BLANK_WORDS.search(value):
-                with contextlib.suppress(yaml.YAMLError):
-                    lines.append((key, yaml.safe_load(value)))
+        if match and not BLANK_WORDS.search(match[2]):
+            with contextlib.suppress(yaml.YAMLError):
+                lines.append((match[1], yaml.safe_load(match[2])))
     return lines
 
 
