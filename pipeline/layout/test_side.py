@@ -210,7 +210,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     asked, test_table, override = _asked_table(context, sample), context.test_table, context.overrides.test_images
     own = id_table(sample.id_column, context.sample_ids())
     if override != AUTO:
-        table = own if set(columns_of(override)) <= {sample.id_column} or test_table is None else test_table
+        table = _with_columns(override, own, test_table, asked)
         return table, _stated(override, table, index)
     matches = find_matches(asked, index, role=TEST)
     if not matches:
@@ -222,7 +222,13 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
     if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
         _refuse_numbers(context, asked, matches, sample.id_column, index)
-    return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
+    return _with_columns(match.template, own, test_table, asked), match
+
+
+def _with_columns(template: str, own: Table, test_table: Table | None, asked: Table) -> Table:
+    """The first of these that has all columns of the template; `asked`, which has those of both, where none has."""
+    tables = (own, *([test_table] if test_table is not None else []))
+    return next((table for table in tables if {*columns_of(template)} <= {*table.header}), asked)
 
 
 def _by_number(ids: Table, index: ImageIndex) -> str:
