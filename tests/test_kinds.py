@@ -660,6 +660,10 @@ KINDS = {
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
     ),
+    "unlabelled images beside the test images, and no sample": Kind(
+        sampleless(folders(WORDS, ["oak"])) | {f"unlabeled/{n}.png": encoded(image_of(80 + n, n)) for n in range(4)}, WORDS, ("oak",),
+        asks=("test_images: test", "test_images: unlabeled", "test_images: '.'"), stops="2 folders may hold the test images",
+    ),
     "unlabelled images in a folder called as a class is": Kind(
         moved(folders(("00", "01", "02"), ["0"]), "train/", "train/labeled/")
         | {f"train/unlabeled/00/x{n}.png": IMAGE[n] for n in range(4)} | {f"val/{n:02d}/v.png": IMAGE[n] for n in range(3)},

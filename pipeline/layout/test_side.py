@@ -315,7 +315,9 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         inside = {folder for folder in context.folders() if root == TOP or f"{folder}/".startswith(f"{root}/")}
         base_of = {folder: base for folder, base in base_of.items() if folder in inside} or dict.fromkeys(inside, root)
     else:
-        _refuse_other_folders(context, set(base_of.values()))
+        places = ((path.rpartition("/")[0], path) for path in index.paths)
+        known = {base_of[folder] for folder, path in places if folder in base_of and format_of(path) in learnt}
+        _refuse_other_folders(context, known or {*base_of.values()})
     index = index.without(index.used_by(context.twins))
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
@@ -413,9 +415,9 @@ def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
 
 
 def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:
-    """Raise where a folder is called test, and another is called test and something else: `test-multiple_fruits`."""
+    """Raise where several folders are called test: `test-multiple_fruits`, `unlabeled`, `test_b`, whichever is asked."""
     others = [base for base in bases if not is_all_role(base.rpartition("/")[2])]
-    if others and len(others) < len(bases):
+    if 1 < len(bases) > len(others):
         raise context.stop(
             f"{len(bases)} folders may hold the test images; choose one:",
             [setting_line("test_images", base) for base in sorted(bases, key=lambda base: (base in others, base))]

@@ -297,7 +297,7 @@ def _more_answers(draft: Draft) -> None:
         draft.truth.answers.setdefault("train_table", {"none"})
     paths = {"{img_path}"} if draft.plan["layout"] == "path column" else set()
     draft.truth.answers["train_images"] = paths or {draft.train_root}
-    draft.truth.answers["test_images"] = paths or {draft.test_root}
+    draft.truth.answers["test_images"] = paths or {draft.test_root, draft.test_root.partition("/")[0]}
 
 
 def _written(draft: Draft) -> dict[str, bytes]:
