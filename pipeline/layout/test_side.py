@@ -415,7 +415,7 @@ def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
 
 
 def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:
-    """Raise where several folders are called test: `test-multiple_fruits`, `unlabeled`, `test_b`, whichever is asked."""
+    """Raise where several folders are called test: `test-multiple_fruits`, `unlabeled`, `test_b`."""
     others = [base for base in bases if not is_all_role(base.rpartition("/")[2])]
     if 1 < len(bases) > len(others):
         raise context.stop(
