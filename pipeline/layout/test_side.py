@@ -37,7 +37,7 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, split_places
+from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, role_of_folders, split_places
 
 MAX_FOLDERS = 5  # that may hold test images, offered
 MIN_POOL = 0.1  # images that nothing uses, for one in a folder called test: fewer are beside the point
@@ -181,16 +181,19 @@ def _asked_table(context: Context, sample: Sample) -> Table:
 
 
 def asked_images(context: Context) -> np.ndarray:
-    """(N,) bool: the images that the sample, else the test table, asks for, before it is known which are for training.
+    """(N,) bool: the images that the sample, else the test table, else the user's folder asks for, before it is known
+    which are for training.
 
     None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
     table = _asked_table(context, context.sample) if context.sample is not None else context.test_table
-    if table is None or TEST in context.roles.values():
-        return used
     override = context.overrides.test_images
+    if TEST in context.roles.values() or (table is None and override in (AUTO, TOP)):
+        return used
+    if table is None:
+        return np.array([path.startswith(f"{override}/") for path in context.index.paths])
     if override == AUTO:
         matches = find_matches(table, context.index, role=TEST)
         least = max(MIN_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
@@ -334,6 +337,9 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
             for folder, count in unused.most_common(MAX_FOLDERS)
             if folder
         ]
+        if not lines:  # among the classes, for all that is known
+            named = [folder for folder in context.folders() if role_of_folders(folder) == TEST]
+            lines = [setting_line("test_images", folder) for folder in named[:MAX_FOLDERS]]
         train_table, label = str(context.settings["train_table"]), context.settings.get("label")
         if (
             not lines
