@@ -266,15 +266,21 @@ def test_of_two_tables_the_one_with_the_named_label_is_the_train_table(tmp_path)
 
 
 def test_labelled_validation_folders_may_be_what_is_to_be_predicted(tmp_path):
-    """As ImageNet comes, without test images: the folder that is named is one of training images, until another is."""
+    """As ImageNet comes, without test images: the folder that is named is none of training images then."""
     files = {f"{part}/{animal}/{n}.png": IMAGE for part in ("train", "val") for n in range(9) for animal in animals(n)}
     path = write_zip(tmp_path / "raw.zip", files)
-    with pytest.raises(
-        ValueError, match="all images in val are training images(?s:.*)competition.train_images: train$"
-    ):
-        layout_of(path, {"test_images": "val"})
-    layout = layout_of(path, {"test_images": "val", "train_images": "train"})
-    assert {member[:3] for member in layout.train_members} == {"tra"} and len(layout.test_ids) == 9
+    for more in ({}, {"train_images": "train"}):
+        layout = layout_of(path, {"test_images": "val", **more})
+        assert {member[:3] for member in layout.train_members} == {"tra"} and len(layout.test_ids) == 9
+
+
+def test_a_folder_to_predict_that_was_taken_for_a_class_is_offered_and_none_then(tmp_path):
+    places = [f"images/{animal}/{n}.png" for n in range(9) for animal in animals(n)]
+    path = write_zip(tmp_path / "raw.zip", dict.fromkeys([*places, "to_predict/1.png", "to_predict/2.png"], IMAGE))
+    with pytest.raises(ValueError, match="no test images(?s:.*)competition.test_images: to_predict"):
+        layout_of(path, {"label": "folder"})
+    layout = layout_of(path, {"label": "folder", "test_images": "to_predict"})
+    assert (len(layout.train_members), len(layout.test_ids)) == (len(places), 2)
 
 
 @pytest.mark.parametrize("name", ["import.csv", "annotations.xml"])

@@ -61,6 +61,25 @@ def moved(found, old, new):
     return {new + name[len(old) :] if name.startswith(old) else name: content for name, content in found.items()}
 
 
+def labels_and_files_apart(labels=WORDS, listed=(*TRAIN, *TEST), column="label"):
+    """labels.csv: number, label; images.csv: number, file. The sample asks for numbers."""
+    number = {name: 500 + n for n, name in enumerate((*TRAIN, *TEST))}
+    found = files(labels, [labels[0]], asked=column, ids=[number[name] for name in TRAIN], column=column)
+    rows = [(number[name], f"{name}.png") for name in listed]
+    found |= {"labels.csv": found.pop("train.csv"), "images.csv": csv_bytes(("id", "file"), rows)}
+    return found | {"sample_submission.csv": csv_bytes(("id", column), [(number[name], labels[0]) for name in TEST])}
+
+
+def a_folder_for_each_image(names, **more):
+    """train/0/photo_1.png, train/1/photo_1.png; names: of the files in their folders, in turns."""
+    found = files(WORDS, ["oak"], train="train/{}/file", ids=[str(int(name)) for name in TRAIN], **more)
+    pairs = list(zip(found.items(), (names * len(found))[: len(found)], strict=True))
+    return {
+        f"{path.partition('/')[0]}/{int(path.split('/')[1].split('.')[0])}/{own}" if "/" in path else path: content
+        for (path, content), own in pairs
+    } | {"sample_submission.csv": csv_bytes(("id", "label"), [(name, "oak") for name in TEST])}
+
+
 def asked(ids):
     """A sample with these ids for the test images."""
     return {"sample_submission.csv": csv_bytes(("id", "label"), [(row_id, "oak") for row_id in ids])}
@@ -357,6 +376,14 @@ KINDS = {
         files(("0", "1", "2"), ["elm"], more={"label_map.json": b'{"0": {"name": "oak"}, "1": {"name": "elm"}, "2": {"name": "fir"}}'}), ("oak", "elm", "fir"), ("oak",), says="label_map.json",
     ),
     "JSON that numbers the classes": Kind(folders(WORDS, ["0", "2"], more={"class_to_idx.json": b'{"elm": 0, "fir": 1, "oak": 2}'}), ("2", "0", "1"), ("2",), says="class_to_idx.json"),
+    **{
+        f"{what} for numbered classes": Kind(files(("0", "1", "2"), sample, asked=asked_for, more=more), WORDS, cells)
+        for what, sample, asked_for, more, cells in (
+            ("ranked names", ["oak fir", "elm oak"], "label", {"classes.txt": b"oak\nelm\nfir\n"}, ("oak elm",)),
+            ("columns of names that a list numbers", [(0.3, 0.3, 0.4)], WORDS, {"classes.txt": b"0 oak\n1 elm\n2 fir\n"}, ("1.0", "0.0", "0.0")),
+        )
+    },
+    "columns of names that a table numbers": Kind(files(("1", "2", "3"), [(0.3, 0.3, 0.4)], asked=WORDS, more={"class_names.csv": csv_bytes(("name", "label"), [("oak", 1), ("elm", 2), ("fir", 3)])}), WORDS, ("1.0", "0.0", "0.0")),
     "a list of names for numbered classes": Kind(files(("0", "1", "2"), ["oak", "fir"], more={"classes.txt": b"oak\nelm\nfir\n"}), WORDS, ("oak",), says="classes.txt"),
     "one number where a file numbers the classes": Kind(files(WORDS, ["7"], more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("7",), asks=("spelling: class_map.csv", "spelling: '{label}'")),
     "columns called by numbers that a file gives": Kind(files(WORDS, [(0.3, 0.3, 0.4)], asked=("c7", "c8", "c9"), more={"class_map.csv": csv_bytes(("name", "code"), [("elm", 8), ("fir", 9), ("oak", 7)])}), ("7", "8", "9"), ("1.0", "0.0", "0.0")),
@@ -377,6 +404,26 @@ KINDS = {
     "two numbered columns of labels": Kind(
         files(WORDS, ["oak"], column="label1", asked="kind", extra=(("label2",), [(WORDS[n % 3] if n % 4 else "",) for n in range(1, NUM_TRAIN + 1)])), WORDS, ("oak",),
         asks=("label: label1", "label: label2"),
+    ),
+    **{
+        f"answers that came with the test images, {what}": Kind(
+            files(("0", "1", "2"), cells, column="grade", asked=asked_for, extra=(("sex", "age"), [("mf"[n % 2], 20 + n % 30) for n in range(NUM_TRAIN)]), more={"test_labels.csv": csv_bytes(("id", "grade"), [(name, n % 3) for n, name in enumerate(TEST)])}),
+            ("0", "1", "2"), first,
+        )
+        for what, cells, asked_for, first in (
+            ("called otherwise than the sample", ["0", "1", "2"], "prediction", ("0",)),
+            ("a column for each class", [(0.3, 0.3, 0.4)], ("0", "1", "2"), ("1.0", "0.0", "0.0")),
+        )
+    },
+    "labels in one table, files in another": Kind(labels_and_files_apart(), WORDS, ("oak",)),
+    "labels in one table, files of training in another": Kind(
+        labels_and_files_apart(listed=TRAIN) | {"test.csv": csv_bytes(("id", "file"), [(500 + NUM_TRAIN + n, f"{name}.png") for n, name in enumerate(TEST)])}, WORDS, ("oak",),
+    ),
+    "grades that are as numbers of images": Kind(labels_and_files_apart(("0", "1", "2"), column="level"), ("0", "1", "2"), ("0",)),
+    "a folder for each image, of one file name": Kind(a_folder_for_each_image(["photo_1.png"]), WORDS, ("oak",)),
+    "a folder for each image, of two formats": Kind(a_folder_for_each_image(["photo_1.png", "photo_1.jpg"]), WORDS, ("oak",)),
+    "a folder and a file for each id, which the tables call otherwise": Kind(
+        a_folder_for_each_image([f"{int(name)}.png" for name in (*TRAIN, *TEST)]) | {"sample_submission.csv": csv_bytes(("row", "label"), [(name, "oak") for name in TEST]), "test.csv": csv_bytes(("id",), [(name,) for name in TEST])}, WORDS, ("oak",),
     ),
     "an index column with a name": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("row", "id", "label"), [(n, name, "oak") for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
     "a Usage column": Kind(files(WORDS, ["oak"], more={"sample_submission.csv": csv_bytes(("id", "label", "Usage"), [(name, "oak", ("Public", "Private")[n % 2]) for n, name in enumerate(TEST)])}), WORDS, ("oak",)),
@@ -612,6 +659,10 @@ KINDS = {
         {("val/" + name[6:] if name in {f"train/{row}.png" for row in TRAIN[-6:]} else name): content for name, content in files(WORDS, ["oak"]).items()}
         | {"train.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][:-6]), "val.csv": csv_bytes(("id", "label"), [*zip(TRAIN, cycle(WORDS), strict=True)][-6:])},
         WORDS, ("oak",), says="6 labelled validation images of val.csv are used for training too",
+    ),
+    "unlabelled images beside the test images, and no sample": Kind(
+        sampleless(folders(WORDS, ["oak"])) | {f"unlabeled/{n}.png": encoded(image_of(80 + n, n)) for n in range(4)}, WORDS, ("oak",),
+        asks=("test_images: test", "test_images: unlabeled", "test_images: '.'"), stops="2 folders may hold the test images",
     ),
     "unlabelled images in a folder called as a class is": Kind(
         moved(folders(("00", "01", "02"), ["0"]), "train/", "train/labeled/")

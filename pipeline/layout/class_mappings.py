@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.archive.archive import Archive
 from pipeline.base.yamls import read_yaml
 from pipeline.competition.spelling import UNPADDED, spelled
-from pipeline.tables.table import Table
+from pipeline.tables.table import Table, first_counted
 from pipeline.tables.words import words_of
 
 MAX_BYTES = 1 << 20  # of a JSON or text file that is looked at
@@ -62,7 +62,7 @@ def _ways(archive: Archive, tables: Mapping[str, Table], name: str, count: int) 
         with contextlib.suppress(ValueError, RecursionError):
             yield from _of_value(json.loads(text) if name.lower().endswith(".json") else read_yaml(text))
     elif not name.lower().endswith(TABLES) or len(text.strip().splitlines()) <= count + 1:
-        yield from _of_lines(text)
+        yield from _of_lines(text, whole=len(tables[name].header) == 1 if name in tables else True)
 
 
 def _of_table(table: Table) -> Iterator[dict[str, str]]:
@@ -91,8 +91,11 @@ def _of_value(found: Any) -> Iterator[dict[str, str]]:
             yield {value: key for key, value in said.items()}
 
 
-def _of_lines(text: str) -> Iterator[dict[str, str]]:
-    """A class a line: its number from 0 or from 1; `0 oak`, `0: oak`, `oak = 0`, `oak,0` are pairs."""
+def _of_lines(text: str, *, whole: bool = True) -> Iterator[dict[str, str]]:
+    """`0 oak`, `0: oak`, `oak = 0`, `oak,0` are pairs; a whole line is a class, its number from 0 or from 1.
+
+    whole: whether lines may be that; those that bring their number are not.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for mark in PAIR_MARKS:
         if lines and all(mark in line for line in lines):
@@ -101,7 +104,8 @@ def _of_lines(text: str) -> Iterator[dict[str, str]]:
                 if len(set(next(zip(*pairs, strict=True)))) == len({two for _, two in pairs}) == len(pairs):
                     yield dict(pairs)
                     yield {two: one for one, two in pairs}
+                    whole &= all(first_counted(part) is None for part in zip(*pairs, strict=True))
             break
-    for first in (0, 1):
+    for first in (0, 1) if whole else ():
         yield {line: str(number) for number, line in enumerate(lines, first)}
         yield {str(number): line for number, line in enumerate(lines, first)}

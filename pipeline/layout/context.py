@@ -1,5 +1,6 @@
 """One recognition under way: what it looks at, what it has found out, and how it stops or notes a problem."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -26,6 +27,8 @@ from pipeline.tables.image_paths import (
 from pipeline.tables.table import AUTO, Table
 from pipeline.tables.words import role_of, split_roles
 
+LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
+ANSWER_STEM = LABEL_STEM + r"|solution|answer|(^|_)y(_|$)"  # of test images
 TRAIN_MISSING, TEST_MISSING = "training image missing", "test image missing"  # in competition.allow
 
 
@@ -127,10 +130,15 @@ class Context:
         """Of the folders that tables lie in."""
         return split_roles(name.rpartition("/")[0] for name in self.tables)
 
+    def answers(self) -> set[str]:
+        """The columns of a test table that is called as tables of labels are: ids and labels, which came with it."""
+        table = self.test_table
+        return {*table.header} if table is not None and re.search(ANSWER_STEM, table.stem) else set()
+
     def test_columns(self) -> set[str]:
         """Columns that say something of test images: a label is none of them; one that is to be filled in may be."""
         table = self.test_table
-        if table is None:
+        if table is None or self.answers():
             return set()
         return {name for name, cells in zip(table.header, table.cells, strict=True) if len(cells.distinct()) > 1}
 

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -547,7 +548,7 @@ def _demands(context: Context, labels: Labels, test: Side) -> Demands:
         long=context.long,
         overrides=overrides,
         sampleless_columns=_sampleless_columns(context, labels, test),
-        mappings=lambda: class_mappings(context.archive, context.tables, labels.classes),
+        mappings=cache(lambda: class_mappings(context.archive, context.tables, labels.classes)),
     )
     try:
         demands = submission_demands(known)

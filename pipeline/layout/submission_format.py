@@ -285,7 +285,7 @@ def _numbers_apart(known: Known) -> bool:
 
 
 def _list_mark(known: Known) -> str:
-    """What separates labels within the sample's cells, spelled as in training or by a rule; '' for no lists."""
+    """What separates labels within the sample's cells, spelled as in training, by a rule or file; '' for no lists."""
     labels = known.labels
     whole = {cell for cell in known.cells if cell not in labels.classes}
     style = bracket_style(whole, labels.classes)
@@ -298,9 +298,14 @@ def _list_mark(known: Known) -> str:
             continue
         parts = {part for cell in whole for part in split_list(cell, mark)}
         by_rule = len(parts) > 1 and not rules_for(whole, labels.classes) and rules_for(parts, labels.classes)
-        if parts <= set(labels.classes) or by_rule:
+        if parts <= set(labels.classes) or by_rule or (len(parts) > 1 and _of_file(known, parts)):
             return as_written(mark, whole)
     return ""
+
+
+def _of_file(known: Known, parts: set[str]) -> bool:
+    """Whether some file calls the labels so."""
+    return any(parts <= {*way.values()} for ways in known.mappings().values() for way in ways)
 
 
 @dataclass(frozen=True)

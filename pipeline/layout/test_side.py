@@ -37,7 +37,7 @@ from pipeline.tables.image_paths import (
     preference,
 )
 from pipeline.tables.table import AUTO, NONE, Table, id_table
-from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, split_places
+from pipeline.tables.words import TEST, TRAIN, is_all_role, is_left_over, role_of_folders, split_places
 
 MAX_FOLDERS = 5  # that may hold test images, offered
 MIN_POOL = 0.1  # images that nothing uses, for one in a folder called test: fewer are beside the point
@@ -181,16 +181,19 @@ def _asked_table(context: Context, sample: Sample) -> Table:
 
 
 def asked_images(context: Context) -> np.ndarray:
-    """(N,) bool: the images that the sample, else the test table, asks for, before it is known which are for training.
+    """(N,) bool: the images that the sample, else the test table, else the user's folder asks for, before it is known
+    which are for training.
 
     None where a folder called test holds them, or it is unclear: no place, or two that differ, has an image for many of
     the ids.
     """
     used = np.zeros(len(context.index.names), dtype=bool)
     table = _asked_table(context, context.sample) if context.sample is not None else context.test_table
-    if table is None or TEST in context.roles.values():
-        return used
     override = context.overrides.test_images
+    if TEST in context.roles.values() or (table is None and override in (AUTO, TOP)):
+        return used
+    if table is None:
+        return np.array([path.startswith(f"{override}/") for path in context.index.paths])
     if override == AUTO:
         matches = find_matches(table, context.index, role=TEST)
         least = max(MIN_SHARE * table.num_rows, NEARLY * (matches[0].num_found if matches else 0))
@@ -210,7 +213,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     asked, test_table, override = _asked_table(context, sample), context.test_table, context.overrides.test_images
     own = id_table(sample.id_column, context.sample_ids())
     if override != AUTO:
-        table = own if set(columns_of(override)) <= {sample.id_column} or test_table is None else test_table
+        table = _with_columns(override, own, test_table, asked)
         return table, _stated(override, table, index)
     matches = find_matches(asked, index, role=TEST)
     if not matches:
@@ -222,7 +225,13 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     match = only_match(context, matches, asked, TEST, index=index, shared={sample.id_column})
     if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
         _refuse_numbers(context, asked, matches, sample.id_column, index)
-    return own if test_table is None or set(columns_of(match.template)) <= {sample.id_column} else test_table, match
+    return _with_columns(match.template, own, test_table, asked), match
+
+
+def _with_columns(template: str, own: Table, test_table: Table | None, asked: Table) -> Table:
+    """The first of these that has all columns of the template; `asked`, which has those of both, where none has."""
+    tables = (own, *([test_table] if test_table is not None else []))
+    return next((table for table in tables if {*columns_of(template)} <= {*table.header}), asked)
 
 
 def _by_number(ids: Table, index: ImageIndex) -> str:
@@ -309,7 +318,9 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
         inside = {folder for folder in context.folders() if root == TOP or f"{folder}/".startswith(f"{root}/")}
         base_of = {folder: base for folder, base in base_of.items() if folder in inside} or dict.fromkeys(inside, root)
     else:
-        _refuse_other_folders(context, set(base_of.values()))
+        places = ((path.rpartition("/")[0], path) for path in index.paths)
+        known = {base_of[folder] for folder, path in places if folder in base_of and format_of(path) in learnt}
+        _refuse_other_folders(context, known or {*base_of.values()})
     index = index.without(index.used_by(context.twins))
     pairs = zip(index.names, index.paths, strict=True)
     found = {name: base for name, path in pairs if (base := base_of.get(path.rpartition("/")[0])) is not None}
@@ -326,6 +337,9 @@ def _side_of_folders(context: Context, index: ImageIndex, learnt: Collection[str
             for folder, count in unused.most_common(MAX_FOLDERS)
             if folder
         ]
+        if not lines:  # among the classes, for all that is known
+            named = [folder for folder in context.folders() if role_of_folders(folder) == TEST]
+            lines = [setting_line("test_images", folder) for folder in named[:MAX_FOLDERS]]
         train_table, label = str(context.settings["train_table"]), context.settings.get("label")
         if (
             not lines
@@ -407,9 +421,9 @@ def _called_as_trained(context: Context, members: Texts) -> tuple[str, Texts]:
 
 
 def _refuse_other_folders(context: Context, bases: Collection[str]) -> None:
-    """Raise where a folder is called test, and another is called test and something else: `test-multiple_fruits`."""
+    """Raise where several folders are called test: `test-multiple_fruits`, `unlabeled`, `test_b`."""
     others = [base for base in bases if not is_all_role(base.rpartition("/")[2])]
-    if others and len(others) < len(bases):
+    if 1 < len(bases) > len(others):
         raise context.stop(
             f"{len(bases)} folders may hold the test images; choose one:",
             [setting_line("test_images", base) for base in sorted(bases, key=lambda base: (base in others, base))]

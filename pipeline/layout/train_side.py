@@ -22,7 +22,16 @@ from pipeline.competition.problems import setting_line, written
 from pipeline.competition.schema import LabelSets, label_cell
 from pipeline.competition.spelling import is_number, rules_for
 from pipeline.layout.class_mappings import class_mappings
-from pipeline.layout.context import TRAIN_MISSING, Context, Side, checked_ids, members_of, named_table, only_match
+from pipeline.layout.context import (
+    LABEL_STEM,
+    TRAIN_MISSING,
+    Context,
+    Side,
+    checked_ids,
+    members_of,
+    named_table,
+    only_match,
+)
 from pipeline.layout.label_rows import pivoted, rows_merged
 from pipeline.layout.labels import (
     LABEL_NAMES,
@@ -53,7 +62,6 @@ from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
 from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, words_of
 
 ID_NAMES = ("id", "image_id")  # of the id column, where the sample submission calls it otherwise
-LABEL_STEM = r"label|ground_?truth"  # in the name of a table of labels
 AND = " + "  # between tables that the user names together
 
 
@@ -158,8 +166,12 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     if context.overrides.train_table == NONE or folder_level(label) is not None or NAMED_LABEL in label:
         return None
     if context.overrides.train_table != AUTO:
-        return _of_parts(context, tables) or named_table(context, tables, "train_table")
+        named = _of_parts(context, tables) or named_table(context, tables, "train_table")
+        return _with_files(context, tables, named)
     usable = [table for table in tables.values() if _is_train_table(context, table)]
+    if not usable:
+        usable = [_with_files(context, tables, table) for table in tables.values()]
+        usable = [table for table in usable if _is_train_table(context, table)]
     usable = _with_named_label(context, tables, usable)
     if usable and _say_less_than_folders(context, usable):
         return None
@@ -181,6 +193,20 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
             choices.append(setting_line("train_table", AND.join(table.name for table in usable), f"all {rows:,} rows"))
         raise context.stop(f"{len(usable)} tables may be the train table; choose one:", choices)
     return usable[0] if usable else _hopeful_table(context, tables)
+
+
+def _with_files(context: Context, tables: Mapping[str, Table], table: Table) -> Table:
+    """The table, if it leads to no images, with the columns of the one other that has all its ids, and does."""
+    if _led(context, table) is not None:
+        return table
+    wholes = [
+        joined(table, [other], key)
+        for other in tables.values()
+        for key in table.header
+        if key in other.header and other is not table and leads_to_images(context, other)
+    ]
+    found = [whole for whole in wholes if whole is not table and _led(context, whole) is not None]
+    return found[0] if len(found) == 1 else table
 
 
 def _less_answers(context: Context, usable: list[Table]) -> list[Table]:
@@ -306,12 +332,10 @@ def _hopeful_table(context: Context, tables: Mapping[str, Table]) -> Table | Non
 
 def _is_train_table(context: Context, table: Table) -> bool:
     table = pivoted(context, table)
-    matches = _matches(context, table)
-    if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
+    match = _led(context, table)
+    if match is None or _is_of_test_images(context, table, match.template):
         return False
-    if _is_of_test_images(context, table, matches[0].template):
-        return False
-    choices = _choices(context, table, {matches[0].column})
+    choices = _choices(context, table, {match.column})
     return bool(choices) and not (
         table.num_rows < len(context.index.names) / 2  # a table of the classes, whose numbers some images have too
         and all(len(columns) == 1 and table.column(columns[0]).all_distinct() for columns in choices)
@@ -333,6 +357,8 @@ def _choices(context: Context, table: Table, taken: set[str]) -> list[tuple[str,
     cells = context.sample_cells()
     parts = _part_columns(context, table)
     taken = taken | parts | {*box_columns(table.header)} | (context.sample.id_columns if context.sample else set())
+    if answers := {*table.header} & context.answers() - taken:
+        taken |= {*table.header} - answers
     fewer = bool({WITHOUT_COLUMN, OF_NO_COLUMN} & {*context.overrides.allow})
     test_header = set(context.test_table.header) if context.test_table is not None else set()
     parted = context.test_table is not None and context.test_table.name == table.name
@@ -364,9 +390,17 @@ def _matches(context: Context, table: Table) -> list[Match]:
     stated = context.overrides.train_images
     columns = columns_of(stated)
     if not columns or not set(columns) <= set(table.header):
-        return find_matches(table, context.index, role=TRAIN)
+        matches = find_matches(table, context.index, role=TRAIN)
+        told = context.sample is not None and context.sample.id_columns <= {*table.header}
+        return [match for match in matches if not told or match.column not in context.asked()]  # grade 2 is no 2.png
     found = images_of(stated, table, context.index)
     return [Match(stated, column_of(stated), int((found != MISSING).sum()))]
+
+
+def _led(context: Context, table: Table) -> Match | None:
+    """The best template, where it has an image for most rows."""
+    matches = _matches(context, table)
+    return matches[0] if matches and matches[0].num_found >= MIN_SHARE * table.num_rows else None
 
 
 def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
@@ -375,7 +409,7 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     if override != AUTO:
         found = images_of(override, table, context.index)
         return _with_paths(table, Match(override, column_of(override), int((found != MISSING).sum())))
-    matches = find_matches(table, context.index, role=TRAIN)
+    matches = _matches(context, table)
     if not matches:
         _refuse_folders(context, table)
         raise context.stop(

@@ -406,7 +406,7 @@ def _nested(tried: Counter[tuple[str, str]]) -> Counter[tuple[str, str]]:
     for (template, column), count in tried.items():
         *folders, name = template.split("/")
         for depth in range(len(folders)):
-            if len(columns_of(template)) == 1:
+            if len(columns_of(template)) == len(columns_of(name)) == 1:
                 nested["/".join([*folders[:depth], ANYWHERE + name]), column] += count
     return nested
 
@@ -481,10 +481,11 @@ def _hits(cells: Sequence[str], column: str, index: ImageIndex) -> list[tuple[st
         parts = ["folders", *(["tail"] if alike else [])]
         if not any(paths for _, paths, _ in held) and len(stems) == len(cells):  # 7.jpg of 7_small.jpg
             held = [(stem, index.holding(stem), field) for stem, _, field in stems[:NUM_SCANNED]]
-        if any(paths for _, paths, _ in held):
-            return held
-        alone = [(cell, index.alone_in(cell), column) for cell in cells]
-        return alone if all(paths for _, paths, _ in alone) else _hits_in_modes(cells, parts, column, index)
+        num_held = _num_led(held)
+        alone = [(cell, index.alone_in(cell), column) for cell in cells] if num_held < len(held) else []
+        if alone and _num_led(alone) == len(cells):  # 1/photo_1.jpg, 2/photo_1.jpg
+            return alone
+        return held if num_held else _hits_in_modes(cells, parts, column, index)
     return []
 
 
@@ -541,6 +542,7 @@ def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequ
     if BRACES & {*before, *after}:
         return set()
     column = column_of(f"{{{field}}}")
-    suffixes = {after, ".*"} if after and not without_suffix(f"0{after}")[1:] else {after}
+    rest = without_suffix(f"0{after}")[1:]  # what is called otherwise but for the suffix: `_small`, `/image`
+    suffixes = {after, f"{rest}.*"} if rest != after else {after}
     folders = _with_columns(before, column, header, row)
     return {f"{folder}{{{field}}}{suffix}" for folder in folders for suffix in suffixes}

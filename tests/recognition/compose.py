@@ -17,14 +17,15 @@ HARM = 0.12  # how often a competition has a fault that must stop it
 ONE_LABEL = (
     "table", "shared folder", "path column", "sub-folder column", "0/1 columns", "class folders", "file names", "COCO",
     "blank test labels", "part column", "table per class", "metadata.jsonl", "{file: label}", "text list",
-    "pixel table",
+    "pixel table", "validation table", "folder per image", "two tables", "numbered classes",
 )  # fmt: skip
 LAYOUTS_OF = {
     "single": ONE_LABEL,
-    "binary": tuple(layout for layout in ONE_LABEL if layout not in ("0/1 columns", "table per class")),
+    "binary": tuple(layout for layout in ONE_LABEL if layout not in ("0/1 columns", "table per class", "numbered classes")),
     "several": ("table", "shared folder", "path column", "sub-folder column", "0/1 columns", "COCO", "row per label",
-                "part column", "metadata.jsonl", "{file: label}"),
-    "ordinal": ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column"),
+                "part column", "metadata.jsonl", "{file: label}", "folder per image", "two tables"),
+    "ordinal": ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column", "validation table",
+                "folder per image", "two tables"),
 }  # fmt: skip
 FORMATS_OF = {
     "single": ("label", "label", "columns", "ranked", "long"), "binary": ("label", "score", "score", "columns"),
@@ -34,7 +35,7 @@ SUFFIXES = (".jpg", ".jpeg", ".JPG", ".jfif", ".bmp", ".ppm", ".pgm", ".gif", ".
 EXTRAS = ("age sex", "sterile flag", "fold", "url", "sides", "colon in name", "runs", "confidence", "date", "place", "hash",
           "code", "family", "title", "second path")  # fmt: skip
 APART = ("table", "0/1 columns", "class folders", "COCO", "row per label", "metadata.jsonl", "{file: label}", "file names",
-         "sub-folder column")  # training and test images lie apart  # fmt: skip
+         "sub-folder column", "numbered classes")  # training and test images lie apart  # fmt: skip
 TABLE_LAYOUTS = ("table", "shared folder", "path column", "sub-folder column", "blank test labels", "part column")
 SPELLABLE = ("table", "shared folder", "path column", "class folders", "sub-folder column", "part column")
 
@@ -93,6 +94,16 @@ def _family_fits(name: str, plan: Plan) -> bool:
     numbers = ("numbers", "zero-padded", "floats")
     layout, kind = plan["layout"], plan["format"]
     unfit = {
+        "numbered classes": (
+            "numbers",
+            "zero-padded",
+            "floats",
+            "latex",
+            "case",
+            "nan",
+            "missing words",
+            "hierarchical",
+        ),
         "class folders": ("latex", "floats"),
         "file names": (
             *numbers,
@@ -118,6 +129,8 @@ def _family_fits(name: str, plan: Plan) -> bool:
 
 
 def _spelling(plan: Plan, rng: random.Random) -> str:
+    if plan["layout"] == "numbered classes":
+        return rng.choice(("same", "number")) if plan["format"] in ("label", "columns") else "same"
     rules = words.RESPELLED.get(plan["classes"], {})
     able = plan["format"] in ("label", "columns") and plan["target"] == "single" and plan["layout"] in SPELLABLE
     return pick(rng, "same", tuple(rules), awkward=0.6) if able else "same"
@@ -146,6 +159,8 @@ def _examples(plan: Plan) -> list[str]:
         lists_known = plan["layout"] in ("table", "shared folder", "path column", "sub-folder column", "part column")
         return ["labels", "labels", "one label"] if lists_known else ["labels"]
     shown = ["labels", "labels", "every class", "one label"]
+    if plan["layout"] == "numbered classes":
+        return shown[: 3 if plan["spelling"] == "same" else 4]
     if plan["layout"] == "class folders" and plan["classes"] == "hierarchical":
         return ["labels", "every class"]  # nothing else says whether the leaf or the path is the label
     if plan["spelling"] != "same":
@@ -170,6 +185,8 @@ def _draw_names(plan: Plan, rng: random.Random, awkward: float) -> None:
     styles = words.ID_STYLES
     if plan["layout"] in ("class folders", "file names", "COCO", "metadata.jsonl", "{file: label}", "text list"):
         styles = ("plain", "suffix", "folder", "uuid", "unicode", "date")
+    if plan["layout"] == "folder per image":
+        styles = ("plain", "uuid", "unicode", "date")
     if plan["layout"] in ("table per class", "pixel table"):
         styles = ("plain", "suffix")
     if plan["format"] == "long":
@@ -280,7 +297,7 @@ def _more_answers(draft: Draft) -> None:
         draft.truth.answers.setdefault("train_table", {"none"})
     paths = {"{img_path}"} if draft.plan["layout"] == "path column" else set()
     draft.truth.answers["train_images"] = paths or {draft.train_root}
-    draft.truth.answers["test_images"] = paths or {draft.test_root}
+    draft.truth.answers["test_images"] = paths or {draft.test_root, draft.test_root.partition("/")[0]}
 
 
 def _written(draft: Draft) -> dict[str, bytes]:

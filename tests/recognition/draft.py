@@ -45,6 +45,7 @@ class Draft:
     train_root: str = ""  # folder of the training images
     test_root: str = ""
     category_ids: dict[str, int] = field(default_factory=dict)  # of COCO: a competitor may name a class by either
+    numbers: dict[str, str] = field(default_factory=dict)  # of classes that the train table numbers
     truth: Truth = field(default_factory=Truth)
 
     def put(self, item: Item, path: str) -> None:

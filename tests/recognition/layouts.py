@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from .draft import Draft
+from .draft import Draft, Item
 from .images import SIDE, pixels
 from .sheets import Sheet
 
@@ -113,8 +113,6 @@ def class_folders(draft: Draft) -> None:
 
 
 def _validation(draft: Draft, train_root: str) -> None:
-    from .draft import Item
-
     for at, label in enumerate(draft.classes * 2):
         item = Item(30_000 + at, f"v{at}", draft.train[0].suffix, [label])
         draft.put(item, f"{train_root.replace('train', 'valid').replace('Train', 'Valid')}/{label}/v{at}{item.suffix}")
@@ -238,10 +236,84 @@ def pixel_table(draft: Draft) -> None:
     draft.truth.in_order = True
 
 
+def validation_table(draft: Draft) -> None:
+    """train.csv and val.csv, both with labels, and the images of each in a folder of its own."""
+    table(draft)
+    held = [
+        Item(30_000 + at, f"{70_000 + at}", draft.train[0].suffix, [label])
+        for at, label in enumerate(draft.classes * 2)
+    ]
+    for item in held:
+        draft.put(item, f"val/{item.stem}{item.suffix}")
+        draft.truth.optional[item.content] = frozenset(item.labels)
+    rows = [[draft.id_of(item), draft.label_cell(item)] for item in held]
+    sheet = draft.sheets.pop(draft.train_sheet)
+    _train_table(draft, sheet.header, sheet.rows, "train.csv")
+    draft.sheets["val.csv"] = _sheet(draft, list(sheet.header), rows)
+
+
+def folder_per_image(draft: Draft) -> None:
+    """Each image in a folder that is called as its id is."""
+    names = draft.rng.choice(("{stem}", "image", "photo_1"))
+    for items, root in ((draft.train, "train"), (draft.test, "test")):
+        for item in items:
+            draft.put(item, f"{root}/{item.stem}/{names.format(stem=item.stem)}{item.suffix}")
+    draft.train_root, draft.test_root = "train", "test"
+    rows = [[draft.id_of(item), draft.label_cell(item)] for item in draft.train]
+    _train_table(draft, [draft.id_column, draft.label_column], rows)
+    _maybe_test_table(draft)
+
+
+def two_tables(draft: Draft) -> None:
+    """images.csv: the file of each number; labels.csv: the label of each number."""
+    draft.put_all("train", "test")
+    ids = {item.number: f"{500 + item.number}" for item in [*draft.train, *draft.test]}
+    rows = [[ids[item.number], draft.label_cell(item)] for item in draft.train]
+    _train_table(draft, [draft.id_column, draft.label_column], rows, "labels.csv")
+    items = draft.rng.choice(([*draft.train, *draft.test], draft.train))
+    named = draft.rng.choice(("file", "file_name", "path"))
+    rows = [[ids[item.number], item.path if named == "path" else item.path.rpartition("/")[2]] for item in items]
+    draft.sheets["images.csv"] = _sheet(draft, [draft.id_column, named], rows)
+    if items is draft.train:
+        draft.test_sheet = "test.csv"
+        rows = [
+            [ids[item.number], item.path if named == "path" else item.path.rpartition("/")[2]] for item in draft.test
+        ]
+        draft.sheets["test.csv"] = _sheet(draft, [draft.id_column, named], rows)
+    draft.plan["ids"] = "own"
+    for item in [*draft.train, *draft.test]:
+        item.stem = ids[item.number]
+
+
+def numbered_classes(draft: Draft) -> None:
+    """The train table numbers the classes, and a file says what the numbers are called."""
+    draft.put_all("train", "test")
+    first = draft.rng.choice((0, 1))
+    order = draft.rng.sample(draft.classes, len(draft.classes))
+    draft.numbers = {label: str(at + first) for at, label in enumerate(order)}
+    rows = [[draft.id_of(item), draft.numbers[item.labels[0]]] for item in draft.train]
+    _train_table(draft, [draft.id_column, draft.label_column], rows)
+    kind = draft.rng.choice(("lines", "numbered lines", "name of number", "number of name", "table", "names first"))
+    lines = [order, [f"{number} {label}" for label, number in draft.numbers.items()]]
+    if kind in ("lines", "numbered lines"):
+        draft.others["classes.txt"] = "\n".join([*lines[kind == "numbered lines"], ""]).encode()
+    elif kind in ("name of number", "number of name"):
+        found = {number: label for label, number in draft.numbers.items()}
+        found = found if kind == "name of number" else {label: int(number) for number, label in found.items()}
+        draft.others["label_map.json"] = json.dumps(found, ensure_ascii=False).encode()
+    else:
+        header, pairs = [draft.label_column, "name"], [[number, label] for label, number in draft.numbers.items()]
+        turned = 1 - 2 * (kind == "names first")
+        draft.sheets["class_names.csv"] = _sheet(draft, header[::turned], [pair[::turned] for pair in pairs])
+    _maybe_test_table(draft)
+
+
 LAYOUTS: dict[str, Callable[[Draft], None]] = {
     "table": table, "shared folder": shared_folder, "path column": path_column, "sub-folder column": sub_folder_column,
     "0/1 columns": one_hot, "class folders": class_folders, "file names": file_names, "COCO": coco,
     "row per label": row_per_label, "blank test labels": blank_test_labels, "part column": part_column,
     "table per class": table_per_class, "metadata.jsonl": metadata_jsonl, "{file: label}": label_json,
-    "text list": text_list, "pixel table": pixel_table,
+    "text list": text_list, "pixel table": pixel_table, "validation table": validation_table,
+    "folder per image": folder_per_image, "two tables": two_tables,
+    "numbered classes": numbered_classes,
 }  # fmt: skip

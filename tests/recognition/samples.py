@@ -60,6 +60,8 @@ def _filled(ids: list[str], shown: list[list[str]], right: list[list[str]]) -> t
 def _spelled(draft: Draft, label: str) -> str:
     """The label as the sample submission spells it."""
     rule = draft.plan["spelling"]
+    if rule == "number":
+        return draft.numbers[label]
     return label if rule == "same" else words.RESPELLED[draft.plan["classes"]][rule](label)
 
 
