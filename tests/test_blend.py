@@ -452,6 +452,28 @@ def test_members_that_were_altered_or_are_gone_stop_the_stages(place):
             place.run(stage)
 
 
+def test_a_member_that_predicted_other_images_under_the_same_ids_is_refused(place):
+    """As a second stage leaves it whose test images are called as the first one's were."""
+    for name in ("test.csv", "test_images.csv"):
+        shutil.copy(place.path("data/competition") / name, place.other / "competition")
+    command.main(["blend", "add", "a", str(place.other.parent)])
+    place.params["blend"]["members"] = ["a"]
+    place.run("evaluate")
+    place.run("submit")
+    images = place.path("data/competition/test_images.csv")
+    lines = images.read_text().splitlines()
+    names, marks = zip(*(line.split(",") for line in lines[1:]), strict=True)
+    moved = [",".join(pair) for pair in zip(names, (*marks[1:], marks[0]), strict=True)]
+    images.write_text("\n".join([lines[0], *moved]) + "\n")
+    said = "member a predicted other test images under the same ids"
+    with pytest.raises(ValueError, match=said):
+        place.run("submit")
+    place.save()
+    for words in (["list"], ["add", "b", str(place.other.parent)]):
+        with pytest.raises(ValueError, match=said.replace("member a", "member .")):
+            command.main(["blend", *words])
+
+
 def test_a_member_of_folds_that_are_dealt_anew_since_is_refused(place):
     command.main(["blend", "add", "a", str(place.other.parent)])
     place.params["blend"]["members"] = ["a"]

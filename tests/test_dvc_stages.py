@@ -204,3 +204,23 @@ def test_an_image_of_a_damaged_archive_is_decoded_again_where_the_message_says(p
     raw.write_bytes(sound)
     assert "warning: 1 images could not be read when they were decoded" in project.dvc("repro"), "not in silence"
     project.dvc("repro", "-f", "decode_train", "decode_test")
+
+
+def test_a_submission_of_an_earlier_state_or_another_competition_is_told(project):
+    """Stages that are run alone leave a score that is not the submission's; `inspect --write` names the next data."""
+    with_fold_seed(project)
+    project.save()
+    for stage in ("teach@1", "train@1", "evaluate", "submit", "report"):  # without infer@1
+        project.dvc("repro", "-s", stage)
+    said = "train@1 has made data/models/1.json anew since infer@1 read it"
+    assert said in project.pipeline("verify", fails=True)
+    assert f"warning: this submission is of an earlier state: {said}" in project.pipeline("check")
+    project.ran()
+    project.pipeline("verify")
+    assert "earlier state" not in project.pipeline("check")
+    with_files(one_more_test_image)(project)
+    assert "raw.zip is another file than ingest read" in project.pipeline("check")
+    project.params["competition"]["raw"] = "next.zip"
+    project.save()
+    for words in (["check"], ["upload", "-m", "x"]):
+        assert "is of raw.zip, but params.yaml names next.zip by now" in project.pipeline(*words, fails=True)

@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import competition_files, encoded, image_of, write_zip
+from conftest import competition_files, csv_bytes, encoded, image_of, write_zip
 from made_images import smooth
 from PIL import Image
 
@@ -489,3 +489,19 @@ def test_cells_with_any_mark_of_a_line_go_through(workplace, note):
     write_zip(workplace.raw, files | {"train.csv": text.getvalue().encode()})
     workplace.run_data()
     workplace.run("split")
+
+
+def test_a_class_whose_column_params_yaml_does_not_name_is_told(workplace, capsys):
+    """As an organiser adds one to the same zip after `inspect --write`; a list of labels in the sample names none."""
+    files = competition_files()
+    rows = [(f"{number:03d}", number % 2, number % 3 == 0, number % 5 == 0) for number in range(30)]
+    files["train.csv"] = csv_bytes(("id", "cat", "dog", "fish"), [(name, *map(int, ones)) for name, *ones in rows])
+    files["sample_submission.csv"] = csv_bytes(("id", "labels"), [(f"90{at}", "cat dog") for at in range(9)])
+    write_zip(workplace.raw, files)
+    workplace.params["competition"] |= {"label": ["cat", "dog"], "allow": ["empty label"]}
+    workplace.run("ingest")
+    said = "1 more columns of 0 and 1 than competition.label names, such as 'fish'"
+    assert said in capsys.readouterr().out
+    workplace.params["competition"]["label"] = ["cat", "dog", "fish"]
+    workplace.run("ingest")
+    assert said not in capsys.readouterr().out

@@ -225,3 +225,16 @@ def test_classes_of_few_images_get_the_lines_that_they_need(raw, params, capsys)
     assert written["competition"]["allow"] == ["classes of fewer than 2 images"]
     inspect(raw, params)
     assert "problems     none in tables and names" in capsys.readouterr().out
+
+
+def test_what_was_set_for_the_last_competition_and_its_recipe_are_told(raw, params, capsys):
+    inspect(raw, params, "--write")
+    capsys.readouterr()
+    inspect(raw, params, "--write")
+    assert "note" not in capsys.readouterr().out
+    text = params.read_text().replace("metric: accuracy ", "metric: macro_f1 ", 1)
+    params.write_text(text.replace("corrections: none ", "corrections: fixes.csv ", 1))
+    inspect(write_zip(raw.with_name("animals_v2.zip"), competition_files()), params, "--write")
+    out = capsys.readouterr().out
+    assert f"what stood there for {raw} counts no more: corrections: fixes.csv, metric: macro_f1" in out
+    assert f"the recipe stays as it was for {raw}" in out

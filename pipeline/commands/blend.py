@@ -17,7 +17,7 @@ from pipeline.base.files import fold_files, write_bytes
 from pipeline.base.params import MEMBER_NAME, BlendParams, load_folds, load_section
 from pipeline.base.yamls import rewritten
 from pipeline.commands import places
-from pipeline.commands.member_source import RunFiles, run_files
+from pipeline.commands.member_source import NEEDED, RunFiles, run_files
 from pipeline.competition.schema import Dealt, Schema, read_dealt, read_schema, read_test_ids, read_unseen
 from pipeline.scoring.blend import OWN, fold_scores, gain
 from pipeline.scoring.fold_predictions import gather_oof
@@ -25,10 +25,13 @@ from pipeline.scoring.leak import compared, doubt, leak, mean_doubt
 from pipeline.scoring.members import (
     Common,
     Member,
+    images_digest,
     read_card,
     read_member_oof,
     read_member_test,
     read_run,
+    refuse_other_images,
+    seen_by,
     write_member,
 )
 from pipeline.scoring.metrics import mean_and_standard_error
@@ -99,7 +102,7 @@ def _add(args: argparse.Namespace) -> None:
     asked = load_section(args.params, "blend", BlendParams)
     _refuse_name(args.name, asked.members)
     this = _this_run(args)
-    with run_files(args.source, _root(args.params)) as found:
+    with run_files(args.source, _root(args.params), (*NEEDED, places.RUN["test_table"], places.TEST_LIST)) as found:
         paths = {key: found.path(key) for key in ("target", "folds", "oof", "test")}
         member = read_run(args.name, **paths, common=this.common)
         suspicion = _suspicion(args.name, member.oof, member.test_doubt, this)
@@ -138,7 +141,10 @@ def _write(args: argparse.Namespace, member: Member, found: RunFiles, this: _Run
     shutil.rmtree(part, ignore_errors=True)  # of one that was killed
     try:
         part.mkdir(parents=True)
-        write_member(part, member, this.common, {"source": found.about, "revision": found.revision})
+        seen = images_digest(found.path("test_table"), found.folder / places.TEST_LIST)
+        about = {"source": found.about, "revision": found.revision, "test_images": seen}
+        refuse_other_images(args.name, seen, images_digest(args.test_table, places.TEST_LIST))
+        write_member(part, member, this.common, about)
         shutil.rmtree(folder, ignore_errors=True)  # params.yaml does not name it
         part.replace(folder)
         _dvc(args.params, "add", "--quiet", str(folder.resolve()))
@@ -173,6 +179,8 @@ def _list(args: argparse.Namespace) -> None:
     wrong = []
     for name in asked.members:
         try:
+            here = images_digest(args.test_table, places.TEST_LIST)
+            refuse_other_images(name, seen_by(args.members, name), here)
             oof = read_member_oof(args.members, name, this.common)
             _, test_doubt = read_member_test(args.members, name, this.common.test_ids, this.common.target)
         except ValueError as error:

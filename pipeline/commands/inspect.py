@@ -5,7 +5,14 @@ from pathlib import Path
 
 from pipeline.base import console
 from pipeline.commands import places
-from pipeline.commands.inspection import holds_demos_recipe, in_git, inspect_competition, is_about, write_settings
+from pipeline.commands.inspection import (
+    holds_demos_recipe,
+    in_git,
+    inspect_competition,
+    is_about,
+    lost_lines,
+    write_settings,
+)
 from pipeline.commands.plan import write_plan
 from pipeline.commands.suggestion import DEFAULT_BUDGET, budget_seconds
 
@@ -47,6 +54,8 @@ def run(args: argparse.Namespace) -> None:
             raise
         if not args.write:
             raise ValueError(f"{error}\n{other}--write puts this one there") from error
+        for line in lost_lines(args.params, {}, with_recipe=True):
+            console.say(line)
         write_settings(args.params, args.raw, {})
         raise ValueError(
             f"{error}\n{args.params} names this competition from now on, all else in section `competition` is as if "
@@ -59,6 +68,8 @@ def run(args: argparse.Namespace) -> None:
     if args.write or args.recipe:
         sections = {name: keys for name, keys in account.needs.items() if name != "competition"}
         sections |= account.recipe if with_recipe else {}
+        for line in [] if same else lost_lines(args.params, account.settings, with_recipe=with_recipe):
+            console.say(line)
         write_settings(args.params, args.raw, account.settings | account.needs.get("competition", {}), sections)
         if with_recipe:
             write_plan(args.params, budget=args.budget, expected_s=account.expected_s)

@@ -348,6 +348,22 @@ def holds_demos_recipe(params: Path) -> bool:
     )
 
 
+def lost_lines(params: Path, settings: Mapping[str, Any], *, with_recipe: bool) -> list[str]:
+    """Before another competition's settings are written: what a user may have set that goes, and the recipe that stays.
+
+    with_recipe: the recipe goes too.
+    """
+    section = load_section(params, "competition", CompetitionParams)
+    defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
+    kept = {key: getattr(section, key) for key in ("allow", "corrections", "metric", "near_copies")}
+    others = {key: value for key, value in kept.items() if value not in (defaults[key], settings.get(key))}
+    gone = ", ".join(f"{key}: {list(value) if isinstance(value, tuple) else value}" for key, value in others.items())
+    lines = [f"note         what stood there for {section.raw} counts no more: {gone}"] if gone else []
+    if not with_recipe:
+        lines.append(f"note         the recipe stays as it was for {section.raw}; --recipe writes the one above")
+    return lines
+
+
 def write_settings(
     params: Path, raw: Path, settings: Mapping[str, Any], recipe: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:

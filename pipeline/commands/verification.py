@@ -12,7 +12,7 @@ from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
-from pipeline.leaderboard.restore import other_params
+from pipeline.leaderboard.restore import other_params, stale_inputs
 from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
 from pipeline.scoring.decision import choose_decision, read_decision
 from pipeline.scoring.fold_predictions import gather_oof, written_submission
@@ -164,6 +164,9 @@ def _recorded(places: Places, folds: Sequence[str]) -> str:
     others = other_params(stages, lock.parent)
     if others:
         raise ValueError(f"the run is of other parameters: {others[0]}, {len(others)} in all; run `dvc repro`")
+    stale = stale_inputs(stages, lock.parent)
+    if stale:
+        raise ValueError(f"not all of this is of one run: {stale[0]}, {len(stale)} in all; run `dvc repro`")
     return f"{len(outs)} outputs as DVC recorded them, of these parameters"
 
 

@@ -316,10 +316,23 @@ def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], 
                     f"columns {list(columns)[:3]} of {table.name} say 0 or 1; to take these cells for 0: "
                     f"competition.allow: [{NOT_ZERO_OR_ONE}]",
                 )
+    _warn_of_columns_left_out(context, table, columns)
     several = any(len(labels) != 1 for labels, is_blank in zip(_ones(chosen), blank, strict=True) if not is_blank)
     cells = (label_cell(labels) if several else labels[0] if labels else "" for labels in _ones(chosen))
     cells = ("" if is_blank else cell for cell, is_blank in zip(cells, blank, strict=True))
     return Labels(columns, several, Texts(cells), tuple(columns), "")
+
+
+def _warn_of_columns_left_out(context: Context, table: Table, columns: Sequence[str]) -> None:
+    """Where params.yaml names the classes' columns: the organiser may have added a class since."""
+    if list(columns) != list(context.overrides.label):
+        return
+    others = [name for name in table.header if name and name not in columns and holds_ones(table.column(name))]
+    if others:
+        context.warnings.append(
+            f"{table.name} has {len(others)} more columns of 0 and 1 than competition.label names, such as "
+            f"{', '.join(map(repr, others[:3]))}: if they are classes too, set it to auto"
+        )
 
 
 def _ones(table: Table) -> Iterator[list[str]]:

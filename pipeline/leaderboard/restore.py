@@ -210,6 +210,24 @@ def other_params(lock: Mapping[str, Any], folder: Path) -> list[str]:
     return causes
 
 
+def stale_inputs(lock: Mapping[str, Any], folder: Path) -> list[str]:
+    """What stages read that another stage has made anew since, as `dvc repro -s` of some stages alone leaves it.
+
+    By what dvc.lock recorded; of a folder that holds results, by what is in `folder` now.
+    """
+    made = {out["path"]: (stage, out["md5"]) for stage, entry in lock.items() for out in entry.get("outs", ())}
+    found = []
+    for stage, entry in lock.items():
+        for dep in entry.get("deps", ()):
+            path = dep["path"]
+            maker, md5 = made.get(path, ("", ""))
+            if not maker and (folder / path).is_dir() and any(name.startswith(f"{path}/") for name in made):
+                maker, md5 = "another stage", md5_of(folder / path)
+            if maker and md5 != dep["md5"]:
+                found.append(f"{maker} has made {path} anew since {stage} read it")
+    return found
+
+
 def _looked_up(params: Any, key: str) -> Any:
     for part in key.split("."):
         params = params.get(part) if isinstance(params, dict) else None

@@ -4,6 +4,7 @@ oof.npz and test.npz hold the probabilities, card.json says where they come from
 once; evaluate, submit and verify read them, and refuse what is no longer about the same images, folds or classes.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.base.files import fold_files, read_arrays, read_json, read_table, sha256_of, write_arrays, write_json
-from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_target
+from pipeline.competition.schema import FOLDS_COLUMNS, Target, read_images, read_target, read_test_ids
 from pipeline.scoring.blend import OWN, Blend, mixed
 from pipeline.scoring.fold_predictions import ensemble, read_predictions
 from pipeline.scoring.leak import Doubts, compared, doubt, leak, mean_doubt
@@ -103,6 +104,11 @@ def read_card(members: Path, name: str) -> dict[str, Any]:
     return card
 
 
+def seen_by(members: Path, name: str) -> str:
+    """What `images_digest` said when the member was added; '' where nothing was known."""
+    return str(read_card(members, name).get("test_images", ""))
+
+
 def read_member_oof(members: Path, name: str, common: Common) -> np.ndarray:
     """(N, C) float32 in the order of `common.fold_of`. Raises ValueError unless it is about these folds and classes."""
     arrays = _read(members, name, OOF, ("image_ids", "folds", "probs"), common.target)
@@ -176,6 +182,31 @@ def refuse_another_run(name: str, test: Path, members: Path, folds: Sequence[str
         raise ValueError(
             f"{test} predicts {num_other} of {len(probs)} test images otherwise than when the member was added: that "
             f"run is another now; `{COMMAND} remove {name}` and add it again"
+        )
+
+
+def images_digest(table: Path, images: Path) -> str:
+    """Which test images a run predicts: a digest of each id with its file's fingerprint, whatever their order.
+
+    table, images: test.csv and test_images.csv of ingest; '' where they are not there, as of a folder made elsewhere.
+    """
+    if not (table.is_file() and images.is_file()):
+        return ""
+    fingerprints = read_images(images)[1]
+    listed = sorted(zip(read_test_ids(table), fingerprints, strict=True))
+    kind = "zip" if any("-" in fingerprint for fingerprint in fingerprints) else "bytes"  # as the archive tells them
+    return f"{kind}:{hashlib.sha256(repr(listed).encode()).hexdigest()}"
+
+
+def refuse_other_images(name: str, there: str, here: str) -> None:
+    """Raise ValueError where a member predicted other test images under the same ids than are here.
+
+    there, here: of `images_digest`; what a zip and a folder say of their files cannot be compared, and passes.
+    """
+    if there != here and there.partition(":")[0] == here.partition(":")[0]:
+        raise ValueError(
+            f"member {name} predicted other test images under the same ids: the organiser's files have changed since; "
+            f"infer it on these and add it again, or `{COMMAND} remove {name}`"
         )
 
 

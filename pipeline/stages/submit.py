@@ -18,7 +18,7 @@ from pipeline.base.params import BlendParams, load_folds, load_params, load_sect
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.scoring.blend import Blend, read_blend
 from pipeline.scoring.fold_predictions import read_oof_counts, written_submission
-from pipeline.scoring.members import blended_test, leaks, read_card
+from pipeline.scoring.members import blended_test, images_digest, leaks, read_card, refuse_other_images, seen_by
 from pipeline.submission.answers import predicted_counts
 from pipeline.submission.contract import check_submission, parse_table, refuse
 
@@ -31,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--schema", type=Path, required=True, help="JSON from ingest")
     parser.add_argument("--test-table", type=Path, required=True, help="CSV of images to predict")
+    parser.add_argument("--test-list", type=Path, required=True, help="CSV from ingest: fingerprints of the images")
     parser.add_argument("--seen", type=Path, required=True, help="CSV from decode_test: what is not to be seen")
     parser.add_argument("--sample", type=Path, required=True, help="the organiser's sample submission")
     parser.add_argument("--test", type=Path, required=True, help="folder of test predictions, a file a fold")
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = fold_files(args.test, ".npz", folds)
     members = load_section(args.params, "blend", BlendParams).members
     blend, doubts = read_blend(args.blend, members)
+    for member in members:
+        refuse_other_images(member, seen_by(args.members, member), images_digest(args.test_table, args.test_list))
     probs = blended_test(files, args.members, blend, image_ids, schema.target)
     leaky = leaks(files, args.members, doubts, image_ids, unseen, schema.target)
     content, answers = written_submission(probs, image_ids, asked=schema, sample=args.sample, decision=args.decision)
