@@ -167,11 +167,11 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         return None
     if context.overrides.train_table != AUTO:
         named = _of_parts(context, tables) or named_table(context, tables, "train_table")
-        return _with_files(context, tables, named)
+        return next(iter(_with_files(context, tables, [named])), named)
     usable = [table for table in tables.values() if _is_train_table(context, table)]
     if not usable:
-        usable = [_with_files(context, tables, table) for table in tables.values()]
-        usable = [table for table in usable if _is_train_table(context, table)]
+        wholes = _with_files(context, tables, list(tables.values()))
+        usable = [table for table in wholes if _is_train_table(context, table)]
     usable = _with_named_label(context, tables, usable)
     if usable and _say_less_than_folders(context, usable):
         return None
@@ -195,18 +195,16 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     return usable[0] if usable else _hopeful_table(context, tables)
 
 
-def _with_files(context: Context, tables: Mapping[str, Table], table: Table) -> Table:
-    """The table, if it leads to no images, with the columns of the one other that has all its ids, and does."""
-    if _led(context, table) is not None:
-        return table
-    wholes = [
-        joined(table, [other], key)
-        for other in tables.values()
-        for key in table.header
-        if key in other.header and other is not table and leads_to_images(context, other)
-    ]
-    found = [whole for whole in wholes if whole is not table and _led(context, whole) is not None]
-    return found[0] if len(found) == 1 else table
+def _with_files(context: Context, tables: Mapping[str, Table], some: Sequence[Table]) -> list[Table]:
+    """Those of `some` that lead to no images, with the columns of the one table that has all their ids, and does."""
+    unled = [table for table in some if _led(context, table) is None]
+    files = [table for table in tables.values() if _led(context, table) is not None] if unled else []
+    found = []
+    for table in unled:
+        wholes = [joined(table, [other], key) for other in files for key in table.header if key in other.header]
+        wholes = [whole for whole in wholes if whole is not table and _led(context, whole) is not None]
+        found += wholes if len(wholes) == 1 else []
+    return found
 
 
 def _less_answers(context: Context, usable: list[Table]) -> list[Table]:
