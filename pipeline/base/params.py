@@ -435,6 +435,11 @@ def load_section(path: Path, name: str, section: type[Section]) -> Section:
         raise ValueError(f"{path}: {error}") from error
 
 
+def is_about(raw: Path, params: Path) -> bool:
+    """Whether the params file names the competition at `raw`."""
+    return Path(load_section(params, "competition", CompetitionParams).raw).resolve() == raw.resolve()
+
+
 def load_train(path: Path, fold: str) -> TrainParams:
     """Section `train` with the overrides that `folds` gives for this fold."""
     params = load_params(path)

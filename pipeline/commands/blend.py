@@ -6,9 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from pipeline.base.files import fold_files, write_bytes
 from pipeline.base.params import MEMBER_NAME, BlendParams, load_folds, load_section
 from pipeline.base.yamls import rewritten
 from pipeline.commands import places
-from pipeline.commands.member_source import NEEDED, RunFiles, run_files
+from pipeline.commands.member_source import NEEDED, run_files
 from pipeline.competition.schema import Dealt, Schema, read_dealt, read_schema, read_test_ids, read_unseen
 from pipeline.scoring.blend import OWN, fold_scores, gain
 from pipeline.scoring.fold_predictions import gather_oof
@@ -108,7 +109,10 @@ def _add(args: argparse.Namespace) -> None:
         suspicion = _suspicion(args.name, member.oof, member.test_doubt, this)
         if suspicion and not args.anyway:
             raise ValueError(f"{suspicion}; leave it out, or add it with --anyway")
-        _write(args, member, found, this)
+        seen = images_digest(found.path("test_table"), found.folder / places.TEST_LIST)
+        refuse_other_images(args.name, seen, images_digest(args.test_table, places.TEST_LIST))
+        about = {"source": found.about, "revision": found.revision, "test_images": seen}
+        _write(args, member, about, this)
     _name_members(args.params, [*asked.members, args.name])
     if suspicion:
         console.say(f"warning: {suspicion}")
@@ -134,16 +138,13 @@ def _refuse_name(name: str, members: Sequence[str]) -> None:
         )
 
 
-def _write(args: argparse.Namespace, member: Member, found: RunFiles, this: _Run) -> None:
+def _write(args: argparse.Namespace, member: Member, about: Mapping[str, Any], this: _Run) -> None:
     """The member's folder, whole, and told to DVC; nothing of it is left where that fails."""
     folder = args.members / args.name
     part = folder.with_name(f"{args.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of one that was killed
     try:
         part.mkdir(parents=True)
-        seen = images_digest(found.path("test_table"), found.folder / places.TEST_LIST)
-        about = {"source": found.about, "revision": found.revision, "test_images": seen}
-        refuse_other_images(args.name, seen, images_digest(args.test_table, places.TEST_LIST))
         write_member(part, member, this.common, about)
         shutil.rmtree(folder, ignore_errors=True)  # params.yaml does not name it
         part.replace(folder)
@@ -176,10 +177,9 @@ def _list(args: argparse.Namespace) -> None:
     this = _this_run(args)
     if this.oof is not None:
         console.say(f"{OWN}: {_score(this.oof, this)}")
-    wrong = []
+    wrong, here = [], images_digest(args.test_table, places.TEST_LIST)
     for name in asked.members:
         try:
-            here = images_digest(args.test_table, places.TEST_LIST)
             refuse_other_images(name, seen_by(args.members, name), here)
             oof = read_member_oof(args.members, name, this.common)
             _, test_doubt = read_member_test(args.members, name, this.common.test_ids, this.common.target)

@@ -25,7 +25,7 @@ from pipeline.leaderboard.sites._rehearsal import verify_kernel
 from pipeline.scoring.blend import OWN, read_blend
 from pipeline.scoring.members import read_card, refuse_another_run
 
-KNOWN = places.RUN["test_table"], places.COMPETITION / "test_images.csv", places.SEEN
+KNOWN = places.RUN["test_table"], places.TEST_LIST, places.SEEN
 RECOGNISED = places.REPORTED.recognised
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.base import console
 from pipeline.base.files import made_by, read_json
 from pipeline.commands import places
-from pipeline.commands.of_this_run import refuse_other_competition, stale_lines
+from pipeline.commands.of_this_run import refuse_other_competition, stages_behind, stale_lines
 from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.leaderboard.ledger import FAILED, Ledger
@@ -40,14 +40,15 @@ def run(args: argparse.Namespace) -> None:
     content = content_of(args.submission)
     schema, sample = demands(args.competition)
     refuse_copies(args.competition)
-    refuse_other_competition(args.competition)
+    stages = stages_behind(args.competition)
+    refuse_other_competition(stages)
     arrived = (entry for entry in Ledger(args.ledger).submissions() if entry.status != FAILED)
     earlier = {entry.sha256: f"row {entry.number} of {args.ledger}" for entry in arrived}
     checks = verdict(content, sample, schema, earlier=earlier, **known_of(args, schema, args.competition))
     if args.json:
         console.say(json.dumps(verdict_record(str(args.submission), checks), indent=2, ensure_ascii=False))
     else:
-        for line in [*verdict_table(str(args.submission), checks), *stale_lines(content, args.competition)]:
+        for line in [*verdict_table(str(args.submission), checks), *stale_lines(content, stages)]:
             console.say(line)
     refusals = [f"{check.check}: {check.count}" for check in checks if check.status == REFUSED]
     if refusals:

@@ -4,12 +4,12 @@ import argparse
 from pathlib import Path
 
 from pipeline.base import console
+from pipeline.base.params import is_about
 from pipeline.commands import places
 from pipeline.commands.inspection import (
     holds_demos_recipe,
     in_git,
     inspect_competition,
-    is_about,
     lost_lines,
     write_settings,
 )

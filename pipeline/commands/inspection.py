@@ -19,6 +19,7 @@ from pipeline.base.params import (
     CompetitionParams,
     ModelParams,
     SplitParams,
+    is_about,
     load_params,
     load_section,
 )
@@ -138,11 +139,6 @@ def _long_tail(
         "             so that the score is a lower bound. They need (--write puts them there):",
         *(f"             {line}" for line in written),
     ]
-
-
-def is_about(raw: Path, params: Path) -> bool:
-    """Whether the params file names the competition at `raw`."""
-    return Path(load_section(params, "competition", CompetitionParams).raw).resolve() == raw.resolve()
 
 
 def in_git(params: Path) -> bool:

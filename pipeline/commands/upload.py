@@ -8,7 +8,7 @@ from pipeline.base import console
 from pipeline.base.params import CompetitionParams, load_section
 from pipeline.commands import bundle, places
 from pipeline.commands.check import add_known_arguments, content_of, demands, known_of, receipt_of
-from pipeline.commands.of_this_run import refuse_other_competition, stale_lines
+from pipeline.commands.of_this_run import refuse_other_competition, stages_behind, stale_lines
 from pipeline.competition.schema import Schema, read_test_ids, read_train_labels
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.notebook_checks import Checks
@@ -95,9 +95,10 @@ def run(args: argparse.Namespace) -> None:
     ledger = Ledger(args.ledger)
     schema, sample = demands(args.ingested)
     content = content_of(args.submission)
+    stages = stages_behind(args.ingested)
     if args.competition is None:
-        refuse_other_competition(args.ingested)
-    for line in stale_lines(content, args.ingested):
+        refuse_other_competition(stages)
+    for line in stale_lines(content, stages):
         console.say(line)
     known = {"sample": sample, "schema": schema, **known_of(args, schema, args.ingested)}
     refuse_invalid(content, args.submission, **known)

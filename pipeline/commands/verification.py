@@ -1,17 +1,16 @@
 """A finished run checked from end to end; at the first damage, which stage to run again."""
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.base.files import fold_files, made_by, md5_of, read_json, sha256_of
 from pipeline.base.params import BlendParams, load_folds, load_section
-from pipeline.base.yamls import read_yaml
 from pipeline.commands.own_files import refuse_copies
 from pipeline.competition.schema import read_dealt, read_schema, read_test_ids
 from pipeline.competition.store import read_store
+from pipeline.leaderboard.provenance import recorded_stages
 from pipeline.leaderboard.restore import other_params, stale_inputs
 from pipeline.scoring.blend import ALONE, OWN, choose_blend, read_blend
 from pipeline.scoring.decision import choose_decision, read_decision
@@ -145,8 +144,7 @@ def _recorded(places: Places, folds: Sequence[str]) -> str:
     lock, metric = places.lock, places.metric
     if not lock.is_file():
         return f"no {lock}: outputs are not compared with what DVC recorded"
-    found = read_yaml(lock.read_text(encoding="utf-8"))
-    stages: Mapping[str, Any] = (found.get("stages") if isinstance(found, dict) else None) or {}
+    stages = recorded_stages(lock)
     outs = [(stage, out) for stage, entry in stages.items() for out in entry.get("outs", [])]
     of_metric = [dep for dep in stages.get("evaluate", {}).get("deps", []) if lock.parent / dep["path"] == metric]
     for dep in of_metric:

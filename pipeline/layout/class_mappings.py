@@ -62,7 +62,7 @@ def _ways(archive: Archive, tables: Mapping[str, Table], name: str, count: int) 
         with contextlib.suppress(ValueError, RecursionError):
             yield from _of_value(json.loads(text) if name.lower().endswith(".json") else read_yaml(text))
     elif not name.lower().endswith(TABLES) or len(text.strip().splitlines()) <= count + 1:
-        yield from _of_lines(text, whole=len(tables[name].header) == 1 if name in tables else True)
+        yield from _of_lines(text, whole=name not in tables or len(tables[name].header) == 1)
 
 
 def _of_table(table: Table) -> Iterator[dict[str, str]]:

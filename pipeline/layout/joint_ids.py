@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from pipeline.base.texts import Texts
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import lead_for_most
 from pipeline.tables.image_paths import ImageIndex, find_matches, meant
 from pipeline.tables.table import Table, counts_rows
 
@@ -71,7 +71,7 @@ def with_joint_ids(table: Table, index: ImageIndex) -> Table:
         return table
     some = table.thinned(1000)
     matches = find_matches(some, index, role="")
-    if matches and matches[0].num_found >= MIN_SHARE * some.num_rows:
+    if lead_for_most(matches, some.num_rows):
         return table
     found = joint_ids(table, index)
     return table if found is None else found.added(table)

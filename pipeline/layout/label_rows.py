@@ -12,7 +12,7 @@ from pipeline.layout.context import Context
 from pipeline.layout.labels import holds_ones
 from pipeline.layout.other_tasks import outline_columns
 from pipeline.layout.sample_submission import LongIds, classes_named, long_ids
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import lead_for_most
 from pipeline.tables.image_paths import find_matches
 from pipeline.tables.table import AUTO, NO, NONE, YES, Table, id_table
 from pipeline.tables.words import TRAIN, words_of
@@ -30,7 +30,7 @@ def pivoted(context: Context, table: Table) -> Table:
         apart = long_ids(Texts(dict.fromkeys(table.column(column))))
         if apart is not None and set(apart.suffixes) == asked:
             whole = find_matches(id_table(column, table.column(column)), context.index, role=TRAIN)
-            if not whole or whole[0].num_found < MIN_SHARE * table.num_rows:  # else P01_0 is an image of its own
+            if not lead_for_most(whole, table.num_rows):  # else P01_0 is an image of its own
                 return _wide(context, table, column, apart)
     return _of_grid(context, table)
 
@@ -70,7 +70,7 @@ def _of_grid(context: Context, table: Table) -> Table:
             pairs = zip(table.column(key), table.column(of_class), strict=True)
             cell_of = dict(zip(pairs, table.column(value), strict=True))
             matches = find_matches(id_table(key, ids), context.index, role=TRAIN)
-            if len(cell_of) == table.num_rows and matches and matches[0].num_found >= MIN_SHARE * len(ids):
+            if len(cell_of) == table.num_rows and lead_for_most(matches, len(ids)):
                 note = f"{table.name} has a row for each image and class, and {value!r} says 0 or 1"
                 context.notes += [note] if note not in context.notes else []
                 rows = ((row_id, *(cell_of[row_id, label] for label in classes)) for row_id in ids)

@@ -45,7 +45,7 @@ from pipeline.layout.train_side import training_side
 from pipeline.layout.unnamed import unnamed_sample
 from pipeline.submission.contract import in_make
 from pipeline.submission.make import LIST, LISTED, NUMBER, content_of, found_make
-from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding
+from pipeline.tables.asked import asked_table, column_holding, lead_for_most
 from pipeline.tables.image_names import (
     AS_FILES,
     IMAGE_SUFFIXES,
@@ -247,7 +247,7 @@ def _long(context: Context, sample: Sample) -> LongIds | None:
     if apart is None or context.overrides.submission == "long":
         return apart
     whole = find_matches(id_table(sample.id_column, sample.ids()), context.index, role=TEST)
-    if whole and whole[0].num_found >= MIN_SHARE * len(sample.ids()):
+    if lead_for_most(whole, len(sample.ids())):
         return None
     return None if _are_of_images(context, sample) else apart
 

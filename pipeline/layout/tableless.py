@@ -24,7 +24,7 @@ from pipeline.layout.path_labels import (
     without_asked,
 )
 from pipeline.layout.test_side import asked_images
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import MIN_SHARE, lead_for_most
 from pipeline.tables.image_names import counted_line, format_of, stem_of, undecoded_files, without_suffix
 from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, meant
 from pipeline.tables.table import AUTO, NONE, Table
@@ -294,8 +294,7 @@ def _of_groups(context: Context) -> str:
 
 def leads_to_images(context: Context, table: Table) -> bool:
     """Whether a column leads to images in most rows."""
-    matches = find_matches(table, context.index, role=TRAIN)
-    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
+    return lead_for_most(find_matches(table, context.index, role=TRAIN), table.num_rows)
 
 
 def _likely_patterns(index: ImageIndex, root: str) -> list[str]:

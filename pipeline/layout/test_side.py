@@ -20,7 +20,7 @@ from pipeline.layout.context import (
 from pipeline.layout.joint_ids import joint_ids
 from pipeline.layout.path_labels import are_masks, common_folder, in_side_folder
 from pipeline.layout.sample_submission import Sample
-from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, rows_asked, rows_for
+from pipeline.tables.asked import MIN_SHARE, asked_table, column_holding, lead_for_most, rows_asked, rows_for
 from pipeline.tables.image_names import format_of, without_suffix
 from pipeline.tables.image_paths import (
     MISSING,
@@ -73,8 +73,7 @@ def find_test_table(context: Context, tables: Mapping[str, Table], parted: Seque
 
 
 def _names_images(context: Context, table: Table) -> bool:
-    matches = find_matches(table, context.index, role=TEST)
-    return bool(matches) and matches[0].num_found >= MIN_SHARE * table.num_rows
+    return lead_for_most(find_matches(table, context.index, role=TEST), table.num_rows)
 
 
 def _of_the_same_images(context: Context, tables: Sequence[Table]) -> bool:
@@ -230,7 +229,7 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
 
 def _with_columns(template: str, own: Table, test_table: Table | None, asked: Table) -> Table:
     """The first of these that has all columns of the template; `asked`, which has those of both, where none has."""
-    tables = (own, *([test_table] if test_table is not None else []))
+    tables = filter(None, (own, test_table))
     return next((table for table in tables if {*columns_of(template)} <= {*table.header}), asked)
 
 

@@ -56,7 +56,7 @@ from pipeline.layout.path_labels import (
 )
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import lead_for_most
 from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
 from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, words_of
@@ -398,7 +398,7 @@ def _matches(context: Context, table: Table) -> list[Match]:
 def _led(context: Context, table: Table) -> Match | None:
     """The best template, where it has an image for most rows."""
     matches = _matches(context, table)
-    return matches[0] if matches and matches[0].num_found >= MIN_SHARE * table.num_rows else None
+    return matches[0] if lead_for_most(matches, table.num_rows) else None
 
 
 def _train_match(context: Context, table: Table) -> tuple[Table, Match]:

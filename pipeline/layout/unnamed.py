@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.base.texts import Texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import Context
-from pipeline.tables.asked import MIN_SHARE
+from pipeline.tables.asked import lead_for_most
 from pipeline.tables.image_paths import find_matches, holds_file_names, images_of
 from pipeline.tables.table import AUTO, NONE, Table, counts_rows, without_index
 from pipeline.tables.words import TEST, TRAIN, VALID, role_of, split_roles, words_of
@@ -54,7 +54,7 @@ def _images(context: Context, table: Table) -> np.ndarray | None:
     table = without_index(table)
     matches = find_matches(table, context.index, role=TEST)
     matches = [match for match in matches if holds_file_names(table.column(match.column))] or matches
-    if not matches or matches[0].num_found < MIN_SHARE * table.num_rows:
+    if not lead_for_most(matches, table.num_rows):
         return None
     found = images_of(matches[0].template, table, context.index)
     return np.unique(found[found >= 0])

@@ -4,6 +4,9 @@ import hashlib
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pipeline.base.yamls import read_yaml
 
 NUM_SHOWN = 6
 CLEAN, CHANGED, NO_GIT = "clean", "changed: ", "no git"
@@ -24,6 +27,12 @@ def lock_name() -> str:
     from dvc.dvcfile import LOCK_FILE
 
     return str(LOCK_FILE)
+
+
+def recorded_stages(lock: Path) -> dict[str, Any]:
+    """Stage -> what dvc.lock recorded of it; empty where there is none."""
+    found = read_yaml(lock.read_text(encoding="utf-8")) if lock.is_file() else None
+    return (found.get("stages") if isinstance(found, dict) else None) or {}
 
 
 def git(folder: Path, *words: str) -> str | None:

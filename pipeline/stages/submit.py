@@ -54,8 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     files = fold_files(args.test, ".npz", folds)
     members = load_section(args.params, "blend", BlendParams).members
     blend, doubts = read_blend(args.blend, members)
+    here = images_digest(args.test_table, args.test_list) if members else ""
     for member in members:
-        refuse_other_images(member, seen_by(args.members, member), images_digest(args.test_table, args.test_list))
+        refuse_other_images(member, seen_by(args.members, member), here)
     probs = blended_test(files, args.members, blend, image_ids, schema.target)
     leaky = leaks(files, args.members, doubts, image_ids, unseen, schema.target)
     content, answers = written_submission(probs, image_ids, asked=schema, sample=args.sample, decision=args.decision)

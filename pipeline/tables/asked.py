@@ -1,11 +1,19 @@
 """The ids that a sample submission asks for, with what the organiser's test table says of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pipeline.base.texts import Texts, joined_texts
+from pipeline.tables.image_paths import Match
 from pipeline.tables.table import Table, first_counted, id_table, rows_with
 
 MIN_SHARE = 0.5  # of a table's rows must lead to images, or hold ids, or the table is about something else
+
+
+def lead_for_most(matches: Sequence[Match], num_rows: int) -> bool:
+    """Whether the best of these matches, if any, has an image for at least half of so many rows."""
+    return bool(matches) and matches[0].num_found >= MIN_SHARE * num_rows
 
 
 def column_holding(table: Table, ids: set[str]) -> str | None:

@@ -94,16 +94,7 @@ def _family_fits(name: str, plan: Plan) -> bool:
     numbers = ("numbers", "zero-padded", "floats")
     layout, kind = plan["layout"], plan["format"]
     unfit = {
-        "numbered classes": (
-            "numbers",
-            "zero-padded",
-            "floats",
-            "latex",
-            "case",
-            "nan",
-            "missing words",
-            "hierarchical",
-        ),
+        "numbered classes": (*numbers, "latex", "case", "nan", "missing words", "hierarchical"),
         "class folders": ("latex", "floats"),
         "file names": (
             *numbers,

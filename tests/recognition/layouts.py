@@ -270,16 +270,18 @@ def two_tables(draft: Draft) -> None:
     ids = {item.number: f"{500 + item.number}" for item in [*draft.train, *draft.test]}
     rows = [[ids[item.number], draft.label_cell(item)] for item in draft.train]
     _train_table(draft, [draft.id_column, draft.label_column], rows, "labels.csv")
-    items = draft.rng.choice(([*draft.train, *draft.test], draft.train))
+    listed = draft.rng.choice(([*draft.train, *draft.test], draft.train))
     named = draft.rng.choice(("file", "file_name", "path"))
-    rows = [[ids[item.number], item.path if named == "path" else item.path.rpartition("/")[2]] for item in items]
-    draft.sheets["images.csv"] = _sheet(draft, [draft.id_column, named], rows)
-    if items is draft.train:
+
+    def files(items: list[Item]) -> Sheet:
+        paths = [item.path if named == "path" else item.path.rpartition("/")[2] for item in items]
+        rows = [[ids[item.number], path] for item, path in zip(items, paths, strict=True)]
+        return _sheet(draft, [draft.id_column, named], rows)
+
+    draft.sheets["images.csv"] = files(listed)
+    if listed is draft.train:
         draft.test_sheet = "test.csv"
-        rows = [
-            [ids[item.number], item.path if named == "path" else item.path.rpartition("/")[2]] for item in draft.test
-        ]
-        draft.sheets["test.csv"] = _sheet(draft, [draft.id_column, named], rows)
+        draft.sheets["test.csv"] = files(draft.test)
     draft.plan["ids"] = "own"
     for item in [*draft.train, *draft.test]:
         item.stem = ids[item.number]
@@ -294,17 +296,17 @@ def numbered_classes(draft: Draft) -> None:
     rows = [[draft.id_of(item), draft.numbers[item.labels[0]]] for item in draft.train]
     _train_table(draft, [draft.id_column, draft.label_column], rows)
     kind = draft.rng.choice(("lines", "numbered lines", "name of number", "number of name", "table", "names first"))
-    lines = [order, [f"{number} {label}" for label, number in draft.numbers.items()]]
+    pairs = [(number, label) for label, number in draft.numbers.items()]
     if kind in ("lines", "numbered lines"):
-        draft.others["classes.txt"] = "\n".join([*lines[kind == "numbered lines"], ""]).encode()
+        lines = order if kind == "lines" else [f"{number} {label}" for number, label in pairs]
+        draft.others["classes.txt"] = "\n".join([*lines, ""]).encode()
     elif kind in ("name of number", "number of name"):
-        found = {number: label for label, number in draft.numbers.items()}
-        found = found if kind == "name of number" else {label: int(number) for number, label in found.items()}
+        found = dict(pairs) if kind == "name of number" else {label: int(number) for number, label in pairs}
         draft.others["label_map.json"] = json.dumps(found, ensure_ascii=False).encode()
     else:
-        header, pairs = [draft.label_column, "name"], [[number, label] for label, number in draft.numbers.items()]
-        turned = 1 - 2 * (kind == "names first")
-        draft.sheets["class_names.csv"] = _sheet(draft, header[::turned], [pair[::turned] for pair in pairs])
+        rows = [[draft.label_column, "name"], *map(list, pairs)]
+        rows = [row[::-1] for row in rows] if kind == "names first" else rows
+        draft.sheets["class_names.csv"] = _sheet(draft, rows[0], rows[1:])
     _maybe_test_table(draft)
 
 
