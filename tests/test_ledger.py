@@ -144,7 +144,7 @@ def test_rows_read_the_same_in_any_order_and_after_a_spreadsheet_saved_them(ledg
     ledger.record_score("1", public=0.7, private=None)
     entries = ledger.submissions()
     header, *rows = ledger.path.read_text().splitlines()
-    ledger.path.write_bytes("\r\n".join(["\ufeff" + header, *reversed(rows), rows[0], ""]).encode())
+    ledger.path.write_bytes("\r\n".join(["\ufeff" + header, *reversed(rows), rows[0], "", "", ""]).encode())
     assert ledger.submissions() == entries
 
 
@@ -394,6 +394,24 @@ def test_correlation_says_when_it_is_no_more_than_chance():
     assert "2 submissions have both scores" in "\n".join(judgement.words(agreeing[:2]))
 
 
+@pytest.mark.parametrize(
+    ("metric", "score", "odd"),
+    [
+        ("accuracy", "93.1", True), ("quadratic_weighted_kappa", "-0.2", False), ("log_loss", "1.7", False),
+        ("log_loss", "-0.3", True), ("own:metric", "93.1", False),
+    ],
+)  # fmt: skip
+def test_a_score_that_its_metric_cannot_give_is_entered_with_a_warning(
+    tmp_path, capsys, monkeypatch, metric, score, odd
+):
+    monkeypatch.chdir(tmp_path)
+    ledger = Ledger(tmp_path / "submissions" / "ledger.csv")
+    ledger.confirm(intend(ledger, receipt=receipt(0.5, metric=metric)), "ref")
+    command.main(["ledger", "score", "ref", "--", score])
+    assert (f"warning: {float(score):g} is no {metric}" in capsys.readouterr().out) == odd
+    assert ledger.submissions()[0].public_score == float(score)
+
+
 def test_the_command_shows_the_table_and_writes_plot_and_points(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="has no submission yet"):
@@ -407,7 +425,8 @@ def test_the_command_shows_the_table_and_writes_plot_and_points(tmp_path, capsys
     with pytest.raises(ValueError, match="nan is no score"):
         command.main(["ledger", "score", "ref3", "nan"])
     command.main(["ledger", "score", "ref3", "0.9312", "--private", "0.91"])
-    assert "public 0.9312, private 0.91" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "public 0.9312, private 0.91" in out and "warning" not in out
     command.main(["ledger"])
     out = capsys.readouterr().out
     assert "0.9500 ± 0.0100  0.93120" in out and "final        1st: row 3" in out

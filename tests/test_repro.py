@@ -1,6 +1,7 @@
 """`python -m pipeline repro`: one line a stage, and on failure the stage's own error and where the log is."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -48,7 +49,9 @@ def repro(project, *words):
 @pytest.mark.slow
 def test_it_is_dvc_repro_with_a_short_screen_and_a_long_log(tmp_path):
     project = Project(tmp_path)
+    shutil.rmtree(tmp_path / "data")
     done = repro(project, "ingest")
+    assert (tmp_path / "data/members").is_dir(), "which `dvc repro` cannot do without"
     assert done.returncode == 0 and re.fullmatch(r"(digits .*\n)?ingest +\d+\.\d s  \S.*\n", done.stdout), done.stdout
     log = (tmp_path / "data/logs/repro.log").read_text()
     assert "> python -m pipeline.stages.ingest --params params.yaml" in log

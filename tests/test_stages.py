@@ -143,6 +143,16 @@ def test_an_earlier_submission_is_never_lost(copied):
     assert first in kept
 
 
+def test_the_receipt_of_another_run_that_gave_the_same_file_is_kept(copied):
+    first = copied.path("submissions/receipt.json").read_bytes()
+    copied.run("submit")
+    copied.params["train"]["seed"] = 7
+    copied.run("submit")
+    kept = sorted(copied.path("submissions/archive").glob("*.json"))
+    assert [path.name.count(".") for path in kept] == [2, 1] and kept[0].read_bytes() == first
+    assert kept[1].read_bytes() == copied.path("submissions/receipt.json").read_bytes() != first
+
+
 def test_a_refused_submission_leaves_the_old_one(copied):
     before = copied.path("submissions/submission.csv").read_bytes()
     sample = copied.path("data/competition/sample_submission.csv")

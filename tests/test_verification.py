@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,6 +87,7 @@ DAMAGE = [
     ("data/models/1.json", truncate, "-f -s train@1`"),
     ("data/report/decision.json", other_decision, "-f -s evaluate`"),
     ("data/report/decision.json", truncate, "-f -s evaluate`"),
+    ("data/report/decision.json", Path.unlink, "decision.json is not there; run `dvc repro -f -s evaluate`"),
     ("submissions/submission.csv", flip_a_byte, "-f -s submit`"),
     ("submissions/receipt.json", other_sha256, "-f -s submit`"),
     ("submissions/receipt.json", truncate, "-f -s submit`"),

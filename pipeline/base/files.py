@@ -103,6 +103,8 @@ def made_by(stage: str, path: Path) -> Iterator[None]:
     """
     try:
         yield
+    except FileNotFoundError as error:
+        raise ValueError(f"{error.filename} is not there; run `dvc repro -f {stage}`") from error
     except (ValueError, csv.Error, RecursionError) as error:
         where = "" if str(path) in str(error) else f"{path} is damaged: "
         raise ValueError(f"{where}{error}; run `dvc repro -f {stage}`") from error
@@ -128,11 +130,16 @@ def link_files(folder: Path, sources: Mapping[str, Path], without: str) -> None:
         write_bytes(folder / "none.txt", without.encode())
 
 
-def write_json(path: Path, value: Any) -> None:
+def json_bytes(value: Any) -> bytes:
     """UTF-8 JSON, indented, keys in the order given; NaN and inf are refused (no JSON reader takes them)."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `json_bytes` of the value."""
+    write_bytes(path, json_bytes(value))
 
 
 def read_json(path: Path) -> Any:

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
     refuse_copies()
+    places.RUN["members"].mkdir(parents=True, exist_ok=True)  # `rm -rf data` takes it away, and DVC stops without it
     model = load_section(places.PARAMS, "model", ModelParams)
     train = load_section(places.PARAMS, "train", TrainParams)
     torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay

@@ -6,7 +6,7 @@ import math
 from pipeline.base import console
 from pipeline.base.files import write_bytes, write_table
 from pipeline.commands import places
-from pipeline.leaderboard.judgement import POINT_COLUMNS, point_rows, points, table_lines, words
+from pipeline.leaderboard.judgement import POINT_COLUMNS, beyond_metric, point_rows, points, table_lines, words
 from pipeline.leaderboard.ledger import Ledger
 from pipeline.leaderboard.site import site_named, site_names
 from pipeline.leaderboard.sync import sync
@@ -66,4 +66,6 @@ def _score(args: argparse.Namespace, ledger: Ledger) -> None:
         raise ValueError(f"{odd[0]} is no score; give what the site shows, nothing where it shows none")
     ledger.record_score(args.reference, public=args.public, private=args.private)
     entry = ledger.find(args.reference)
+    if doubt := beyond_metric(entry):
+        console.say(f"warning: {doubt}; enter it again if it was mistyped, the newest counts")
     console.say(f"row {entry.number} ({entry.message}): public {entry.public_score}, private {entry.private_score}")

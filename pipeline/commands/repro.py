@@ -42,6 +42,7 @@ def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
     check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage
     refuse_copies()
+    places.RUN["members"].mkdir(parents=True, exist_ok=True)  # `rm -rf data` takes it away, and DVC stops without it
     options = [*(["--force"] if args.force else []), *([IN_ORDER] if args.single_item else [])]
     reproduce([*options, *args.targets], args.logs / "repro.log")
 

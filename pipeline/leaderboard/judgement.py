@@ -45,6 +45,19 @@ def _number(score: float | None) -> str:
     return "-" if score is None else f"{score:.5f}"
 
 
+def beyond_metric(entry: Entry) -> str | None:
+    """What is odd where one of its scores cannot be of its metric: percents, or a loss with the sign turned.
+
+    Of ours, what is better when higher is at most 1, kappas and correlations at least -1; none is a loss below 0.
+    """
+    if not entry.metric or ":" in entry.metric:
+        return None
+    lowest, highest = (-1.0, 1.0) if metric_named(entry.metric).higher_is_better else (0.0, math.inf)
+    odd = [score for score in (entry.public_score, entry.private_score) if score is not None]
+    odd = [score for score in odd if not lowest <= score <= highest]
+    return f"{odd[0]:g} is no {entry.metric}, which lies between {lowest:g} and {highest:g}" if odd else None
+
+
 def judged(entries: Sequence[Entry]) -> list[Entry]:
     """Those that a final choice may name, oldest first: they arrived, were not refused, and have a CV score.
 

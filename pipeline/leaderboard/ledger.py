@@ -268,13 +268,15 @@ def _rows(content: bytes, path: Path) -> list[dict[str, str]]:
         raise ValueError(f"{path} cannot be read ({error}); `git diff {path}` shows what changed") from error
     if lines and tuple(lines[0]) != COLUMNS:
         raise ValueError(f"{path} begins with {lines[0]}, must be {list(COLUMNS)}; `git checkout` the header line")
-    damaged = [at for at, cells in enumerate(lines, 1) if len(cells) != len(COLUMNS) or not _is_layout(cells)]
+    damaged = [
+        at for at, cells in enumerate(lines, 1) if cells and not (len(cells) == len(COLUMNS) and _is_layout(cells))
+    ]
     if damaged:
         raise ValueError(
             f"{path}: {len(damaged)} lines are not rows, first {damaged[:3]} (an edit, or the marks of a merge: "
             f"delete lines such as <<<<<<<, keep the rows of both sides); `git diff {path}` shows what changed"
         )
-    distinct = dict.fromkeys(tuple(cells) for cells in lines if tuple(cells) != COLUMNS)
+    distinct = dict.fromkeys(tuple(cells) for cells in lines if tuple(cells) not in ((), COLUMNS))
     rows = [dict(zip(COLUMNS, cells, strict=True)) for cells in distinct]
     return sorted(rows, key=lambda row: row["time"])
 

@@ -7,13 +7,14 @@ copy stays under submissions/archive, named by its content: a later run overwrit
 
 import argparse
 import hashlib
+import itertools
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.base import console
-from pipeline.base.files import fold_files, made_by, read_json, sha256_of, write_bytes, write_json
+from pipeline.base.files import fold_files, json_bytes, made_by, read_json, sha256_of, write_bytes, write_json
 from pipeline.base.params import BlendParams, load_folds, load_params, load_section
 from pipeline.competition.schema import Schema, read_schema, read_test_ids, read_unseen
 from pipeline.scoring.blend import Blend, read_blend
@@ -71,12 +72,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         receipt["blend"] = _members(blend, args.members)
     name = hashlib.sha256(content).hexdigest()[:12]
     write_bytes(args.archive / f"{name}.csv", content)
-    write_json(args.archive / f"{name}.json", receipt)
+    _keep_receipt(args.archive, name, receipt)
     write_bytes(args.out, content)
     write_json(args.receipt, receipt)
     for warning in warnings:
         console.say(warning)
     console.say(f"{args.out}: {len(image_ids):,} rows, passed the contract; copy in {args.archive / name}.csv")
+
+
+def _keep_receipt(archive: Path, name: str, receipt: dict[str, Any]) -> None:
+    """Write NAME.json; that of another run with the same file stays, as NAME.1.json and so on."""
+    path = archive / f"{name}.json"
+    if path.is_file() and path.read_bytes() != json_bytes(receipt):
+        numbers = itertools.count(1)
+        path.rename(next(kept for kept in (archive / f"{name}.{n}.json" for n in numbers) if not kept.exists()))
+    write_json(path, receipt)
 
 
 def _threads(cards: Path, folds: Sequence[str]) -> dict[str, int]:
