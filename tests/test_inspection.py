@@ -1,5 +1,6 @@
 """inspect: its account, and what it writes into params.yaml, where nothing of the user's may be lost."""
 
+import os
 import re
 
 import pytest
@@ -190,6 +191,40 @@ def test_the_printed_line_alone_settles_the_question(raw, params, tmp_path, monk
     params.write_text(f"{text}\n{line}\n")
     with pytest.raises(ValueError, match="competition.positive stands beside section `competition`; write it inside"):
         inspect(raw, params, "--write")
+
+
+def test_settings_of_an_earlier_archive_of_the_same_name_are_told(workplace, capsys):
+    """Labels 0 and 1 become 1 and 2: `positive: 1`, which inspect wrote, would be the other class in silence."""
+
+    def written(labels):
+        files = competition_files(labels=labels)
+        files["sample_submission.csv"] = re.sub(rb",\w+\n", b",0.5\n", files["sample_submission.csv"]).replace(
+            b",0.5", b",label", 1
+        )
+        write_zip(workplace.raw, files)
+
+    def told():
+        workplace.params = yaml.safe_load(params.read_text())
+        workplace.run_data()
+        inspect(workplace.raw, params)
+        return [line for line in capsys.readouterr().out.splitlines() if "has changed since `inspect` wrote" in line]
+
+    params = workplace.root / "params.yaml"
+    workplace.save()
+    written(("0", "1"))
+    inspect(workplace.raw, params, "--write")
+    assert told() == []
+    os.utime(workplace.raw, (0, 0))
+    assert told() == [], "another time, the same files"
+    written(("1", "2"))
+    lines = told()
+    assert len(lines) == 2, "by ingest, by inspect"
+    assert all("read afresh it asks: " in line and "raw.zip --fresh --write`" in line for line in lines), lines
+    written(("no", "yes"))
+    with pytest.raises(ValueError, match="competition.positive is '1'"):
+        told()
+    assert inspect(workplace.raw, params, "--write", "--fresh")["competition"]["positive"] == "yes"
+    assert told() == []
 
 
 def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_the_demo(workplace, tmp_path):

@@ -15,6 +15,7 @@ from pipeline.commands.inspection import (
 )
 from pipeline.commands.plan import write_plan
 from pipeline.commands.suggestion import DEFAULT_BUDGET, budget_seconds
+from pipeline.layout.inspected import write_inspected
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_BUDGET,
         help=f"time that the recipe may take for all folds: 90s, 30m, 1.5h, overnight … (default: {DEFAULT_BUDGET})",
     )
+    parser.add_argument("--fresh", action="store_true", help="as if the params file said nothing of this competition")
     parser.add_argument(
         "--no-probe", action="store_true", help="take the speed of two fast cores instead of measuring this machine"
     )
@@ -41,14 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the account; write what is asked for."""
-    same = is_about(args.raw, args.params)
-    other = "" if same else f"{args.params} still names another competition, which `dvc repro` would train; "
+    named = is_about(args.raw, args.params)
+    same = named and not args.fresh
+    other = "" if named else f"{args.params} still names another competition, which `dvc repro` would train; "
     try:
         demos = args.write and args.raw != places.DEMO and holds_demos_recipe(args.params)
         with_recipe = args.recipe or demos
         account = inspect_competition(
-            args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe, weights=args.weights
-        )
+            args.raw, args.params, budget=args.budget, measure=with_recipe and not args.no_probe, weights=args.weights,
+            fresh=args.fresh,
+        )  # fmt: skip
     except ValueError as error:
         if same or not args.raw.exists():
             raise
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
             raise ValueError(f"{error}\n{other}--write puts this one there") from error
         for line in lost_lines(args.params, {}, with_recipe=True):
             console.say(line)
-        write_settings(args.params, args.raw, {})
+        write_settings(args.params, args.raw, {}, fresh=True)
         raise ValueError(
             f"{error}\n{args.params} names this competition from now on, all else in section `competition` is as if "
             "it were new: put there what settles the question, then run this again"
@@ -70,7 +74,9 @@ def run(args: argparse.Namespace) -> None:
         sections |= account.recipe if with_recipe else {}
         for line in [] if same else lost_lines(args.params, account.settings, with_recipe=with_recipe):
             console.say(line)
-        write_settings(args.params, args.raw, account.settings | account.needs.get("competition", {}), sections)
+        settings = account.settings | account.needs.get("competition", {})
+        write_settings(args.params, args.raw, settings, sections, fresh=args.fresh)
+        write_inspected(args.params.resolve().parent / places.INSPECTED, args.raw, account.settings)
         if with_recipe:
             write_plan(args.params, budget=args.budget, expected_s=account.expected_s)
         why = "" if args.recipe else " (the recipe because the one that was there is for the demo's 8-pixel digits)"

@@ -25,6 +25,7 @@ from pipeline.base.params import (
 )
 from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
+from pipeline.commands import places
 from pipeline.commands.co_occurrence import co_occurring
 from pipeline.commands.scores_seen import seen_lines
 from pipeline.commands.suggestion import (
@@ -44,6 +45,7 @@ from pipeline.competition.schema import LabelSets
 from pipeline.images.decode import decode_image, shown_kind
 from pipeline.images.store_writer import AUTO_MAX
 from pipeline.layout.context import Overrides
+from pipeline.layout.inspected import changed_since
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.models.weights_card import HUB, NONE
 from pipeline.scoring.metrics import metric_named
@@ -79,20 +81,23 @@ class Account:
 
 
 def inspect_competition(
-    raw: Path, params: Path, *, budget: str = DEFAULT_BUDGET, measure: bool = False, weights: str | None = None
-) -> Account:
+    raw: Path, params: Path, *, budget: str = DEFAULT_BUDGET, measure: bool = False, weights: str | None = None,
+    fresh: bool = False,
+) -> Account:  # fmt: skip
     """Read the competition at `raw` as ingest will, and say what was understood.
 
     budget: of all folds together, as `budget_seconds` reads it; measure: time some training steps for the recipe, which
     takes some seconds; weights: pretrained ones to begin with, as model.weights has them; None: those of params.yaml.
 
-    What params.yaml says counts if it is about this competition (`competition.raw`); otherwise everything is looked
-    for. Raises ValueError where the layout is not understood.
+    What params.yaml says counts if it is about this competition (`competition.raw`), and not `fresh`; otherwise
+    everything is looked for. Raises ValueError where the layout is not understood.
     """
-    own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) else None
+    own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) and not fresh else None
     problems = Problems()
     with open_archive(raw) as archive:
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
+        section = load_params(params)["competition"] if own else {}
+        layout.warnings.extend(changed_since(params.resolve().parent / places.INSPECTED, archive, section))
         kinds = _looked_at(archive, layout)
         symmetry = _symmetry(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_turned(symmetry)]
@@ -361,14 +366,15 @@ def lost_lines(params: Path, settings: Mapping[str, Any], *, with_recipe: bool) 
 
 
 def write_settings(
-    params: Path, raw: Path, settings: Mapping[str, Any], recipe: Mapping[str, Mapping[str, Any]] | None = None
-) -> None:
+    params: Path, raw: Path, settings: Mapping[str, Any], recipe: Mapping[str, Mapping[str, Any]] | None = None, *,
+    fresh: bool = False,
+) -> None:  # fmt: skip
     """Put `raw`, the settings and the recipe into the params file; comments and all other keys stay.
 
-    Of section `competition`, what another competition had set goes back to its default.
+    Of section `competition`, what another competition had set goes back to its default; if `fresh`, what this one had.
     """
     section = load_params(params)["competition"]
-    if Path(str(section.get("raw"))).resolve() != raw.resolve():
+    if fresh or Path(str(section.get("raw"))).resolve() != raw.resolve():
         defaults = {item.name: item.default for item in dataclasses.fields(CompetitionParams)}
         settings = {key: value for key, value in defaults.items() if key in section and key != "raw"} | dict(settings)
     changes = {"competition": {"raw": str(raw), **settings}, **(recipe or {})}

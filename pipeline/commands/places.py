@@ -7,7 +7,7 @@ from pipeline.panels.run import Sources
 
 PARAMS, LOCK = Path("params.yaml"), Path("dvc.lock")
 DEMO, RAW, LOGS = Path("data/demo/digits.zip"), Path("data/raw"), Path("data/logs")
-MODELS, PLAN = Path("data/models"), Path("data/plan.json")
+MODELS, PLAN, INSPECTED = Path("data/models"), Path("data/plan.json"), Path("data/inspected.json")
 COMPETITION, IMAGES = Path("data/competition"), Path("data/images")
 RUN = {  # what `verify` checks
     "params": PARAMS,

@@ -15,7 +15,7 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
 from pipeline.base.console import progress_bar
 from pipeline.base.files import link_files, write_bytes, write_json, write_table
-from pipeline.base.params import CompetitionParams, load_section
+from pipeline.base.params import CompetitionParams, load_params, load_section
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
 from pipeline.competition.problems import Problems
@@ -32,6 +32,7 @@ from pipeline.competition.schema import (
 )
 from pipeline.layout.context import Overrides
 from pipeline.layout.corrections import Corrections, read_corrections
+from pipeline.layout.inspected import changed_since
 from pipeline.layout.layout import ALLOWABLE, Layout, read_layout
 from pipeline.scoring.metrics import metric_sources
 from pipeline.tables.table import NONE
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--test-list", type=Path, required=True, help="CSV to write: path and fingerprint of each")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
+    parser.add_argument("--inspected", type=Path, help="JSON that inspect wrote, to warn by")
     parser.add_argument(
         "--seen", type=Path, nargs="*", default=[], help="CSVs of an earlier run's decoding, to warn by"
     )
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         allocator.return_freed_memory()
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)
+        if args.inspected:
+            layout.warnings.extend(changed_since(args.inspected, archive, load_params(args.params)["competition"]))
         corrections = _corrections(competition.corrections, layout)
         with progress_bar("fingerprints", unit=" images") as bar:
             _write_list(args.train_list, layout.train_members, archive, bar)
