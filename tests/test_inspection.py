@@ -223,6 +223,7 @@ def test_settings_of_an_earlier_archive_of_the_same_name_are_told(workplace, cap
     written(("no", "yes"))
     with pytest.raises(ValueError, match="competition.positive is '1'"):
         told()
+    assert "it would be competition.positive: yes (is 1)" in capsys.readouterr().out
     assert inspect(workplace.raw, params, "--write", "--fresh")["competition"]["positive"] == "yes"
     assert told() == []
 

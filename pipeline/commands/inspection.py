@@ -93,11 +93,12 @@ def inspect_competition(
     everything is looked for. Raises ValueError where the layout is not understood.
     """
     own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) and not fresh else None
+    section = load_params(params)["competition"] if own else {}
     problems = Problems()
     with open_archive(raw) as archive:
+        for line in changed_since(params.resolve().parent / places.INSPECTED, archive, section):
+            console.say(f"warning      {line}")  # before an error that comes of it
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
-        section = load_params(params)["competition"] if own else {}
-        layout.warnings.extend(changed_since(params.resolve().parent / places.INSPECTED, archive, section))
         kinds = _looked_at(archive, layout)
         symmetry = _symmetry(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_turned(symmetry)]

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--test-table", type=Path, required=True, help="CSV to write: images to predict")
     parser.add_argument("--test-list", type=Path, required=True, help="CSV to write: path and fingerprint of each")
     parser.add_argument("--sample", type=Path, required=True, help="CSV to write: the organiser's sample submission")
-    parser.add_argument("--inspected", type=Path, help="JSON that inspect wrote, to warn by")
+    parser.add_argument("--inspected", type=Path, required=True, help="JSON that inspect wrote, to warn by")
     parser.add_argument(
         "--seen", type=Path, nargs="*", default=[], help="CSVs of an earlier run's decoding, to warn by"
     )
@@ -70,13 +70,14 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     problems = Problems()
     with open_archive(Path(competition.raw)) as archive:
+        changed = changed_since(args.inspected, archive, load_params(args.params)["competition"])
+        for line in changed:
+            console.say(f"warning: {line}")  # before an error that comes of it
         allocator.return_freed_memory()
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(competition)))
         allocator.return_freed_memory()
         add_stopping(problems, class_findings(layout.class_sizes(), exclusive=layout.target.exclusive))
         problems.stop(competition.raw, competition.allow)
-        if args.inspected:
-            layout.warnings.extend(changed_since(args.inspected, archive, load_params(args.params)["competition"]))
         corrections = _corrections(competition.corrections, layout)
         with progress_bar("fingerprints", unit=" images") as bar:
             _write_list(args.train_list, layout.train_members, archive, bar)
@@ -96,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     test = {key: layout.settings[key] for key in ("test_table", "test_images")}
     said = {
         "recognised": layout.notes,
-        "warnings": layout.warnings,
+        "warnings": [*changed, *layout.warnings],
         "allowed_problems": problems.counts(),
         "test": test,
     }
