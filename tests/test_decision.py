@@ -101,7 +101,8 @@ def test_cuts_for_a_hundred_thousand_images_take_less_than_a_second():
 
 BINARY_NAMES = (
     "macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "macro_f2", "weighted_f0.5", "binary_f2",
-    "matthews_corrcoef", "cohen_kappa", "quadratic_weighted_kappa",
+    "matthews_corrcoef", "cohen_kappa", "quadratic_weighted_kappa", "binary_jaccard", "macro_jaccard", "macro_recall",
+    "geometric_mean",
 )  # fmt: skip
 
 
@@ -149,7 +150,8 @@ BINARY_NO = Target(kind="binary", columns=("label",), classes=("yes", "no"), pos
 
 
 @pytest.mark.parametrize("bare", [True, False])
-@pytest.mark.parametrize("name", ["micro_f1", "samples_f1", "weighted_f1", "micro_f2", "samples_f2", "weighted_f0.5"])
+@pytest.mark.parametrize("name", ["micro_f1", "samples_f1", "weighted_f1", "micro_f2", "samples_f2", "weighted_f0.5",
+                                  "micro_jaccard", "samples_jaccard", "weighted_jaccard"])  # fmt: skip
 @pytest.mark.parametrize(("seed", "decimals"), [(0, 1), (1, 8), (2, 8)])
 def test_a_common_threshold_is_the_best_of_all(name, bare, seed, decimals):
     truth, probs = random_case(MULTI, 20, seed, bare)
@@ -167,7 +169,7 @@ def test_a_common_threshold_is_the_best_of_all(name, bare, seed, decimals):
 
 
 @pytest.mark.parametrize("bare", [True, False])
-@pytest.mark.parametrize("name", ["macro_f1", "macro_f2"])
+@pytest.mark.parametrize("name", ["macro_f1", "macro_f2", "macro_jaccard"])
 @pytest.mark.parametrize("seed", range(4))
 def test_thresholds_of_each_class_beat_half(bare, name, seed):
     truth, probs = random_case(MULTI, 40, seed, bare)
@@ -226,6 +228,8 @@ def test_the_rule_is_used_only_where_it_gains_out_of_fold(name):
         ("single_label", "qwk", Decision()),
         ("ordinal", "accuracy", Decision()),
         ("binary", "auc", Decision()),
+        ("binary", "binary_recall", Decision()),
+        ("single_label", "macro_precision", Decision()),
         ("single_label", "top2_accuracy", Decision()),
         ("multi_label", "element_accuracy", Decision(thresholds=(0.5, 0.5, 0.5))),
         ("multi_label", "hamming_loss", Decision(thresholds=(0.5, 0.5, 0.5))),
@@ -237,7 +241,10 @@ def test_other_metrics_leave_it_at_the_likeliest(kind, name, expected):
     assert choose_decision(truth, probs, TARGETS[kind], name) == expected
 
 
-EACH_CLASS = ("macro_f1", "weighted_f1", "macro_f2", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa")
+EACH_CLASS = (
+    "macro_f1", "weighted_f1", "macro_f2", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa", "macro_jaccard",
+    "macro_recall", "geometric_mean",
+)  # fmt: skip
 
 
 def long_tail(count, seed):

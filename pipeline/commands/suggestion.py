@@ -46,7 +46,7 @@ LONG_DECAY, LONG_DECAY_SEVERAL = 0.1, 0.3
 # label smoothing; not where probabilities are scored. Of several labels, micro-F1 against none, three seeds: mosaics
 # +0.0053 ± 0.0012, two sets of attributes +0.0118 ± 0.0037 and +0.0030 ± 0.0020 (docs/recipes.md); for F scores alone
 SMOOTHING, SMOOTHING_SEVERAL = 0.2, 0.1
-F_SCORE = re.compile(r"_f[\d.]+$")
+F_SCORE = re.compile(r"_(f[\d.]+|jaccard)$")
 LEARNS_FAST = {"whitening": True, "activation": "silu", "init": "dirac", "norm_scale": "fixed"}
 STEPS = {
     "optimizer": "muon", "peak_lr": 0.05, "momentum": 0.6, "weight_decay": 0.02, "warmup": 0.2, "layer_decay": 1.0,
@@ -77,7 +77,9 @@ OWN_LAYERS_OFF = {
 # 0.971, 0.677 with weights `sqrt`. Below 10, and for other metrics and targets, nothing is suggested: not measured, or
 # measured in too short a training to tell (docs/recipes.md)
 MIN_IMBALANCE = 10.0
-EACH_CLASS_METRICS = ("macro_f", "balanced_accuracy")  # how they begin: of any beta
+# how they begin: of any beta
+EACH_CLASS_METRICS = ("macro_f", "macro_jaccard", "macro_recall", "balanced_accuracy", "geometric_mean")
+OF_PROBABILITIES = ("log_loss", "brier_score")
 # what params.yaml ships with, for the demo's 8-pixel digits; to be replaced for any other competition
 DEMO_RECIPE: dict[str, dict[str, Any]] = {
     "images": {"side": "auto"},
@@ -192,7 +194,7 @@ def _from_weights(facts: Facts, weights: Weights, speed: Speed) -> tuple[dict[st
         epochs, size = 0, None
     size = size or largest
     flip, _ = _turning(facts)
-    unsmoothed = facts.several or facts.metric == "log_loss"
+    unsmoothed = facts.several or facts.metric in OF_PROBABILITIES
     sections: dict[str, dict[str, Any]] = {
         "images": {"side": size},
         "model": {
@@ -314,7 +316,7 @@ def _sections(facts: Facts, size: int, width: int, epochs: int, networks: int) -
 def _smoothing(facts: Facts) -> float:
     if facts.several:
         return SMOOTHING_SEVERAL if F_SCORE.search(facts.metric) else 0.0
-    return 0.0 if facts.metric == "log_loss" else SMOOTHING
+    return 0.0 if facts.metric in OF_PROBABILITIES else SMOOTHING
 
 
 def _turning(facts: Facts) -> tuple[str | bool, str]:

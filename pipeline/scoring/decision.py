@@ -16,11 +16,15 @@ from pipeline.competition.schema import Target
 from pipeline.scoring.metrics import KAPPAS, Metric, metric_named, score
 from pipeline.submission.answers import Answers, decided_answers, likeliest
 
-# of two classes, worth a threshold; F scores of any beta
-COUNT_METRICS = ("macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "matthews_corrcoef", *KAPPAS)
+# of two classes, worth a threshold; F1s stand for those of any beta and for jaccard, as `Metric.decided_as` has it
+COUNT_METRICS = (
+    "macro_f1", "weighted_f1", "binary_f1", "balanced_accuracy", "geometric_mean", "matthews_corrcoef", *KAPPAS,
+)  # fmt: skip
 SHARE_METRICS = ("accuracy", "micro_f1", "top1_error")  # of two classes, all the share of right answers
-# of several classes that exclude each other, where rare ones count as much as others, or nearly; F scores of any beta
-OF_EACH_CLASS = ("macro_f1", "weighted_f1", "balanced_accuracy", "matthews_corrcoef", "cohen_kappa")
+# of several classes that exclude each other, where rare ones count as much as others, or nearly
+OF_EACH_CLASS = (
+    "macro_f1", "weighted_f1", "balanced_accuracy", "geometric_mean", "matthews_corrcoef", "cohen_kappa",
+)  # fmt: skip
 PRIOR_POWERS = np.arange(16) / 10  # 0: the likeliest class; 1: as if all classes were equally frequent
 SHARES_OF_CELLS = ("element_accuracy", "hamming_loss")  # of several labels
 COMMON_F1S = ("micro_f1", "samples_f1", "weighted_f1")  # of several labels, with one threshold for all
@@ -66,15 +70,17 @@ def choose_decision(
     row out.
 
     ordinal and quadratic_weighted_kappa: cuts by coordinate ascent, never worse than rounding the expected grade.
-    binary and an F score, balanced_accuracy, matthews_corrcoef or a kappa: the best of all thresholds; of equal ones
-    the nearest to 0.5.
+    binary and an F score, jaccard, macro recall, balanced_accuracy, geometric_mean, matthews_corrcoef or a kappa: the
+    best of all thresholds; of equal ones the nearest to 0.5.
     binary and accuracy: 0.5, unless another threshold gains more than 3 standard errors (see `_accuracy_threshold`).
-    multi_label and macro F: the best threshold of each class; micro, samples and weighted F: the best common one;
-    never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of `folds`
-    is decided by what the others choose (without `folds`: on these rows); never for element_accuracy and hamming_loss,
-    of which 0.5 is the best decision, nor for metrics of probabilities.
-    more than two classes and macro or weighted F, balanced_accuracy, matthews_corrcoef or cohen_kappa: probabilities
-    are divided by the classes' shares to the best power (see `_factors`). Anything else: the likeliest class, or 0.5.
+    multi_label and macro F or jaccard: the best threshold of each class; micro, samples and weighted: the best common
+    one; never worse than 0.5. Where every row has a label, `at_least` is 1 if that gains in the metric when each of
+    `folds` is decided by what the others choose (without `folds`: on these rows); never for element_accuracy and
+    hamming_loss, of which 0.5 is the best decision, nor for metrics of probabilities.
+    more than two classes and macro or weighted F or jaccard, macro recall, balanced_accuracy, geometric_mean,
+    matthews_corrcoef or cohen_kappa: probabilities are divided by the classes' shares to the best power (see
+    `_factors`). Anything else: the likeliest class, or 0.5; precision and recall too, which alone are best where next
+    to nothing is called positive, or everything.
     Raises ValueError for probs of another shape or not finite, and as `metric_named` does.
     """
     metric = metric_named(metric_name)
@@ -85,11 +91,11 @@ def choose_decision(
         return _multi_label_decision(truth.astype(bool), wide, target, metric, folds)
     if target.kind == "ordinal" and metric.name == "quadratic_weighted_kappa":
         return Decision(cuts=_kappa_cuts(truth, _expected_grades(wide), num_grades=len(target.classes)))
-    if target.kind == "binary" and metric.at_beta_1 in COUNT_METRICS + SHARE_METRICS:
+    if target.kind == "binary" and metric.decided_as in COUNT_METRICS + SHARE_METRICS:
         positive = target.classes.index(target.positive)
-        threshold = _binary_threshold(truth == positive, wide[:, positive], metric.at_beta_1, metric.beta)
+        threshold = _binary_threshold(truth == positive, wide[:, positive], metric.decided_as, metric)
         return Decision(thresholds=(threshold,))
-    if target.kind != "binary" and metric.at_beta_1 in OF_EACH_CLASS:
+    if target.kind != "binary" and metric.decided_as in OF_EACH_CLASS:
         return Decision(factors=_factors(truth, wide, metric))
     return Decision()
 
@@ -280,12 +286,15 @@ def _each_class_value(truth: np.ndarray, decided: np.ndarray, metric: Metric) ->
     most = max(truth.max(), decided.max()) + 1
     right = truth == decided
     hits, called, positives = (np.bincount(rows, minlength=most) for rows in (truth[right], decided, truth))
-    if metric.at_beta_1 == "balanced_accuracy":
-        return float((hits[positives > 0] / positives[positives > 0]).mean())
-    if metric.at_beta_1 in ("macro_f1", "weighted_f1"):
+    recalls = hits[positives > 0] / positives[positives > 0]
+    if metric.decided_as == "balanced_accuracy":
+        return float(recalls.mean())
+    if metric.name == "geometric_mean":
+        return float(np.prod(recalls ** (1 / len(recalls))))
+    if metric.decided_as in ("macro_f1", "weighted_f1"):
         there = called + positives > 0
-        weights = positives[there] if metric.at_beta_1 == "weighted_f1" else None
-        return float(np.average(_f(hits[there], called[there], positives[there], metric.beta), weights=weights))
+        weights = positives[there] if metric.decided_as == "weighted_f1" else None
+        return float(np.average(_overlap(hits[there], called[there], positives[there], metric), weights=weights))
     return float(_agreement(metric.name, hits, called, positives))
 
 
@@ -299,10 +308,10 @@ def _agreement(name: str, hits: np.ndarray, called: np.ndarray, positives: np.nd
     return np.divide(gained, spread, out=np.zeros_like(gained), where=spread > 0)
 
 
-def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, beta: float) -> float:
+def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, metric: Metric) -> float:
     """The threshold for the positive class's scores (N,); truth (N,) bool. 0.5 where one class has no image.
 
-    name: of the metric, or of the F1 that it is at a beta of 1.
+    name: what to decide it as, `Metric.decided_as` or the score of one class that the metric is made of.
     """
     if truth.all() or not truth.any():
         return 0.5
@@ -310,7 +319,7 @@ def _binary_threshold(truth: np.ndarray, scores: np.ndarray, name: str, beta: fl
     hits = np.concatenate([[0], truth[order].cumsum()])
     if name in SHARE_METRICS:
         return _accuracy_threshold(scores[order], hits)
-    return _best_threshold(scores[order], _binary_values(hits.astype(np.float64), name, beta))
+    return _best_threshold(scores[order], _binary_values(hits.astype(np.float64), name, metric))
 
 
 def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
@@ -328,26 +337,30 @@ def _accuracy_threshold(descending: np.ndarray, hits: np.ndarray) -> float:
     return best if gain > NOISE_MARGIN * np.sqrt(changed) else 0.5
 
 
-def _binary_values(hits: np.ndarray, name: str, beta: float) -> np.ndarray:
+def _binary_values(hits: np.ndarray, name: str, metric: Metric) -> np.ndarray:
     """(N + 1,): the metric when the first i of N images are called positive, hits[i] float64 of them rightly."""
     num_images, positives, called = len(hits) - 1, hits[-1], np.arange(len(hits))
     negatives = num_images - positives
     rejected = negatives - (called - hits)
     if name == "balanced_accuracy":
         return np.asarray((hits / positives + rejected / negatives) / 2)
+    if name == "geometric_mean":
+        return np.asarray(np.sqrt(hits / positives * rejected / negatives))
     if name == "matthews_corrcoef" or name in KAPPAS:  # kappas of two classes are the same, whatever the weights
         both = (hits, rejected), (called, num_images - called), (positives, negatives)
         return _agreement(name, *(np.stack(np.broadcast_arrays(*pair), axis=-1) for pair in both))
-    f = _f(hits, called, positives, beta)
+    own = _overlap(hits, called, positives, metric)
     if name == "binary_f1":
-        return f
+        return own
     weight = positives / num_images if name == "weighted_f1" else 0.5
-    return np.asarray(weight * f + (1 - weight) * _f(rejected, num_images - called, negatives, beta))
+    return np.asarray(weight * own + (1 - weight) * _overlap(rejected, num_images - called, negatives, metric))
 
 
-def _f(hits: np.ndarray, called: np.ndarray, positives: np.ndarray, beta: float) -> np.ndarray:
-    """The F score of so many hits among those called positive and those that are."""
-    return np.asarray((1 + beta**2) * hits / (called + beta**2 * positives))
+def _overlap(hits: np.ndarray, called: np.ndarray, positives: np.ndarray, metric: Metric) -> np.ndarray:
+    """The F score, or jaccard, of so many hits among those called positive and those that are."""
+    if metric.is_jaccard:
+        return np.asarray(hits / (called + positives - hits))
+    return np.asarray((1 + metric.beta**2) * hits / (called + metric.beta**2 * positives))
 
 
 def _best_threshold(descending: np.ndarray, values: np.ndarray) -> float:
@@ -405,10 +418,10 @@ def _value(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, 
 def _thresholds(truth: np.ndarray, wide: np.ndarray, target: Target, metric: Metric, *, at_least: int) -> Decision:
     """The best thresholds on these rows, given the rule."""
     default = Decision(thresholds=(0.5,) * len(target.classes), at_least=at_least)
-    if metric.at_beta_1 == "macro_f1":
+    if metric.decided_as == "macro_f1":
         columns = zip(truth.T, wide.T, strict=True)
-        thresholds = tuple(_binary_threshold(column, scores, "binary_f1", metric.beta) for column, scores in columns)
-    elif metric.at_beta_1 in COMMON_F1S:
+        thresholds = tuple(_binary_threshold(column, scores, "binary_f1", metric) for column, scores in columns)
+    elif metric.decided_as in COMMON_F1S:
         thresholds = (_common_threshold(truth, wide, metric, at_least=at_least),) * len(target.classes)
     else:
         return default
@@ -423,22 +436,21 @@ def _common_threshold(truth: np.ndarray, wide: np.ndarray, metric: Metric, *, at
     cells = wide.copy()
     if at_least:
         cells[np.arange(len(cells)), wide.argmax(axis=1)] = 2.0  # all equal, so no threshold parts them
-    name, beta = metric.at_beta_1, metric.beta
-    if name == "micro_f1":
-        return _binary_threshold(truth.ravel(), cells.ravel(), "binary_f1", beta)
-    if name == "samples_f1":
-        gains = _f_gains(truth, cells, beta) / len(truth)
+    if metric.decided_as == "micro_f1":
+        return _binary_threshold(truth.ravel(), cells.ravel(), "binary_f1", metric)
+    if metric.decided_as == "samples_f1":
+        gains = _gains(truth, cells, metric) / len(truth)
     else:
-        gains = _f_gains(truth.T, cells.T, beta).T * (truth.sum(axis=0) / max(truth.sum(), 1))
+        gains = _gains(truth.T, cells.T, metric).T * (truth.sum(axis=0) / max(truth.sum(), 1))
     order = np.argsort(-cells.ravel(), kind="stable")
     return _best_threshold(cells.ravel()[order], np.concatenate([[0.0], gains.ravel()[order].cumsum()]))
 
 
-def _f_gains(truth: np.ndarray, cells: np.ndarray, beta: float) -> np.ndarray:
-    """(N, C): what a cell adds to the F score of its row when it is called after all higher cells of that row."""
+def _gains(truth: np.ndarray, cells: np.ndarray, metric: Metric) -> np.ndarray:
+    """(N, C): what a cell adds to the `_overlap` of its row when it is called after all higher cells of that row."""
     order = np.argsort(-cells, axis=1, kind="stable")
     hits = np.take_along_axis(truth, order, axis=1).cumsum(axis=1)
-    f = _f(hits, np.arange(1, cells.shape[1] + 1), truth.sum(axis=1, keepdims=True), beta)
+    values = _overlap(hits, np.arange(1, cells.shape[1] + 1), truth.sum(axis=1, keepdims=True), metric)
     gains = np.zeros(cells.shape)
-    np.put_along_axis(gains, order, np.diff(f, axis=1, prepend=0.0), axis=1)
+    np.put_along_axis(gains, order, np.diff(values, axis=1, prepend=0.0), axis=1)
     return gains

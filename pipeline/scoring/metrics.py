@@ -5,7 +5,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,9 +19,12 @@ from pipeline.submission.answers import Answers, decided_answers, indicators, la
 
 FORMS = ("labels", "scores", "lists")
 EXCLUSIVE_KINDS = ("single_label", "binary", "ordinal")
-COLUMN_METRICS = ("auc", "mean_column_auc", "average_precision")  # those that a column of one class leaves undefined
+# those that a column of one class leaves undefined
+COLUMN_METRICS = ("auc", "mean_column_auc", "average_precision", "gini")
 KAPPAS = {"cohen_kappa": None, "linear_weighted_kappa": "linear", "quadratic_weighted_kappa": "quadratic"}  # weights
-OF_SEVERAL = (*COLUMN_METRICS, *KAPPAS)  # undefined where all images are alike
+OF_SEVERAL = (*COLUMN_METRICS, "micro_auc", *KAPPAS)  # undefined where all images are alike
+AVERAGES = ("macro", "micro", "weighted", "samples", "binary")
+RATIOS = ("precision", "recall", "jaccard")  # of right labels among the given, the true, and either
 QUOTED = re.compile(r"[\"']([^\"'\n\0]{1,200})[\"']")
 AUC = "roc_auc_score"  # of scikit-learn's
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
@@ -31,8 +34,19 @@ ALIASES = {
     "acc": "accuracy", "accuracyscore": "accuracy", "categorizationaccuracy": "accuracy",
     "classificationaccuracy": "accuracy", "top1accuracy": "accuracy", "subsetaccuracy": "accuracy",
     "exactmatch": "accuracy",
-    "balancedaccuracyscore": "balanced_accuracy", "meanrecall": "balanced_accuracy",
-    "macrorecall": "balanced_accuracy", "meanperclassaccuracy": "balanced_accuracy",
+    "categorisationaccuracy": "accuracy", "percentcorrect": "accuracy",
+    "balancedaccuracyscore": "balanced_accuracy", "balancedacc": "balanced_accuracy", "bacc": "balanced_accuracy",
+    "meanperclassaccuracy": "balanced_accuracy", "meanclassaccuracy": "balanced_accuracy",
+    "averageclassaccuracy": "balanced_accuracy", "meanperclassrecall": "balanced_accuracy",
+    "meanrecall": "macro_recall", "averagerecall": "macro_recall", "uar": "macro_recall",
+    "unweightedaveragerecall": "macro_recall",
+    "sensitivity": "binary_recall", "truepositiverate": "binary_recall", "tpr": "binary_recall",
+    "truenegativerate": "specificity", "tnr": "specificity",
+    "gmean": "geometric_mean", "geometricmeanscore": "geometric_mean",
+    "brier": "brier_score", "brierscoreloss": "brier_score", "brierloss": "brier_score",
+    "lrap": "label_ranking_average_precision", "mrr": "label_ranking_average_precision",
+    "meanreciprocalrank": "label_ranking_average_precision",
+    "labelrankingaverageprecisionscore": "label_ranking_average_precision",
     "f1macro": "macro_f1", "macrof1score": "macro_f1", "macrofscore": "macro_f1", "f1scoremacro": "macro_f1",
     "f1micro": "micro_f1", "microf1score": "micro_f1", "microfscore": "micro_f1", "f1scoremicro": "micro_f1",
     "f1weighted": "weighted_f1", "weightedf1score": "weighted_f1", "f1scoreweighted": "weighted_f1",
@@ -40,22 +54,28 @@ ALIASES = {
     "f1samples": "samples_f1", "samplesf1score": "samples_f1", "f1scoresamples": "samples_f1",
     "samplef1": "samples_f1", "meanf1": "samples_f1", "meanf1score": "samples_f1", "meanfscore": "samples_f1",
     "elementwiseaccuracy": "element_accuracy", "hammingscore": "element_accuracy", "hamming": "hamming_loss",
+    "prauc": "average_precision", "auprc": "average_precision", "aucpr": "average_precision",
     "averageprecisionscore": "average_precision", "ap": "average_precision", "cmap": "average_precision",
     "macroaverageprecision": "average_precision", "meanaverageprecision": "average_precision",
     "classmeanaverageprecision": "average_precision",
     "mcc": "matthews_corrcoef", "matthews": "matthews_corrcoef", "matthewscorrelation": "matthews_corrcoef",
     "matthewscorrelationcoefficient": "matthews_corrcoef",
     "logloss": "log_loss", "crossentropy": "log_loss",
+    "categoricalcrossentropy": "log_loss", "binarycrossentropy": "log_loss", "bce": "log_loss",
+    "meancolumnwiselogloss": "log_loss", "multiclasslogarithmicloss": "log_loss", "logarithmicloss": "log_loss",
     "multiclasslogloss": "log_loss", "binarylogloss": "log_loss", "multiclassloss": "log_loss", "nll": "log_loss",
     "rocauc": "auc", "aucroc": "auc", "auroc": "auc", "rocaucscore": "auc", "areaunderroc": "auc",
     "areaundertheroccurve": "auc", "areaunderreceiveroperatingcharacteristiccurve": "auc",
     "meancolumnwiseauc": "mean_column_auc", "meancolumnwiserocauc": "mean_column_auc",
     "columnauc": "mean_column_auc", "columnwiseauc": "mean_column_auc", "macroauc": "mean_column_auc",
     "mcauc": "mean_column_auc", "meanauc": "mean_column_auc",
+    "microrocauc": "micro_auc", "giniindex": "gini", "ginicoefficient": "gini", "normalizedgini": "gini",
+    "normalizedginiindex": "gini", "normalizedginicoefficient": "gini", "normalisedgini": "gini",
     "cohenskappa": "cohen_kappa", "cohenkappascore": "cohen_kappa",
     "linearkappa": "linear_weighted_kappa", "lwk": "linear_weighted_kappa",
     "qwk": "quadratic_weighted_kappa", "quadratickappa": "quadratic_weighted_kappa",
     "quadraticweightedkappascore": "quadratic_weighted_kappa",
+    "zerooneloss": "top1_error", "01loss": "top1_error",
     "error": "top1_error", "errorrate": "top1_error", "classificationerror": "top1_error",
     "misclassificationrate": "top1_error", "top1err": "top1_error",
 }  # fmt: skip
@@ -67,7 +87,8 @@ class Metric:
 
     `takes` is the form of Answers that says all the metric asks: `labels`, decided labels (of a multi_label target
     they come as `Answers.lists`); `scores`, probabilities; `lists`, labels of an image, best first. first: of which so
-    many count, 0 for all. beta: of an F score, how many times as much recall counts as precision.
+    many count, 0 for all. beta: of an F score, how many times as much recall counts as precision. like: whose decision
+    it has, where that is another's: macro_f1 of macro_f2 and macro_jaccard.
     """
 
     name: str
@@ -75,11 +96,17 @@ class Metric:
     takes: str
     first: int = 0
     beta: float = 1.0
+    like: str = ""
 
     @property
-    def at_beta_1(self) -> str:
-        """Its name where recall counts as much as precision: macro_f1 of macro_f2."""
-        return self.name if self.beta == 1 else f"{self.name.rpartition('_')[0]}_f1"
+    def decided_as(self) -> str:
+        """The metric, of those that `pipeline.scoring.decision` knows, whose decision is the best for it too."""
+        return self.like or self.name
+
+    @property
+    def is_jaccard(self) -> bool:
+        """Whether right labels count among all that are given or true."""
+        return self.name.endswith("_jaccard")
 
 
 @dataclass(frozen=True)
@@ -137,9 +164,10 @@ def score(
 
     Answers of another form than the metric's are converted: scores to labels by argmax (multi_label: at least 0.5)
     and to ranked lists; labels to scores of 0 and 1; lists to their first label (multi_label: to 0 and 1).
-    F scores are scikit-learn's with 0 for 0/0, over the classes that occur; of multi_label over all classes, be it only
-    one. `accuracy` of multi_label asks for all labels of an image; `auc` of more than two classes is the same as
-    `mean_column_auc`: one class against the rest. So is `average_precision`; of two classes it is the positive one's.
+    F scores, precision, recall and jaccard are scikit-learn's with 0 for 0/0, over the classes that occur; of
+    multi_label over all classes, be it only one. `accuracy` of multi_label asks for all labels of an image; `auc` of
+    more than two classes is the same as `mean_column_auc`: one class against the rest. So are `average_precision` and
+    `gini`; of two classes they are the positive one's.
 
     A column of only positives or only negatives has no AUC, and counts in no average precision. Over the whole set that
     is an error; for a part, such as one fold, `skip_one_sided` leaves these columns out of the mean. Raises ValueError
@@ -206,9 +234,9 @@ def _known(name: str) -> _Known:
     meant = list(dict.fromkeys(close + inside))[:5]
     hint = f"did you mean {' or '.join(meant)}? " if meant else ""
     raise ValueError(
-        f"metric {name!r} is unknown; {hint}Allowed: {', '.join(_KNOWN)}, map@k for any k from 1 (map@5), "
-        "topK_accuracy and topK_error (top5_error), F scores of any beta (macro_f2, binary_f0.5), "
-        "or module:function for your own"
+        f"metric {name!r} is unknown; {hint}Allowed: {', '.join(name for name, *_ in _TABLE)}, "
+        "map@k for any k from 1 (map@5), topK_accuracy and topK_error (top5_error), F scores of any beta (macro_f2, "
+        f"binary_f0.5), {', '.join(RATIOS)} as F scores (macro_recall), or module:function for your own"
     )
 
 
@@ -221,15 +249,20 @@ def _counted(plain: str) -> _Known | None:
         k, is_share = int(found[1]), bool(found[2])
         metric = Metric(f"top{k}_{'accuracy' if is_share else 'error'}", is_share, "lists", first=k)
         return _Known(metric, EXCLUSIVE_KINDS, partial(_within, k=k, of_right=is_share))
+    if found := re.fullmatch(r"(?:hits?(?:rate)?|acc(?:uracy)?|recall)@([2-9]|[1-9]\d+)", plain):
+        return _counted(f"top{found[1]}accuracy")
+    word = "(macro|micro|weighted|binary|samples?)"
+    found = re.fullmatch(rf"{word}?({'|'.join(RATIOS)})(?:score|index)?{word}?", plain)
+    if found and bool(found[1]) != bool(found[3]):
+        return _KNOWN[f"{_AVERAGE_OF[found[1] or found[3]]}_{found[2]}"]
     word = "(macro|micro|weighted|binary|samples?|mean)"
     found = re.fullmatch(rf"{word}?f(\d+(?:\.\d+)?)(?:score)?{word}?", plain)
     beta = float(found[2]) if found and bool(found[1]) != bool(found[3]) else 0
     if not found or beta in (0, 1):
         return None
-    average = found[1] or found[3]
-    average = "samples" if average in ("sample", "mean") else average
+    average = _AVERAGE_OF[found[1] or found[3]]
     known = _KNOWN[f"{average}_f1"]
-    metric = Metric(f"{average}_f{beta:g}", True, "labels", beta=beta)
+    metric = Metric(f"{average}_f{beta:g}", True, "labels", beta=beta, like=known.metric.name)
     return _Known(metric, known.kinds, partial(known.function, beta=beta))
 
 
@@ -390,27 +423,40 @@ def _balanced_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> f
     return float(_sklearn().recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0))
 
 
-def _f(truth: np.ndarray, answers: Answers, target: Target, *, average: str, beta: float = 1.0) -> float:
-    """Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones."""
+def _averaged(
+    truth: np.ndarray, answers: Answers, target: Target, *, ratio: str, average: str, **options: Any
+) -> float:
+    """scikit-learn's ratio_score. average: `binary`: of the positive class.
+
+    Of several labels with one class it is that class's, which scikit-learn would take for two exclusive ones.
+    """
     predicted = _labels(answers, target)
-    if not target.exclusive and len(target.classes) == 1:
+    found: tuple[Any, Any] = truth, predicted
+    if average == "binary":
+        positive = target.classes.index(target.positive)
+        found = truth == positive, predicted == positive
+    elif not target.exclusive and len(target.classes) == 1:
         if average == "samples":
             return float((truth & predicted).mean())
-        return _fbeta(truth[:, 0], predicted[:, 0], beta, average="binary")
-    if not target.exclusive:  # scikit-learn looks for the distinct values of every cell, unless told they are sparse
+        average, found = "binary", (truth[:, 0], predicted[:, 0])
+    elif not target.exclusive:  # scikit-learn looks for the distinct values of every cell, unless told they are sparse
         from scipy.sparse import csr_array
 
-        truth, predicted = csr_array(truth.astype(np.int64)), csr_array(predicted)
-    return _fbeta(truth, predicted, beta, average=average)
+        found = csr_array(truth.astype(np.int64)), csr_array(predicted)
+    return float(getattr(_sklearn(), f"{ratio}_score")(*found, average=average, zero_division=0, **options))
 
 
-def _binary_f(truth: np.ndarray, answers: Answers, target: Target, *, beta: float = 1.0) -> float:
-    positive = target.classes.index(target.positive)
-    return _fbeta(truth == positive, _labels(answers, target) == positive, beta, average="binary")
+def _specificity(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """The recall of the class that is not the positive one."""
+    (negative,) = (label for label in target.classes if label != target.positive)
+    return _averaged(truth, answers, replace(target, positive=negative), ratio="recall", average="binary")
 
 
-def _fbeta(truth: Any, predicted: Any, beta: float, *, average: str) -> float:
-    return float(_sklearn().fbeta_score(truth, predicted, beta=beta, average=average, zero_division=0))
+def _geometric_mean(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """Of the recalls of the classes in the truth (Kubat and Matwin 1997)."""
+    predicted, classes = _labels(answers, target), np.unique(truth)
+    recalls = _sklearn().recall_score(truth, predicted, labels=classes, average=None, zero_division=0)
+    return float(np.prod(recalls ** (1 / len(classes))))
 
 
 def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -419,6 +465,33 @@ def _element_accuracy(truth: np.ndarray, answers: Answers, target: Target) -> fl
 
 def _hamming_loss(truth: np.ndarray, answers: Answers, target: Target) -> float:
     return 1 - _element_accuracy(truth, answers, target)
+
+
+def _brier(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """Squared errors of probabilities, summed over classes that exclude each other (Brier 1950), else their mean.
+
+    Of a binary target the positive class's alone, half of that sum, as `brier_score_loss` has it.
+    """
+    errors = (_scores(answers, target) - indicators(truth, target)) ** 2
+    if target.kind == "binary":
+        return float(errors[:, target.classes.index(target.positive)].mean())
+    return float(errors.sum(axis=1).mean() if target.exclusive else errors.mean())
+
+
+def _micro_auc(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """Of all cells, image by class, as if they were one column."""
+    return float(_sklearn().roc_auc_score(indicators(truth, target).ravel(), _scores(answers, target).ravel()))
+
+
+def _gini(truth: np.ndarray, answers: Answers, target: Target, *, skip_one_sided: bool = False) -> float:
+    """Kaggle's normalised Gini, of 0 and 1: twice the AUC less 1."""
+    return 2 * _auc(truth, answers, target, skip_one_sided=skip_one_sided) - 1
+
+
+def _lrap(truth: np.ndarray, answers: Answers, target: Target) -> float:
+    """Of one label an image the mean reciprocal rank."""
+    scores = _scores(answers, target)
+    return float(_sklearn().label_ranking_average_precision_score(indicators(truth, target), scores))
 
 
 def _matthews(truth: np.ndarray, answers: Answers, target: Target) -> float:
@@ -489,22 +562,41 @@ def _map_at(truth: np.ndarray, answers: Answers, target: Target, *, k: int) -> f
     return float(((precision * hits).sum(axis=1) / most).mean())
 
 
-_TABLE: tuple[tuple[str, bool, str, tuple[str, ...], Callable[..., float]], ...] = (
+_Row = tuple[str, bool, str, tuple[str, ...], Callable[..., float]]
+_AVERAGE_OF = {name: name for name in AVERAGES} | {"sample": "samples", "mean": "samples"}
+
+
+def _averages(name: str, **options: Any) -> list[_Row]:
+    kinds = {"samples": ("multi_label",), "binary": ("binary",)}
+    return [
+        (f"{average}_{name}", True, "labels", kinds.get(average, TARGET_KINDS),
+         partial(_averaged, average=average, **options))
+        for average in AVERAGES
+    ]  # fmt: skip
+
+
+_TABLE: tuple[_Row, ...] = (
     ("accuracy", True, "labels", TARGET_KINDS, _accuracy),
     ("balanced_accuracy", True, "labels", EXCLUSIVE_KINDS, _balanced_accuracy),
-    ("macro_f1", True, "labels", TARGET_KINDS, partial(_f, average="macro")),
-    ("micro_f1", True, "labels", TARGET_KINDS, partial(_f, average="micro")),
-    ("weighted_f1", True, "labels", TARGET_KINDS, partial(_f, average="weighted")),
-    ("binary_f1", True, "labels", ("binary",), _binary_f),
-    ("samples_f1", True, "labels", ("multi_label",), partial(_f, average="samples")),
+    *_averages("f1", ratio="fbeta", beta=1.0),
+    ("specificity", True, "labels", ("binary",), _specificity),
+    ("geometric_mean", True, "labels", EXCLUSIVE_KINDS, _geometric_mean),
     ("element_accuracy", True, "labels", ("multi_label",), _element_accuracy),
     ("hamming_loss", False, "labels", ("multi_label",), _hamming_loss),
     ("matthews_corrcoef", True, "labels", EXCLUSIVE_KINDS, _matthews),
     ("log_loss", False, "scores", TARGET_KINDS, _log_loss),
+    ("brier_score", False, "scores", TARGET_KINDS, _brier),
     ("auc", True, "scores", TARGET_KINDS, _auc),
+    ("gini", True, "scores", TARGET_KINDS, _gini),
+    ("micro_auc", True, "scores", TARGET_KINDS, _micro_auc),
+    ("label_ranking_average_precision", True, "scores", TARGET_KINDS, _lrap),
     ("mean_column_auc", True, "scores", TARGET_KINDS, partial(_auc, of_positive=False)),
     ("average_precision", True, "scores", TARGET_KINDS, partial(_auc, function="average_precision_score")),
     *((name, True, "labels", EXCLUSIVE_KINDS, partial(_kappa, name=name)) for name in KAPPAS),
     ("top1_error", False, "labels", EXCLUSIVE_KINDS, _top1_error),
 )
-_KNOWN = {name: _Known(Metric(name, higher, takes), kinds, function) for name, higher, takes, kinds, function in _TABLE}
+_LIKE = {"macro_recall": "balanced_accuracy"} | {f"{average}_jaccard": f"{average}_f1" for average in AVERAGES}
+_KNOWN = {
+    name: _Known(Metric(name, higher, takes, like=_LIKE.get(name, "")), kinds, function)
+    for name, higher, takes, kinds, function in chain(_TABLE, *(_averages(ratio, ratio=ratio) for ratio in RATIOS))
+}
