@@ -46,6 +46,24 @@ def test_the_account_says_what_was_understood(raw, params, capsys):
     assert params.read_text() == before, "without --write nothing is written"
 
 
+def test_other_metrics_that_the_organisers_words_speak_of_are_told(raw, params, capsys):
+    files = competition_files()
+    files["docs/README.md"] = (
+        b"# Animals\nOur last year's winner had an accuracy of 0.9.\n\n## Evaluation\n\nYou are judged by <b>macro "
+        b"F1</b> on 30% of the rows.\nThe log loss of our baseline is on a page of its own.\nNo map is there.\n\nx\ny\n"
+        b"Thanks go to the authors of mean average precision.\n"
+    )
+    write_zip(raw, files)
+    written = inspect(raw, params, "--write")
+    out = capsys.readouterr().out
+    assert "'docs/README.md: You are judged by macro F1 on 30% of the rows.' may ask for another: " in out
+    assert re.findall(r"another: competition.metric: (\w+)", out) == ["macro_f1", "log_loss"]
+    assert written["competition"]["metric"] == "accuracy", "it is told, not taken"
+    params.write_text(params.read_text().replace("metric: accuracy ", "metric: macro_f1 ", 1))
+    inspect(raw, params)
+    assert "macro_f1" not in capsys.readouterr().out.split("may ask")[1]
+
+
 @pytest.mark.slow
 def test_a_recipe_is_written_for_the_machine_as_measured(raw, params, capsys, monkeypatch):
     inspect(raw, params, "--recipe", probe=())

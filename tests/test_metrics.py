@@ -10,7 +10,7 @@ import pytest
 import sklearn.metrics as sk
 
 from pipeline.competition.schema import Target
-from pipeline.scoring.metrics import ALIASES, metric_named, metric_sources, score
+from pipeline.scoring.metrics import ALIASES, metric_named, metric_sources, metrics_in, score
 from pipeline.submission.answers import Answers
 
 CLASSES = ("a", "b", "c", "d")
@@ -230,6 +230,24 @@ def test_map_at_k_by_hand():
 def test_common_spellings(spelling, name):
     assert metric_named(spelling).name == name
     assert metric_named(spelling) == metric_named(name)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "names"),
+    [
+        ("Submissions are evaluated on the macro F1-score.", ["macro_f1"]),
+        ("The metric is Quadratic Weighted Kappa (QWK), not accuracy.", ["quadratic_weighted_kappa", "accuracy"]),
+        ("scored by the mean column-wise ROC AUC", ["mean_column_auc"]),
+        ("Evaluation: area under the ROC curve between truth and prediction", ["auc"]),
+        ("MAP@5 of the map in each error report", ["map@5"]),
+        ("Top-5 accuracy; balanced accuracy", ["top5_accuracy", "balanced_accuracy"]),
+        ("F1", []),
+        ("a map of acc and ap", []),
+        ("multi-class logarithmic loss.", ["log_loss"]),
+    ],
+)
+def test_metrics_that_a_sentence_speaks_of(sentence, names):
+    assert metrics_in(sentence) == names
 
 
 def test_every_alias_is_plain_and_leads_to_a_metric():

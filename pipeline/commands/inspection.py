@@ -27,6 +27,7 @@ from pipeline.base.texts import thinned
 from pipeline.base.yamls import rewritten
 from pipeline.commands import places
 from pipeline.commands.co_occurrence import co_occurring
+from pipeline.commands.metric_said import metrics_said
 from pipeline.commands.scores_seen import seen_lines
 from pipeline.commands.suggestion import (
     DEFAULT_BUDGET,
@@ -58,6 +59,7 @@ NUM_TURNED = (200, 400)  # labelled images, spread over all, that show whether t
 TURNED_SIDE = 32  # pixels
 NUM_CLASSES_SHOWN = 12
 MAX_PROBES = 4  # settings timed until the one suggested is among them
+NUM_METRICS_SAID = 3
 SURELY = 0.1  # of the budget: what is thought to take less is not measured
 DEMANDS = {
     "label": "one label a row",
@@ -102,7 +104,7 @@ def inspect_competition(
         kinds = _looked_at(archive, layout)
         symmetry = _symmetry(archive, layout)
         lines = [*_files(archive), *_images(layout, kinds), *_turned(symmetry)]
-        lines += [*_target(layout), *_submission(layout)]
+        lines += [*_target(layout), *_submission(layout), *_metrics_said(archive, layout)]
     num_folds = load_section(params, "split", SplitParams).num_folds
     given = _weights(params, weights)
     facts = _facts(layout, kinds, num_folds=num_folds, budget=budget, weights=given)
@@ -338,6 +340,13 @@ def _submission(layout: Layout) -> list[str]:
         f"submission   {submission.kind}: {', '.join(details)}; columns {columns}",
         f"metric       {layout.metric} ({better} is better); if the organiser's is another: competition.metric",
     ]
+
+
+def _metrics_said(archive: Archive, layout: Layout) -> list[str]:
+    """Where the organiser's own words speak of other metrics than the one that is taken."""
+    said = {name: words for name, words in metrics_said(archive).items() if name != layout.metric}
+    lines = [f"             {words!r} may ask for another: competition.metric: {name}" for name, words in said.items()]
+    return lines[:NUM_METRICS_SAID]
 
 
 def holds_demos_recipe(params: Path) -> bool:

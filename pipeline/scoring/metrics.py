@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ KAPPAS = {"cohen_kappa": None, "linear_weighted_kappa": "linear", "quadratic_wei
 OF_SEVERAL = (*COLUMN_METRICS, "micro_auc", *KAPPAS)  # undefined where all images are alike
 AVERAGES = ("macro", "micro", "weighted", "samples", "binary")
 RATIOS = ("precision", "recall", "jaccard")  # of right labels among the given, the true, and either
+MAX_WORDS = 7  # of a metric's name
 QUOTED = re.compile(r"[\"']([^\"'\n\0]{1,200})[\"']")
 AUC = "roc_auc_score"  # of scikit-learn's
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
@@ -222,13 +223,9 @@ def _known(name: str) -> _Known:
     if ":" in name:
         return _users_own(name.strip())
     plain = _plain(name)
-    counted = _counted(plain)
-    if counted is not None:
-        return counted
-    spellings = ALIASES | {_plain(known): known for known in _KNOWN}
-    if plain in spellings:
-        return _KNOWN[spellings[plain]]
-
+    found, spellings = _spelled(plain), _spellings()
+    if found is not None:
+        return found
     close = [spellings[match] for match in difflib.get_close_matches(plain, spellings, n=5)]
     inside = [known for spelling, known in spellings.items() if plain and plain in spelling]
     meant = list(dict.fromkeys(close + inside))[:5]
@@ -238,6 +235,38 @@ def _known(name: str) -> _Known:
         "map@k for any k from 1 (map@5), topK_accuracy and topK_error (top5_error), F scores of any beta (macro_f2, "
         f"binary_f0.5), {', '.join(RATIOS)} as F scores (macro_recall), or module:function for your own"
     )
+
+
+def metrics_in(sentence: str) -> list[str]:
+    """Names of the metrics that it speaks of; of overlapping wordings the longest, `mean F1` and not `F1`.
+
+    Short words count in capitals alone: a map is no MAP, and an error not the error rate.
+    """
+    words, found, at = [word.strip(".") for word in re.findall(r"[\w@.]+", sentence)], [], 0
+    while at < len(words):
+        lengths = range(min(MAX_WORDS, len(words) - at), 0, -1)
+        said = {length: "".join(words[at : at + length]) for length in lengths}
+        plain = {length: name for length, name in said.items() if not _is_plain_word(name)}
+        known = {length: metric for length in plain if (metric := _spelled(_plain(plain[length])))}
+        if known:
+            found.append(next(iter(known.values())).metric.name)
+        at += next(iter(known), 1)
+    return list(dict.fromkeys(found))
+
+
+def _is_plain_word(said: str) -> bool:
+    return said.islower() and (len(said) < 4 or said == "error")
+
+
+def _spelled(plain: str) -> _Known | None:
+    """The metric of this name or alias, as `_plain` writes it."""
+    known = _spellings().get(plain)
+    return _counted(plain) or (None if known is None else _KNOWN[known])
+
+
+@cache
+def _spellings() -> dict[str, str]:
+    return ALIASES | {_plain(known): known for known in _KNOWN}
 
 
 def _counted(plain: str) -> _Known | None:
