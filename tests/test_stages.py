@@ -165,10 +165,14 @@ def test_a_refused_submission_leaves_the_old_one(copied):
 @pytest.mark.parametrize("stage", ["evaluate", "submit"])
 def test_gathering_stages_refuse_a_missing_fold_and_a_leftover_one(copied, stage):
     folder = copied.path("data/oof" if stage == "evaluate" else "data/test")
-    (folder / "2.npz").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"1 files belong to no fold that params.yaml names \(0, 1\)"):
+    leftovers = [folder / "2.npz", copied.path("data/history/2.csv")]
+    for path in leftovers:
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"2 files belong to no fold that params.yaml names \(0, 1\)") as error:
         copied.run(stage)
-    (folder / "2.npz").unlink()
+    assert all(str(path) in str(error.value) for path in leftovers), "all at once"
+    for path in leftovers:
+        path.unlink()
     (folder / "1.npz").unlink()
     with pytest.raises(ValueError, match=r"lacks 1 of 2 folds: \['1'\]; run `dvc repro`"):
         copied.run(stage)

@@ -308,6 +308,9 @@ def refuse_leftovers(folders: Sequence[Path], folds: Sequence[str]) -> None:
     found = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     leftovers = [path for path in found if not path.name.startswith(".") and path.name.split(".")[0] not in folds]
     if leftovers:
+        gone = {path.name.split(".")[0] for path in leftovers}
+        beside = [path for path in leftovers[0].parent.parent.glob("*/[0-9]*.*") if path.name.split(".")[0] in gone]
+        leftovers = sorted({*leftovers, *beside})  # of the other folders too, which the next stages would name
         names = " ".join(map(str, leftovers))
         raise ValueError(
             f"{len(leftovers)} files belong to no fold that params.yaml names ({', '.join(folds)}); "
