@@ -242,6 +242,8 @@ def test_common_spellings(spelling, name):
         ("MAP@5 of the map in each error report", ["map@5"]),
         ("Top-5 accuracy; balanced accuracy", ["top5_accuracy", "balanced_accuracy"]),
         ("F1", []),
+        ("ranked by the Macro-averaged F1 score", ["macro_f1"]),
+        ("score = 100 * metrics.f1_score(actual, predicted, average='weighted')", ["weighted_f1"]),
         ("a map of acc and ap", []),
         ("multi-class logarithmic loss.", ["log_loss"]),
     ],

@@ -49,7 +49,7 @@ from pipeline.layout.context import Overrides
 from pipeline.layout.inspected import changed_since
 from pipeline.layout.layout import Layout, read_layout
 from pipeline.models.weights_card import HUB, NONE
-from pipeline.scoring.metrics import metric_named
+from pipeline.scoring.metrics import metric_fits, metric_named
 
 if TYPE_CHECKING:
     from pipeline.commands.symmetry import Symmetry
@@ -343,8 +343,16 @@ def _submission(layout: Layout) -> list[str]:
 
 
 def _metrics_said(archive: Archive, layout: Layout) -> list[str]:
-    """Where the organiser's own words speak of other metrics than the one that is taken."""
-    said = {name: words for name, words in metrics_said(archive).items() if name != layout.metric}
+    """Where the organiser's own words speak of other metrics than the one that is taken.
+
+    A mean F1 is that over images only where they have several labels.
+    """
+    kind = layout.target.kind
+    meant = {
+        name if metric_fits(name, kind) else name.replace("samples_", "macro_"): words
+        for name, words in metrics_said(archive).items()
+    }
+    said = {name: words for name, words in meant.items() if name != layout.metric and metric_fits(name, kind)}
     lines = [f"             {words!r} may ask for another: competition.metric: {name}" for name, words in said.items()]
     return lines[:NUM_METRICS_SAID]
 

@@ -26,6 +26,7 @@ OF_SEVERAL = (*COLUMN_METRICS, "micro_auc", *KAPPAS)  # undefined where all imag
 AVERAGES = ("macro", "micro", "weighted", "samples", "binary")
 RATIOS = ("precision", "recall", "jaccard")  # of right labels among the given, the true, and either
 MAX_WORDS = 7  # of a metric's name
+AVERAGE_ASKED = re.compile(r"\b(\w+_score)\([^)]*average\s*=\s*[\"'](\w+)")
 QUOTED = re.compile(r"[\"']([^\"'\n\0]{1,200})[\"']")
 AUC = "roc_auc_score"  # of scikit-learn's
 CLIP = 1e-15  # Kaggle's; a sure and wrong answer costs 34.5
@@ -237,11 +238,18 @@ def _known(name: str) -> _Known:
     )
 
 
+def metric_fits(name: str, kind: str) -> bool:
+    """Whether the metric is of targets of this kind."""
+    return kind in _known(name).kinds
+
+
 def metrics_in(sentence: str) -> list[str]:
     """Names of the metrics that it speaks of; of overlapping wordings the longest, `mean F1` and not `F1`.
 
-    Short words count in capitals alone: a map is no MAP, and an error not the error rate.
+    Short words count in capitals alone: a map is no MAP, and an error not the error rate. A call of scikit-learn's,
+    `f1_score(true, predicted, average='macro')`, counts as its name would.
     """
+    sentence = AVERAGE_ASKED.sub(r" \2 \1", sentence)
     words, found, at = [word.strip(".") for word in re.findall(r"[\w@.]+", sentence)], [], 0
     while at < len(words):
         lengths = range(min(MAX_WORDS, len(words) - at), 0, -1)
@@ -296,7 +304,7 @@ def _counted(plain: str) -> _Known | None:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).lower()
+    return re.sub(r"(macro|micro|weighted)averaged", r"\1", re.sub(r"[\s_-]", "", name).lower())
 
 
 def _users_own(name: str) -> _Known:
