@@ -150,7 +150,8 @@ def _paths_in_parts(context: Context, parts: Mapping[str, Table]) -> tuple[Texts
 
     parts: role -> the table of that part.
     """
-    best = [find_matches(table, context.index, role=role)[:1] for role, table in parts.items()]
+    own = [PATH_COLUMN] if all(PATH_COLUMN in table.header for table in parts.values()) else []
+    best = [find_matches(table, context.index, role=role, columns=own)[:1] for role, table in parts.items()]
     pairs = [(match, table) for found, table in zip(best, parts.values(), strict=True) for match in found]
     numbers = np.concatenate(
         [np.empty(0, int), *(images_of(match.template, table, context.index) for match, table in pairs)]
@@ -416,15 +417,16 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     by_path = next((match for match in matches if match.column == PATH_COLUMN), None)
-    if by_path is not None and _has_given_paths(context, table):
+    if by_path is not None and by_path.num_found == table.num_rows and _has_given_paths(context, table):
         return table, by_path
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
 
 def _has_given_paths(context: Context, table: Table) -> bool:
-    """Whether `_with_validation` gave the table its column of paths."""
-    return PATH_COLUMN in table.header and PATH_COLUMN not in context.tables[table.name].header
+    """Whether `_with_validation` gave the table its column of paths, or made those of a list whole."""
+    own = context.tables[table.name]
+    return PATH_COLUMN in table.header and (PATH_COLUMN not in own.header or table.num_rows > own.num_rows)
 
 
 def _refuse_folders(context: Context, table: Table) -> None:

@@ -34,6 +34,10 @@ LEFT_OVER = {
     "unlabeled", "unlabelled", "discarded", "discard", "rejected", "trash", "backup", "example", "examples", "doc",
     "docs", "external", "misc",
 }  # fmt: skip
+UNSORTED = {  # a name's words together
+    "nolabel", "nolabels", "notlabeled", "notlabelled", "untagged", "unsorted", "unassigned", "unannotated",
+    "unclassified", "tosort", "tolabel",
+}  # fmt: skip
 NEGATIONS = ("no", "not", "non", "without", "un")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 MIN_CLASSES = 2  # folders of no role beside one called train: then `train` is a class too, as car and bus are
@@ -104,6 +108,11 @@ def is_left_over(name: str) -> bool:
     """Whether a folder's whole name says that nobody put it among the classes: `unlabeled`, `_discarded`, `docs`."""
     words = words_of(name)
     return bool(LEFT_OVER & set(words)) and all(word in LEFT_OVER or word in NEUTRAL for word in words)
+
+
+def is_unsorted(name: str) -> bool:
+    """Whether a class is called as tools call what nobody has labelled: `no_label`, `Untagged`, `_unsorted`."""
+    return "".join(words_of(name)) in UNSORTED
 
 
 def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
