@@ -745,6 +745,24 @@ KINDS = {
         )
         for word in ("?", "N/A", "unlabelled")
     },
+    "one number where a list of classes may count from 0 or from 1": Kind(
+        files(WORDS, ["1"], more={"classes.txt": "elm\nfir\noak\n"}), ("1", "2", "3"), ("1",), asks=("spelling: '{label.rank+1}'", "spelling: classes.txt", "spelling: '{label.rank}'", "spelling: '{label}'"),
+    ),
+    # -- words of the split in other languages; labels of what several images are of
+    **{
+        f"folders and tables called {own} and {other}, and the same names in both": Kind(
+            {f"{own}/{name}.png": IMAGE[n] for n, name in enumerate(TRAIN)} | {f"{other}/{name}.png": IMAGE[NUM_TRAIN + n] for n, name in enumerate(TRAIN[:NUM_TEST])}
+            | {f"{own}.csv": csv_bytes(("id", "label"), zip(TRAIN, cycle(WORDS), strict=True)), f"{other}.csv": csv_bytes(("id",), [(name,) for name in TRAIN[:NUM_TEST]])}, WORDS, ("oak",),
+        )
+        for own, other in (("treino", "teste"), ("обучение", "тест"), ("entrenamiento", "pruebas"))
+    },
+    **{
+        f"the {asked} of patients of several images": Kind(
+            files(WORDS, ["elm"], asked=asked, rows=[(name, f"P{n % 8}") for n, name in enumerate(TRAIN)], column="patient", more={"patients.csv": csv_bytes(("patient", "stage"), [(f"P{n}", WORDS[n // 3]) for n in range(8)])}),
+            WORDS, ("oak",), asks=asks, says="have the stage of their 'patient'",
+        )
+        for asked, asks in (("stage", ()), ("answer", ("label: stage", "label: patient")))
+    },
     # -- what tools and teams leave beside the labels
     **{
         f"a class folder {folder}": Kind(

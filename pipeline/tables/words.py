@@ -10,11 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 ROLE_OF_WORD = {
-    **dict.fromkeys(("train", "training", "trainval", "学习", "训练", "訓練", "训练集", "학습", "훈련"), TRAIN),
+    **dict.fromkeys(("train", "training", "trainval", "学习", "训练", "訓練", "训练集", "学習", "학습", "훈련"), TRAIN),
+    **dict.fromkeys(("treino", "treinamento", "entrenamiento", "entrainement", "entraînement", "addestramento"), TRAIN),
+    **dict.fromkeys(("trainingsdaten", "trainingsbilder", "обучение", "обучающая", "eğitim", "egitim"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "验证", "验证集", "検証", "검증"), VALID),
+    **dict.fromkeys(("validación", "validacion", "validação", "validacao", "валидация", "валидационная"), VALID),
     **dict.fromkeys(
         ("test", "tests", "testing", "eval", "evaluation", "holdout", "unseen", "unlabeled", "unlabelled",
-         "predict", "测试", "测试集", "テスト", "테스트", "평가"), TEST),
+         "predict", "测试", "测试集", "テスト", "評価", "테스트", "평가"), TEST),
+    **dict.fromkeys(("teste", "testes", "prueba", "pruebas", "testdaten", "testbilder", "тест", "тестовая"), TEST),
 }  # fmt: skip
 # what may stand beside such a word, or right behind it (`testset`), where all of a folder's name is about the split
 TAILS = (
