@@ -310,7 +310,10 @@ def test_an_error_says_which_table_was_left_aside(tmp_path):
     files = {f"{label}/{n}.png": IMAGE for label in ("oak", "elm") for n in range(6)}
     rows = [("TEST" if name[4] == "5" else "TRAIN", f"gs://bucket/{name}", name[:3]) for name in files]
     path = write_zip(tmp_path / "raw.zip", files | {"all.csv": csv_bytes(*rows[:1], rows[1:])})
-    with pytest.raises(ValueError, match=r"(?s)no test images.*\nall.csv is left aside: it has no header"):
+    with pytest.raises(
+        ValueError,
+        match=r"(?s)no test images.*\nall.csv is left aside: it has no header.*\n    competition.header: \[split, path, label\]",
+    ):
         layout_of(path, {})
     layout = layout_of(path, {"header": ["part", "path", "label"]})
     assert list(layout.test_members) == ["oak/5.png", "elm/5.png"] and len(layout.train_ids) == 10

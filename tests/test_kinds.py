@@ -745,6 +745,55 @@ KINDS = {
         )
         for word in ("?", "N/A", "unlabelled")
     },
+    "one number where a list of classes may count from 0 or from 1": Kind(
+        files(WORDS, ["1"], more={"classes.txt": "elm\nfir\noak\n"}), ("1", "2", "3"), ("1",), asks=("spelling: '{label.rank+1}'", "spelling: classes.txt", "spelling: '{label.rank}'", "spelling: '{label}'"),
+    ),
+    # -- words of the split in other languages; labels of what several images are of
+    **{
+        f"folders and tables called {own} and {other}, and the same names in both": Kind(
+            {f"{own}/{name}.png": IMAGE[n] for n, name in enumerate(TRAIN)} | {f"{other}/{name}.png": IMAGE[NUM_TRAIN + n] for n, name in enumerate(TRAIN[:NUM_TEST])}
+            | {f"{own}.csv": csv_bytes(("id", "label"), zip(TRAIN, cycle(WORDS), strict=True)), f"{other}.csv": csv_bytes(("id",), [(name,) for name in TRAIN[:NUM_TEST]])}, WORDS, ("oak",),
+        )
+        for own, other in (("treino", "teste"), ("обучение", "тест"), ("entrenamiento", "pruebas"))
+    },
+    **{
+        f"the {asked} of patients of several images": Kind(
+            files(WORDS, ["elm"], asked=asked, rows=[(name, f"P{n % 8}") for n, name in enumerate(TRAIN)], column="patient", more={"patients.csv": csv_bytes(("patient", "stage"), [(f"P{n}", WORDS[n // 3]) for n in range(8)])}),
+            WORDS, ("oak",), asks=asks, says="have the stage of their 'patient'",
+        )
+        for asked, asks in (("stage", ()), ("answer", ("label: stage", "label: patient")))
+    },
+    # -- what tools and teams leave beside the labels
+    **{
+        f"a class folder {folder}": Kind(
+            folders((*WORDS, folder), ["oak", "elm"]), WORDS, ("oak",), stops="label that may mean missing: 6 (", allow=("word for no label",), num_train=18,
+        )
+        for folder in ("Untagged", "no_label", "_unsorted")
+    },
+    "a class folder called unsorted, which the sample names": Kind(folders((*WORDS, "unsorted"), ["oak", "unsorted"]), (*WORDS, "unsorted"), ("oak",)),
+    "validation images in a list beside class folders": Kind(
+        folders(WORDS, ["oak", "elm"], more={f"val/images/{n}.png": encoded(image_of(n, 50 + n)) for n in range(6)} | {"val/val_annotations.txt": "".join(f"{n}.png\t{WORDS[n % 3]}\t0\t0\t8\t8\n" for n in range(6))}),
+        WORDS, ("oak",), says="6 labelled validation images are used for training too", num_train=NUM_TRAIN + 6,
+    ),
+    "lists of numbers, labels and names of training and of validation images": Kind(
+        folders(WORDS, ["0", "1"], place="train/{}.png", more={f"validation/{n:03d}.png": encoded(image_of(n, 50 + n)) for n in range(6)} | {
+            "train.lst": "".join(f"{n}\t{n % 3}\t{name}.png\n" for n, name in enumerate(TRAIN)), "validation.lst": "".join(f"{n}\t{n % 3}\t{n:03d}.png\n" for n in range(6))}),
+        ("0", "1", "2"), ("0",), says="6 labelled validation images of validation.lst", num_train=NUM_TRAIN + 6,
+    ),
+    "a number and deeper its name, which the sample writes": Kind(
+        folders(WORDS, ["elm"], place="train/{}.png", more={"output.manifest": "".join(json.dumps({"source-ref": f"s3://b/train/{name}.png", "job": n % 3, "job-metadata": {"class-name": WORDS[n % 3], "at": f"2020-01-{n + 1}"}}) + "\n" for n, name in enumerate(TRAIN))}),
+        WORDS, ("oak",),
+    ),
+    "names that begin anew in folders of two columns": Kind(
+        {name: content for name, content in files(WORDS, ["oak"], asked="answer").items() if not name.startswith("train")}
+        | {"train.csv": csv_bytes(("day", "site", "photo", "answer"), [(f"05-{n // 12}", f"site {n % 12 // 6}", f"{n % 6}.png", WORDS[n % 3]) for n in range(NUM_TRAIN)])}
+        | {f"photos/05-{n // 12}/site {n % 12 // 6}/{n % 6}.png": IMAGE[n] for n in range(NUM_TRAIN)}, WORDS, ("oak",),
+    ),
+    "parts in JSON beside labels of all": Kind(
+        {f"images/{name}.png": image for name, image in zip((*TRAIN, *TEST), IMAGE, strict=True)}
+        | {"labels.json": json.dumps({f"{name}.png": WORDS[n % 3] for n, name in enumerate((*TRAIN, *TEST))}), "splits.json": json.dumps({"train": [f"{name}.png" for name in TRAIN], "test": [f"{name}.png" for name in TEST]})},
+        WORDS, ("oak",), says="6 rows of labels.json are those of test images, by splits.json",
+    ),
 }  # fmt: skip
 
 

@@ -612,7 +612,6 @@ def test_fields_of_a_record_are_asked_about_with_those_deeper_down(tmp_path):
         ("boxes.txt", "train/000.png 0 0 9 9\ntrain/001.png 0 0 9 9\n"),
         ("train_boxes.txt", "train/000.png 1 0 0 9 9\ntrain/001.png 2 0 0 9 9\n"), ("notes.txt", ""), ("one.txt", "000.png\n"),
         ("names.json", '{"0": "bird", "1": "cat"}'), ("config.json", '{"a": {"b": 1}}'), ("words.json", '["a", "b"]'),
-        ("parts.json", '{"train": ["000.png", "001.png"], "test": ["900.png", "901.png"]}'),
         ("config.json", '{"a": [1, 2], "b": ["x", "y"]}'),
         ("boxes.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "boxes": [{"x": 1, "width": 2}]} for name in ("000", "001")]})),
         ("outlines.json", json.dumps({"info": {}, "items": [{"id": name, "label": "bird", "parts": {"at": [[1, 2], [3, 4]]}} for name in ("000", "001")]})),

@@ -75,7 +75,7 @@ class Context:
     long: LongIds | None = None  # the sample's ids taken apart, where they name image and class
     test_table: Table | None = None
     settings: dict[str, str | list[str]] = field(default_factory=dict)  # keys of section `competition`
-    unread: list[str] = field(default_factory=list)  # lines about tables that could not be read
+    unread: list[str] = field(default_factory=list)  # about tables that could not be read, with lines for params.yaml
     reasons: Mapping[str, str] = field(default_factory=dict)  # member -> why it cannot be read as a table
     left_out: list[str] = field(default_factory=list)  # images of rows that are not used
     notes: list[str] = field(default_factory=list)

@@ -15,7 +15,7 @@ from pipeline.layout.other_tasks import holds_runs
 from pipeline.layout.sample_submission import classes_named
 from pipeline.tables.image_paths import whole_number
 from pipeline.tables.table import AUTO, CATEGORY, CATEGORY_ID, NO, NONE, YES, Table, first_counted
-from pipeline.tables.words import length_in, words_of
+from pipeline.tables.words import is_unsorted, length_in, words_of
 
 EMPTY_LABELS = ("", "nan")
 EMPTY, MAY_MEAN_MISSING, OUTER_SPACES = "empty label", "label that may mean missing", "label with outer spaces"
@@ -287,8 +287,11 @@ def _empty_labels(cells: Iterable[str], allow: Collection[str], told_apart: Coll
     numbers = {whole_number(text) or text for text in text_of.values() if text not in (*EMPTY_LABELS, *MINUS_ONE)}
     words = EMPTY_LABELS + (MINUS_ONE if len(numbers) > 1 and first_counted(numbers) is not None else ())
     words += DOUBTFUL_LABELS if WORD_FOR_NONE in allow else ()
-    doubtful = set() if MAY_MEAN_MISSING in allow else {cell for cell, text in text_of.items() if text in words}
-    return {cell for cell, text in text_of.items() if not text} | (doubtful - set(told_apart))
+    empty = {cell for cell, text in text_of.items() if not text}
+    if MAY_MEAN_MISSING in allow:
+        return empty
+    unsorted = {cell for cell in text_of if WORD_FOR_NONE in allow and is_unsorted(cell)}
+    return empty | (unsorted.union(cell for cell, text in text_of.items() if text in words) - set(told_apart))
 
 
 def _indicator_labels(context: Context, table: Table, columns: tuple[str, ...], ids: Texts) -> Labels:
@@ -341,6 +344,11 @@ def _ones(table: Table) -> Iterator[list[str]]:
         yield [column for column, cell in zip(table.header, row, strict=True) if ONE.get(cell.strip().lower(), 0)]
 
 
+def may_mean_missing(label: str) -> bool:
+    """Whether a label may say that there is none: `none`, `?`, `NaN`, `no_label`."""
+    return label.strip().lower() in MISSING_WORDS or is_unsorted(label)
+
+
 def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_apart: Collection[str]) -> None:
     """Note empty labels, outer spaces, labels that may mean missing, and two spellings of one class."""
     problems = context.problems
@@ -352,8 +360,9 @@ def _check_labels(context: Context, table: str, ids: Texts, labels: Texts, told_
             remedy = f"label the row in {table}; to leave such rows out: competition.allow: [{EMPTY}]"
             if text:
                 remedy += f"\nif {label.strip()} is a class: competition.allow: [{MAY_MEAN_MISSING}]"
-            problems.add(WORD_FOR_NONE if text in DOUBTFUL_LABELS else EMPTY, shown, remedy)
-        elif text in MISSING_WORDS and label not in told_apart and (re.search(r"\w", text) or not are_marks):
+            is_word = text in DOUBTFUL_LABELS or is_unsorted(text)
+            problems.add(WORD_FOR_NONE if is_word else EMPTY, shown, remedy)
+        elif may_mean_missing(label) and label not in told_apart and (re.search(r"\w", text) or not are_marks):
             remedy = (
                 f"label the row in {table}; if it is a class: competition.allow: [{MAY_MEAN_MISSING}]\n"
                 f"to leave such rows out: competition.allow: [{WORD_FOR_NONE}]"

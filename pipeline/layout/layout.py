@@ -168,7 +168,7 @@ def _begun(archive: Archive, problems: Problems, overrides: Overrides) -> Contex
         index,
         notes=[*archive.notes, *found.notes],
         warnings=found.warnings(),
-        unread=found.left_aside(),
+        unread=found.left_aside(lines=True),
         reasons=found.unread,
     )
     if archive.left_aside:

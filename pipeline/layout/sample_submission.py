@@ -22,12 +22,12 @@ from pipeline.tables.words import without_shared
 # stems, letters and digits alone, from the surest sign to the weakest; the first level that any table reaches counts
 NAME_LEVELS = (
     r"sample.*sub|sub.*sample|submission.?format|example.*sub|sub.*example|template.*sub|sub.*template"
-    r"|(ejemplo|muestra|exemple|beispiel|exemplo).*(env[ií]o|entrega|rendu|soumission|abgabe|einreichung)"
-    r"|(env[ií]o|entrega|rendu|soumission|abgabe|einreichung).*(ejemplo|muestra|exemple|beispiel|exemplo)"
+    r"|(ejemplo|muestra|exemple|beispiel|exemplo).*(env[ií]o|entrega|rendu|soumission|submiss[aã]o|abgabe|einreichung)"
+    r"|(env[ií]o|entrega|rendu|soumission|submiss[aã]o|abgabe|einreichung).*(ejemplo|muestra|exemple|beispiel|exemplo)"
     r"|(提交|提出|応募).*(示例|样例|范例|範例|样本|格式|サンプル|例$)|(示例|样例|范例|サンプル).*(提交|提出|応募)",
     r"(sample|example|format|template).*(answer|result|pred|solution)"
     r"|(answer|result|pred|upload).*(sample|example|format|template|sheet)",
-    r"submission|submit|benchmark|baseline|제출|提交|提出|応募|soumission|abgabe|einreichung|env[ií]o|entrega|rendu",
+    r"submission|submit|benchmark|baseline|제출|提交|提出|応募|soumission|submiss[aã]o|abgabe|einreichung|env[ií]o|entrega|rendu",
     r"^sample$|^example$|샘플|サンプル|样例|示例",
 )
 SEPARATORS = ("_", "-", ":", "/", "|", " ")

@@ -335,17 +335,23 @@ def _spelling(known: Known) -> _Spelling:
     found = _Spelling((_list_mark(known) or known.labels.delimiter or " ") if known.form != "label" else "")
     mark = found.separator
     parts = {part for cell in known.cells for part in (split_list(cell, mark) if mark else [cell])}
+
+    def fits(way: Mapping[str, str]) -> bool:
+        return parts <= set(way.values())
+
     if override != AUTO:
-        return _stated_spelling(known, found, lambda way: parts <= set(way.values()))
+        return _stated_spelling(known, found, fits)
     if not parts:
         return found
     rules = rules_for(parts, classes)
     number = len(parts) == 1 and all(map(is_number, parts))
     if not rules:
-        files = _one_way_each(known, lambda way: parts <= set(way.values()))
+        files = _one_way_each(known, fits)
         if len(files) == 1 and not number:
             return found.by(*next(iter(files.items())))
-        rules = [*files, AS_TRAINED] if files else []
+        several = [name for name, ways in known.mappings().items() if number and sum(map(fits, ways)) > 1]
+        ranks = [rule for rule in RANKS if several and fits(spelled(rule, classes))]  # a list counts from 0, or from 1
+        rules = [*files, *several, *ranks, AS_TRAINED] if files or several else []
     elif number and rules != [AS_TRAINED] and not all(map(WHOLE.fullmatch, classes)):
         rules = [*dict.fromkeys((*rules, AS_TRAINED))]  # one number may be a placeholder, and no part of a name
     if rules == [AS_TRAINED] and not parts <= set(classes):  # equal to the eye, other bytes

@@ -8,10 +8,10 @@ from zlib import crc32
 
 import numpy as np
 
-from pipeline.base.texts import Texts
+from pipeline.base.texts import Texts, joined_texts
 from pipeline.competition.problems import setting_line
 from pipeline.layout.context import Context, Side
-from pipeline.layout.labels import MINUS_ONE, MISSING_WORDS, Labels, read_labels
+from pipeline.layout.labels import MINUS_ONE, MISSING_WORDS, WORD_FOR_NONE, Labels, read_labels
 from pipeline.layout.other_tasks import IN_A_TABLE, NOT_READ, beside_line, naming_file, pictures_and_targets
 from pipeline.layout.path_labels import (
     LABEL_COLUMN,
@@ -28,7 +28,7 @@ from pipeline.tables.asked import MIN_SHARE, lead_for_most
 from pipeline.tables.image_names import counted_line, format_of, stem_of, undecoded_files, without_suffix
 from pipeline.tables.image_paths import NEARLY, ImageIndex, beside_images, find_matches, images_of, meant
 from pipeline.tables.table import AUTO, NONE, Table
-from pipeline.tables.words import TEST, TRAIN, VALID, role_of
+from pipeline.tables.words import TEST, TRAIN, VALID, is_unsorted, role_of
 
 NAME_PARTS = (  # of a file's name: before the first mark, between the first two, behind the last
     r"^(?P<label>[^_\- ]+)[_\- ]", r"^[^_\- ]+[_\- ](?P<label>[^_\- ]+)[_\- ]", r"[_\- ](?P<label>[^_\- ]+)$",
@@ -48,6 +48,7 @@ def tableless_side(context: Context) -> tuple[Side, Labels]:
     """Labels from class folders, else from file names."""
     table, source = _labels_of_names(context)
     root = table.name
+    table = _with_listed_validation(context, _without_unsorted(context, table))
     paths = table.column(PATH_COLUMN)
     ids = Texts(path.removeprefix(root + "/") if root else path for path in paths)
     odd = {label for label in table.column(LABEL_COLUMN).distinct() if label.lower() in (*MISSING_WORDS, *MINUS_ONE)}
@@ -64,6 +65,38 @@ def tableless_side(context: Context) -> tuple[Side, Labels]:
     context.settings |= {"train_table": NONE, "label": source, "train_images": root or AUTO}
     context.settings |= {"id_column": AUTO, "delimiter": NONE}
     return Side(table, PATH_COLUMN, ids, paths), labels
+
+
+def _without_unsorted(context: Context, table: Table) -> Table:
+    """The rows less those of a folder `no_label` and the like, where the user leaves them out."""
+    labels = table.column(LABEL_COLUMN)
+    unsorted = {label for label in labels.distinct() if is_unsorted(label)} - context.names_of_classes()
+    if not unsorted or WORD_FOR_NONE not in context.overrides.allow:
+        return table
+    gone = np.array([label in unsorted for label in labels], dtype=bool)
+    context.left_out += table.column(PATH_COLUMN).take(gone)
+    return table.take(~gone)
+
+
+def _with_listed_validation(context: Context, table: Table) -> Table:
+    """The rows of class folders, and those of a list of validation images elsewhere, which says the folders' labels."""
+    labels, index = set(table.column(LABEL_COLUMN).distinct()), context.index
+    used = index.used_by(table.column(PATH_COLUMN)) | asked_images(context)
+    if PART_COLUMN in table.header:
+        return table
+    for other in context.tables.values():
+        matches = find_matches(other, index, role=VALID) if context.role_of_table(other) == VALID else []
+        told = [cells for cells in other.cells if set(cells.distinct()) <= labels]
+        if not matches or len(told) != 1:
+            continue
+        found = images_of(matches[0].template, other, index)
+        if (found < 0).any() or used[found].any() or len(np.unique(found)) < len(found):
+            continue
+        columns = ((index.names.take(found), table.column(PATH_COLUMN)), (told[0], table.column(LABEL_COLUMN)))
+        parts = Texts([TRAIN] * table.num_rows + [VALID] * other.num_rows)
+        paths, cells = (joined_texts((own, listed)) for listed, own in columns)
+        return Table(table.name, (PATH_COLUMN, LABEL_COLUMN, PART_COLUMN), (paths, cells, parts))
+    return table
 
 
 def _labels_of_names(context: Context) -> tuple[Table, str]:

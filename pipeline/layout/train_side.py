@@ -71,6 +71,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     tables: those that may speak of training images. Raises ValueError where labels are nowhere or in two places.
     """
     others = {name: table for name, table in tables.items() if table is not context.test_table}
+    others = _with_labels_of_groups(context, others)
     table = _train_table(context, others)
     if table is None:
         return tableless_side(context)
@@ -97,6 +98,26 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
         f"train table: {table.name}, {len(ids):,} rows; id column {id_column!r}, images {match.template}"
     )
     return side, labels
+
+
+def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dict[str, Table]:
+    """The tables; one of images, of which a column comes again (their patient), with the label that another has for
+    each of its cells, where the sample or the user asks for a column that no table of images has.
+    """
+    label = context.overrides.label
+    asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
+    having = [table for table in tables.values() if asked and asked <= {*table.header}]
+    if not having or any(leads_to_images(context, table) for table in having):
+        return dict(tables)
+    found = dict(tables)
+    for name, table in tables.items():
+        keys = [key for other in having for key in table.header if key in other.header]
+        keys = [key for key in keys if not table.column(key).all_distinct()]
+        if keys and leads_to_images(context, table):
+            found[name] = whole = joined(table, having, keys[0])
+            if whole is not table:
+                context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {keys[0]!r}")
+    return found
 
 
 def _refuse_class_list(context: Context, table: Table, labels: Labels) -> None:
@@ -150,7 +171,8 @@ def _paths_in_parts(context: Context, parts: Mapping[str, Table]) -> tuple[Texts
 
     parts: role -> the table of that part.
     """
-    best = [find_matches(table, context.index, role=role)[:1] for role, table in parts.items()]
+    own = [PATH_COLUMN] if all(PATH_COLUMN in table.header for table in parts.values()) else []
+    best = [find_matches(table, context.index, role=role, columns=own)[:1] for role, table in parts.items()]
     pairs = [(match, table) for found, table in zip(best, parts.values(), strict=True) for match in found]
     numbers = np.concatenate(
         [np.empty(0, int), *(images_of(match.template, table, context.index) for match, table in pairs)]
@@ -416,15 +438,16 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
     by_path = next((match for match in matches if match.column == PATH_COLUMN), None)
-    if by_path is not None and _has_given_paths(context, table):
+    if by_path is not None and by_path.num_found == table.num_rows and _has_given_paths(context, table):
         return table, by_path
     asked = context.test_columns() | (context.sample.id_columns if context.sample else set())
     return _with_paths(table, only_match(context, matches, table, TRAIN, shared=asked))
 
 
 def _has_given_paths(context: Context, table: Table) -> bool:
-    """Whether `_with_validation` gave the table its column of paths."""
-    return PATH_COLUMN in table.header and PATH_COLUMN not in context.tables[table.name].header
+    """Whether `_with_validation` gave the table its column of paths, or made those of a list whole."""
+    own = context.tables[table.name]
+    return PATH_COLUMN in table.header and (PATH_COLUMN not in own.header or table.num_rows > own.num_rows)
 
 
 def _refuse_folders(context: Context, table: Table) -> None:
@@ -656,11 +679,42 @@ def _label_columns(context: Context, table: Table, taken: set[str], folders: Seq
             line = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
             is_word = folder_level(column) is not None  # `label: folder` means class folders
             lines.append(line.replace(column, f"[{column}]", 1) if is_word else line)
+        lines += [line for columns in choices for line in _lines_of_groups(context, table, columns[0])]
         if context.overrides.train_table == AUTO and not ({*context.asked()} & {*table.header}):
             folders = sorted(_names_of_class_folders(context))
             last += [setting_line("train_table", NONE, f"the folders: {', '.join(folders[:3])}")] if folders else []
         raise context.stop(f"{len(choices)} columns of {table.name} could be the label; choose one:", lines + last)
+    _refuse_names_of_groups(context, table, choices[0])
     return choices[0]
+
+
+def _refuse_names_of_groups(context: Context, table: Table, columns: tuple[str, ...]) -> None:
+    """Raise where the one column that may hold labels is explained by another table, as patients of images are."""
+    column, cells = columns[0], context.sample_cells()
+    told = {column} & {*context.asked()} or (not says_nothing(cells) and cells <= set(table.column(column).distinct()))
+    lines = [] if told or column.lower() in LABEL_NAMES else _lines_of_groups(context, table, column)
+    if lines:
+        values = table.column(column).distinct()
+        own = setting_line("label", column, f"{len(values)} values, such as {', '.join(values[:3])}")
+        raise context.stop(
+            f"{column!r} of {table.name} may be the label, or what the images are of (another table says more of it); "
+            "choose one:",
+            [*lines, own],
+        )
+
+
+def _lines_of_groups(context: Context, table: Table, column: str) -> list[str]:
+    """Lines for labels of groups of images: columns of another table that has a row for each cell of this one."""
+    cells = table.column(column)
+    own, sampled = {*cells.distinct()}, context.sample.table.name if context.sample else ""
+    return [
+        setting_line("label", name, f"{len(said.distinct())} values in {other.name}, a row for each {column!r}")
+        for other in context.tables.values()
+        if other.name not in (table.name, sampled) and column in other.header and len(own) < len(cells)
+        if other.column(column).all_distinct() and own <= {*other.column(column)}
+        for name, said in zip(other.header, other.cells, strict=True)
+        if name and name not in table.header and 1 < len(said.distinct()) <= other.num_rows / 2
+    ]
 
 
 def _refuse_boxes(context: Context, table: Table, choices: Sequence[tuple[str, ...]]) -> None:

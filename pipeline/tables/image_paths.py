@@ -521,9 +521,10 @@ def _numbered(cell: str, column: str, header: Sequence[str], row: Sequence[str],
 
 
 def _with_columns(before: str, column: str, header: Sequence[str], row: Sequence[str]) -> set[str]:
-    """A path's start, and the same with a folder that another cell of the row names as that column."""
+    """A path's start, and the same with a folder that another cell of the row names as that column, or all of them."""
     folders = {before}
     parts = before.split("/")
+    whole = list(parts)
     for place, part in enumerate(parts[:-1]):
         for other, value in zip(header, row, strict=True):
             if not part or not other or other == column or BRACES & set(other):
@@ -532,7 +533,8 @@ def _with_columns(before: str, column: str, header: Sequence[str], row: Sequence
             field = f"{{{other}}}" if meant(value) == part else f"{{{other}:0{len(part)}d}}" if is_padded else ""
             if field:
                 folders.add("/".join([*parts[:place], field, *parts[place + 1 :]]))
-    return folders
+                whole[place] = field if whole[place] == part else whole[place]
+    return folders | {"/".join(whole)}
 
 
 def _variants(path: str, cell: str, field: str, header: Sequence[str], row: Sequence[str]) -> set[str]:

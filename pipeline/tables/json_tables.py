@@ -138,18 +138,20 @@ def _walked(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 def _telling(header: Sequence[str], records: Sequence[Mapping[str, Any]]) -> list[str]:
     """The header, and the deeper columns that are ids, or say something else of records than a column before them: than
-    one of the header in whatever words, than a deeper one in the same.
+    one of the header in whatever words (of numbers, words say more), than a deeper one in the same.
     """
     kept = list(header)
     known: set[tuple[object, ...]] = set()
+    numbered: set[tuple[object, ...]] = set()  # said by whole numbers, of which words say more: 0 is hotdog
     for field in dict.fromkeys(field for record in records for field in record):
         cells = tuple(_text(record.get(field)) for record in records)
         numbers = {cell: number for number, cell in enumerate(dict.fromkeys(cells))}
         said = tuple(numbers[cell] for cell in cells)
+        are_numbers = len(numbers) > 1 and all(map(str.isdecimal, cells))
         if field in header:
-            known.add(said)
+            (numbered if are_numbers else known).add(said)
         elif not _are_vectors([record.get(field) for record in records]) and (
-            len(numbers) == len(cells) or not {said, cells} & known
+            len(numbers) == len(cells) or not {said, cells} & (known | numbered if are_numbers else known)
         ):
             kept.append(field)
             known.add(cells)
@@ -250,9 +252,9 @@ def _turned_table(name: str, found: Mapping[str, Any], is_image: Callable[[str],
         records = [{PART_COLUMN: part} | record for part, cells in zip(found, columns, strict=True) for record in cells]
         return _records_table(name, records, is_image)
     lead = [_are_images(cells, is_image) for cells in columns]
-    if all(lead) and not are_parts:
+    if all(lead):
         pairs = ((str(file), label) for label, cells in zip(found, columns, strict=True) for file in cells)
-        return Table.of_rows(name, (PATH_COLUMN, LABEL_COLUMN), pairs)
+        return Table.of_rows(name, (PATH_COLUMN, PART_COLUMN if are_parts else LABEL_COLUMN), pairs)
     if any(lead) and not all(lead) and len(set(map(len, columns))) == 1:
         return _records_table(
             name, [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)], is_image

@@ -48,10 +48,11 @@ class TableFiles:
     unread: dict[str, str]  # member -> why it is left aside: "is not UTF-8 …"
     notes: Sequence[str] = ()  # about tables whose rows are images: those are members of the archive now
 
-    def left_aside(self) -> list[str]:
-        """Lines about what is left aside, and why."""
+    def left_aside(self, *, lines: bool = False) -> list[str]:
+        """What is left aside, and why; lines: with those for params.yaml that would have it read."""
         shown = [
-            f"{name} is left aside: it {reason.splitlines()[0].rstrip(':')}" for name, reason in self.unread.items()
+            f"{name} is left aside: it {reason if lines else reason.splitlines()[0].rstrip(':')}"
+            for name, reason in self.unread.items()
         ]
         more = len(shown) - MAX_SHOWN
         last = [f"{more:,} more tables are left aside, as they cannot be read"] if more > 0 else []

@@ -10,11 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 TRAIN, VALID, TEST = "train", "valid", "test"
 ROLE_OF_WORD = {
-    **dict.fromkeys(("train", "training", "trainval", "学习", "训练", "訓練", "训练集", "학습", "훈련"), TRAIN),
+    **dict.fromkeys(("train", "training", "trainval", "学习", "训练", "訓練", "训练集", "学習", "학습", "훈련"), TRAIN),
+    **dict.fromkeys(("treino", "treinamento", "entrenamiento", "entrainement", "entraînement", "addestramento"), TRAIN),
+    **dict.fromkeys(("trainingsdaten", "trainingsbilder", "обучение", "обучающая", "eğitim", "egitim"), TRAIN),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "验证", "验证集", "検証", "검증"), VALID),
+    **dict.fromkeys(("validación", "validacion", "validação", "validacao", "валидация", "валидационная"), VALID),
     **dict.fromkeys(
         ("test", "tests", "testing", "eval", "evaluation", "holdout", "unseen", "unlabeled", "unlabelled",
-         "predict", "测试", "测试集", "テスト", "테스트", "평가"), TEST),
+         "predict", "测试", "测试集", "テスト", "評価", "테스트", "평가"), TEST),
+    **dict.fromkeys(("teste", "testes", "prueba", "pruebas", "testdaten", "testbilder", "тест", "тестовая"), TEST),
 }  # fmt: skip
 # what may stand beside such a word, or right behind it (`testset`), where all of a folder's name is about the split
 TAILS = (
@@ -33,6 +37,10 @@ SIDE_WORDS = {
 LEFT_OVER = {
     "unlabeled", "unlabelled", "discarded", "discard", "rejected", "trash", "backup", "example", "examples", "doc",
     "docs", "external", "misc",
+}  # fmt: skip
+UNSORTED = {  # a name's words together
+    "nolabel", "nolabels", "notlabeled", "notlabelled", "untagged", "unsorted", "unassigned", "unannotated",
+    "unclassified", "tosort", "tolabel",
 }  # fmt: skip
 NEGATIONS = ("no", "not", "non", "without", "un")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
@@ -104,6 +112,11 @@ def is_left_over(name: str) -> bool:
     """Whether a folder's whole name says that nobody put it among the classes: `unlabeled`, `_discarded`, `docs`."""
     words = words_of(name)
     return bool(LEFT_OVER & set(words)) and all(word in LEFT_OVER or word in NEUTRAL for word in words)
+
+
+def is_unsorted(name: str) -> bool:
+    """Whether a class is called as tools call what nobody has labelled: `no_label`, `Untagged`, `_unsorted`."""
+    return "".join(words_of(name)) in UNSORTED
 
 
 def split_places(folders: Iterable[str]) -> dict[str, tuple[str | None, str]]:
