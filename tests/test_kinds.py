@@ -6,6 +6,7 @@ always right must then be the rows that a competitor would expect.
 
 import dataclasses
 import gzip
+import hashlib
 import json
 
 import numpy as np
@@ -68,6 +69,19 @@ def labels_and_files_apart(labels=WORDS, listed=(*TRAIN, *TEST), column="label")
     rows = [(number[name], f"{name}.png") for name in listed]
     found |= {"labels.csv": found.pop("train.csv"), "images.csv": csv_bytes(("id", "file"), rows)}
     return found | {"sample_submission.csv": csv_bytes(("id", column), [(number[name], labels[0]) for name in TEST])}
+
+
+def tables_of_a_database(key="image_id", own="id", first=1, numbered=True):
+    """images.csv: number (or a name), file; labels.csv: own number, that of the image, label, in another order."""
+    number = {name: first + n if numbered else f"x{first + n}" for n, name in enumerate((*TRAIN, *TEST))}
+    hashed = {name: f"{hashlib.md5(name.encode()).hexdigest()}.png" for name in number}
+    pixels = files(WORDS, ["oak"])
+    found = {f"train/{hashed[name]}": pixels[f"train/{name}.png"] for name in TRAIN}
+    found |= {f"test/{hashed[name]}": pixels[f"test/{name}.png"] for name in TEST}
+    found["images.csv"] = csv_bytes(("id", "file"), [(number[name], hashed[name]) for name in number])
+    rows = [(number[name], label) for name, label in zip(TRAIN, cycle(WORDS), strict=True)][::-1]
+    found |= {"labels.csv": csv_bytes((own, key, "label"), [(n, *row) for n, row in enumerate(rows, 1)])}
+    return found | {"sample_submission.csv": csv_bytes(("id", "label"), [(number[name], "oak") for name in TEST])}
 
 
 def a_folder_for_each_image(names, **more):
@@ -896,6 +910,23 @@ def test_a_kind_is_read_right_and_inspect_and_ingest_are_one_account(tmp_path, p
     assert {key: value for key, value in again.settings.items() if account.settings[key] != value} == {}
     assert set(before.target.classes) == set(kind.classes) and len(before.train_ids) == kind.num_train
     assert first_row(before, kind) == kind.written
+
+
+@pytest.mark.parametrize("how", [{}, {"key": "image", "first": 40}, {"key": "sample", "numbered": False}])
+def test_numbers_of_labels_are_not_those_of_images(tmp_path, params, how):
+    """As COCO's tables are: images (id, file), annotations (id, image_id, label)."""
+    raw = write_zip(tmp_path / "raw.zip", tables_of_a_database(**how))
+    write_settings(params, raw, inspect_competition(raw, params).settings)
+    found, problems = ingested(raw, params)
+    labels = dict(zip(found.train_members, found.train_labels, strict=True))
+    hashed = [f"train/{hashlib.md5(name.encode()).hexdigest()}.png" for name in TRAIN]
+    assert not problems and labels == dict(zip(hashed, cycle(WORDS), strict=True))
+
+
+def test_two_columns_that_may_number_the_images_stop(tmp_path, params):
+    raw = write_zip(tmp_path / "raw.zip", tables_of_a_database(own="image"))
+    with pytest.raises(ValueError, match="'image' of labels.csv is 'id' of images.csv or 'image_id' of labels.csv is"):
+        inspect_competition(raw, params)
 
 
 @pytest.mark.parametrize("metric", ["map@2", "top-2 error", "top2_accuracy"])

@@ -218,15 +218,55 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
 
 
 def _with_files(context: Context, tables: Mapping[str, Table], some: Sequence[Table]) -> list[Table]:
-    """Those of `some` that lead to no images, with the columns of the one table that has all their ids, and does."""
+    """Those of `some` that lead to no images, with the columns of the one table that has all their ids, and does.
+
+    Raises ValueError where several columns are such ids, and lead to different images.
+    """
     unled = [table for table in some if _led(context, table) is None]
     files = [table for table in tables.values() if _led(context, table) is not None] if unled else []
-    found = []
-    for table in unled:
-        wholes = [joined(table, [other], key) for other in files for key in table.header if key in other.header]
-        wholes = [whole for whole in wholes if whole is not table and _led(context, whole) is not None]
-        found += wholes if len(wholes) == 1 else []
-    return found
+    return [whole for table in unled for whole in _with_files_of(context, table, files)]
+
+
+def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> list[Table]:
+    found: dict[bool, dict[str, tuple[Table, bytes]]] = {True: {}, False: {}}  # what is said -> table, images
+    for other, key in product(files, table.header):
+        for column in _columns_of_ids(table, key, other):
+            renamed = replace(other, header=tuple(key if name == column else name for name in other.header))
+            whole = joined(table, [renamed], key)
+            match = _led(context, whole) if whole is not table else None
+            if match is not None:
+                numbers = images_of(match.template, whole, context.index)
+                said = f"{key!r} of {table.name} is {column!r} of {other.name}"
+                found[_is_of(other, key, column)][said] = whole, numbers.tobytes()
+    best = found[True] or found[False]
+    if len({numbers for _, numbers in best.values()}) > 1:
+        raise context.stop(
+            f"{' or '.join(best)}: that leads to different images; leave but one of these columns in {table.name}"
+        )
+    return [whole for whole, _ in best.values()][:1]
+
+
+def _columns_of_ids(table: Table, key: str, other: Table) -> list[str]:
+    """The columns of `other` that may hold what `key` of the table names: the one of its name, else by what it is of.
+
+    `image_id` or `image` of labels is the `id` of images.csv. Of another name altogether it must be no number, and
+    name every row once: numbers stand among any others.
+    """
+    if key in other.header:
+        return [key]
+    own = table.column(key)
+    is_name = own.all_distinct() and not all(map(is_number, own))
+    return [
+        column
+        for column, cells in zip(other.header, other.cells, strict=True)
+        if (_is_of(other, key, column) or is_name) and cells.all_distinct() and {*own} <= {*cells}
+    ]
+
+
+def _is_of(table: Table, key: str, column: str) -> bool:
+    """Whether a key names rows of the table by its column: `image_id` those of images.csv by `id`."""
+    own = set(words_of(table.stem))
+    return any(word in own or f"{word}s" in own for word in words_of(key) if word not in words_of(column))
 
 
 def _less_answers(context: Context, usable: list[Table]) -> list[Table]:
