@@ -923,6 +923,20 @@ def test_numbers_of_labels_are_not_those_of_images(tmp_path, params, how):
     assert not problems and labels == dict(zip(hashed, cycle(WORDS), strict=True))
 
 
+def test_numbers_of_rows_are_not_those_of_their_classes(tmp_path, params):
+    """train.csv: id, file, breed_id; breeds.csv: id, name, group. The sample asks for the group of each row's breed."""
+    groups = dict(zip(WORDS, ("wood", "shrub", "wood"), strict=True))
+    rows = [(n, f"{name}.png", 1 + n % 3) for n, name in enumerate(TRAIN, 1)]
+    found = files(WORDS, ["wood"], asked="group") | {"train.csv": csv_bytes(("id", "file", "breed_id"), rows)}
+    more = [f"breed {n}" for n in range(4, 40)]
+    breeds = [(n, word, groups.get(word, "wood")) for n, word in enumerate((*WORDS, *more), 1)]
+    raw = write_zip(tmp_path / "raw.zip", found | {"breeds.csv": csv_bytes(("id", "name", "group"), breeds)})
+    write_settings(params, raw, inspect_competition(raw, params).settings)
+    read, problems = ingested(raw, params)
+    due = {f"train/{name}.png": groups[WORDS[n % 3]] for n, name in enumerate(TRAIN, 1)}
+    assert not problems and dict(zip(read.train_members, read.train_labels, strict=True)) == due
+
+
 def test_two_columns_that_may_number_the_images_stop(tmp_path, params):
     raw = write_zip(tmp_path / "raw.zip", tables_of_a_database(own="image"))
     with pytest.raises(ValueError, match="'image' of labels.csv is 'id' of images.csv or 'image_id' of labels.csv is"):

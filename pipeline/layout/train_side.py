@@ -78,7 +78,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     table, named = _with_validation(context, pivoted(context, table), others)
     table, match = _train_match(context, table)
     id_column = _id_column(context, table, match)
-    table = joined(table, [other for other in others.values() if other.name != table.name], id_column)
+    table = joined(table, _about(table, id_column, others), id_column)
     columns = _label_columns(context, table, {id_column, match.column, *named}, columns_of(match.template))
     table = rows_merged(context, table, id_column, columns, _part_columns(context, table))
     ids = checked_ids(context, table.column(id_column), table.name)
@@ -106,18 +106,41 @@ def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dic
     """
     label = context.overrides.label
     asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
-    having = [table for table in tables.values() if asked and asked <= {*table.header}]
-    if not having or any(leads_to_images(context, table) for table in having):
-        return dict(tables)
+    having = {name: table for name, table in tables.items() if asked and asked <= {*table.header}}
+    led = {name for name, table in having.items() if leads_to_images(context, table)}
     found = dict(tables)
     for name, table in tables.items():
-        keys = [key for other in having for key in table.header if key in other.header]
-        keys = [key for key in keys if not table.column(key).all_distinct()]
-        if keys and leads_to_images(context, table):
-            found[name] = whole = joined(table, having, keys[0])
+        pairs = [(other, key, _column_said(table, key, other)) for other, key in product(having.values(), table.header)]
+        # numbers of breeds lead to images called 001.png, too
+        pairs = [(other, key, column) for other, key, column in pairs if column and (key != column or not led)]
+        if name not in having and pairs and leads_to_images(context, table):
+            other, key, column = pairs[0]
+            found[name] = whole = _joined_by(table, other, key, column)
             if whole is not table:
-                context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {keys[0]!r}")
+                context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {key!r}")
+                if other.name in led:
+                    del found[other.name]
     return found
+
+
+def _column_said(table: Table, key: str, other: Table) -> str:
+    """The column of `other` whose rows say more of what `key` names: several images' patient, a breed; '' for none."""
+    if key in other.header:
+        return "" if table.column(key).all_distinct() else key
+    return next(iter(_columns_of(table, key, other)), "")
+
+
+def _joined_by(table: Table, other: Table, key: str, column: str) -> Table:
+    """The table with the columns of `other`, of which `column` has what `key` of the table names."""
+    header = tuple(key if name == column else name for name in other.header)
+    return joined(table, [replace(other, header=header)], key)
+
+
+def _about(table: Table, id_column: str, others: Mapping[str, Table]) -> list[Table]:
+    """The other tables, less those whose rows another column of the table names: `id` of breeds.csv is its breed_id."""
+    found = [other for other in others.values() if other.name != table.name]
+    keys = [key for key in table.header if key != id_column]
+    return [other for other in found if not any(_columns_of(table, key, other) for key in keys)]
 
 
 def _refuse_class_list(context: Context, table: Table, labels: Labels) -> None:
@@ -231,8 +254,7 @@ def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> li
     found: dict[bool, dict[str, tuple[Table, bytes]]] = {True: {}, False: {}}  # what is said -> table, images
     for other, key in product(files, table.header):
         for column in _columns_of_ids(table, key, other):
-            renamed = replace(other, header=tuple(key if name == column else name for name in other.header))
-            whole = joined(table, [renamed], key)
+            whole = _joined_by(table, other, key, column)
             match = _led(context, whole) if whole is not table else None
             if match is not None:
                 numbers = images_of(match.template, whole, context.index)
@@ -249,18 +271,27 @@ def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> li
 def _columns_of_ids(table: Table, key: str, other: Table) -> list[str]:
     """The columns of `other` that may hold what `key` of the table names: the one of its name, else by what it is of.
 
-    `image_id` or `image` of labels is the `id` of images.csv. Of another name altogether it must be no number, and
-    name every row once: numbers stand among any others.
+    Of another name altogether it must be no number, and name every row once: numbers stand among any others.
     """
     if key in other.header:
         return [key]
     own = table.column(key)
     is_name = own.all_distinct() and not all(map(is_number, own))
-    return [
-        column
-        for column, cells in zip(other.header, other.cells, strict=True)
-        if (_is_of(other, key, column) or is_name) and cells.all_distinct() and {*own} <= {*cells}
-    ]
+    return _columns_of(table, key, other) or (
+        [name for name in other.header if _has_all(other, name, own)] if is_name else []
+    )
+
+
+def _columns_of(table: Table, key: str, other: Table) -> list[str]:
+    """The columns whose rows `key` of the table names by what they are of: `image_id` the `id` of images.csv."""
+    if key in other.header:
+        return []
+    return [name for name in other.header if _is_of(other, key, name) and _has_all(other, name, table.column(key))]
+
+
+def _has_all(table: Table, column: str, cells: Texts) -> bool:
+    """Whether the column has a row for each of these, and none twice."""
+    return table.column(column).all_distinct() and {*cells.distinct()} <= {*table.column(column)}
 
 
 def _is_of(table: Table, key: str, column: str) -> bool:
