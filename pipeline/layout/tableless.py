@@ -254,8 +254,15 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
 
 
 def _groups(context: Context) -> Folders | None:
-    """The folders of several images that the train table has a row for; None for none."""
-    tables = [table for table in context.tables.values() if role_of(table.stem) == TRAIN and len(table.header) > 1]
+    """The folders of several images that the train table, or one of labels asked for, has a row for; None for none."""
+    sampled, asked = context.sample.table.name if context.sample else "", context.asked()
+
+    def may_label(table: Table) -> bool:
+        told = (table.column(name) for name in asked if name in table.header)
+        return role_of(table.stem) == TRAIN or any(1 < len(cells.distinct()) < len(cells) for cells in told)
+
+    tables = [table for table in context.tables.values() if table.name != sampled and len(table.header) > 1]
+    tables = [table for table in tables if may_label(table)]
     found = (folders_of_several(context, table) for table in tables if context.overrides.train_table == AUTO)
     return next((folders for folders in found if folders is not None), None)
 

@@ -107,7 +107,8 @@ def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dic
     label = context.overrides.label
     asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
     having = [table for table in tables.values() if asked and asked <= {*table.header}]
-    if not having or any(leads_to_images(context, table) for table in having):
+    least = len(context.index.names) / 2  # rows: numbers of classes may lead to images too
+    if not having or any(table.num_rows >= least and leads_to_images(context, table) for table in having):
         return dict(tables)
     found = dict(tables)
     for name, table in tables.items():
