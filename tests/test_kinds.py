@@ -770,6 +770,15 @@ KINDS = {
         {f"frames/v{n // 4}/{n % 4}.png": IMAGE[n] for n in range(NUM_TRAIN)} | {name: content for name, content in files(WORDS, [""], more={"videos.csv": csv_bytes(("video", "label"), [(f"v{n}", WORDS[n // 2]) for n in range(6)])}).items() if not name.startswith("train")},
         tuple(f"v{n}" for n in range(6)), ("v0",), asks=("label: folder", "train_images: 'frames/{video}/0.png'"), stops="names 6 folders of several images, a row each",
     ),
+    "a table of folders of one image or more": Kind(
+        {f"train/P{n % 7 if n else 7}/{n}.png": IMAGE[n] for n in range(15)}
+        | {name: content for name, content in files(WORDS, [""], rows=[(f"P{n}", WORDS[n % 3]) for n in range(8)]).items() if not name.startswith("train/")},
+        tuple(f"P{n}" for n in range(8)), ("P0",), asks=("label: folder",), stops="names 7 folders of several images, a row each", num_train=15,
+    ),
+    "labels as Edge Impulse has them": Kind(
+        {f"{part}/{n}.png": IMAGE[n] for n, part in enumerate(("training",) * NUM_TRAIN + ("testing",) * NUM_TEST)}
+        | {"info.labels": json.dumps({"version": 1, "files": [{"path": f"{'training' if n < NUM_TRAIN else 'testing'}/{n}.png", "category": "training" if n < NUM_TRAIN else "testing", "label": {"type": "label", "label": WORDS[n % 3]}} for n in range(NUM_TRAIN + NUM_TEST)]})}, WORDS, ("oak",),
+    ),
     "a label a line beside names that may be labels": Kind(
         {f"train/{('left', 'right')[n % 2]}_{n}.png": IMAGE[n] for n in range(NUM_TRAIN)} | {"train_labels.txt": "".join(f"{n % 3}\n" for n in range(NUM_TRAIN))}
         | {name: content for name, content in files(WORDS, [""]).items() if not name.startswith("train")}, ("left", "right"), ("left",),

@@ -240,7 +240,8 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
         for part in dict.fromkeys(path.split("/")[:-1]):
             held.setdefault(part, []).append(path)
     for column, cells in zip(table.header, table.cells, strict=True):
-        names = [cell for cell in map(meant, cells) if len(held.get(cell, ())) > 1]
+        there = [cell for cell in map(meant, cells) if cell in held]
+        names = [cell for cell in there if len(held[cell]) > 1]
         if column and len(names) > MIN_SHARE * len(cells) and cells.all_distinct():
             first = held[names[0]][0]
             said = (
@@ -249,7 +250,7 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
             )
             template = f"/{first}".replace(f"/{names[0]}/", f"/{{{column}}}/", 1)[1:]
             leads = (images_of(template, table, context.index) >= 0).mean() >= MIN_SHARE
-            return Folders(set(names), said, [setting_line("train_images", template)] if leads else [])
+            return Folders(set(there), said, [setting_line("train_images", template)] if leads else [])
     return None
 
 

@@ -25,8 +25,8 @@ DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
 TEXT_SUFFIXES = (".tab", ".dat", ".data", ".asc", ".prn")  # a list, or anything else
 TEXT_LOOKED_AT = 1 << 12  # bytes
-MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
-JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
+OTHER_JSON = (".manifest", ".labels")  # as Amazon's SageMaker and Edge Impulse have it; or anything else
+JSON = (".json", ".jsonl", ".ndjson", *OTHER_JSON)
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MAX_SHOWN = 3  # files left aside that a warning names
@@ -214,7 +214,7 @@ def _read(
         table = read_delimited(name, text, header, is_image=is_image, may_lack_header=is_sample)
         return with_objects(table) if '{"' in text else table
     except ValueError:
-        if (is_list or suffix == MANIFEST) and _kind_of(name) is None:
+        if (is_list or suffix in OTHER_JSON) and _kind_of(name) is None:
             return None
         raise
 
