@@ -777,6 +777,28 @@ KINDS = {
         )
         for asked, asks in (("stage", ()), ("answer", ("label: stage", "label: patient")))
     },
+    "names of labels that a table of their numbers has, asked for by its column": Kind(
+        files(("1", "2", "3"), [""], column="label_id", asked="label_name", more={"classes.csv": csv_bytes(("label_id", "label_name"), [(n + 1, word) for n, word in enumerate(WORDS)])}), WORDS, ("oak",),
+    ),
+    "a table of folders of several images, of frames that a model is asked for": Kind(
+        {f"frames/v{n // 4}/{n % 4}.png": IMAGE[n] for n in range(NUM_TRAIN)} | {name: content for name, content in files(WORDS, [""], more={"videos.csv": csv_bytes(("video", "label"), [(f"v{n}", WORDS[n // 2]) for n in range(6)])}).items() if not name.startswith("train")},
+        tuple(f"v{n}" for n in range(6)), ("v0",), asks=("label: folder", "train_images: 'frames/{video}/0.png'"), stops="names 6 folders of several images, a row each",
+    ),
+    "a table of folders of one image or more": Kind(
+        {f"train/P{n % 7 if n else 7}/{n}.png": IMAGE[n] for n in range(15)}
+        | {name: content for name, content in files(WORDS, [""], rows=[(f"P{n}", WORDS[n % 3]) for n in range(8)]).items() if not name.startswith("train/")},
+        tuple(f"P{n}" for n in range(8)), ("P0",), asks=("label: folder",), stops="names 7 folders of several images, a row each", num_train=15,
+    ),
+    "labels as Edge Impulse has them": Kind(
+        {f"{part}/{n}.png": IMAGE[n] for n, part in enumerate(("training",) * NUM_TRAIN + ("testing",) * NUM_TEST)}
+        | {"info.labels": json.dumps({"version": 1, "files": [{"path": f"{'training' if n < NUM_TRAIN else 'testing'}/{n}.png", "category": "training" if n < NUM_TRAIN else "testing", "label": {"type": "label", "label": WORDS[n % 3]}} for n in range(NUM_TRAIN + NUM_TEST)]})}, WORDS, ("oak",),
+    ),
+    "a label a line beside names that may be labels": Kind(
+        {f"train/{('left', 'right')[n % 2]}_{n}.png": IMAGE[n] for n in range(NUM_TRAIN)} | {"train_labels.txt": "".join(f"{n % 3}\n" for n in range(NUM_TRAIN))}
+        | {name: content for name, content in files(WORDS, [""]).items() if not name.startswith("train")}, ("left", "right"), ("left",),
+        asks=("train_table: none",), stops="train_labels.txt has 24 lines, first '0', as many as a folder has images, and names none",
+    ),
+    "a title in quotes above the header": Kind(files(WORDS, ["oak"], more={"train.csv": '"Survey 2021, plot B",\n' + "id,label\n" + "".join(f"{name},{label}\n" for name, label in zip(TRAIN, cycle(WORDS), strict=True))}), WORDS, ("oak",), says="1 lines of train.csv are no rows and are skipped, first '\"Survey 2021, plot B\"'"),
     # -- what tools and teams leave beside the labels
     **{
         f"a class folder {folder}": Kind(

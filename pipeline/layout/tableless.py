@@ -240,7 +240,8 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
         for part in dict.fromkeys(path.split("/")[:-1]):
             held.setdefault(part, []).append(path)
     for column, cells in zip(table.header, table.cells, strict=True):
-        names = [cell for cell in map(meant, cells) if len(held.get(cell, ())) > 1]
+        there = [cell for cell in map(meant, cells) if cell in held]
+        names = [cell for cell in there if len(held[cell]) > 1]
         if column and len(names) > MIN_SHARE * len(cells) and cells.all_distinct():
             first = held[names[0]][0]
             said = (
@@ -249,13 +250,20 @@ def folders_of_several(context: Context, table: Table) -> Folders | None:
             )
             template = f"/{first}".replace(f"/{names[0]}/", f"/{{{column}}}/", 1)[1:]
             leads = (images_of(template, table, context.index) >= 0).mean() >= MIN_SHARE
-            return Folders(set(names), said, [setting_line("train_images", template)] if leads else [])
+            return Folders(set(there), said, [setting_line("train_images", template)] if leads else [])
     return None
 
 
 def _groups(context: Context) -> Folders | None:
-    """The folders of several images that the train table has a row for; None for none."""
-    tables = [table for table in context.tables.values() if role_of(table.stem) == TRAIN and len(table.header) > 1]
+    """The folders of several images that the train table, or one of labels asked for, has a row for; None for none."""
+    sampled, asked = context.sample.table.name if context.sample else "", context.asked()
+
+    def may_label(table: Table) -> bool:
+        told = (table.column(name) for name in asked if name in table.header)
+        return role_of(table.stem) == TRAIN or any(1 < len(cells.distinct()) < len(cells) for cells in told)
+
+    tables = [table for table in context.tables.values() if table.name != sampled and len(table.header) > 1]
+    tables = [table for table in tables if may_label(table)]
     found = (folders_of_several(context, table) for table in tables if context.overrides.train_table == AUTO)
     return next((folders for folders in found if folders is not None), None)
 

@@ -108,11 +108,12 @@ def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dic
     asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
     having = {name: table for name, table in tables.items() if asked and asked <= {*table.header}}
     led = {name for name, table in having.items() if leads_to_images(context, table)}
+    least = len(context.index.names) / 2  # rows: numbers of classes may lead to images too
+    are_images = any(having[name].num_rows >= least for name in led)
     found = dict(tables)
     for name, table in tables.items():
         pairs = [(other, key, _column_said(table, key, other)) for other, key in product(having.values(), table.header)]
-        # numbers of breeds lead to images called 001.png, too
-        pairs = [(other, key, column) for other, key, column in pairs if column and (key != column or not led)]
+        pairs = [(other, key, column) for other, key, column in pairs if column and (key != column or not are_images)]
         if name not in having and pairs and leads_to_images(context, table):
             other, key, column = pairs[0]
             found[name] = whole = _joined_by(table, other, key, column)

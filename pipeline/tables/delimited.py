@@ -21,6 +21,7 @@ MAX_NOTES = 8  # lines about a table above its header, or below its last row
 PATH_COLUMN, LABEL_COLUMN, ID_COLUMN, PART_COLUMN = "path", "label", "id", "split"
 UNNAMED = ("column_1", "column_2")  # columns that have no names, and whose names nobody asks for: they say nothing
 SEP_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?:\r\n|\r|\n)', re.IGNORECASE)
+QUOTED_TITLE = re.compile(r'\s*"[^"]+ [^"]+"[,;\t|]+\s*')  # cells beside it are empty, as spreadsheets write it
 UNIT = re.compile(r"\s*[(\[<].*[)\]>]\s*")  # a cell of the line below a header that says what a column holds
 NUM_WITH_MORE = 3  # words of a line that has a number behind the label; with more it is a box
 NUM_OF_BOX = 4  # numbers
@@ -251,8 +252,9 @@ def _num_above(lines: Sequence[str], marks: Sequence[str]) -> int:
 
 
 def _is_title(line: str, marks: Sequence[str]) -> bool:
+    quoted = QUOTED_TITLE.fullmatch(line)
     text = line.strip().rstrip("".join(marks)).strip()
-    return " " in text and not any(mark in text for mark in (*marks, '"'))
+    return quoted is not None or (" " in text and not any(mark in text for mark in (*marks, '"')))
 
 
 def _unquoted(lines: Sequence[str], marks: Sequence[str]) -> list[str] | None:

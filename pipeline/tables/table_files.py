@@ -1,7 +1,7 @@
 """The organiser's tables found and read: CSV, lists, JSON, arrays. What cannot be read is left aside, with a cause."""
 
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,13 +25,14 @@ DELIMITED = (".csv", ".tsv", ".psv")
 LISTS = (".txt", ".lst", ".list")
 TEXT_SUFFIXES = (".tab", ".dat", ".data", ".asc", ".prn")  # a list, or anything else
 TEXT_LOOKED_AT = 1 << 12  # bytes
-MANIFEST = ".manifest"  # JSON lines, as Amazon's SageMaker has them
-JSON = (".json", ".jsonl", ".ndjson", MANIFEST)
+OTHER_JSON = (".manifest", ".labels")  # as Amazon's SageMaker and Edge Impulse have it; or anything else
+JSON = (".json", ".jsonl", ".ndjson", *OTHER_JSON)
 SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers", ".parquet", ".feather")
 WITH_IMAGES = (".parquet", ".feather")  # of these, those whose cells may be images
 MAX_SHOWN = 3  # files left aside that a warning names
 NUM_LOOKED_AT = 64  # cells of a list
 MIN_LISTS = 2  # of one class each
+MIN_LINES = 8  # of labels alone: fewer may be classes
 SIGNS = {"1": "1", "-1": "0", "0": ""}  # of a list that says which images have its class: cells -> 0/1 column
 FEW_IMAGES, ROWS_AN_IMAGE = 20, 2  # beside so few, and so many rows for each, rows of pixels are the images
 MAX_LIST_BYTES = 1 << 28
@@ -202,6 +203,8 @@ def _read(
             found = read_list(name, text, is_image)
             if found is None:
                 _refuse_other_answers(name, text)
+            if found is None or len(found.header) == 1:
+                _refuse_labels_alone(name, text, index)
             return found
         are_rows = len(index.names) <= FEW_IMAGES and text.count("\n") > ROWS_AN_IMAGE * len(index.names)
         is_sample = _kind_of(name) == SAMPLE
@@ -211,7 +214,7 @@ def _read(
         table = read_delimited(name, text, header, is_image=is_image, may_lack_header=is_sample)
         return with_objects(table) if '{"' in text else table
     except ValueError:
-        if (is_list or suffix == MANIFEST) and _kind_of(name) is None:
+        if (is_list or suffix in OTHER_JSON) and _kind_of(name) is None:
             return None
         raise
 
@@ -241,6 +244,18 @@ def _refuse_other_answers(name: str, text: str) -> None:
         raise ValueError(
             f"has an answer a line and no ids, first {lines[0].strip()[:80]!r}: which image a line speaks of cannot be "
             "known here, nor such a file written; make it a CSV of ids and answers"
+        )
+
+
+def _refuse_labels_alone(name: str, text: str, index: ImageIndex) -> None:
+    """Raise ValueError for a list called one of labels that has as many lines as a folder has images, and no names."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if _kind_of(name) != LABELS or len(lines) < MIN_LINES or len(set(lines)) > len(lines) / 2:
+        return
+    if len(lines) in Counter(map(_folder, index.paths)).values():
+        raise ValueError(
+            f"has {len(lines):,} lines, first {lines[0][:80]!r}, as many as a folder has images, and names none: "
+            "which line is of which image cannot be known here; make it a CSV of names and labels"
         )
 
 
