@@ -25,6 +25,7 @@ from pipeline.commands.suggestion import (
     Speed,
     Weights,
     budget_seconds,
+    network_for,
     suggested_recipe,
 )
 from pipeline.competition.schema import Target
@@ -36,7 +37,7 @@ SECTIONS = {"images": ImagesParams, "model": ModelParams, "augment": AugmentPara
 def suggested(speed=None, **changes):
     facts = {"num_train": 2000, "side": 100, "classes": ("cat", "dog"), "metric": "accuracy", "several": False}
     facts = Facts(**(facts | {"num_folds": 5} | changes))
-    return suggested_recipe(facts, speed or Speed(gpu=facts.gpu))
+    return suggested_recipe(facts, speed or Speed(gpu=facts.gpu, network=network_for(facts)))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -108,7 +109,7 @@ def test_what_a_budget_leaves_over_goes_to_more_networks_and_only_that():
 @pytest.mark.parametrize("side", [8, 32, 100, 2000])
 @pytest.mark.parametrize("num_train", [20, 1000, 10_000, 50_000, 1_000_000])
 def test_a_budget_is_not_passed_unless_the_cheapest_recipe_does(num_train, side, num_folds, budget, several):
-    network = "resnet9" if several else "airbench"
+    network = "resnet9" if several or num_train >= 20_000 else "airbench"
     facts = {"num_train": num_train, "side": side, "num_folds": num_folds, "several": several}
     recipe, seconds = suggested(Speed(gpu=False, network=network), budget_s=budget_seconds(budget), **facts)
     assert recipe["model"]["name"] == network
@@ -143,13 +144,13 @@ def test_a_larger_budget_never_buys_less(num_train):
 
 def test_what_was_measured_replaces_what_was_thought():
     """A machine of a tenth of the speed gets less, and the time that is said is that of its own speed."""
-    slow = Speed(gpu=False)
+    slow, fast = (Speed(gpu=False, network="resnet9") for _ in range(2))
     fast_recipe, _ = suggested(num_train=50_000, side=32, budget_s=3600)
     at = (fast_recipe["images"]["side"], fast_recipe["model"]["width"])
-    slow.learn(*at, Speed(gpu=False)(*at) / 10)
+    slow.learn(*at, fast(*at) / 10)
     assert slow.measured(*at)
     assert not slow.measured(at[0], at[1] - 8)
-    assert slow(at[0], 16) == pytest.approx(Speed(gpu=False)(at[0], 16) / 10)
+    assert slow(at[0], 16) == pytest.approx(fast(at[0], 16) / 10)
     slow_recipe, seconds = suggested(slow, num_train=50_000, side=32, budget_s=3600)
     assert slow_recipe["model"]["width"] < fast_recipe["model"]["width"]
     assert seconds <= 3600

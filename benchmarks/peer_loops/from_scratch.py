@@ -33,7 +33,7 @@ import torch
 from PIL import Image
 
 from pipeline.commands.inspection import MAX_PROBES, SURELY
-from pipeline.commands.suggestion import Facts, Speed, suggested_recipe
+from pipeline.commands.suggestion import Facts, Speed, network_for, suggested_recipe
 from pipeline.images.decode import decode_image
 from pipeline.training.fold import FoldData
 
@@ -340,11 +340,11 @@ def _ours(images: Path, budget_s: float, num_folds: int) -> dict[str, Any]:
     allocator.keep_freed_memory()
     files = [sorted(images.glob(f"{part}/*/*")) for part in ("train", "valid")]
     labels = [[unquote(file.parent.name) for file in part] for part in files]
-    speed, folds, measuring_s = Speed(gpu=False), {}, 0.0
     facts = Facts(
         num_train=len(files[0]) + len(files[1]), side=own_side(images), classes=sorted(set(labels[0])),
         metric="accuracy", several=False, num_folds=num_folds, budget_s=num_folds * budget_s,
     )  # fmt: skip
+    speed, folds, measuring_s = Speed(gpu=False, network=network_for(facts)), {}, 0.0
     for _ in range(MAX_PROBES + 1):
         suggested, seconds = suggested_recipe(facts, speed)
         side, width = suggested["images"]["side"], suggested["model"]["width"]
