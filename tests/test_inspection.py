@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from conftest import ROOT, competition_files, write_zip
+from conftest import ROOT, competition_files, csv_bytes, write_zip
 
 from pipeline import __main__ as command
 from pipeline.base.params import CompetitionParams, load_section
@@ -244,6 +244,18 @@ def test_settings_of_an_earlier_archive_of_the_same_name_are_told(workplace, cap
     assert "it would be competition.positive: yes (is 1)" in capsys.readouterr().out
     assert inspect(workplace.raw, params, "--write", "--fresh")["competition"]["positive"] == "yes"
     assert told() == []
+
+    def columns(*names):
+        files = competition_files()
+        cells = [[n % (place + 2) // (place + 1) for place in range(len(names))] for n in range(30)]
+        files["train.csv"] = csv_bytes(("id", *names), [(f"{n:03d}", *row) for n, row in enumerate(cells)])
+        rows = [(f"9{n:02d}", *[0.5] * len(names)) for n in range(9)]
+        write_zip(workplace.raw, files | {"sample_submission.csv": csv_bytes(("id", *names), rows)})
+
+    columns("rain", "fog")
+    assert inspect(workplace.raw, params, "--write", "--fresh")["competition"]["label"] == ["rain", "fog"]
+    columns("rain", "fog", "snow")
+    assert all("would be competition.label: ['rain', 'fog', 'snow'] (is ['rain', 'fog'])" in line for line in told())
 
 
 def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_the_demo(workplace, tmp_path):

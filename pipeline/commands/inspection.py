@@ -95,10 +95,10 @@ def inspect_competition(
     everything is looked for. Raises ValueError where the layout is not understood.
     """
     own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) and not fresh else None
-    section = load_params(params)["competition"] if own else {}
     problems = Problems()
     with open_archive(raw) as archive:
-        for line in changed_since(params.resolve().parent / places.INSPECTED, archive, section):
+        noted = params.resolve().parent / places.INSPECTED
+        for line in changed_since(noted, archive, own) if own else []:
             console.say(f"warning      {line}")  # before an error that comes of it
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
         kinds = _looked_at(archive, layout)

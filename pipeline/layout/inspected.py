@@ -4,6 +4,7 @@ Settings in params.yaml are the same tomorrow, which a run should be. An organis
 name may call the classes 1 and 2 where they were 0 and 1: `positive: 1` then says the other one, and nothing stops.
 """
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from pipeline.archive.archive import Archive
 from pipeline.base.files import read_json, write_json
+from pipeline.base.params import CompetitionParams
 from pipeline.competition.problems import Problems
 from pipeline.layout.context import Overrides
 from pipeline.layout.layout import read_layout
@@ -23,7 +25,7 @@ def write_inspected(path: Path, raw: Path, settings: Mapping[str, Any]) -> None:
     write_json(path, {STATE: _state_of(raw), SETTINGS: dict(settings)})
 
 
-def changed_since(path: Path, archive: Archive, section: Mapping[str, Any]) -> list[str]:
+def changed_since(path: Path, archive: Archive, section: CompetitionParams) -> list[str]:
     """A warning where the archive is another by now, and without the settings of then is read otherwise.
 
     path: of `write_inspected`; section: `competition` of params.yaml. What the user changed since is not looked at. The
@@ -36,9 +38,12 @@ def changed_since(path: Path, archive: Archive, section: Mapping[str, Any]) -> l
         return []  # it only informs
     if before == _state_of(archive.path):
         return []
-    kept = {key: value for key, value in written if section.get(key) == value}
+    said = dataclasses.asdict(section)
+    kept = {
+        key: value for key, value in written if said.get(key) == (tuple(value) if isinstance(value, list) else value)
+    }
     try:
-        overrides = Overrides.among({key: value for key, value in section.items() if key not in kept})
+        overrides = Overrides.among({key: value for key, value in said.items() if key not in kept})
         afresh = read_layout(archive, Problems(), overrides).settings
     except ValueError as error:
         told = f"asks: {str(error).splitlines()[0]}"

@@ -15,7 +15,7 @@ from pipeline.archive.archive import Archive, open_archive
 from pipeline.base import allocator, console
 from pipeline.base.console import progress_bar
 from pipeline.base.files import link_files, write_bytes, write_json, write_table
-from pipeline.base.params import CompetitionParams, load_params, load_section
+from pipeline.base.params import CompetitionParams, load_section
 from pipeline.base.texts import Texts
 from pipeline.competition.class_findings import add_stopping, class_findings
 from pipeline.competition.problems import Problems
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     problems = Problems()
     with open_archive(Path(competition.raw)) as archive:
-        changed = changed_since(args.inspected, archive, load_params(args.params)["competition"])
+        changed = changed_since(args.inspected, archive, competition)
         for line in changed:
             console.say(f"warning: {line}")  # before an error that comes of it
         allocator.return_freed_memory()
