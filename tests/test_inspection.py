@@ -255,7 +255,10 @@ def test_settings_of_an_earlier_archive_of_the_same_name_are_told(workplace, cap
     columns("rain", "fog")
     assert inspect(workplace.raw, params, "--write", "--fresh")["competition"]["label"] == ["rain", "fog"]
     columns("rain", "fog", "snow")
-    assert all("would be competition.label: ['rain', 'fog', 'snow'] (is ['rain', 'fog'])" in line for line in told())
+    lines = told()
+    assert lines and all(
+        "would be competition.label: ['rain', 'fog', 'snow'] (is ['rain', 'fog'])" in line for line in lines
+    )
 
 
 def test_after_a_failed_inspect_ingest_asks_the_same_question_and_never_takes_the_demo(workplace, tmp_path):
