@@ -30,6 +30,7 @@ from pipeline.layout.context import (
     checked_ids,
     members_of,
     named_table,
+    near_miss,
     only_match,
 )
 from pipeline.layout.label_rows import pivoted, rows_merged
@@ -433,8 +434,9 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     matches = _matches(context, table)
     if not matches:
         _refuse_folders(context, table)
+        near = next(filter(None, (near_miss(cells[0], context.index) for cells in table.cells)), "")
         raise context.stop(
-            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
+            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image{near}; images are such as "
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )
