@@ -108,17 +108,22 @@ def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dic
     label = context.overrides.label
     asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
     having = [table for table in tables.values() if asked and asked <= {*table.header}]
+    columns = {column for table in having for column in table.header}
+    key_of = {
+        name: keys[0]
+        for name, table in tables.items()
+        if not asked <= {*table.header}
+        if (keys := [key for key in table.header if key in columns and not table.column(key).all_distinct()])
+    }
     least = len(context.index.names) / 2  # rows: numbers of classes may lead to images too
-    if not having or any(table.num_rows >= least and leads_to_images(context, table) for table in having):
+    if not key_of or any(table.num_rows >= least and leads_to_images(context, table) for table in having):
         return dict(tables)
     found = dict(tables)
-    for name, table in tables.items():
-        keys = [key for other in having for key in table.header if key in other.header]
-        keys = [key for key in keys if not table.column(key).all_distinct()]
-        if keys and leads_to_images(context, table):
-            found[name] = whole = joined(table, having, keys[0])
-            if whole is not table:
-                context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {keys[0]!r}")
+    for name, key in key_of.items():
+        if leads_to_images(context, tables[name]):
+            found[name] = whole = joined(tables[name], having, key)
+            if whole is not tables[name]:
+                context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {key!r}")
     return found
 
 
