@@ -522,6 +522,13 @@ def test_ids_that_lost_their_zeros_in_a_spreadsheet_are_matched_by_number(tmp_pa
     assert (layout.train_ids[7], layout.train_members[7]) == ("7", "train/007.png")
 
 
+def test_ids_that_all_differ_in_case_from_their_images_are_told(tmp_path):
+    files = {name.replace("train/", "train/IMG_"): content for name, content in PLAIN.items()}
+    files["train.csv"] = PLAIN["train.csv"].replace(b"\n0", b"\nimg_0")
+    with pytest.raises(ValueError, match=r"leads to an image \(there is train/IMG_000.png: case differs\)"):
+        layout_of(write_zip(tmp_path / "raw.zip", files), {})
+
+
 def test_the_line_for_a_stale_sample_works(workplace):
     write_zip(workplace.raw, FAULTS["stale sample"][0])
     workplace.params["competition"]["allow"] = ["image without row"]

@@ -256,7 +256,7 @@ def members_of(context: Context, side: Side, template: str, role: str, index: Im
             then = "predict them by the training prior" if of_test else "leave such rows out"
             context.problems.add(
                 kind if allowed else f"id without image in {_place(template)}",
-                image_id + _near_miss(image_id, index),
+                image_id + near_miss(image_id, index),
                 f"each id of {side.table.name} needs {template} (an image with one of {', '.join(IMAGE_SUFFIXES[:8])}, "
                 f"…); or name another place: competition.{role}_images; or, to {then}: competition.allow: [{kind}]",
             )
@@ -290,7 +290,7 @@ def _place(template: str) -> str:
     return before + "/" if before else "the archive"
 
 
-def _near_miss(image_id: str, index: ImageIndex) -> str:
+def near_miss(image_id: str, index: ImageIndex) -> str:
     """An image whose name differs from the id by case or leading zeros alone, for the message."""
     numbered = index.numbered(image_id)
     if numbered:

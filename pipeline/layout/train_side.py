@@ -30,6 +30,7 @@ from pipeline.layout.context import (
     checked_ids,
     members_of,
     named_table,
+    near_miss,
     only_match,
 )
 from pipeline.layout.label_rows import pivoted, rows_merged
@@ -57,7 +58,16 @@ from pipeline.layout.path_labels import (
 from pipeline.layout.sample_submission import classes_named
 from pipeline.layout.tableless import NAMED_LABEL, folders_of_several, leads_to_images, tableless_side
 from pipeline.tables.asked import lead_for_most
-from pipeline.tables.image_paths import MISSING, Match, column_of, columns_of, find_matches, images_of, paths_of
+from pipeline.tables.image_paths import (
+    MISSING,
+    Match,
+    column_of,
+    columns_of,
+    find_matches,
+    holds_file_names,
+    images_of,
+    paths_of,
+)
 from pipeline.tables.table import AUTO, NONE, Table, joined, part_columns
 from pipeline.tables.words import NEUTRAL, TEST, TRAIN, VALID, is_all_role, rest_of, words_of
 
@@ -71,7 +81,7 @@ def training_side(context: Context, tables: Mapping[str, Table]) -> tuple[Side, 
     tables: those that may speak of training images. Raises ValueError where labels are nowhere or in two places.
     """
     others = {name: table for name, table in tables.items() if table is not context.test_table}
-    others = _with_labels_of_groups(context, others)
+    others = _with_labels_of_groups(context, _with_named_files(context, others))
     table = _train_table(context, others)
     if table is None:
         return tableless_side(context)
@@ -107,17 +117,25 @@ def _with_labels_of_groups(context: Context, tables: Mapping[str, Table]) -> dic
     label = context.overrides.label
     asked = {*context.asked()} if label == AUTO else {label} if isinstance(label, str) else {*label}
     having = {name: table for name, table in tables.items() if asked and asked <= {*table.header}}
-    led = {name for name, table in having.items() if leads_to_images(context, table)}
+    pairs_of = {
+        name: [
+            (other, key, column)
+            for other, key in product(having.values(), table.header)
+            if (column := _column_said(table, key, other))
+        ]
+        for name, table in tables.items()
+        if name not in having
+    }
+    led = {name for name, table in having.items() if any(pairs_of.values()) and leads_to_images(context, table)}
     least = len(context.index.names) / 2  # rows: numbers of classes may lead to images too
     are_images = any(having[name].num_rows >= least for name in led)
     found = dict(tables)
-    for name, table in tables.items():
-        pairs = [(other, key, _column_said(table, key, other)) for other, key in product(having.values(), table.header)]
-        pairs = [(other, key, column) for other, key, column in pairs if column and (key != column or not are_images)]
-        if name not in having and pairs and leads_to_images(context, table):
+    for name, pairs in pairs_of.items():
+        pairs = [(other, key, column) for other, key, column in pairs if key != column or not are_images]
+        if pairs and leads_to_images(context, tables[name]):
             other, key, column = pairs[0]
-            found[name] = whole = _joined_by(table, other, key, column)
-            if whole is not table:
+            found[name] = whole = _joined_by(tables[name], other, key, column)
+            if whole is not tables[name]:
                 context.notes.append(f"images of {name} have the {', '.join(sorted(asked))} of their {key!r}")
                 if other.name in led:
                     del found[other.name]
@@ -251,6 +269,29 @@ def _with_files(context: Context, tables: Mapping[str, Table], some: Sequence[Ta
     return [whole for table in unled for whole in _with_files_of(context, table, files)]
 
 
+def _with_named_files(context: Context, tables: Mapping[str, Table]) -> dict[str, Table]:
+    """The tables; one without files that names each row of one with files, by a column of its name or by what they are
+    (`image_id` of images.csv), with that one's columns.
+
+    Though its numbers may lead to images: the first annotation is not the first image, nor number 7 the file 7.png.
+    """
+    files = [table for table in tables.values() if _names_files(table) and _led(context, table) is not None]
+    found = dict(tables)
+    for name, table in tables.items() if files else ():
+        others = [
+            other
+            for other in files
+            if any(_columns_of(table, key, other) or _has_all(other, key, table.column(key)) for key in table.header)
+        ]
+        for whole in _with_files_of(context, table, others) if others and not _names_files(table) else ():
+            found[name] = whole
+    return found
+
+
+def _names_files(table: Table) -> bool:
+    return any(map(holds_file_names, table.cells))
+
+
 def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> list[Table]:
     found: dict[bool, dict[str, tuple[Table, bytes]]] = {True: {}, False: {}}  # what is said -> table, images
     for other, key in product(files, table.header):
@@ -291,8 +332,12 @@ def _columns_of(table: Table, key: str, other: Table) -> list[str]:
 
 
 def _has_all(table: Table, column: str, cells: Texts) -> bool:
-    """Whether the column has a row for each of these, and none twice."""
-    return table.column(column).all_distinct() and {*cells.distinct()} <= {*table.column(column)}
+    """Whether the column has a row for each of these, and none twice; False where there is no such column."""
+    return (
+        column in table.header
+        and table.column(column).all_distinct()
+        and {*cells.distinct()} <= {*table.column(column)}
+    )
 
 
 def _is_of(table: Table, key: str, column: str) -> bool:
@@ -504,8 +549,9 @@ def _train_match(context: Context, table: Table) -> tuple[Table, Match]:
     matches = _matches(context, table)
     if not matches:
         _refuse_folders(context, table)
+        near = next(filter(None, (near_miss(cells[0], context.index) for cells in table.cells)), "")
         raise context.stop(
-            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image; images are such as "
+            f"no column of {table.name} ({', '.join(table.header[:8])}) leads to an image{near}; images are such as "
             f"{', '.join(context.index.names[:3])}; write where they are:",
             [setting_line("train_images", f"FOLDER/{{{table.header[0]}}}.jpg")],
         )

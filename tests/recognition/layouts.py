@@ -265,18 +265,27 @@ def folder_per_image(draft: Draft) -> None:
 
 
 def two_tables(draft: Draft) -> None:
-    """images.csv: the file of each number; labels.csv: the label of each number."""
+    """images.csv: the file of each number; labels.csv: the label of each number; or as databases have it, with numbers
+    of labels that count from 1 as the images' may do, in another order.
+    """
     draft.put_all("train", "test")
-    ids = {item.number: f"{500 + item.number}" for item in [*draft.train, *draft.test]}
+    is_database = draft.rng.random() < 0.5
+    first = draft.rng.choice((1, 500)) if is_database else 500
+    ids = {item.number: f"{first + item.number}" for item in [*draft.train, *draft.test]}
     rows = [[ids[item.number], draft.label_cell(item)] for item in draft.train]
-    _train_table(draft, [draft.id_column, draft.label_column], rows, "labels.csv")
+    header = [draft.id_column, draft.label_column]
+    if is_database:
+        draft.rng.shuffle(rows)
+        rows = [[str(number), *row] for number, row in enumerate(rows, start=1)]
+        header = ["id", draft.rng.choice(("image_id", "image")), draft.label_column]
+    _train_table(draft, header, rows, "labels.csv")
     listed = draft.rng.choice(([*draft.train, *draft.test], draft.train))
     named = draft.rng.choice(("file", "file_name", "path"))
 
     def files(items: list[Item]) -> Sheet:
         paths = [item.path if named == "path" else item.path.rpartition("/")[2] for item in items]
         rows = [[ids[item.number], path] for item, path in zip(items, paths, strict=True)]
-        return _sheet(draft, [draft.id_column, named], rows)
+        return _sheet(draft, ["id" if is_database else draft.id_column, named], rows)
 
     draft.sheets["images.csv"] = files(listed)
     if listed is draft.train:
