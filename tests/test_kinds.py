@@ -71,10 +71,14 @@ def labels_and_files_apart(labels=WORDS, listed=(*TRAIN, *TEST), column="label")
     return found | {"sample_submission.csv": csv_bytes(("id", column), [(number[name], labels[0]) for name in TEST])}
 
 
-def tables_of_a_database(key="image_id", own="id", first=1, numbered=True):
+def hashed_file(name):
+    return f"{hashlib.md5(name.encode()).hexdigest()}.png"
+
+
+def tables_of_a_database(key="image_id", own="id", numbers=range(1, 100), file_of=hashed_file):
     """images.csv: number (or a name), file; labels.csv: own number, that of the image, label, in another order."""
-    number = {name: first + n if numbered else f"x{first + n}" for n, name in enumerate((*TRAIN, *TEST))}
-    hashed = {name: f"{hashlib.md5(name.encode()).hexdigest()}.png" for name in number}
+    number = dict(zip((*TRAIN, *TEST), numbers, strict=False))
+    hashed = {name: file_of(name) for name in number}
     pixels = files(WORDS, ["oak"])
     found = {f"train/{hashed[name]}": pixels[f"train/{name}.png"] for name in TRAIN}
     found |= {f"test/{hashed[name]}": pixels[f"test/{name}.png"] for name in TEST}
@@ -934,15 +938,25 @@ def test_a_kind_is_read_right_and_inspect_and_ingest_are_one_account(tmp_path, p
     assert first_row(before, kind) == kind.written
 
 
-@pytest.mark.parametrize("how", [{}, {"key": "image", "first": 40}, {"key": "sample", "numbered": False}])
-def test_numbers_of_labels_are_not_those_of_images(tmp_path, params, how):
+NAMED_OTHERWISE = [
+    {},
+    {"key": "image", "numbers": range(40, 100)},
+    {"key": "sample", "numbers": [f"x{n}" for n in range(100)]},
+    {"numbers": [int(name) + 1 for name in (*TRAIN, *TEST)], "file_of": "{}.png".format},
+    {"key": "id", "own": "row", "numbers": [int(name) + 1 for name in (*TRAIN, *TEST)], "file_of": "{}.png".format},
+]
+
+
+@pytest.mark.parametrize("how", NAMED_OTHERWISE)
+def test_numbers_of_labels_are_not_those_of_images_nor_these_those_in_file_names(tmp_path, params, how):
     """As COCO's tables are: images (id, file), annotations (id, image_id, label)."""
     raw = write_zip(tmp_path / "raw.zip", tables_of_a_database(**how))
     write_settings(params, raw, inspect_competition(raw, params).settings)
     found, problems = ingested(raw, params)
     labels = dict(zip(found.train_members, found.train_labels, strict=True))
-    hashed = [f"train/{hashlib.md5(name.encode()).hexdigest()}.png" for name in TRAIN]
-    assert not problems and labels == dict(zip(hashed, cycle(WORDS), strict=True))
+    file_of = how.get("file_of", hashed_file)
+    assert not problems and labels == dict(zip([f"train/{file_of(name)}" for name in TRAIN], cycle(WORDS), strict=True))
+    assert list(found.test_members) == [f"test/{file_of(name)}" for name in TEST]
 
 
 def test_numbers_of_rows_are_not_those_of_their_classes(tmp_path, params):

@@ -211,6 +211,8 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     """The table, sample or test, and the template that lead to most test images."""
     asked, test_table, override = _asked_table(context, sample), context.test_table, context.overrides.test_images
     own = id_table(sample.id_column, context.sample_ids())
+    if test_table is None:
+        asked = _with_files(context, sample, index) or asked
     if override != AUTO:
         table = _with_columns(override, own, test_table, asked)
         return table, _stated(override, table, index)
@@ -225,6 +227,23 @@ def _test_match(context: Context, sample: Sample, index: ImageIndex) -> tuple[Ta
     if test_table is not None and column_holding(test_table, set(own.cells[0])) is None:
         _refuse_numbers(context, asked, matches, sample.id_column, index)
     return _with_columns(match.template, own, test_table, asked), match
+
+
+def _with_files(context: Context, sample: Sample, index: ImageIndex) -> Table | None:
+    """The sample's ids with the columns of a table that names the file of each, and has training images too, perhaps.
+
+    Ids may lead to images by their numbers as well, and to others: 7 of images.csv need not be 7.png.
+    """
+    ids = {*context.sample_ids()}
+    for table in context.tables.values():
+        columns = zip(table.header, table.cells, strict=True)
+        files = {name for name, cells in columns if table.name != sample.table.name and holds_file_names(cells)}
+        if files and column_holding(table, ids) not in (None, *files):
+            asked = asked_table(sample.id_column, context.sample_ids(), table)
+            matches = find_matches(asked, index, role=TEST)
+            if any(match.column in files and match.num_found == asked.num_rows for match in matches):
+                return asked
+    return None
 
 
 def _with_columns(template: str, own: Table, test_table: Table | None, asked: Table) -> Table:

@@ -231,11 +231,16 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
         return None
     if context.overrides.train_table != AUTO:
         named = _of_parts(context, tables) or named_table(context, tables, "train_table")
-        return next(iter(_with_files(context, tables, [named])), named)
+        wholes, doubts = _with_files(context, tables, [named])
+        if doubts:
+            raise context.stop(doubts[0])
+        return wholes[0] if wholes else named
     usable = [table for table in tables.values() if _is_train_table(context, table)]
     if not usable:
-        wholes = _with_files(context, tables, list(tables.values()))
+        wholes, doubts = _with_files(context, tables, list(tables.values()))
         usable = [table for table in wholes if _is_train_table(context, table)]
+        if doubts and not usable:
+            raise context.stop(doubts[0])
     usable = _with_named_label(context, tables, usable)
     if usable and _say_less_than_folders(context, usable):
         return None
@@ -259,14 +264,14 @@ def _train_table(context: Context, tables: Mapping[str, Table]) -> Table | None:
     return usable[0] if usable else _hopeful_table(context, tables)
 
 
-def _with_files(context: Context, tables: Mapping[str, Table], some: Sequence[Table]) -> list[Table]:
-    """Those of `some` that lead to no images, with the columns of the one table that has all their ids, and does.
-
-    Raises ValueError where several columns are such ids, and lead to different images.
+def _with_files(context: Context, tables: Mapping[str, Table], some: Sequence[Table]) -> tuple[list[Table], list[str]]:
+    """(those of `some` that lead to no images, with the columns of the one table that has all their ids, and does; what
+    is said of those of which several columns are such ids, and lead to different images).
     """
     unled = [table for table in some if _led(context, table) is None]
     files = [table for table in tables.values() if _led(context, table) is not None] if unled else []
-    return [whole for table in unled for whole in _with_files_of(context, table, files)]
+    found = [_with_files_of(context, table, files) for table in unled]
+    return [whole for wholes, _ in found for whole in wholes], [doubt for _, doubt in found if doubt]
 
 
 def _with_named_files(context: Context, tables: Mapping[str, Table]) -> dict[str, Table]:
@@ -283,7 +288,7 @@ def _with_named_files(context: Context, tables: Mapping[str, Table]) -> dict[str
             for other in files
             if any(_columns_of(table, key, other) or _has_all(other, key, table.column(key)) for key in table.header)
         ]
-        for whole in _with_files_of(context, table, others) if others and not _names_files(table) else ():
+        for whole in _with_files_of(context, table, others)[0] if others and not _names_files(table) else ():
             found[name] = whole
     return found
 
@@ -292,7 +297,8 @@ def _names_files(table: Table) -> bool:
     return any(map(holds_file_names, table.cells))
 
 
-def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> list[Table]:
+def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> tuple[list[Table], str]:
+    """(the table with the columns of the one that has its files, or none; why not, where two columns tell of them)."""
     found: dict[bool, dict[str, tuple[Table, bytes]]] = {True: {}, False: {}}  # what is said -> table, images
     for other, key in product(files, table.header):
         for column in _columns_of_ids(table, key, other):
@@ -304,10 +310,9 @@ def _with_files_of(context: Context, table: Table, files: Sequence[Table]) -> li
                 found[_is_of(other, key, column)][said] = whole, numbers.tobytes()
     best = found[True] or found[False]
     if len({numbers for _, numbers in best.values()}) > 1:
-        raise context.stop(
-            f"{' or '.join(best)}: that leads to different images; leave but one of these columns in {table.name}"
-        )
-    return [whole for whole, _ in best.values()][:1]
+        said = f"{' or '.join(best)}: that leads to different images; leave but one of these columns in {table.name}"
+        return [], said
+    return [whole for whole, _ in best.values()][:1], ""
 
 
 def _columns_of_ids(table: Table, key: str, other: Table) -> list[str]:

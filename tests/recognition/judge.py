@@ -160,6 +160,8 @@ def _may_be_right(truth: Truth, line: tuple[str, Any]) -> bool:
         return isinstance(value, list) and all(any(word in str(kind) for word in known or ()) for kind in value)
     if key == "encoding":
         return bool(known) and codec_name(str(value)) in {codec_name(name) for name in known}
+    if key in ("train_images", "test_images") and truth.files_in:
+        return f"{{{truth.files_in}" in str(value)
     if key in ("train_table", "sample") and known:
         return any(str(value).endswith(name) for name in known)
     if key in ("train_images", "test_images") and known and not str(value).startswith("{"):

@@ -280,7 +280,7 @@ def two_tables(draft: Draft) -> None:
         header = ["id", draft.rng.choice(("image_id", "image")), draft.label_column]
     _train_table(draft, header, rows, "labels.csv")
     listed = draft.rng.choice(([*draft.train, *draft.test], draft.train))
-    named = draft.rng.choice(("file", "file_name", "path"))
+    named = draft.truth.files_in = draft.rng.choice(("file", "file_name", "path"))
 
     def files(items: list[Item]) -> Sheet:
         paths = [item.path if named == "path" else item.path.rpartition("/")[2] for item in items]

@@ -34,6 +34,7 @@ class Truth:
     quoted: bool = False  # every cell
     sample_only: frozenset[str] = frozenset()  # classes that no training image has
     answers: dict[str, set[str]] = field(default_factory=dict)  # key of `competition` -> values that are right
+    files_in: str = ""  # the column that alone says which image is which, though numbers may be those of others
     must_ask: str = ""  # why nobody could know: finishing without a question is a guess
     ask_about: tuple[str, ...] = ("metric", "submission", "positive")  # one of these keys settles it
     stops: tuple[str, ...] = ()  # words, one of which the refusal must have; finishing is wrong
