@@ -280,7 +280,11 @@ def _with_named_files(context: Context, tables: Mapping[str, Table]) -> dict[str
 
     Though its numbers may lead to images: the first annotation is not the first image, nor number 7 the file 7.png.
     """
-    files = [table for table in tables.values() if _names_files(table) and _led(context, table) is not None]
+    stated = {
+        *columns_of(context.overrides.train_images)
+    }  # of a table with test images too, most rows may lead elsewhere
+    files = [table for table in tables.values() if _names_files(table)]
+    files = [table for table in files if (stated and stated <= {*table.header}) or _led(context, table) is not None]
     found = dict(tables)
     for name, table in tables.items() if files else ():
         others = [
