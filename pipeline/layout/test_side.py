@@ -236,9 +236,10 @@ def _with_files(context: Context, sample: Sample, index: ImageIndex) -> Table | 
     """
     ids = {*context.sample_ids()}
     for table in context.tables.values():
-        columns = zip(table.header, table.cells, strict=True)
-        files = {name for name, cells in columns if table.name != sample.table.name and holds_file_names(cells)}
-        if files and column_holding(table, ids) not in (None, *files):
+        held = column_holding(table, ids) if table.name != sample.table.name else None
+        columns = zip(table.header, table.cells, strict=True) if held is not None else ()
+        files = {name for name, cells in columns if holds_file_names(cells)}
+        if files and held not in files:
             asked = asked_table(sample.id_column, context.sample_ids(), table)
             matches = find_matches(asked, index, role=TEST)
             if any(match.column in files and match.num_found == asked.num_rows for match in matches):

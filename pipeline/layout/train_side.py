@@ -280,19 +280,21 @@ def _with_named_files(context: Context, tables: Mapping[str, Table]) -> dict[str
 
     Though its numbers may lead to images: the first annotation is not the first image, nor number 7 the file 7.png.
     """
-    stated = {
-        *columns_of(context.overrides.train_images)
-    }  # of a table with test images too, most rows may lead elsewhere
-    files = [table for table in tables.values() if _names_files(table)]
-    files = [table for table in files if (stated and stated <= {*table.header}) or _led(context, table) is not None]
+    stated = {*columns_of(context.overrides.train_images)}
+    files = [table for table in tables.values() if _names_files(table)] if len(tables) > 1 else []
+
+    def leads(table: Table) -> bool:  # stated: most rows of a table with test images too may lead elsewhere
+        return bool(stated and stated <= {*table.header}) or _led(context, table) is not None
+
     found = dict(tables)
-    for name, table in tables.items() if files else ():
-        others = [
+    for name, table in tables.items():
+        keys = () if any(table is other for other in files) else table.header
+        named = [
             other
             for other in files
-            if any(_columns_of(table, key, other) or _has_all(other, key, table.column(key)) for key in table.header)
+            if any(_columns_of(table, key, other) or _has_all(other, key, table.column(key)) for key in keys)
         ]
-        for whole in _with_files_of(context, table, others)[0] if others and not _names_files(table) else ():
+        for whole in _with_files_of(context, table, list(filter(leads, named)))[0]:
             found[name] = whole
     return found
 
