@@ -160,6 +160,21 @@ def test_an_image_that_ingest_did_not_see_is_predicted_where_a_rerun_has_it(fini
             assert found == ["test/900.png", second, ""]
 
 
+def test_ids_lead_to_the_files_that_a_table_of_all_images_names_for_them(tmp_path):
+    """Number 901 is 900.png there, though 901.png is there too."""
+    files = {name: content for name, content in competition_files().items() if name.startswith("test/")}
+    files["images.csv"] = csv_bytes(("id", "file"), [(901 + n, f"{900 + n}.png") for n in range(len(files))])
+    known = tmp_path / "test.csv"
+    known.write_text("image_id,path\n")
+    settings = Settings(
+        folds=["0"], encoding="utf-8", header="auto", pixels="auto", test_table="none", test_images="test/{file}",
+        fit="squash", batch_size=1, device="cpu", precision="fp32",
+    )  # fmt: skip
+    with open_archive(write_zip(tmp_path / "hidden.zip", files)) as archive:
+        found = members_of_ids(archive, ["901", "903"], "id", known, settings, lenient=False)
+    assert found == ["test/900.png", "test/902.png"]
+
+
 @pytest.mark.slow
 def test_an_id_without_image_and_a_broken_image_stop_it_by_name(finished, bundle, tmp_path):
     files = {name: content for name, content in competition_files().items() if name.startswith("test/")}

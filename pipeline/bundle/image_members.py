@@ -51,7 +51,7 @@ def members_of_ids(
 def _found(archive: Archive, image_ids: Texts, id_column: str, settings: Settings) -> list[str]:
     """By the template that ingest found; where it leads to few, by looking, but not among the training images."""
     index = ImageIndex(image_names(archive))
-    asked = asked_table(id_column, image_ids, _test_table(archive, image_ids, index, settings))
+    asked = asked_table(id_column, image_ids, _test_table(archive, image_ids, id_column, index, settings))
     numbers, whole = np.full(len(image_ids), -1), index
     if settings.test_images != AUTO and set(columns_of(settings.test_images)) <= set(asked.header):
         numbers = images_of(settings.test_images, asked, index)
@@ -63,9 +63,15 @@ def _found(archive: Archive, image_ids: Texts, id_column: str, settings: Setting
     return [whole.names[number] if number >= 0 else "" for number in numbers.tolist()]
 
 
-def _test_table(archive: Archive, image_ids: Texts, index: ImageIndex, settings: Settings) -> Table | None:
-    """The organiser's table of the test images, if it holds these ids: the one that ingest read, else one called so."""
+def _test_table(
+    archive: Archive, image_ids: Texts, id_column: str, index: ImageIndex, settings: Settings
+) -> Table | None:
+    """The organiser's table of the test images, if it holds these ids: the one that ingest read, else one that has the
+    columns of its template (images.csv, of training images too), else one called so.
+    """
     tables = read_tables(archive, index, encoding=settings.encoding, header=settings.header).tables
     named = [tables[settings.test_table]] if settings.test_table in tables else []
-    likely = [*named, *(table for table in tables.values() if role_of(table.stem) == TEST)]
+    stated = {*columns_of(settings.test_images)} - {id_column}
+    of_template = [table for table in tables.values() if stated and stated <= {*table.header}]
+    likely = [*named, *of_template, *(table for table in tables.values() if role_of(table.stem) == TEST)]
     return next((table for table in likely if rows_asked(table, image_ids) is not None), None)
