@@ -136,7 +136,7 @@ REFUSED = {
         pictures("train/{}.png") | TEST | {"train.csv": csv_bytes(("id", "PredictionString"), [(f"{n:02d}", f"{LABELS[n % 3]} 1 2 {n} 9 ") for n in range(12)]), "sample_submission.csv": csv_bytes(("id", "PredictionString"), [(f"9{n:02d}", "oak 0 0 5 5") for n in range(6)])},
         "asks for 'PredictionString': boxes or outlines",
     ),
-    "labels of several images each": (sequences(), r"'patient' of train_labels.csv, where the labels are, stands in train.csv for 12 images in 6 rows: .*several images"),
+    "labels of several images each": (sequences(), "3 of the 3 ids of sample_submission.csv have several images in test.csv .*one answer for several images"),
     "several guesses, a column each": (asking(("first", "second"), ("oak", "yew")), "asks for 'first', 'second', and writes labels there .*several guesses"),
     "a label and its probability": (asking(("label", "proba"), (1, 0.5), "01"), "asks for 'label', 'proba': several answers"),
     "CVAT": (of_tool("annotations.xml", "".join(f'<image name="{n:02d}.png"><tag label="oak"/></image>' for n in range(12))), "annotations.xml names images, in a form that is not read"),

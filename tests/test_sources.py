@@ -145,7 +145,8 @@ def test_a_table_of_validation_images_alone_does_not_stand_before_class_folders(
     files = images("train/{label}/{n}.png", 24) | asked()
     files |= {f"val/v{n}.png": encoded(image_of(n % 3, 50 + n)) for n in range(9)}
     files["val.csv"] = csv_bytes(("file", "label"), [(f"v{n}.png", TREES[n % 3]) for n in range(9)])
-    assert len(read(tmp_path, files).train_ids) == 24
+    layout = read(tmp_path, files)
+    assert layout.settings["label"] == "folder" and len(layout.train_ids) == 24 + 9, "validation images join"
 
 
 def test_tables_of_other_things_beside_images_do_not_stand_before_class_folders(tmp_path):
