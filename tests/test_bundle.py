@@ -144,15 +144,19 @@ def test_hidden_test_images_of_other_ids_in_a_plain_folder_are_predicted_by_id(f
     assert made == ["id,label", *(f"{name},{expected['9' + name]}" for name in ids)]
 
 
+def without_test_table(test_images):
+    return Settings(
+        folds=["0"], encoding="utf-8", header="auto", pixels="auto", test_table="none", test_images=test_images,
+        fit="squash", batch_size=1, device="cpu", precision="fp32",
+    )  # fmt: skip
+
+
 def test_an_image_that_ingest_did_not_see_is_predicted_where_a_rerun_has_it(finished, tmp_path):
     """As where the public test images are absent or broken, and the hidden ones are there under the same ids."""
     files = {name: content for name, content in competition_files().items() if not name.startswith("train")}
     known = tmp_path / "test.csv"
     known.write_text("image_id,path\n900,test/900.png\n901,\n902,\n")
-    settings = Settings(
-        folds=["0"], encoding="utf-8", header="auto", pixels="auto", test_table="none", test_images="test/{id}.png",
-        fit="squash", batch_size=1, device="cpu", precision="fp32",
-    )  # fmt: skip
+    settings = without_test_table("test/{id}.png")
     del files["test/902.png"]
     with open_archive(write_zip(tmp_path / "hidden.zip", files)) as archive:
         for lenient, second in ((True, "test/901.png"), (False, "")):
@@ -166,10 +170,7 @@ def test_ids_lead_to_the_files_that_a_table_of_all_images_names_for_them(tmp_pat
     files["images.csv"] = csv_bytes(("id", "file"), [(901 + n, f"{900 + n}.png") for n in range(len(files))])
     known = tmp_path / "test.csv"
     known.write_text("image_id,path\n")
-    settings = Settings(
-        folds=["0"], encoding="utf-8", header="auto", pixels="auto", test_table="none", test_images="test/{file}",
-        fit="squash", batch_size=1, device="cpu", precision="fp32",
-    )  # fmt: skip
+    settings = without_test_table("test/{file}")
     with open_archive(write_zip(tmp_path / "hidden.zip", files)) as archive:
         found = members_of_ids(archive, ["901", "903"], "id", known, settings, lenient=False)
     assert found == ["test/900.png", "test/902.png"]

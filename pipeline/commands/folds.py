@@ -27,7 +27,6 @@ from pipeline.base.params import (
     PseudoParams,
     SplitParams,
     TrainParams,
-    check_params,
     load_section,
     load_train,
 )
@@ -35,9 +34,8 @@ from pipeline.commands import fold_engine, places
 from pipeline.commands.fold_engine import HERE, Where
 from pipeline.commands.fold_pool import Failure, Fold, Pool, Screen, terminated_as_interrupted, undisturbed
 from pipeline.commands.fold_record import Record, clear_torn_files, command_of, name_of, of_features, of_folds
-from pipeline.commands.own_files import refuse_copies
 from pipeline.commands.plan import Plan, read_plan
-from pipeline.commands.repro import IN_ORDER, reproduce
+from pipeline.commands.repro import IN_ORDER, make_ready, reproduce
 from pipeline.engines.job import Engine
 from pipeline.engines.leases import Leases, cpu_slots
 from pipeline.engines.local import LocalEngine
@@ -60,9 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
-    check_params(places.PARAMS)  # of unquoted fold keys, say, DVC would make no stage, and say nothing
-    refuse_copies()
-    places.RUN["members"].mkdir(parents=True, exist_ok=True)  # `rm -rf data` takes it away, and DVC stops without it
+    make_ready()
     model = load_section(places.PARAMS, "model", ModelParams)
     train = load_section(places.PARAMS, "train", TrainParams)
     torch_alone = model.name in OWN_NETWORKS and train.optimizer in ("sgd", "adamw") and not train.ema_decay

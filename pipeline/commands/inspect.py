@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
             console.say(line)
         settings = account.settings | account.needs.get("competition", {})
         write_settings(args.params, args.raw, settings, sections, fresh=args.fresh)
-        write_inspected(args.params.resolve().parent / places.INSPECTED, args.raw, account.settings)
+        write_inspected(places.beside(args.params, places.INSPECTED), args.raw, account.settings)
         if with_recipe:
             write_plan(args.params, budget=args.budget, expected_s=account.expected_s)
         why = "" if args.recipe else " (the recipe because the one that was there is for the demo's 8-pixel digits)"

@@ -97,8 +97,7 @@ def inspect_competition(
     own = load_section(params, "competition", CompetitionParams) if is_about(raw, params) and not fresh else None
     problems = Problems()
     with open_archive(raw) as archive:
-        noted = params.resolve().parent / places.INSPECTED
-        for line in changed_since(noted, archive, own) if own else []:
+        for line in changed_since(places.beside(params, places.INSPECTED), archive, own) if own else []:
             console.say(f"warning      {line}")  # before an error that comes of it
         layout = read_layout(archive, problems, Overrides.among(dataclasses.asdict(own)) if own else Overrides())
         kinds = _looked_at(archive, layout)

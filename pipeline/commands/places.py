@@ -57,6 +57,11 @@ PAGE, SHOWN, HISTORY = Path("data/report/index.html"), Path("data/show/index.htm
 POINTS, FIGURE = Path("submissions/leaderboard.csv"), Path("submissions/leaderboard.png")
 
 
+def beside(params: Path, place: Path) -> Path:
+    """Where `place` lies in the project of a params file."""
+    return params.resolve().parent / place
+
+
 def add_path(parser: argparse.ArgumentParser, option: str, default: Path, about: str = "") -> None:
     """An option that takes a path."""
     shown = f"{about}; default: %(default)s" if about else "default: %(default)s"

@@ -38,20 +38,18 @@ class Plan:
 
 def write_plan(params: Path, *, budget: str, expected_s: float) -> None:
     """Write down, beside the params file, what the recipe in it should take."""
-    write_json(_beside(params), Plan(budget=budget, expected_s=round(expected_s, 1), of=_recipe(params)))
+    write_json(
+        places.beside(params, places.PLAN), Plan(budget=budget, expected_s=round(expected_s, 1), of=_recipe(params))
+    )
 
 
 def read_plan(params: Path) -> Plan | None:
     """The plan of the recipe that the params file holds; None where there is none, as after an edit."""
     try:
-        found = Plan(**read_json(_beside(params)))
+        found = Plan(**read_json(places.beside(params, places.PLAN)))
         return found if found.of == _recipe(params) and found.budget_s else None
     except (OSError, TypeError, ValueError):
         return None  # it only informs
-
-
-def _beside(params: Path) -> Path:
-    return params.resolve().parent / places.PLAN
 
 
 def _recipe(params: Path) -> str:

@@ -40,11 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run what is stale."""
-    check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage
-    refuse_copies()
-    places.RUN["members"].mkdir(parents=True, exist_ok=True)  # `rm -rf data` takes it away, and DVC stops without it
+    make_ready()
     options = [*(["--force"] if args.force else []), *([IN_ORDER] if args.single_item else [])]
     reproduce([*options, *args.targets], args.logs / "repro.log")
+
+
+def make_ready() -> None:
+    """See to what DVC would stumble over. Raises ValueError for wrong parameters and copies of the user's own files."""
+    check_params(places.PARAMS)  # DVC takes `true` for 1, and of unquoted fold keys it makes no stage, and says nothing
+    refuse_copies()
+    places.RUN["members"].mkdir(parents=True, exist_ok=True)  # `rm -rf data` takes it away, and DVC stops without it
 
 
 def reproduce(words: Sequence[str], log: Path, folder: Path | None = None) -> None:

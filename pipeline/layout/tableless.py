@@ -80,12 +80,13 @@ def _without_unsorted(context: Context, table: Table) -> Table:
 
 def _with_listed_validation(context: Context, table: Table) -> Table:
     """The rows of class folders, and those of a list of validation images elsewhere, which says the folders' labels."""
+    listed = [other for other in context.tables.values() if context.role_of_table(other) == VALID]
+    if PART_COLUMN in table.header or not listed:
+        return table
     labels, index = set(table.column(LABEL_COLUMN).distinct()), context.index
     used = index.used_by(table.column(PATH_COLUMN)) | asked_images(context)
-    if PART_COLUMN in table.header:
-        return table
-    for other in context.tables.values():
-        matches = find_matches(other, index, role=VALID) if context.role_of_table(other) == VALID else []
+    for other in listed:
+        matches = find_matches(other, index, role=VALID)
         told = [cells for cells in other.cells if set(cells.distinct()) <= labels]
         if not matches or len(told) != 1:
             continue
@@ -94,7 +95,7 @@ def _with_listed_validation(context: Context, table: Table) -> Table:
             continue
         columns = ((index.names.take(found), table.column(PATH_COLUMN)), (told[0], table.column(LABEL_COLUMN)))
         parts = Texts([TRAIN] * table.num_rows + [VALID] * other.num_rows)
-        paths, cells = (joined_texts((own, listed)) for listed, own in columns)
+        paths, cells = (joined_texts((own, theirs)) for theirs, own in columns)
         return Table(table.name, (PATH_COLUMN, LABEL_COLUMN, PART_COLUMN), (paths, cells, parts))
     return table
 

@@ -253,17 +253,18 @@ def metrics_in(sentence: str) -> list[str]:
     words, found, at = [word.strip(".") for word in re.findall(r"[\w@.]+", sentence)], [], 0
     while at < len(words):
         lengths = range(min(MAX_WORDS, len(words) - at), 0, -1)
-        said = {length: "".join(words[at : at + length]) for length in lengths}
-        plain = {length: name for length, name in said.items() if not _is_plain_word(name)}
-        known = {length: metric for length in plain if (metric := _spelled(_plain(plain[length])))}
-        if known:
-            found.append(next(iter(known.values())).metric.name)
-        at += next(iter(known), 1)
+        said = ((length, _said("".join(words[at : at + length]))) for length in lengths)
+        length, name = next(((length, name) for length, name in said if name), (1, ""))
+        found += [name] if name else []
+        at += length
     return list(dict.fromkeys(found))
 
 
-def _is_plain_word(said: str) -> bool:
-    return said.islower() and (len(said) < 4 or said == "error")
+def _said(words: str) -> str:
+    """The name of the metric that is called so; '' for none."""
+    is_plain_word = words.islower() and (len(words) < 4 or words == "error")
+    known = None if is_plain_word else _spelled(_plain(words))
+    return known.metric.name if known else ""
 
 
 def _spelled(plain: str) -> _Known | None:
